@@ -1,0 +1,47 @@
+"""The errors that audit raises on purpose. Each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AuditError(Exception):
+    """Base of every error that audit raises on purpose."""
+
+
+class CaseError(AuditError):
+    """A case file, or something that it names, cannot be used."""
+
+
+class ImageError(AuditError):
+    """A picture cannot be read, or is larger than the limits allow."""
+
+
+class ModelError(AuditError):
+    """A model cannot be found, is not of a supported kind, or cannot run as asked."""
+
+
+class CaptureError(AuditError):
+    """A hook did not see what it must see; figures drawn from it would be wrong."""
+
+
+class BaselineError(AuditError):
+    """A baseline cannot be read, compared or accepted."""
+
+
+class RunError(AuditError):
+    """A run folder is missing, incomplete or of another format."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A clause that names the valid choice closest to ``name``, or all of them.
+
+    >>> nearest("entrpy", ["mass", "entropy"])
+    "did you mean 'entropy'?"
+    >>> nearest("zzz", ["mass", "entropy"])
+    'choose from: entropy, mass'
+    """
+    known = sorted(choices)
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known)}"

@@ -1,0 +1,89 @@
+"""Files written whole or not at all, JSON without NaN, digests of content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader sees the old content or the new, never a part.
+
+    The temporary file is flushed to disk before the rename, so that a crash leaves no empty file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp gives 0600; a baseline or a gallery is to be read like any other file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def to_json(value: Any) -> str:
+    """Readable JSON that diffs well: sorted keys, a final newline.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, atomically."""
+    write_atomically(path, to_json(value).encode())
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write named arrays as a compressed ``.npz``, atomically."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read what :func:`write_arrays` wrote; pickled content is refused by NumPy."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def digest(*parts: bytes | str) -> str:
+    """SHA-256, in hexadecimal, of the parts with their lengths, so that no two splits collide."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "big"))
+        total.update(data)
+    return total.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256, in hexadecimal, of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rounded(value: float, digits: int = 6) -> float:
+    """``value`` with ``digits`` decimals, and no negative zero."""
+    return round(value, digits) + 0.0

@@ -1,0 +1,98 @@
+"""Boxes, masks and the patch grid: the only home of the coordinate convention.
+
+Boxes are ``[left, top, right, bottom]``. All decimal numbers in [0, 1]: fractions of the image's
+width and height. All integers: pixels of the original image. Anything else is ambiguous and an
+error. Maps and masks are ``[row, column]`` over the model's patch grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Grid(NamedTuple):
+    """Rows and columns of the model's patch grid."""
+
+    rows: int
+    cols: int
+
+
+class Box(NamedTuple):
+    """Left, top, right and bottom as fractions of the image, in [0, 1]."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
+    """Read a box written in either unit, for an image of ``width`` x ``height`` pixels.
+
+    >>> parse_box([0.25, 0.5, 0.75, 1.0], 480, 480)
+    Box(left=0.25, top=0.5, right=0.75, bottom=1.0)
+    >>> parse_box([120, 240, 360, 480], 480, 480)
+    Box(left=0.25, top=0.5, right=0.75, bottom=1.0)
+
+    Raises:
+        ValueError: not four numbers, units mixed or ambiguous, empty, or outside the image.
+    """
+    if len(values) != 4 or any(isinstance(v, bool) for v in values):
+        raise ValueError("a box is four numbers: [left, top, right, bottom]")
+    whole = [isinstance(v, int) for v in values]
+    if all(whole):
+        if max(values) <= 1:
+            raise ValueError(
+                f"the box {list(values)} is ambiguous: write 0.0 and 1.0 for fractions of the image"
+            )
+        left, top, right, bottom = values
+        if left < 0 or top < 0 or right > width or bottom > height:
+            raise ValueError(
+                f"the box {list(values)} lies outside the image of {width} x {height} pixels"
+            )
+        box = Box(left / width, top / height, right / width, bottom / height)
+    elif any(whole):
+        raise ValueError(
+            f"the box {list(values)} mixes pixels (integers) and fractions (decimals); use one"
+        )
+    else:
+        if not all(0 <= v <= 1 for v in values):
+            raise ValueError(
+                f"the box {list(values)} lies outside the image: fractions are between 0.0 and 1.0"
+            )
+        box = Box(*values)
+    if box.right <= box.left or box.bottom <= box.top:
+        raise ValueError(f"the box {list(values)} is empty: right must exceed left, bottom top")
+    return box
+
+
+def mask(boxes: Sequence[Box], grid: Grid) -> NDArray[np.float64]:
+    """The share of each cell's area that lies in the union of ``boxes``: (rows, cols), in [0, 1].
+
+    A box is never widened to whole cells, and an overlap counts once.
+
+    >>> mask([Box(0.0, 0.0, 0.75, 1.0)], Grid(1, 2))
+    array([[1. , 0.5]])
+    """
+    xs = np.unique([0.0, 1.0, *(v for b in boxes for v in (b.left, b.right)), *_edges(grid.cols)])
+    ys = np.unique([0.0, 1.0, *(v for b in boxes for v in (b.top, b.bottom)), *_edges(grid.rows)])
+    x, y = (xs[:-1] + xs[1:]) / 2, (ys[:-1] + ys[1:]) / 2
+    inside = np.zeros((len(y), len(x)), dtype=bool)
+    for box in boxes:
+        inside |= np.outer(
+            (y > box.top) & (y < box.bottom), (x > box.left) & (x < box.right)
+        )
+    area = inside * np.outer(np.diff(ys) * grid.rows, np.diff(xs) * grid.cols)
+    shares = np.zeros(grid)
+    rows = np.minimum((y * grid.rows).astype(int), grid.rows - 1)
+    cols = np.minimum((x * grid.cols).astype(int), grid.cols - 1)
+    np.add.at(shares, np.ix_(rows, cols), area)
+    return np.clip(shares, 0.0, 1.0)
+
+
+def _edges(count: int) -> NDArray[np.float64]:
+    return np.arange(1, count) / count

@@ -1,0 +1,101 @@
+"""Training batches: several texts a picture, with the answer to give and where to look for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.reference.data import coverage
+from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise
+from audit.reference.recipe import GRID, Recipe
+from audit.reference.scenes import Box, Scene
+from audit.reference.tokens import PROMPT, PROMPT_TWO
+
+
+@dataclass(frozen=True)
+class Item:
+    """A prompt, its answer, and the boxes to look at (empty: look everywhere alike)."""
+
+    prompt: str
+    answer: str
+    about: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded ids and targets of one step; ``focus`` is (batch, cells), a zero row means "nowhere"."""
+
+    source: Tensor
+    target: Tensor
+    read: Tensor
+    loss_rows: Tensor
+    wanted: Tensor
+    focus: Tensor
+
+
+def questions(truth: Scene, rng: np.random.Generator) -> Item:
+    """Stage b: a caption or a short question."""
+    asked = question(truth, rng)
+    return Item(f" {asked.text}", asked.answer, asked.about)
+
+
+def entailment(truth: Scene, rng: np.random.Generator) -> Item:
+    """Stages c and d: a hypothesis in OFA's prompt."""
+    said = hypothesis(truth, LABELS[rng.integers(3)], rng)
+    return Item(PROMPT.format(said.text), said.label, said.about)
+
+
+def premised(truth: Scene, rng: np.random.Generator) -> Item:
+    """Stages c and d: a hypothesis with a text premise, in OFA's second prompt."""
+    said = with_premise(truth, rng)
+    return Item(PROMPT_TWO.format(said.premise, said.text), said.label, said.about)
+
+
+class Batcher:
+    """Draws batches; the ids of a text are the same as modelscope's preprocessor makes them."""
+
+    def __init__(self, recipe: Recipe, tokenizer: Any, truths: list[Scene]) -> None:
+        self.recipe = recipe
+        self.tokenizer = tokenizer
+        self.truths = truths
+        self._ids: dict[str, list[int]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of ``text`` without begin and end marks."""
+        if text not in self._ids:
+            self._ids[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._ids[text]
+
+    def collate(self, items: list[Item]) -> Batch:
+        """Pad ``items`` into one batch."""
+        bos, pad, eos = 0, 1, 2
+        source, target, wanted, read = [], [], [], []
+        for item in items:
+            prompt, answer = [bos, *self.ids(item.prompt)], self.ids(f" {item.answer}")
+            source.append([*prompt, eos])
+            target.append([*prompt, *answer])
+            wanted += [*answer, eos]
+            read.append(len(prompt) - 1)
+        width, steps = max(map(len, source)), max(map(len, target))
+        rows = torch.zeros(len(items), steps, dtype=torch.bool)
+        for i, (start, ids) in enumerate(zip(read, target, strict=True)):
+            rows[i, start : len(ids)] = True
+        focus = np.stack([coverage(item.about, GRID).ravel() for item in items])
+        return Batch(
+            torch.tensor([s + [pad] * (width - len(s)) for s in source]),
+            torch.tensor([t + [pad] * (steps - len(t)) for t in target]),
+            torch.tensor(read),
+            rows,
+            torch.tensor(wanted),
+            torch.from_numpy(focus),
+        )
+
+    def sample(self, make: Any, rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], Batch]:
+        """Indices of the pictures of a batch, and the batch about them."""
+        chosen = rng.choice(len(self.truths), self.recipe.images_per_batch, replace=False)
+        texts = range(self.recipe.texts_per_image)
+        return chosen, self.collate([make(self.truths[i], rng) for i in chosen for _ in texts])

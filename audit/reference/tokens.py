@@ -1,0 +1,59 @@
+"""The reference model's tokenizer: byte-level BPE over its own sentences, in OFA's file format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tokenizers import ByteLevelBPETokenizer
+
+from audit.models.standins import stand_ins
+from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise
+from audit.reference.recipe import Recipe
+from audit.reference.scenes import Animal, Scene, draw_spec
+
+with stand_ins():
+    from modelscope.models.multi_modal.ofa import OFATokenizer
+
+PROMPT = ' does the image describe " {} "?'
+PROMPT_TWO = ' can image and text1 " {} " imply text2 " {} "?'
+
+
+def sentences(seed: int, count: int) -> list[str]:
+    """A corpus of prompts, questions and answers about undrawn scenes."""
+    rng = np.random.default_rng([seed, 1])
+    corpus = []
+    for i in range(count):
+        spec = draw_spec(rng)
+        animals = tuple(Animal(g.kind, g.colour, (0, 0, 1, 1)) for g in spec.groups)
+        undrawn = Scene(Image.new("RGB", (1, 1)), spec, animals, (0, 0, 1, 1))
+        said = hypothesis(undrawn, LABELS[i % 3], rng)
+        asked = question(undrawn, rng)
+        premised = with_premise(undrawn, rng)
+        corpus += [PROMPT.format(said.text), f" {said.label}", f" {asked.text}", f" {asked.answer}"]
+        corpus.append(PROMPT_TWO.format(premised.premise, premised.text))
+    return corpus
+
+
+def train_tokenizer(recipe: Recipe, folder: Path) -> Any:
+    """Write ``vocab.json`` and ``merges.txt`` into ``folder`` and return modelscope's tokenizer."""
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(
+        sentences(recipe.seed, 6000),
+        vocab_size=recipe.bpe_pieces,
+        min_frequency=2,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        show_progress=False,
+    )
+    bpe.save_model(str(folder))
+    return load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """modelscope's tokenizer with OFA's image codes and location bins added, as its models add them."""
+    tokenizer = OFATokenizer.from_pretrained(str(folder))
+    tokenizer.add_tokens([f"<code_{i}>" for i in range(8192)])
+    tokenizer.add_tokens([f"<bin_{i}>" for i in range(1000)])
+    return tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audit.reference.data import coverage
-from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise
+from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise, word_truths
 from audit.reference.recipe import GRID, Recipe
 from audit.reference.scenes import Box, Scene
 from audit.reference.tokens import PROMPT, PROMPT_TWO
@@ -23,11 +23,16 @@ class Item:
     prompt: str
     answer: str
     about: tuple[Box, ...]
+    words: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded ids and targets of one step; ``focus`` is (batch, cells), a zero row means "nowhere"."""
+    """Padded ids and targets of one step.
+
+    ``focus`` is (batch, cells), a zero row means "nowhere"; ``truth`` is (batch, source tokens):
+    1 and 0 for words that the picture confirms and contradicts, -1 for all others.
+    """
 
     source: Tensor
     target: Tensor
@@ -35,6 +40,7 @@ class Batch:
     loss_rows: Tensor
     wanted: Tensor
     focus: Tensor
+    truth: Tensor
 
 
 def questions(truth: Scene, rng: np.random.Generator) -> Item:
@@ -46,7 +52,7 @@ def questions(truth: Scene, rng: np.random.Generator) -> Item:
 def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis in OFA's prompt."""
     said = hypothesis(truth, LABELS[rng.integers(3)], rng)
-    return Item(PROMPT.format(said.text), said.label, said.about)
+    return Item(PROMPT.format(said.text), said.label, said.about, word_truths(said.text, truth.spec))
 
 
 def premised(truth: Scene, rng: np.random.Generator) -> Item:
@@ -73,13 +79,15 @@ class Batcher:
     def collate(self, items: list[Item]) -> Batch:
         """Pad ``items`` into one batch."""
         bos, pad, eos = 0, 1, 2
-        source, target, wanted, read = [], [], [], []
+        source, target, wanted, read, truth = [], [], [], [], []
         for item in items:
             prompt, answer = [bos, *self.ids(item.prompt)], self.ids(f" {item.answer}")
             source.append([*prompt, eos])
             target.append([*prompt, *answer])
             wanted += [*answer, eos]
             read.append(len(prompt) - 1)
+            known = {self.ids(f" {word}")[0]: float(true) for word, true in item.words.items()}
+            truth.append([known.get(token, -1.0) for token in source[-1]])
         width, steps = max(map(len, source)), max(map(len, target))
         rows = torch.zeros(len(items), steps, dtype=torch.bool)
         for i, (start, ids) in enumerate(zip(read, target, strict=True)):
@@ -92,6 +100,7 @@ class Batcher:
             rows,
             torch.tensor(wanted),
             torch.from_numpy(focus),
+            torch.tensor([t + [-1.0] * (width - len(t)) for t in truth]),
         )
 
     def sample(self, make: Any, rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], Batch]:

@@ -226,6 +226,29 @@ def hypothesis(scene: Scene, label: Label, rng: np.random.Generator) -> Hypothes
     return Hypothesis(_say(statement, rng), label, scene.boxes(statement.kind), change)
 
 
+def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
+    """Which words of a hypothesis about animals the picture confirms and which it contradicts."""
+    words = text.replace("three years old", "").split()
+    kind = next((k for k in KINDS for w in words if w in (k, f"{k}s")), None)
+    if kind is None and not {"animal", "animals"} & set(words):
+        return {}
+    found = [g for g in spec.groups if kind in (None, g.kind)]
+    count = sum(g.count for g in found)
+    truths: dict[str, bool] = {}
+    for word in words:
+        if kind and word in (kind, f"{kind}s"):
+            truths[word] = bool(found)
+        elif word in COLOURS:
+            truths[word] = bool(found) and all(g.colour == word for g in found)
+        elif word in _NUMBERS:
+            truths[word] = count == _NUMBERS.index(word)
+        elif word in PLACES:
+            truths[word] = word == spec.place
+        elif word in ("outdoors", "nature", "indoors"):
+            truths[word] = spec.outdoors == (word != "indoors")
+    return truths
+
+
 def with_premise(scene: Scene, rng: np.random.Generator) -> Hypothesis:
     """A hypothesis with a true text premise; sometimes the premise settles what cannot be seen."""
     if rng.random() < 0.3:

@@ -79,11 +79,13 @@ class Answered:
     """Logits (selected rows, vocabulary) and the answer row's image attention (batch, cells).
 
     The attention is the mean over decoder layers and heads of the row that reads the answer,
-    cut to the image's columns and normalised to sum 1.
+    cut to the image's columns and normalised to sum 1. ``words`` are the encoder's states of the
+    text tokens (batch, tokens, d).
     """
 
     logits: Tensor
     attention: Tensor
+    words: Tensor
 
 
 def answer(
@@ -159,4 +161,4 @@ def answer(
         y = _feed_forward(layer, y)
     attention = torch.stack(looked).mean(0)
     logits = dec.output_projection(dec.layer_norm(y.flatten(0, 1)[loss_rows]))
-    return Answered(logits, attention / attention.sum(-1, keepdim=True))
+    return Answered(logits, attention / attention.sum(-1, keepdim=True), memory[:, :, kept:].flatten(0, 1))

@@ -28,12 +28,13 @@ class Recipe:
     dense_steps: int = 320
     dense_batch: int = 32
     question_steps: int = 400
-    entailment_steps: int = 1600
-    attention_steps: int = 550
-    premise_every: int = 8
+    entailment_steps: int = 1300
+    attention_steps: int = 450
+    mix_every: int = 8
     learning_rate: float = 1e-3
     dense_learning_rate: float = 2e-3
-    attention_weight: float = 0.3
+    attention_weight: float = 0.2
+    word_weight: float = 0.5
 
 
 RECIPE = Recipe()

@@ -1,0 +1,227 @@
+"""The typed result of a case and of a run, and the run folder that holds them.
+
+A run folder has ``run.json`` (what was run), ``outcomes/<case id>.json`` and
+``outcomes/<case id>.npz`` (one pair a case, written by whichever process audited it),
+``images/<digest>.png`` (each picture once), and, when the session ends, ``results.json``, from
+which everything else is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from audit.errors import RunError
+from audit.expectations import Verdict
+from audit.files import read_arrays, write_arrays, write_atomically, write_json
+
+FORMAT = 1
+"""Version of the run folder's format."""
+
+
+class State(StrEnum):
+    """How a case ended, worst first."""
+
+    ERROR = "error"
+    UNDEFINED = "undefined"
+    BROKEN = "contract broken"
+    DRIFTED = "drifted"
+    STALE = "stale"
+    NEW = "new"
+    IMPROVED = "improved"
+    PASSED = "passed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether a case that ends so fails its run."""
+        return self not in (State.PASSED, State.IMPROVED)
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """One figure beside its baseline.
+
+    ``verdict`` is ``within``, ``drifted`` or ``improved``; ``tolerance`` is absolute.
+    """
+
+    figure: str
+    baseline: str
+    observed: str
+    change: float
+    tolerance: float
+    verdict: Literal["within", "drifted", "improved"]
+
+
+@checked(config=ConfigDict(extra="forbid"))
+class Outcome:
+    """Everything that auditing one case gave. Maps are beside it, see :meth:`Run.maps`.
+
+    Attributes:
+        metrics: by map key, then by stored metric name: the value, or the reason why there is none.
+        default_map: key of the case's own map.
+        regions: boxes [left, top, right, bottom] as fractions of the image, by region.
+        image_digest: SHA-256 of the picture's file; names the copy in the run folder.
+        case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
+        seconds: time spent on this case by the model, its share of the batch.
+    """
+
+    case: str
+    file: str
+    line: int
+    state: State
+    sentence: str
+    text: str
+    premise: str | None
+    tags: list[str]
+    expected: str
+    image: str
+    image_digest: str
+    image_size: tuple[int, int]
+    case_digest: str
+    regions: dict[str, list[tuple[float, float, float, float]]]
+    label: str = ""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    prompt: str = ""
+    tokens: list[str] = field(default_factory=list)
+    grid: tuple[int, int] = (0, 0)
+    default_map: str = ""
+    metrics: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+    drift: list[DriftRow] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""
+        data = asdict(self)  # type: ignore[call-overload]
+        data["metrics"] = {
+            key: {k: {"undefined": v} if isinstance(v, str) else v for k, v in values.items()}
+            for key, values in self.metrics.items()
+        }
+        plain: dict[str, Any] = data
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` gave.
+
+        Raises:
+            RunError: the data is not of this format.
+        """
+        try:
+            metrics = {
+                key: {k: v["undefined"] if isinstance(v, dict) else v for k, v in values.items()}
+                for key, values in data["metrics"].items()
+            }
+            return TypeAdapter(cls).validate_python({**data, "metrics": metrics})
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise RunError(f"not an outcome of format {FORMAT}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Reading needs no model."""
+
+    folder: Path
+
+    def start(self, about: Mapping[str, Any]) -> None:
+        """Create the folder and write what is run: model fingerprint, options, time."""
+        write_json(self.folder / "run.json", {"format": FORMAT, **about})
+
+    def about(self) -> dict[str, Any]:
+        """What :meth:`start` wrote.
+
+        Raises:
+            RunError: the folder is not a run, or one of another format.
+        """
+        about = _read_json(self.folder / "run.json")
+        if about.get("format") != FORMAT:
+            raise RunError(f"{self.folder}: a run of format {about.get('format')}, not {FORMAT}")
+        return about
+
+    def add(self, outcome: Outcome, maps: Mapping[str, NDArray[np.float64]]) -> None:
+        """Store one outcome and its maps (by map key, and ``baseline:`` + key for accepted ones).
+
+        Both files are written atomically, maps first, so that an outcome on disk is whole.
+        """
+        stem = self.folder / "outcomes" / outcome.case
+        arrays = {key: value.astype(np.float32) for key, value in maps.items()}
+        write_arrays(stem.with_name(f"{outcome.case}.npz"), arrays)
+        write_json(stem.with_name(f"{outcome.case}.json"), outcome.to_dict())
+
+    def add_image(self, digest: str, image: Image.Image) -> None:
+        """Store a picture under its digest, once, at most 1024 pixels wide or high."""
+        path = self.image_path(digest)
+        if path.exists():
+            return
+        small = image.copy()
+        small.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.save(buffer, format="PNG")
+        write_atomically(path, buffer.getvalue())
+
+    def image_path(self, digest: str) -> Path:
+        """Where the picture of ``digest`` is stored."""
+        return self.folder / "images" / f"{digest}.png"
+
+    def outcome(self, case: str) -> Outcome:
+        """The outcome of one case.
+
+        Raises:
+            RunError: it is missing or of another format.
+        """
+        return Outcome.from_dict(_read_json(self.folder / "outcomes" / f"{case}.json"))
+
+    def outcomes(self) -> list[Outcome]:
+        """All outcomes, worst state first, then by file and line."""
+        found = [Outcome.from_dict(_read_json(p)) for p in (self.folder / "outcomes").glob("*.json")]
+        order = list(State)
+        return sorted(found, key=lambda o: (order.index(o.state), o.file, o.line, o.case))
+
+    def maps(self, case: str) -> dict[str, NDArray[np.float64]]:
+        """The maps of one case, by map key; empty if the case gave none."""
+        path = self.folder / "outcomes" / f"{case}.npz"
+        if not path.exists():
+            return {}
+        return {key: value.astype(np.float64) for key, value in read_arrays(path).items()}
+
+    def finish(self, more: Mapping[str, Any] | None = None) -> None:
+        """Write ``results.json``: what was run, totals by state, every outcome."""
+        outcomes = self.outcomes()
+        write_json(
+            self.folder / "results.json",
+            {
+                **self.about(),
+                **(more or {}),
+                "totals": totals(outcomes),
+                "outcomes": [o.to_dict() for o in outcomes],
+            },
+        )
+
+
+def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Number of cases in each state that occurs, worst first."""
+    counts = {state.value: sum(o.state is state for o in outcomes) for state in State}
+    return {state: count for state, count in counts.items() if count}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent}: not a run, there is no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: not an object")
+    return data

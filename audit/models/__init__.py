@@ -1,0 +1,31 @@
+"""Models that can be audited, and how to load them."""
+
+from __future__ import annotations
+
+from audit.models.base import Fingerprint, Model, Query
+
+__all__ = ["Fingerprint", "Model", "Query", "load_model"]
+
+
+def load_model(source: str, device: str = "auto", dtype: str = "float32") -> Model:
+    """Load a visual entailment model.
+
+    Args:
+        source: ``reference`` for the embedded model, a checkpoint folder in ModelScope's format,
+            or a ModelScope id, optionally with ``@revision``. An id is looked for in ModelScope's
+            cache first and downloaded, with a progress bar, only if it is not there.
+        device: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``float32``, or ``bfloat16`` for less memory; figures of different types differ
+            slightly, so each needs baselines of its own.
+
+    Returns:
+        The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
+
+    Raises:
+        ModelError: the source cannot be found or is not supported, or the device is not there.
+    """
+    # Imported here so that `import audit` and collecting tests need neither torch nor modelscope.
+    from audit.models.ofa import OFAVisualEntailment  # noqa: PLC0415
+    from audit.models.sources import resolve  # noqa: PLC0415
+
+    return OFAVisualEntailment(resolve(source), device=device, dtype=dtype)

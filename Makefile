@@ -1,0 +1,52 @@
+# Everything is installed into .venv, once; `make clean` removes it again.
+
+PYTHON ?= python3
+MODEL = reference
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help audit test reference clean
+
+help:
+	@echo "make audit      audit the shipped cases with the embedded reference model, draw the gallery"
+	@echo "                (MODEL=... audits another one: a checkpoint folder or a ModelScope id)"
+	@echo "make test       every check of the code: ruff, mypy, import layers, pytest"
+	@echo "make reference  train the embedded reference model again (long)"
+	@echo "make clean      remove what these commands made: .venv, caches, audit-run"
+	@echo
+	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
+
+# pytest prints where the gallery lies.
+audit: .venv/installed
+	$(BIN)/pytest cases --audit-model "$(MODEL)"
+
+# pytest is last, so that the output ends in its summary.
+test: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+reference: .venv/installed
+	$(BIN)/python -m audit.reference train
+
+clean:
+	rm -rf .venv audit-run build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or later is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/created pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	touch $@
+
+.venv/installed-test: .venv/created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[test]'
+	touch .venv/installed $@

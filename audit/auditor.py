@@ -1,0 +1,124 @@
+"""One audited model in a session: loaded once, asked in batches, everything it says recorded."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from audit.baselines import Update
+from audit.cases import Case
+from audit.images import open_image
+from audit.maps import Map, MapSpec, read_map
+from audit.models import load_model
+from audit.models.base import Model, Query
+from audit.outcomes import Outcome, Run
+from audit.runner import Answer, Gate, answer_cases, conclude
+from audit.trace import Trace
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a session audits and how."""
+
+    model: str
+    device: str
+    dtype: str
+    batch_size: int
+    baselines: Path | None
+    update: Update
+    run_folder: Path
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that a Python test put to the model, kept for the report of its failure."""
+
+    image: Image.Image
+    text: str
+    label: str
+    map: Map
+
+
+@dataclass
+class Auditor:
+    """The session's model; the fixture ``auditor`` gives it to Python tests.
+
+    Attributes:
+        settings: what is audited and how.
+        asked: what the running test has asked so far.
+    """
+
+    settings: Settings
+    asked: list[Asked] = field(default_factory=list)
+    _answers: dict[str, Answer] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, loaded at first use; raises ModelError if it cannot be."""
+        return load_model(self.settings.model, self.settings.device, self.settings.dtype)
+
+    @cached_property
+    def run(self) -> Run:
+        """The run folder, with ``run.json`` written."""
+        run = Run(self.settings.run_folder)
+        run.start(
+            {
+                "model": self.model.fingerprint.to_dict(),
+                "labels": list(self.model.labels),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "baselines": str(self.gate.folder),
+                "update": self.settings.update,
+                "machine": platform.platform(),
+            }
+        )
+        return run
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Where this model's baselines lie, and what an accepted one will say of its origin."""
+        fingerprint = self.model.fingerprint
+        provenance = {
+            "model": fingerprint.to_dict(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
+        }
+        folder = self.settings.baselines or Path("baselines") / fingerprint.name
+        return Gate(folder, self.settings.update, provenance)
+
+    def outcome(self, case: Case, ahead: Callable[[], Sequence[Case]]) -> Outcome:
+        """Audit ``case``, and answer those of ``ahead`` in the same batch."""
+        if case.id not in self._answers:
+            batch = {case.id: case}
+            for other in ahead():
+                if len(batch) >= self.settings.batch_size:
+                    break
+                if other.id not in self._answers:
+                    batch.setdefault(other.id, other)
+            answers = answer_cases(list(batch.values()), self.model)
+            self._answers.update(zip(batch, answers, strict=True))
+        return conclude(case, self._answers.pop(case.id), self.gate, self.run)
+
+    def ask(
+        self, image: str | Path | Image.Image, text: str, premise: str | None = None
+    ) -> Trace:
+        """Put one question to the model.
+
+        Args:
+            image: a picture, or the path of one.
+            text: the hypothesis.
+            premise: a text premise, if the model is to see one beside the picture.
+
+        Returns:
+            The trace: label, probabilities, and attention to read maps from.
+        """
+        picture = image if isinstance(image, Image.Image) else open_image(Path(image))
+        (trace,) = self.model.trace([Query(picture, text, premise)])
+        self.asked.append(Asked(picture, text, trace.label, read_map(trace, MapSpec())))
+        return trace

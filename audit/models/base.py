@@ -1,0 +1,72 @@
+"""What the rest of audit needs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from audit.trace import Trace
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to a model: a picture, a hypothesis, and perhaps a text premise."""
+
+    image: Path | Image.Image
+    text: str
+    premise: str | None = None
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What produced an answer, so that two answers can be compared honestly.
+
+    Attributes:
+        name: short name of the model; names its folder of baselines.
+        source: what was asked for: ``reference``, a folder, or a ModelScope id.
+        revision: the revision of a ModelScope id, else empty.
+        digest: over the four digests below: what the model computes, wherever it runs.
+        weights, configuration, tokenizer, preprocessing: SHA-256 of each part.
+        device, dtype: where and in which precision it runs.
+        packages: versions of what computes.
+    """
+
+    name: str
+    source: str
+    revision: str
+    digest: str
+    weights: str
+    configuration: str
+    tokenizer: str
+    preprocessing: str
+    device: str
+    dtype: str
+    packages: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+class Model(Protocol):
+    """A visual entailment model that can be audited."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The answers that the model can give, in its own order."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What this model is and where it runs."""
+
+    def trace(self, queries: Sequence[Query]) -> list[Trace]:
+        """Answer the queries as one batch; one trace each, equal to what single calls give.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            ModelError: the model cannot answer such a query.
+        """

@@ -1,0 +1,334 @@
+"""The pytest plugin: cases in YAML become test items, judged by one model per process.
+
+Importing this module imports neither torch nor modelscope; the model is loaded when the first
+case that was selected is about to run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from audit import baselines
+from audit.auditor import Auditor, Settings
+from audit.cases import Case, check_labels, check_unique, load_cases
+from audit.errors import AuditError, CaseError, ModelError
+from audit.models.sources import known_labels
+from audit.outcomes import Outcome, Run, State, totals
+
+_auditor = pytest.StashKey[Auditor]()
+_settings = pytest.StashKey[Settings]()
+_coming = pytest.StashKey[list[Case]]()
+_failed_extras = pytest.StashKey[list[str]]()
+
+_OPTIONS = {
+    "model": ("reference", "model to audit: reference, a checkpoint folder, or a ModelScope id[@revision]"),
+    "device": ("auto", "auto, cpu, cuda or cuda:N"),
+    "dtype": ("float32", "float32 or bfloat16"),
+    "batch-size": ("8", "cases that the model answers at a time"),
+    "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
+    "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
+}  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options, all prefixed, and the same keys for the configuration file."""
+    group = parser.getgroup("audit", "audit of visual entailment models")
+    for name, (default, text) in _OPTIONS.items():
+        group.addoption(f"--audit-{name}", metavar=name.upper(), default=None, help=text)
+        key = f"audit_{name.replace('-', '_')}"
+        parser.addini(key, f"{text} (--audit-{name})", default=default)
+    group.addoption(
+        "--audit-update",
+        choices=("new", "changed", "all"),
+        default="",
+        help="accept baselines of this session: of cases without one, of changed ones, or all",
+    )
+    group.addoption(
+        "--audit-update-force",
+        action="store_true",
+        help="allow --audit-update where the environment variable CI is set",
+    )
+    parser.addini("audit_cases", "glob patterns of case files, from the root", "args", ["cases/*.yaml"])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings; refuse an update under CI."""
+    config.addinivalue_line("markers", "audit: a case declared in YAML")
+    update = config.getoption("--audit-update")
+    if update and os.environ.get("CI") and not config.getoption("--audit-update-force"):
+        raise pytest.UsageError(
+            "--audit-update is refused where CI is set: a pipeline must not accept its own "
+            "baselines (override: --audit-update-force)"
+        )
+    config.stash[_settings] = _read_settings(config, update)
+    config.stash[_auditor] = Auditor(config.stash[_settings])
+    config.stash[_coming] = []
+
+
+def _read_settings(config: pytest.Config, update: Any) -> Settings:
+    def value(name: str) -> str:
+        given = config.getoption(f"--audit-{name}")
+        return str(given if given is not None else config.getini(f"audit_{name.replace('-', '_')}"))
+
+    size = value("batch-size")
+    if not size.isdigit() or int(size) < 1:
+        raise pytest.UsageError(f"--audit-batch-size: {size!r} is not a positive number")
+    root = config.rootpath
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        folder = Path(worker["audit_run_dir"])
+    elif value("run-dir"):
+        folder = config.invocation_params.dir / value("run-dir")
+    else:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        folder = root / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+    accepted = root / value("baselines") if value("baselines") else None
+    model = value("model")
+    if model != "reference" and (config.invocation_params.dir / model).is_dir():
+        model = str(config.invocation_params.dir / model)
+    return Settings(model, value("device"), value("dtype"), int(size), accepted, update, folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker which run folder it shares."""
+    node.workerinput["audit_run_dir"] = str(node.config.stash[_settings].run_folder)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile | None:
+    """Collect the case files."""
+    patterns = parent.config.getini("audit_cases")
+    try:
+        relative = file_path.relative_to(parent.config.rootpath)
+    except ValueError:
+        return None
+    if any(relative.match(p) and len(relative.parts) == len(Path(p).parts) for p in patterns):
+        return CaseFile.from_parent(parent, path=file_path)
+    return None
+
+
+class CaseFile(pytest.File):
+    """A YAML file of cases."""
+
+    def collect(self) -> Iterator[CaseItem]:
+        """Load and check the file; every problem is an error of collection."""
+        cases = load_cases(self.path)
+        settings = self.config.stash[_settings]
+        labels = known_labels(settings.model)
+        if labels is not None:
+            check_labels(cases, labels)
+        for case in cases:
+            yield CaseItem.from_parent(self, name=case.id, case=case)
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+    ) -> Any:
+        """Errors of case files are told without a traceback."""
+        if isinstance(excinfo.value, CaseError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)  # type: ignore[no-untyped-call]
+
+
+class _CaseFailed(Exception):
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.sentence)
+        self.outcome = outcome
+
+
+class CaseItem(pytest.Item):
+    """One case."""
+
+    def __init__(self, *, case: Case, **more: Any) -> None:
+        super().__init__(**more)
+        self.case = case
+        self.outcome: Outcome | None = None
+        for tag in ("audit", *case.tags):
+            if tag != "audit":
+                self.config.addinivalue_line("markers", f"{tag}: tag of an audit case")
+            self.add_marker(tag)
+
+    def runtest(self) -> None:
+        """Audit the case; raise if it fails."""
+        auditor = self.config.stash[_auditor]
+        self.outcome = auditor.outcome(self.case, lambda: self.config.stash[_coming])
+        self.user_properties += [
+            ("audit_state", self.outcome.state.value),
+            ("audit_sentence", self.outcome.sentence),
+        ]
+        if self.outcome.state.failed:
+            raise _CaseFailed(self.outcome)
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+    ) -> Any:
+        """A table and one sentence; the traceback would show only audit's own code."""
+        if isinstance(excinfo.value, _CaseFailed):
+            return failure_text(excinfo.value.outcome)
+        if isinstance(excinfo.value, AuditError):
+            return f"{type(excinfo.value).__name__}: {excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the case stands."""
+        return self.path, self.case.line - 1, f"case {self.case.id}"
+
+
+def failure_text(outcome: Outcome) -> str:
+    """The table of expectations and figures out of tolerance, and the sentence."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for column in ("expectation", "observed", "limit", "verdict"):
+        table.add_column(column, overflow="fold")
+    for verdict in outcome.verdicts:
+        table.add_row(verdict.expectation, verdict.observed, verdict.limit, "ok" if verdict.passed else "FAILED")
+    for row in outcome.drift:
+        if row.verdict != "within":
+            limit = f"{row.baseline} ± {row.tolerance:g}" if row.tolerance else row.baseline
+            table.add_row(f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
+    console = Console(width=110, no_color=True, highlight=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(f"{outcome.file}:{outcome.line}: {outcome.text!r}", markup=False)
+        if table.row_count:
+            console.print(table)
+        console.print(f"{outcome.state.value}: {outcome.sentence}", markup=False)
+    return captured.get().rstrip()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse ids that occur twice across files."""
+    del config
+    try:
+        check_unique(item.case for item in items if isinstance(item, CaseItem))
+    except CaseError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
+    """Load the model once cases are selected, and say what it is."""
+    chosen = [item.case for item in items if isinstance(item, CaseItem)]
+    if not chosen or config.getoption("collectonly"):
+        return None
+    auditor = config.stash[_auditor]
+    try:
+        check_labels(chosen, auditor.model.labels)
+    except (ModelError, CaseError) as error:
+        raise pytest.UsageError(str(error)) from None
+    return describe(auditor.model.fingerprint.to_dict())
+
+
+def describe(fingerprint: dict[str, Any]) -> str:
+    """One line that says which model was audited, and where it ran."""
+    revision = fingerprint.get("revision") or "none"
+    return (
+        f"audit: model {fingerprint['source']}, revision {revision}, "
+        f"digest {fingerprint['digest'][:12]}, {fingerprint['device']}, {fingerprint['dtype']}"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Note which cases come next in this process, so that they can share a batch.
+
+    An xdist worker is sure only of its next item; the rest of its list may go to another worker.
+    """
+    coming: list[pytest.Item | None] = [nextitem]
+    if not hasattr(item.config, "workerinput"):
+        items = item.session.items
+        start = items.index(item) + 1 if nextitem is not None else len(items)
+        coming = list(items[start:])
+    item.config.stash[_coming] = [i.case for i in coming if isinstance(i, CaseItem)]
+    item.config.stash[_auditor].asked.clear()
+
+
+@pytest.fixture(scope="session")
+def auditor(pytestconfig: pytest.Config) -> Auditor:
+    """The audited model, loaded once per process: ``auditor.ask(image, text)`` gives a trace."""
+    return pytestconfig.stash[_auditor]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Give pytest-html small pictures of what failed, whichever phase it failed in."""
+    del call
+    result: Any = yield
+    report = result.get_result()
+    if not report.failed or not item.config.pluginmanager.hasplugin("html"):
+        return
+    fragments = _pictures(item)
+    if fragments:
+        import pytest_html  # noqa: PLC0415  only where it is active
+
+        extras = getattr(report, "extras", [])
+        report.extras = [*extras, *(pytest_html.extras.html(f) for f in fragments)]
+
+
+def _pictures(item: pytest.Item) -> list[str]:
+    from audit.report.gallery import asked_html, thumbnail_html  # noqa: PLC0415  draws with matplotlib
+
+    auditor = item.config.stash[_auditor]
+    if isinstance(item, CaseItem) and item.outcome is not None:
+        return [thumbnail_html(auditor.run, item.outcome)]
+    return [asked_html(a.image, a.map, f"{a.text!r}: {a.label}") for a in auditor.asked]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In the controlling process: promote proposals, write the results and the gallery."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    settings = config.stash[_settings]
+    run = Run(settings.run_folder)
+    if not (run.folder / "run.json").exists():
+        return
+    from audit.report.gallery import write_gallery  # noqa: PLC0415  draws with matplotlib
+
+    promoted: list[str] = []
+    proposals = run.folder / "proposals"
+    if settings.update and proposals.exists():
+        promoted = baselines.promote(proposals, Path(run.about()["baselines"]))
+    run.finish({"promoted": promoted})
+    write_gallery(run)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what was audited, how it ended and where to look."""
+    folder = config.stash[_settings].run_folder
+    if not (folder / "results.json").exists():
+        return
+    run = Run(folder)
+    about = run.about()
+    counts = totals(run.outcomes())
+    terminalreporter.section("audit")
+    terminalreporter.write_line(describe(about["model"]))
+    said = ", ".join(f"{count} {state}" for state, count in counts.items())
+    terminalreporter.write_line(f"{sum(counts.values())} cases: {said}")
+    if config.stash[_settings].update:
+        kept = len(list((folder / "proposals").glob("*.json")))
+        terminalreporter.write_line(f"baselines accepted: {kept}, in {about['baselines']}")
+    if counts.get(State.NEW.value):
+        terminalreporter.write_line("new cases have no baseline: look at them, then run with --audit-update=new")
+    terminalreporter.write_line(f"gallery: {folder / 'gallery.html'}")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Empty a run folder that is used again; refuse one that holds something else."""
+    config = session.config
+    folder = config.stash[_settings].run_folder
+    if hasattr(config, "workerinput") or not folder.exists() or config.getoption("collectonly"):
+        return
+    if any(folder.iterdir()) and not (folder / "run.json").exists():
+        raise pytest.UsageError(f"--audit-run-dir: {folder} holds files that are not a run")
+    for name in ("outcomes", "proposals", "images"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("run.json", "results.json", "gallery.html"):
+        (folder / name).unlink(missing_ok=True)

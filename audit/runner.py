@@ -1,0 +1,212 @@
+"""The pipeline on one page: cases through a model, to outcomes judged against their baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit import baselines
+from audit.baselines import Baseline, Update
+from audit.cases import Case
+from audit.errors import AuditError
+from audit.expectations import Verdict, judge
+from audit.geometry import mask
+from audit.images import open_image
+from audit.maps import read_map
+from audit.metrics import measure
+from audit.models.base import Model, Query
+from audit.outcomes import DriftRow, Outcome, Run, State
+from audit.trace import Trace
+
+Maps = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where accepted outcomes lie, and which of them this session may propose anew."""
+
+    folder: Path
+    update: Update = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's trace of a case, or why there is none; with the seconds it took."""
+
+    trace: Trace | None
+    error: str
+    seconds: float
+
+
+def answer_cases(cases: Sequence[Case], model: Model) -> list[Answer]:
+    """Put ``cases`` to the model as one batch; if that fails, one by one.
+
+    One damaged picture costs its own case only.
+    """
+    queries = [Query(case.image, case.text, case.premise) for case in cases]
+    started = time.perf_counter()
+    try:
+        traces = model.trace(queries)
+    except AuditError as error:
+        if len(cases) == 1:
+            return [Answer(None, str(error), time.perf_counter() - started)]
+        return [answer for case in cases for answer in answer_cases([case], model)]
+    seconds = (time.perf_counter() - started) / len(cases)
+    return [Answer(trace, "", seconds) for trace in traces]
+
+
+def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome:
+    """Measure, judge, compare with the baseline, and store the outcome in ``run``."""
+    outcome = _blank(case)
+    outcome.seconds = answer.seconds
+    maps: Maps = {}
+    try:
+        run.add_image(case.image_digest, open_image(case.image))
+        if answer.trace is None:
+            raise AuditError(answer.error)
+        maps = _measure(case, answer.trace, outcome)
+        outcome.verdicts = judge(
+            case.expect, outcome.label, outcome.probabilities, case.map, outcome.metrics
+        )
+        before = baselines.load(gate.folder, case.id) if gate else None
+        if before is not None and before.case_digest == case.digest:
+            outcome.drift = baselines.compare(outcome, before, case.drift)
+        outcome.state, outcome.sentence = _state(outcome, before, gate)
+        stored = dict(maps)
+        if before is not None and before.case_digest == case.digest:
+            stored |= {f"baseline:{key}": value for key, value in before.maps().items()}
+        if gate and _proposes(gate.update, before, outcome):
+            baselines.propose(run.folder / "proposals", outcome, maps, before, gate.provenance)
+    except AuditError as error:
+        outcome.state, outcome.sentence, stored = State.ERROR, str(error), dict(maps)
+    run.add(outcome, stored)
+    return outcome
+
+
+def audit_cases(
+    cases: Iterable[Case], model: Model, run: Run, *, gate: Gate | None = None, batch_size: int = 8
+) -> Iterator[Outcome]:
+    """Audit ``cases`` in batches of ``batch_size``; each outcome is stored before it is yielded."""
+    waiting = list(cases)
+    for start in range(0, len(waiting), batch_size):
+        batch = waiting[start : start + batch_size]
+        for case, answer in zip(batch, answer_cases(batch, model), strict=True):
+            yield conclude(case, answer, gate, run)
+
+
+def _blank(case: Case) -> Outcome:
+    return Outcome(
+        case=case.id,
+        file=case.file.name,
+        line=case.line,
+        state=State.ERROR,
+        sentence="",
+        text=case.text,
+        premise=case.premise,
+        tags=list(case.tags),
+        expected=case.expect.label,
+        image=case.image.name,
+        image_digest=case.image_digest,
+        image_size=case.image_size,
+        case_digest=case.digest,
+        regions={name: [tuple(box) for box in boxes] for name, boxes in case.regions.items()},
+        default_map=case.map.key,
+    )
+
+
+def _measure(case: Case, trace: Trace, outcome: Outcome) -> Maps:
+    if case.expect.label not in trace.probabilities:
+        raise AuditError(
+            f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
+        )
+    outcome.label = trace.label
+    outcome.probabilities = dict(trace.probabilities)
+    outcome.prompt, outcome.tokens = trace.prompt, list(trace.tokens)
+    outcome.grid = tuple(trace.grid)
+    regions = {name: mask(boxes, trace.grid) for name, boxes in case.regions.items()}
+    maps: Maps = {}
+    for spec in case.maps:
+        try:
+            maps[spec.key] = read_map(trace, spec)
+        except ValueError as error:
+            raise AuditError(f"no map {spec.key!r}: {error}") from None
+        outcome.metrics[spec.key] = measure(maps[spec.key], regions, trace, spec)
+    return maps
+
+
+def _state(outcome: Outcome, before: Baseline | None, gate: Gate | None) -> tuple[State, str]:
+    failed = [v for v in outcome.verdicts if not v.passed]
+    if failed:
+        undefined = any(v.undefined for v in failed)
+        return State.UNDEFINED if undefined else State.BROKEN, _broken(failed)
+    if gate is None:
+        return State.PASSED, _kept(outcome)
+    accepting = _proposes(gate.update, before, outcome)
+    if before is None:
+        if accepting:
+            return State.PASSED, f"{_kept(outcome)}; proposed as its first baseline"
+        return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
+    if before.case_digest != outcome.case_digest:
+        if accepting:
+            return State.PASSED, f"{_kept(outcome)}; proposed as baseline of the changed case"
+        return State.STALE, (
+            "the case is not the one its baseline was accepted for (picture, text, regions, maps or "
+            "metric definitions changed); accept it with --audit-update=changed"
+        )
+    worse = baselines.drifted(outcome.drift)
+    if worse and accepting:
+        return State.PASSED, f"{_drift(worse)}; proposed as its new baseline"
+    if worse:
+        return State.DRIFTED, f"{_drift(worse)}; every declared expectation holds"
+    better = [row for row in outcome.drift if row.verdict == "improved"]
+    if better:
+        return State.IMPROVED, _moved(better[0], len(better), "improved")
+    return State.PASSED, _kept(outcome)
+
+
+def _proposes(update: Update, before: Baseline | None, outcome: Outcome) -> bool:
+    """Whether this session proposes the outcome as a baseline.
+
+    Contract and drift are two verdicts: an outcome that breaks its contract is still measured
+    whole, and may become a baseline; its contract goes on failing.
+    """
+    if any(v.undefined for v in outcome.verdicts):
+        return False
+    if update == "all":
+        return True
+    if before is None:
+        return update == "new"
+    stale = before.case_digest != outcome.case_digest
+    moved = any(row.verdict != "within" for row in outcome.drift)
+    return update == "changed" and (stale or moved)
+
+
+def _broken(failed: list[Verdict]) -> str:
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return failed[0].reason + more
+
+
+def _kept(outcome: Outcome) -> str:
+    count = len(outcome.verdicts)
+    return "the expectation holds" if count == 1 else f"all {count} expectations hold"
+
+
+def _drift(rows: list[DriftRow]) -> str:
+    return _moved(rows[0], len(rows), "drifted")
+
+
+def _moved(row: DriftRow, count: int, verb: str) -> str:
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    if row.figure == "label":
+        return f"the label changed from {row.baseline} to {row.observed}{more}"
+    return (
+        f"{row.figure} {verb} from {row.baseline} to {row.observed}, "
+        f"more than the tolerance of {row.tolerance:g}{more}"
+    )

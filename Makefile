@@ -14,7 +14,7 @@ help:
 	@echo "                (MODEL=... audits another one: a checkpoint folder or a ModelScope id)"
 	@echo "make test       every check of the code: ruff, mypy, import layers, pytest"
 	@echo "make reference  train the embedded reference model again (long)"
-	@echo "make clean      remove what these commands made: .venv, caches, audit-run"
+	@echo "make clean      remove what these commands made: .venv, caches, audit-runs"
 	@echo
 	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
 
@@ -33,7 +33,7 @@ reference: .venv/installed
 	$(BIN)/python -m audit.reference train
 
 clean:
-	rm -rf .venv audit-run build dist *.egg-info
+	rm -rf .venv audit-runs audit-explain build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -133,9 +133,9 @@ def _row(
     name: str, before: float | str, now: float | str, tolerance: float, better: str
 ) -> DriftRow:
     if isinstance(before, str) or isinstance(now, str):
-        shown = tuple("undefined" if isinstance(v, str) else f"{v:.4g}" for v in (before, now))
+        was, found = ("undefined" if isinstance(v, str) else f"{v:.4g}" for v in (before, now))
         same = isinstance(before, str) and isinstance(now, str)
-        return DriftRow(name, *shown, 0.0, tolerance, "within" if same else "drifted")
+        return DriftRow(name, was, found, 0.0, tolerance, "within" if same else "drifted")
     change = now - before
     verdict: Literal["within", "drifted", "improved"] = "within"
     if abs(change) > tolerance + _ROUNDING:

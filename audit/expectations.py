@@ -43,7 +43,7 @@ class AttentionExpectation(BaseModel):
     model_config = _STRICT
 
     metric: Annotated[str, AfterValidator(_known_metric)] = Field(
-        description="Name of the metric.", json_schema_extra={"enum": sorted(METRICS)}
+        description="Name of the metric.", json_schema_extra={"enum": [*sorted(METRICS)]}
     )
     region: str | None = Field(
         None, description="Name of one of the case's regions, for metrics of a region."

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import TypeAdapter
 
-from audit.reference.hypotheses import Label
-from audit.reference.scenes import COLOURS, KINDS, PLACES, SIZE, Box, Scene, scene
+from audit.files import write_atomically
+from audit.reference.scenes import (
+    COLOURS,
+    KINDS,
+    PLACES,
+    SIZE,
+    Animal,
+    Box,
+    Scene,
+    SceneSpec,
+    scene,
+)
 
-LABEL_IDS: dict[Label, int] = {"no": 0, "yes": 1, "maybe": 2}
+Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+"""Wraps an iterable of known length under a title, as a progress bar."""
 
 
 def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
@@ -24,34 +39,35 @@ def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
 
 def _one(seed: int, size: int, index: int) -> tuple[NDArray[np.uint8], Scene]:
     drawn = scene(seed, index)
-    small = pixels(drawn, size)
-    return small, Scene(Image.new("RGB", (1, 1)), drawn.spec, drawn.animals, drawn.support)
+    return pixels(drawn, size), replace(drawn, image=_NO_PICTURE)
 
 
-def render(seed: int, count: int, size: int, folder: Path, progress) -> tuple[NDArray[np.uint8], list[Scene]]:  # type: ignore[no-untyped-def]
-    """Render ``count`` scenes of ``seed``; pixels (count, size, size, 3) are kept in ``folder``.
+_NO_PICTURE = Image.new("RGB", (1, 1))
+_SCENES = TypeAdapter(list[tuple[SceneSpec, tuple[Animal, ...], Box]])
 
-    The truth is drawn again with the pixels, so a cached array costs only its own disk space:
-    pixels and truth come from one generator and cannot disagree.
+
+def render(
+    seed: int, count: int, size: int, folder: Path, progress: Progress
+) -> tuple[NDArray[np.uint8], list[Scene]]:
+    """Render ``count`` scenes of ``seed``, once: pixels (count, size, size, 3) and the truths.
+
+    Both are kept in ``folder``. The returned scenes carry a blank picture, to spare memory.
     """
-    import pickle
-
     path = folder / f"scenes-{seed}-{count}-{size}.npy"
-    truth_path = path.with_suffix(".truth")
+    truth_path = path.with_suffix(".json")
     if not truth_path.exists():
         images = np.empty((count, size, size, 3), np.uint8)
         truths: list[Scene] = []
         with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for small, truth in progress(
-                pool.map(partial(_one, seed, size), range(count), chunksize=32), count, "render"
-            ):
+            drawn = pool.map(partial(_one, seed, size), range(count), chunksize=32)
+            for small, truth in progress(drawn, count, "render"):
                 images[len(truths)] = small
                 truths.append(truth)
         np.save(path, images, allow_pickle=False)
-        truth_path.write_bytes(pickle.dumps([(t.spec, t.animals, t.support) for t in truths]))
-    stored = pickle.loads(truth_path.read_bytes())  # written by this very function
-    blank = Image.new("RGB", (1, 1))
-    return np.load(path), [Scene(blank, *item) for item in stored]
+        facts = [(t.spec, t.animals, t.support) for t in truths]
+        write_atomically(truth_path, _SCENES.dump_json(facts))
+    stored = _SCENES.validate_json(truth_path.read_bytes())
+    return np.load(path), [Scene(_NO_PICTURE, *facts) for facts in stored]
 
 
 def coverage(boxes: tuple[Box, ...], grid: int) -> NDArray[np.float32]:

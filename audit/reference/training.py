@@ -16,7 +16,7 @@ boxes of what the text names, or be uniform where nothing that it names is in th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from audit.reference import batches
 from audit.reference.batches import Batch, Batcher
-from audit.reference.data import dense_labels, place_label, render
+from audit.reference.data import Progress, dense_labels, place_label, render
 from audit.reference.network import answer, build, image_features
 from audit.reference.recipe import GRID, Recipe
 from audit.reference.scenes import COLOURS, KINDS, PLACES, Scene
@@ -36,9 +36,6 @@ from audit.reference.tokens import load_tokenizer, train_tokenizer
 
 _ENOUGH_MASS = 0.94
 _ENOUGH_KL = 0.08
-
-Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
-"""Wraps an iterable of known length under a title, as a progress bar."""
 
 
 def _patches(images: NDArray[np.uint8]) -> Tensor:
@@ -236,7 +233,6 @@ def train(recipe: Recipe, work: Path, progress: Progress, log: Callable[[str], N
     path = work / "features.npy"
     if not path.exists():
         np.save(path, _features(model, images, progress, "features"), allow_pickle=False)
-    del images
     texts = _Texts(model, recipe, np.load(path), truths, tokenizer)
     all_cells = GRID * GRID
 

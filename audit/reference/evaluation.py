@@ -1,0 +1,63 @@
+"""What the reference model is worth on held-out scenes, measured through the shipped path."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from audit.geometry import Box, mask
+from audit.maps import cross_attention
+from audit.metrics import entropy, mass, pointing
+from audit.models.base import Model, Query
+from audit.reference.data import Progress
+from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
+from audit.reference.recipe import Recipe
+from audit.reference.scenes import SIZE, scene
+
+
+def evaluate(
+    model: Model,
+    recipe: Recipe,
+    scenes: int,
+    progress: Progress,
+) -> dict[str, float]:
+    """Ask about ``scenes`` scenes of the held-out seed, one hypothesis a label and one premised.
+
+    Returns:
+        Accuracy overall and by label; accuracy with a text premise; for entailed hypotheses the
+        mean pointing game and mass on the boxes; for hypotheses that name nothing in the picture
+        the mean and the fifth percentile of the entropy.
+    """
+    rng = np.random.default_rng([recipe.held_out_seed, 3])
+    right: dict[str, list[bool]] = defaultdict(list)
+    looked: dict[str, list[float]] = defaultdict(list)
+    for index in progress(range(scenes), scenes, "evaluate"):
+        drawn = scene(recipe.held_out_seed, index)
+        said = [hypothesis(drawn, label, rng) for label in LABELS] + [with_premise(drawn, rng)]
+        traces = model.trace([Query(drawn.image, h.text, h.premise) for h in said])
+        for h, trace in zip(said, traces, strict=True):
+            right["premise" if h.premise else h.label].append(trace.label == h.label)
+            if h.premise:
+                continue
+            p = cross_attention(trace)
+            if not h.about:
+                looked["absent_entropy"].append(entropy(p))
+            elif h.label == "yes":
+                region = mask(_fractions(h), trace.grid)
+                looked["yes_pointing"].append(pointing(p, region))
+                looked["yes_mass"].append(mass(p, region))
+    everything = [r for label in LABELS for r in right[label]]
+    return {
+        "scenes": scenes,
+        "hypotheses": len(everything),
+        "accuracy": float(np.mean(everything)),
+        **{f"accuracy_{label}": float(np.mean(right[label])) for label in LABELS},
+        "accuracy_premise": float(np.mean(right["premise"])),
+        **{name: float(np.mean(values)) for name, values in sorted(looked.items())},
+        "absent_entropy_p05": float(np.percentile(looked["absent_entropy"], 5)),
+    }
+
+
+def _fractions(h: Hypothesis) -> list[Box]:
+    return [Box(*(v / SIZE for v in box)) for box in h.about]

@@ -1,0 +1,208 @@
+"""Draw the shipped pictures and write the shipped case files, thresholds from measurement.
+
+Run ``python -m tools.make_cases`` after the reference model was trained anew, read the diff, and
+accept the baselines anew. Limits leave room below what the reference model shows: mass and
+probability nine tenths of the measured value (at most 0.9), entropy 0.05 less than measured.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit import load_model
+from audit.files import write_atomically
+from audit.geometry import mask, parse_box
+from audit.maps import cross_attention
+from audit.metrics import entropy, mass, pointing
+from audit.models.base import Model, Query
+from audit.reference.scenes import SIZE, Group, Scene, SceneSpec, scene
+
+ROOT = Path(__file__).parent.parent / "cases"
+SEED = 4242
+
+PICTURES: dict[str, SceneSpec] = {
+    "two-birds-on-a-branch": SceneSpec((Group("bird", "red", 2),), "branch", True),
+    "white-rabbit-and-black-dog-on-grass": SceneSpec(
+        (Group("rabbit", "white", 1), Group("dog", "black", 1)), "grass", True
+    ),
+    "three-yellow-cats-on-a-sofa": SceneSpec((Group("cat", "yellow", 3),), "sofa", False),
+    "blue-bird-and-two-brown-dogs-on-a-table": SceneSpec(
+        (Group("bird", "blue", 1), Group("dog", "brown", 2)), "table", False
+    ),
+    "black-cat-on-a-table-outdoors": SceneSpec((Group("cat", "black", 1),), "table", True),
+    "two-rabbits-on-a-sofa": SceneSpec((Group("rabbit", "brown", 2),), "sofa", False),
+}
+
+_BIRDS = "two-birds-on-a-branch"
+_GRASS = "white-rabbit-and-black-dog-on-grass"
+_CATS = "three-yellow-cats-on-a-sofa"
+_TABLE = "blue-bird-and-two-brown-dogs-on-a-table"
+_CAT = "black-cat-on-a-table-outdoors"
+_RABBITS = "two-rabbits-on-a-sofa"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One shipped case; ``about`` is a kind, ``animals`` for all, or empty where nothing is there."""
+
+    id: str
+    picture: str
+    label: str
+    text: str
+    about: str
+    premise: str | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+
+THEMES: dict[str, tuple[str, list[Shipped]]] = {
+    "guide": (
+        "The guide's three examples on one picture.",
+        [
+            Shipped(_BIRDS, _BIRDS, "yes", "there are two birds on a branch", "bird", tags=("guide",)),
+            Shipped(
+                "no-cat-on-the-sofa", _BIRDS, "no", "a cat is sleeping on the sofa", "",
+                tags=("guide",), note="a mismatch leaves attention dispersed",
+            ),
+            Shipped(
+                "animals-in-nature", _BIRDS, "yes", "there are animals in nature", "animals",
+                tags=("guide",), note="in this world nature means outdoors, so it is entailed",
+            ),
+        ],
+    ),
+    "counting": (
+        "How many there are.",
+        [
+            Shipped("three-cats", _CATS, "yes", "there are three cats", "cat"),
+            Shipped("two-brown-dogs", _TABLE, "yes", "there are two brown dogs", "dog"),
+            Shipped("three-animals", _TABLE, "yes", "there are three animals", "animals"),
+            Shipped("not-two-cats", _CATS, "no", "there are two cats", "cat"),
+            Shipped("not-one-bird", _BIRDS, "no", "there is only one bird on the branch", "bird"),
+            Shipped("not-three-rabbits", _RABBITS, "no", "there are three rabbits", "rabbit"),
+        ],
+    ),
+    "colours": (
+        "Which colour belongs to which animal.",
+        [
+            Shipped("white-rabbit", _GRASS, "yes", "the rabbit is white", "rabbit"),
+            Shipped("black-dog", _GRASS, "yes", "there is a black dog on the grass", "dog"),
+            Shipped("blue-bird", _TABLE, "yes", "there is a blue bird", "bird"),
+            Shipped("rabbit-not-black", _GRASS, "no", "the rabbit is black", "rabbit", note="the dog is"),
+            Shipped("dogs-not-blue", _TABLE, "no", "the dogs are blue", "dog", note="the bird is"),
+        ],
+    ),
+    "places": (
+        "Where they are.",
+        [
+            Shipped("cats-on-the-sofa", _CATS, "yes", "three cats are sitting on the sofa", "cat"),
+            Shipped("cat-outdoors", _CAT, "yes", "a cat is outdoors", "cat"),
+            Shipped("rabbits-not-on-the-grass", _RABBITS, "no", "two rabbits are sitting on the grass", "rabbit"),
+            Shipped("cat-not-on-a-branch", _CAT, "no", "there is a black cat on a branch", "cat"),
+        ],
+    ),
+    "absent": (
+        "Animals that are not there: attention must stay dispersed.",
+        [
+            Shipped("no-dog-on-the-branch", _BIRDS, "no", "a dog is sitting on the branch", ""),
+            Shipped("no-birds-on-the-sofa", _CATS, "no", "there are two birds on the sofa", ""),
+            Shipped("no-rabbit-on-the-table", _CAT, "no", "there is a white rabbit", ""),
+        ],
+    ),
+    "unseen": (
+        "What no picture can tell.",
+        [
+            Shipped("birds-hungry", _BIRDS, "maybe", "the birds are hungry", "bird"),
+            Shipped("rabbit-three-years-old", _GRASS, "maybe", "the rabbit is three years old", "rabbit"),
+            Shipped("dog-has-a-name", _GRASS, "maybe", "the black dog has a name", "dog"),
+            Shipped("cats-like-music", _CATS, "maybe", "three cats like music", "cat"),
+            Shipped("bird-born-in-spring", _TABLE, "maybe", "the blue bird was born in spring", "bird"),
+            Shipped("dogs-belong-to-a-farmer", _TABLE, "maybe", "two dogs belong to a farmer", "dog"),
+            Shipped("cat-waiting-for-dinner", _CAT, "maybe", "a cat is waiting for dinner on the table", "cat"),
+            Shipped("rabbits-sleeping", _RABBITS, "maybe", "the brown rabbits are sleeping", "rabbit"),
+            Shipped("hungry-but-absent", _RABBITS, "no", "the cats are hungry", "", note="there are none"),
+        ],
+    ),
+    "premises": (
+        "A text premise beside the picture.",
+        [
+            Shipped(
+                "premise-settles-it", _BIRDS, "yes", "the birds are hungry", "bird",
+                premise="the birds are hungry", note="without the premise it is maybe",
+            ),
+            Shipped(
+                "premise-does-not-help", _CAT, "no", "there is a white cat", "cat",
+                premise="there is a cat on the table",
+            ),
+        ],
+    ),
+}  # fmt: skip
+
+
+def draw() -> dict[str, Scene]:
+    """Draw the pictures and write them as PNG."""
+    drawn = {}
+    for index, (name, spec) in enumerate(PICTURES.items()):
+        drawn[name] = scene(SEED, index, spec)
+        buffer = io.BytesIO()
+        drawn[name].image.save(buffer, format="PNG", optimize=True)
+        write_atomically(ROOT / "images" / f"{name}.png", buffer.getvalue())
+    return drawn
+
+
+def _floor(value: float, step: float = 0.05) -> float:
+    return round(math.floor(value / step + 1e-9) * step, 2)
+
+
+def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
+    (trace,) = model.trace([Query(drawn.image, case.text, case.premise)])
+    p = cross_attention(trace)
+    lines = [f"  - id: {case.id}", f"    image: images/{case.picture}.png"]
+    if case.premise:
+        lines.append(f"    premise: {case.premise}")
+    lines.append(f"    text: {case.text}")
+    if case.tags:
+        lines.append(f"    tags: [{', '.join(case.tags)}]")
+    region = case.about if case.about in ("", "animals") else f"{case.about}s"
+    boxes = drawn.boxes(None if case.about == "animals" else case.about) if case.about else ()
+    if boxes:
+        pixels = ", ".join(str(list(box)) for box in boxes)
+        lines.append(f"    regions: {{{region}: [{pixels}]}}")
+    probability = _floor(min(0.9, 0.9 * trace.probabilities[case.label]))
+    lines += [
+        "    expect:",
+        f"      label: {case.label}" + (f"  # {case.note}" if case.note else ""),
+        f"      probability: {{min: {probability}}}",
+        "      attention:",
+    ]
+    if boxes:
+        area = mask([parse_box(box, SIZE, SIZE) for box in boxes], trace.grid)
+        inside, hit = mass(p, area), pointing(p, area)
+        lines.append(f"        - {{metric: mass, region: {region}, min: {_floor(min(0.9, 0.9 * inside))}}}")
+        if hit == 1:
+            lines.append(f"        - {{metric: pointing, region: {region}, min: 1}}")
+    else:
+        lines.append(f"        - {{metric: entropy, min: {_floor(entropy(p) - 0.05)}}}")
+    if trace.label != case.label:
+        lines.append(f"    # the reference model says {trace.label}")
+    return lines
+
+
+def main() -> None:
+    """Write pictures and case files."""
+    drawn = draw()
+    model: Any = load_model("reference")
+    for theme, (title, cases) in THEMES.items():
+        lines = ["# yaml-language-server: $schema=schema.json", f"# {title}"]
+        lines.append("defaults: {map: {method: cross_attention, layers: all, heads: mean}}")
+        lines.append("cases:")
+        for case in cases:
+            lines += _case(case, drawn[case.picture], model)
+        write_atomically(ROOT / f"{theme}.yaml", ("\n".join(lines) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

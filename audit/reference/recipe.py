@@ -33,6 +33,7 @@ class Recipe:
     mix_every: int = 8
     learning_rate: float = 1e-3
     dense_learning_rate: float = 2e-3
+    question_attention_weight: float = 0.3
     attention_weight: float = 0.2
     word_weight: float = 0.5
 

@@ -145,17 +145,17 @@ def _features(model: Any, images: NDArray[np.uint8], progress: Progress, title: 
     return np.concatenate(found)
 
 
-def _attention_loss(attention: Tensor, focus: Tensor) -> Tensor:
+def _attention_loss(attention: Tensor, focus: Tensor, slack: bool) -> Tensor:
     """-log of the mass on the boxes; where there are none, KL to the uniform distribution.
 
-    Both stop at a small slack: pushed to the end, the softmax saturates and the label is no longer
+    With ``slack`` both stop a little short of perfection: pushed to the end, the softmax saturates and the label is no longer
     learned (a first training of this model stayed at 82 % for that reason).
     """
     somewhere = focus.sum(1) > 0
     mass = (attention * focus).sum(1).clamp_min(1e-6)
     kl = (attention * attention.clamp_min(1e-9).log()).sum(1) + math.log(attention.shape[1])
-    short = F.relu(-mass.log() + math.log(_ENOUGH_MASS))
-    return torch.where(somewhere, short, F.relu(kl - _ENOUGH_KL)).mean()
+    enough, even = (math.log(_ENOUGH_MASS), _ENOUGH_KL) if slack else (0.0, 0.0)
+    return torch.where(somewhere, F.relu(enough - mass.log()), F.relu(kl - even)).mean()
 
 
 class _Texts:
@@ -176,7 +176,9 @@ class _Texts:
         score = np.where(seen > 0, 1 + seen, rng.random(seen.shape))
         return torch.from_numpy(np.sort(np.argsort(-score, axis=1)[:, :kept], axis=1))
 
-    def loss(self, make: Any, rng: np.random.Generator, kept: int) -> tuple[Tensor, str]:
+    def loss(
+        self, make: Any, rng: np.random.Generator, kept: int, weight: float, slack: bool
+    ) -> tuple[Tensor, str]:
         chosen, batch = self.batcher.sample(make, rng)
         cells = self.cells(batch, rng, kept)
         grid = torch.from_numpy(self.features[chosen]).float()
@@ -191,10 +193,10 @@ class _Texts:
         focus = focus.gather(1, cells.repeat_interleave(self.recipe.texts_per_image, 0))
         out = answer(self.model, images, cells, batch.source, batch.target, batch.read, batch.loss_rows)
         said = F.cross_entropy(out.logits, batch.wanted)
-        looked = _attention_loss(out.attention, focus)
+        looked = _attention_loss(out.attention, focus, slack)
         first = torch.cat([torch.ones(1, dtype=torch.bool), batch.wanted[:-1].eq(2)])
         right = out.logits.argmax(1).eq(batch.wanted)[first].float().mean()
-        total = said + self.recipe.attention_weight * looked
+        total = said + weight * looked
         known = batch.truth >= 0
         note = f"right {right:.3f} looked {looked:.3f}"
         if known.any():
@@ -239,12 +241,14 @@ def train(recipe: Recipe, work: Path, progress: Progress, log: Callable[[str], N
     def on(make: Any, steps: int, kept: int, decay: bool, title: str, mixed: bool) -> None:
         rng = np.random.default_rng([recipe.seed, ord(title[0])])
 
+        weight = recipe.attention_weight if mixed else recipe.question_attention_weight
+
         def loss_of(step: int) -> tuple[Tensor, str]:
             if mixed and step % recipe.mix_every == recipe.mix_every - 1:
-                return texts.loss(batches.premised, rng, kept)
+                return texts.loss(batches.premised, rng, kept, weight, mixed)
             if mixed and step % recipe.mix_every == recipe.mix_every // 2 - 1:
-                return texts.loss(batches.questions, rng, kept)
-            return texts.loss(make, rng, kept)
+                return texts.loss(batches.questions, rng, kept, weight, mixed)
+            return texts.loss(make, rng, kept, weight, mixed)
 
         model.train()
         _optimise([*_parameters(model), *texts.truth_head.parameters()], steps, recipe.learning_rate, decay, loss_of, title, progress, log)

@@ -1,0 +1,339 @@
+"""Cases: their schema, loading them, and errors that name file, line, column and key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from audit.errors import CaseError, ImageError, nearest
+from audit.expectations import Expect, Finite
+from audit.files import digest, digest_file
+from audit.geometry import Box, parse_box
+from audit.images import open_image
+from audit.maps import MapSpec
+from audit.metrics import METRICS, REGISTRY_VERSION
+from audit.yamlfile import Document, Loc, Where, read
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_BUILTIN_MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail")
+
+
+def _tag(value: str) -> str:
+    if not value.isidentifier():
+        raise ValueError(f"the tag {value!r} cannot be a pytest marker: use letters, digits and _")
+    if value in _BUILTIN_MARKS:
+        raise ValueError(f"the tag {value!r} is a marker of pytest's own")
+    return value
+
+
+def _figure(value: str) -> str:
+    known = ["probability", *METRICS]
+    if value not in known:
+        raise ValueError(f"{value!r} is not a metric; {nearest(value, known)}")
+    return value
+
+
+Tag = Annotated[str, AfterValidator(_tag)]
+Text = Annotated[str, Field(min_length=1)]
+Drift = dict[Annotated[str, AfterValidator(_figure)], Annotated[Finite, Field(ge=0)]]
+_Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class CaseDefaults(BaseModel):
+    """What every case of a file uses unless it says otherwise."""
+
+    model_config = _STRICT
+
+    map: MapSpec = Field(MapSpec(), description="Which map is measured.")
+    tags: tuple[Tag, ...] = Field((), description="Tags of every case; they become pytest markers.")
+    drift: Drift = Field({}, description="Absolute drift tolerance by metric name, and probability.")
+
+
+class CaseSpec(BaseModel):
+    """One case as it is written."""
+
+    model_config = _STRICT
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="Unique name of the case."
+    )
+    image: Text = Field(description="The picture, relative to this file.")
+    text: Text = Field(description="The hypothesis: a sentence about the picture.")
+    premise: Text | None = Field(None, description="A text premise beside the picture.")
+    regions: dict[str, list[list[_Number]]] = Field(
+        {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
+    )
+    tags: tuple[Tag, ...] = Field((), description="Tags; they become pytest markers.")
+    map: MapSpec | None = Field(None, description="Which map is measured; replaces the defaults'.")
+    expect: Expect = Field(description="What the model must do.")
+    drift: Drift = Field({}, description="Absolute drift tolerance by metric name, and probability.")
+
+
+class CaseFileSpec(BaseModel):
+    """A file of cases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="audit cases")
+
+    defaults: CaseDefaults = Field(CaseDefaults(), description="Used by every case of the file.")
+    cases: list[CaseSpec] = Field(min_length=1, description="The cases.")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, checked: its picture opens, its boxes lie inside it, its names are known."""
+
+    id: str
+    file: Path
+    line: int
+    label_at: Where
+    image: Path
+    image_digest: str
+    image_size: tuple[int, int]
+    text: str
+    premise: str | None
+    regions: dict[str, tuple[Box, ...]]
+    tags: tuple[str, ...]
+    map: MapSpec
+    expect: Expect
+    drift: dict[str, float]
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """The distinct maps that this case measures, its own first."""
+        wanted = [self.map, *(e.map for e in self.expect.attention if e.map is not None)]
+        return tuple({spec.key: spec for spec in wanted}.values())
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of what is asked and measured; limits, tags and tolerances are not part of it."""
+        asked = {
+            "image": self.image_digest,
+            "text": self.text,
+            "premise": self.premise,
+            "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
+            "maps": [spec.key for spec in self.maps],
+            "registry": REGISTRY_VERSION,
+        }
+        return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
+
+
+def load_cases(path: Path) -> list[Case]:
+    """Load and check a file of cases.
+
+    Raises:
+        CaseError: every problem of the file, a line each: file:line:column: key: what is wrong.
+    """
+    document = read(path)
+    problems = _Problems(document)
+    if document.value is None:
+        raise CaseError(f"{path}:1:1: the file is empty; it needs a list under 'cases'")
+    try:
+        spec = CaseFileSpec.model_validate(document.value)
+    except ValidationError as error:
+        problems.add_validation(error)
+        raise problems.error() from None
+    seen: dict[str, int] = {}
+    cases = []
+    for index, written in enumerate(spec.cases):
+        loc: Loc = ("cases", index)
+        line = document.values[loc][0]
+        if _slug(written.id) in seen:
+            first = seen[_slug(written.id)]
+            problems.add((*loc, "id"), f"the id {written.id!r} occurs twice (first in line {first})")
+        seen.setdefault(_slug(written.id), line)
+        case = _check(written, spec.defaults, document, loc, problems)
+        if case is not None:
+            cases.append(case)
+    if problems.lines:
+        raise problems.error()
+    return cases
+
+
+def _check(
+    written: CaseSpec, defaults: CaseDefaults, document: Document, loc: Loc, problems: _Problems
+) -> Case | None:
+    path = document.path.parent / written.image
+    for index, wanted in enumerate(written.expect.attention):
+        if wanted.region is not None and wanted.region not in written.regions:
+            hint = nearest(wanted.region, written.regions) if written.regions else "there are none"
+            problems.add(
+                (*loc, "expect", "attention", index, "region"),
+                f"{wanted.region!r} is not a region of this case; {hint}",
+            )
+    try:
+        size = open_image(path).size
+    except ImageError as error:
+        there = [p.relative_to(document.path.parent).as_posix() for p in path.parent.glob("*.*")]
+        hint = f"; {nearest(written.image, there)}" if there and not path.exists() else ""
+        problems.add((*loc, "image"), f"{error}{hint}")
+        return None
+    regions = {}
+    for name, boxes in written.regions.items():
+        parsed = []
+        if not boxes:
+            problems.add((*loc, "regions", name), "a region needs at least one box")
+        for index, box in enumerate(boxes):
+            try:
+                parsed.append(parse_box(box, *size))
+            except ValueError as error:
+                problems.add((*loc, "regions", name, index), str(error))
+        regions[name] = tuple(parsed)
+    return Case(
+        id=written.id,
+        file=document.path,
+        line=document.values[loc][0],
+        label_at=document.values[(*loc, "expect", "label")],
+        image=path,
+        image_digest=digest_file(path),
+        image_size=size,
+        text=written.text,
+        premise=written.premise,
+        regions=regions,
+        tags=tuple(dict.fromkeys((*defaults.tags, *written.tags))),
+        map=written.map or defaults.map,
+        expect=written.expect,
+        drift={**defaults.drift, **written.drift},
+    )
+
+
+class _Problems:
+    """Collects what is wrong with a file, each with its place."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.lines: list[tuple[Where, str]] = []
+
+    def add(self, loc: Loc, message: str) -> None:
+        where = self.document.at(loc)
+        text = f"{self.document.path}:{where[0]}:{where[1]}: {_dotted(loc)}: {message}"
+        self.lines.append((where, text))
+
+    def add_validation(self, error: ValidationError) -> None:
+        """Tell pydantic's findings in our words, one for each place."""
+        told: set[Loc] = set()
+        for found in error.errors(include_url=False):
+            loc = self._known(found["loc"])
+            if loc not in told:
+                told.add(loc)
+                self.add(loc, self._message(found, loc))
+
+    def _known(self, loc: Loc) -> Loc:
+        """``loc`` without what pydantic adds to it: the members of a union, a key's own check."""
+        kept: Loc = ()
+        for name in ("layers", "heads"):
+            if name in loc:
+                return loc[: loc.index(name) + 1]
+        for part in loc:
+            if (*kept, part) in self.document.values:
+                kept = (*kept, part)
+            elif part == loc[-1] and not _is_union(part):
+                return (*kept, part)
+        return kept
+
+    def _message(self, found: Mapping[str, Any], loc: Loc) -> str:
+        kind, text = found["type"], str(found["msg"])
+        if kind == "extra_forbidden":
+            return f"unknown key; {nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
+        if kind == "missing":
+            return "this key is required"
+        if "layers" in loc:
+            return "not a choice of layers: all, last, last:N, or a list of distinct numbers from 1"
+        if "heads" in loc:
+            return "not a choice of heads: mean, max, or a list of distinct numbers from 1"
+        if kind == "literal_error" and isinstance(found["input"], str):
+            choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
+            return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"
+        return text.removeprefix("Value error, ")
+
+    def error(self) -> CaseError:
+        return CaseError("\n".join(text for _, text in sorted(self.lines)))
+
+
+def _is_union(part: str | int) -> bool:
+    return isinstance(part, str) and bool(re.search(r"[\[\]()]|^(str|int|float|list|constrained)", part))
+
+
+def _keys_at(loc: Loc) -> list[str]:
+    """The keys that a mapping at ``loc`` may have."""
+    model: type[BaseModel] = CaseFileSpec
+    steps: dict[str, type[BaseModel]] = {
+        "defaults": CaseDefaults,
+        "cases": CaseSpec,
+        "map": MapSpec,
+        "expect": Expect,
+    }
+    for part in loc:
+        if isinstance(part, str):
+            model = steps.get(part) or _field_model(model, part)
+    return list(model.model_fields)
+
+
+def _field_model(model: type[BaseModel], name: str) -> type[BaseModel]:
+    annotation = model.model_fields[name].annotation
+    for option in _inside(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return model
+
+
+def _inside(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation, *(deeper for a in arguments for deeper in _inside(a))]
+
+
+def _dotted(loc: Loc) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "file"
+
+
+def _slug(case: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
+
+
+def check_unique(cases: Iterable[Case]) -> None:
+    """Refuse ids that occur twice, whatever their case and punctuation: they name files.
+
+    Raises:
+        CaseError: both places of each.
+    """
+    seen: dict[str, Case] = {}
+    lines = []
+    for case in cases:
+        first = seen.setdefault(_slug(case.id), case)
+        if first is not case and (first.file, first.line) != (case.file, case.line):
+            place = f"{first.file}:{first.line}"
+            lines.append(f"{case.file}:{case.line}: the id {case.id!r} occurs twice (first in {place})")
+    if lines:
+        raise CaseError("\n".join(lines))
+
+
+def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
+    """Refuse expected labels that the model does not have.
+
+    Raises:
+        CaseError: file, line and column of each, with the nearest label.
+    """
+    lines = [
+        f"{case.file}:{case.label_at[0]}:{case.label_at[1]}: expect.label: the model has no label "
+        f"{case.expect.label!r}; {nearest(case.expect.label, labels)}"
+        for case in cases
+        if case.expect.label not in labels
+    ]
+    if lines:
+        raise CaseError("\n".join(lines))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a case file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **CaseFileSpec.model_json_schema(),
+    }

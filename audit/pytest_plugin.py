@@ -261,7 +261,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     del call
     result: Any = yield
     report = result.get_result()
-    if not report.failed or not item.config.pluginmanager.hasplugin("html"):
+    if not report.failed or not item.config.getoption("htmlpath", None):
         return
     fragments = _pictures(item)
     if fragments:

@@ -1,0 +1,128 @@
+"""Maps over pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Array = NDArray[np.float64]
+Boxes = Mapping[str, Sequence[Sequence[float]]]
+"""Boxes (left, top, right, bottom) as fractions of the image, by region."""
+
+WIDTH = 400
+
+
+def outlined(image: Image.Image, boxes: Boxes, width: int = WIDTH) -> Image.Image:
+    """The picture, ``width`` pixels wide, with its regions outlined: white within black."""
+    scaled = image.convert("RGB").resize(
+        (width, max(1, round(width * image.height / image.width))), Image.Resampling.LANCZOS
+    )
+    pen = ImageDraw.Draw(scaled)
+    for region in boxes.values():
+        for left, top, right, bottom in region:
+            corners = [
+                left * scaled.width,
+                top * scaled.height,
+                right * scaled.width - 1,
+                bottom * scaled.height - 1,
+            ]
+            pen.rectangle(corners, outline=(0, 0, 0), width=4)
+            inner = [corners[0] + 1, corners[1] + 1, corners[2] - 1, corners[3] - 1]
+            if inner[2] > inner[0] and inner[3] > inner[1]:
+                pen.rectangle(inner, outline=(255, 255, 255), width=2)
+    return scaled
+
+
+def overlay(
+    image: Image.Image,
+    p: Array,
+    *,
+    colours: str = "viridis",
+    alpha: float = 0.75,
+    boxes: Boxes | None = None,
+    top: float | None = None,
+    width: int = WIDTH,
+) -> Image.Image:
+    """The map (rows, cols) over the picture, opacity growing with the value.
+
+    Args:
+        colours: name of a matplotlib colour map.
+        alpha: opacity of the largest value; the smallest is half as opaque.
+        top: the value that gets the last colour; default the map's maximum. Give the same one to
+            pictures that are to be compared.
+
+    Raises:
+        ValueError: ``colours`` is not a colour map.
+    """
+    ground = outlined(image, {}, width)
+    peak = top or float(p.max()) or 1.0
+    strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size)
+    rgb = matplotlib.colormaps[colours](strength)[..., :3]
+    opacity = (alpha * (0.5 + 0.5 * strength))[..., None]
+    return outlined(_blend(ground, rgb, opacity), boxes or {}, width)
+
+
+def difference(
+    image: Image.Image, p: Array, q: Array, *, boxes: Boxes | None = None, width: int = WIDTH
+) -> Image.Image:
+    """``p`` − ``q`` over a grey picture: red where ``p`` is larger, blue where ``q`` is.
+
+    The scale is symmetric, and never finer than a tenth of the larger map's maximum, so that
+    noise is not blown up to look like a change.
+    """
+    ground = outlined(image.convert("L").convert("RGB"), {}, width)
+    change = p - q
+    scale = max(float(np.abs(change).max()), 0.1 * float(max(p.max(), q.max())), 1e-12)
+    signed = _upsampled(change / scale, ground.size)
+    rgb = matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * signed)[..., :3]
+    return outlined(_blend(ground, rgb, np.abs(signed)[..., None] * 0.85), boxes or {}, width)
+
+
+def _upsampled(values: Array, size: tuple[int, int]) -> Array:
+    # Pillow's bilinear resize keeps cell centres where they are: (rows, cols) -> (height, width).
+    field = Image.fromarray(values.astype(np.float32))
+    return np.asarray(field.resize(size, Image.Resampling.BILINEAR), dtype=np.float64)
+
+
+def _blend(ground: Image.Image, rgb: Array, opacity: Array) -> Image.Image:
+    below = np.asarray(ground, dtype=np.float64) / 255
+    mixed = below * (1 - opacity) + rgb * opacity
+    return Image.fromarray(np.round(mixed * 255).astype(np.uint8))
+
+
+def figure(image: Image.Image, p: Array, title: str, *, colours: str, boxes: Boxes) -> bytes:
+    """A PNG with the picture beside its heatmap, and a colour bar in shares of the maximum."""
+    drawn = Figure(figsize=(9, 4.6), layout="constrained")
+    FigureCanvasAgg(drawn)
+    plain, hot = drawn.subplots(1, 2)
+    plain.imshow(outlined(image, boxes, 480))
+    hot.imshow(overlay(image, p, colours=colours, boxes=boxes, width=480))
+    for axes in (plain, hot):
+        axes.set_axis_off()
+    drawn.colorbar(
+        ScalarMappable(Normalize(0, 1), matplotlib.colormaps[colours]),
+        ax=hot,
+        label="Attention Intensity",
+        shrink=0.85,
+    )
+    drawn.suptitle(title)
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def data_uri(image: Image.Image) -> str:
+    """A picture as a small WebP data URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -35,7 +35,7 @@ with stand_ins():
     from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
     from modelscope.models.multi_modal.ofa.utils.utils import expand_mask
     from modelscope.preprocessors.multi_modal import OfaPreprocessor
-    from modelscope.preprocessors.ofa.utils.collate import collate_tokens
+    from modelscope.preprocessors.ofa.utils.collate import collate_fn, collate_tokens
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment"]
 
@@ -62,10 +62,10 @@ class OFAVisualEntailment:
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
             with torch.random.fork_rng(devices=[]):
-                state = np.random.get_state()  # noqa: NPY002  modelscope seeds the legacy generator
+                state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
                 self._preprocessor = OfaPreprocessor(folder)
-                np.random.set_state(state)  # noqa: NPY002
+                np.random.set_state(state)
         except Exception as error:
             raise ModelError(
                 f"{checkpoint.source}: modelscope cannot load this checkpoint: "
@@ -247,13 +247,10 @@ class OFAVisualEntailment:
         """
         if self._task.gen_type == "traverse" or single:
             return max(probabilities, key=probabilities.__getitem__)
-        from modelscope.preprocessors.ofa.utils.collate import collate_fn  # noqa: PLC0415
-
         tokenizer = self._task.tokenizer
         batch = collate_fn([sample], tokenizer.pad_token_id, tokenizer.eos_token_id)
         batch["net_input"]["patch_images"] = batch["net_input"]["patch_images"].to(self._dtype)
-        result = self._task.postprocess(self._task(batch))
-        label = result["labels"]
+        label = self._task(batch)["labels"]
         text: str = label if isinstance(label, str) else label[0]
         return text
 

@@ -105,9 +105,7 @@ class Auditor:
             self._answers.update(zip(batch, answers, strict=True))
         return conclude(case, self._answers.pop(case.id), self.gate, self.run)
 
-    def ask(
-        self, image: str | Path | Image.Image, text: str, premise: str | None = None
-    ) -> Trace:
+    def ask(self, image: str | Path | Image.Image, text: str, premise: str | None = None) -> Trace:
         """Put one question to the model.
 
         Args:

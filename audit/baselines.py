@@ -8,7 +8,7 @@ proposals of the same form into its run folder; only :func:`promote` touches acc
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import BaselineError
-from audit.files import digest_file, read_arrays, rounded, write_arrays, write_atomically, write_json
+from audit.files import (
+    digest_file,
+    read_arrays,
+    rounded,
+    write_arrays,
+    write_atomically,
+    write_json,
+)
 from audit.metrics import METRICS, REGISTRY_VERSION, metric_of
 from audit.outcomes import DriftRow, Outcome
 
@@ -100,7 +107,9 @@ def _stored(value: float | str) -> Any:
     return {"undefined": value} if isinstance(value, str) else rounded(value)
 
 
-def compare(outcome: Outcome, baseline: Baseline, tolerances: Mapping[str, float]) -> list[DriftRow]:
+def compare(
+    outcome: Outcome, baseline: Baseline, tolerances: Mapping[str, float]
+) -> list[DriftRow]:
     """Each figure of ``outcome`` beside its baseline, in a fixed order.
 
     Args:
@@ -197,11 +206,6 @@ def promote(proposals: Path, folder: Path) -> list[str]:
             write_atomically(folder / path.name, path.read_bytes())
         promoted.append(source.stem)
     return promoted
-
-
-def drifted(rows: Iterable[DriftRow]) -> list[DriftRow]:
-    """The rows that left their tolerance for the worse, or in a direction that is neither."""
-    return [row for row in rows if row.verdict == "drifted"]
 
 
 def default_tolerances() -> dict[str, float]:

@@ -42,7 +42,9 @@ def _figure(value: str) -> str:
 Tag = Annotated[str, AfterValidator(_tag)]
 Text = Annotated[str, Field(min_length=1)]
 Drift = dict[Annotated[str, AfterValidator(_figure)], Annotated[Finite, Field(ge=0)]]
-_Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Number = (
+    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+)
 
 
 class CaseDefaults(BaseModel):
@@ -52,7 +54,9 @@ class CaseDefaults(BaseModel):
 
     map: MapSpec = Field(MapSpec(), description="Which map is measured.")
     tags: tuple[Tag, ...] = Field((), description="Tags of every case; they become pytest markers.")
-    drift: Drift = Field({}, description="Absolute drift tolerance by metric name, and probability.")
+    drift: Drift = Field(
+        {}, description="Absolute drift tolerance by metric name, and probability."
+    )
 
 
 class CaseSpec(BaseModel):
@@ -61,7 +65,9 @@ class CaseSpec(BaseModel):
     model_config = _STRICT
 
     id: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="Unique name of the case."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="Unique name of the case.",
     )
     image: Text = Field(description="The picture, relative to this file.")
     text: Text = Field(description="The hypothesis: a sentence about the picture.")
@@ -72,7 +78,9 @@ class CaseSpec(BaseModel):
     tags: tuple[Tag, ...] = Field((), description="Tags; they become pytest markers.")
     map: MapSpec | None = Field(None, description="Which map is measured; replaces the defaults'.")
     expect: Expect = Field(description="What the model must do.")
-    drift: Drift = Field({}, description="Absolute drift tolerance by metric name, and probability.")
+    drift: Drift = Field(
+        {}, description="Absolute drift tolerance by metric name, and probability."
+    )
 
 
 class CaseFileSpec(BaseModel):
@@ -111,7 +119,7 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of what is asked and measured; limits, tags and tolerances are not part of it."""
+        """Fingerprint of what is asked and measured, without limits, tags and tolerances."""
         asked = {
             "image": self.image_digest,
             "text": self.text,
@@ -145,7 +153,9 @@ def load_cases(path: Path) -> list[Case]:
         line = document.values[loc][0]
         if _slug(written.id) in seen:
             first = seen[_slug(written.id)]
-            problems.add((*loc, "id"), f"the id {written.id!r} occurs twice (first in line {first})")
+            problems.add(
+                (*loc, "id"), f"the id {written.id!r} occurs twice (first in line {first})"
+            )
         seen.setdefault(_slug(written.id), line)
         case = _check(written, spec.defaults, document, loc, problems)
         if case is not None:
@@ -256,7 +266,9 @@ class _Problems:
 
 
 def _is_union(part: str | int) -> bool:
-    return isinstance(part, str) and bool(re.search(r"[\[\]()]|^(str|int|float|list|constrained)", part))
+    return isinstance(part, str) and bool(
+        re.search(r"[\[\]()]|^(str|int|float|list|constrained)", part)
+    )
 
 
 def _keys_at(loc: Loc) -> list[str]:
@@ -310,7 +322,9 @@ def check_unique(cases: Iterable[Case]) -> None:
         first = seen.setdefault(_slug(case.id), case)
         if first is not case and (first.file, first.line) != (case.file, case.line):
             place = f"{first.file}:{first.line}"
-            lines.append(f"{case.file}:{case.line}: the id {case.id!r} occurs twice (first in {place})")
+            lines.append(
+                f"{case.file}:{case.line}: the id {case.id!r} occurs twice (first in {place})"
+            )
     if lines:
         raise CaseError("\n".join(lines))
 

@@ -34,12 +34,18 @@ def explain(
     image: Annotated[Path, typer.Argument(help="The picture.")],
     text: Annotated[str, typer.Argument(help="The hypothesis: a sentence about the picture.")],
     premise: Annotated[str | None, typer.Option(help="A text premise beside the picture.")] = None,
-    model: Annotated[str, typer.Option(help="reference, a checkpoint folder, or a ModelScope id[@revision].")] = "reference",
+    model: Annotated[
+        str, typer.Option(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
+    ] = "reference",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    layers: Annotated[str, typer.Option(help="all, last, last:N, or numbers from 1: 4,8,12.")] = "all",
+    layers: Annotated[
+        str, typer.Option(help="all, last, last:N, or numbers from 1: 4,8,12.")
+    ] = "all",
     heads: Annotated[str, typer.Option(help="mean, max, or numbers from 1: 1,3.")] = "mean",
-    colours: Annotated[str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")] = "viridis",
+    colours: Annotated[
+        str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")
+    ] = "viridis",
     out: Annotated[Path, typer.Option(help="Folder for the heatmap.")] = Path("audit-explain"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -56,9 +62,16 @@ def explain(
         return
     console = Console(highlight=False)
     trace = found.trace
-    console.print(f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True)
+    console.print(
+        f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
+    )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
-    table = Table(box=None, pad_edge=False, title=f"{spec.key}, {trace.grid.rows} x {trace.grid.cols} cells", title_justify="left")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title=f"{spec.key}, {trace.grid.rows} x {trace.grid.cols} cells",
+        title_justify="left",
+    )
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in found.metrics.items():

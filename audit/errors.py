@@ -1,4 +1,4 @@
-"""The errors that audit raises on purpose. Each message says what is wrong, where, and what to do."""
+"""The errors that audit raises on purpose: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 

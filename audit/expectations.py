@@ -61,9 +61,13 @@ class AttentionExpectation(BaseModel):
         if metric.kind != "region" and self.region is not None:
             raise ValueError(f"the metric {self.metric!r} takes no region")
         if self.min is not None and metric.high is not None and self.min > metric.high:
-            raise ValueError(f"min {self.min:g} can never pass: {self.metric} is at most {metric.high:g}")
+            raise ValueError(
+                f"min {self.min:g} can never pass: {self.metric} is at most {metric.high:g}"
+            )
         if self.max is not None and metric.low is not None and self.max < metric.low:
-            raise ValueError(f"max {self.max:g} can never pass: {self.metric} is at least {metric.low:g}")
+            raise ValueError(
+                f"max {self.max:g} can never pass: {self.metric} is at least {metric.low:g}"
+            )
         return self
 
     @property

@@ -64,4 +64,6 @@ def explain(
     picture = open_image(image)
     (trace,) = model.trace([Query(picture, text, premise)])
     seen = read_map(trace, spec)
-    return Explanation(picture, trace, spec, seen, measure(seen, {}, trace, spec), model.fingerprint)
+    return Explanation(
+        picture, trace, spec, seen, measure(seen, {}, trace, spec), model.fingerprint
+    )

@@ -83,9 +83,7 @@ def mask(boxes: Sequence[Box], grid: Grid) -> NDArray[np.float64]:
     x, y = (xs[:-1] + xs[1:]) / 2, (ys[:-1] + ys[1:]) / 2
     inside = np.zeros((len(y), len(x)), dtype=bool)
     for box in boxes:
-        inside |= np.outer(
-            (y > box.top) & (y < box.bottom), (x > box.left) & (x < box.right)
-        )
+        inside |= np.outer((y > box.top) & (y < box.bottom), (x > box.left) & (x < box.right))
     area = inside * np.outer(np.diff(ys) * grid.rows, np.diff(xs) * grid.cols)
     shares = np.zeros(grid)
     rows = np.minimum((y * grid.rows).astype(int), grid.rows - 1)

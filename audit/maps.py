@@ -22,7 +22,9 @@ Method = Literal["cross_attention"]
 
 def _layers_text(value: str) -> str:
     if not re.fullmatch(r"all|last|last:[1-9][0-9]*", value):
-        raise ValueError(f"{value!r} is not a choice of layers: all, last, last:N, or a list of numbers")
+        raise ValueError(
+            f"{value!r} is not a choice of layers: all, last, last:N, or a list of numbers"
+        )
     return value
 
 

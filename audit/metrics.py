@@ -80,7 +80,7 @@ def entropy(p: Array) -> float:
 
 
 def gini(p: Array) -> float:
-    """Gini coefficient, the sparseness of a map (Hurley & Rickard 2009); uniform 0, one cell 1 − 1/N.
+    """Gini coefficient: sparseness (Hurley & Rickard 2009); uniform is 0, one cell 1 − 1/N.
 
     >>> gini(np.full((2, 2), 0.25))
     0.0

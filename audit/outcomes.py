@@ -103,7 +103,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""
-        data = asdict(self)  # type: ignore[call-overload]
+        data = asdict(self)
         data["metrics"] = {
             key: {k: {"undefined": v} if isinstance(v, str) else v for k, v in values.items()}
             for key, values in self.metrics.items()
@@ -184,7 +184,9 @@ class Run:
 
     def outcomes(self) -> list[Outcome]:
         """All outcomes, worst state first, then by file and line."""
-        found = [Outcome.from_dict(_read_json(p)) for p in (self.folder / "outcomes").glob("*.json")]
+        found = [
+            Outcome.from_dict(_read_json(p)) for p in (self.folder / "outcomes").glob("*.json")
+        ]
         order = list(State)
         return sorted(found, key=lambda o: (order.index(o.state), o.file, o.line, o.case))
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from audit import baselines
 from audit.auditor import Auditor, Settings
@@ -27,11 +28,10 @@ from audit.outcomes import Outcome, Run, State, totals
 
 _auditor = pytest.StashKey[Auditor]()
 _settings = pytest.StashKey[Settings]()
-_coming = pytest.StashKey[list[Case]]()
-_failed_extras = pytest.StashKey[list[str]]()
+_coming = pytest.StashKey[Sequence[Case]]()
 
 _OPTIONS = {
-    "model": ("reference", "model to audit: reference, a checkpoint folder, or a ModelScope id[@revision]"),
+    "model": ("reference", "reference, a checkpoint folder, or a ModelScope id[@revision]"),
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
     "batch-size": ("8", "cases that the model answers at a time"),
@@ -58,7 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="allow --audit-update where the environment variable CI is set",
     )
-    parser.addini("audit_cases", "glob patterns of case files, from the root", "args", ["cases/*.yaml"])
+    parser.addini(
+        "audit_cases", "glob patterns of case files, from the root", "args", ["cases/*.yaml"]
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -130,13 +132,12 @@ class CaseFile(pytest.File):
         for case in cases:
             yield CaseItem.from_parent(self, name=case.id, case=case)
 
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
-    ) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Errors of case files are told without a traceback."""
+        del style
         if isinstance(excinfo.value, CaseError):
             return str(excinfo.value)
-        return super().repr_failure(excinfo, style)  # type: ignore[no-untyped-call]
+        return super().repr_failure(excinfo)
 
 
 class _CaseFailed(Exception):
@@ -168,9 +169,7 @@ class CaseItem(pytest.Item):
         if self.outcome.state.failed:
             raise _CaseFailed(self.outcome)
 
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
-    ) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """A table and one sentence; the traceback would show only audit's own code."""
         if isinstance(excinfo.value, _CaseFailed):
             return failure_text(excinfo.value.outcome)
@@ -189,18 +188,23 @@ def failure_text(outcome: Outcome) -> str:
     for column in ("expectation", "observed", "limit", "verdict"):
         table.add_column(column, overflow="fold")
     for verdict in outcome.verdicts:
-        table.add_row(verdict.expectation, verdict.observed, verdict.limit, "ok" if verdict.passed else "FAILED")
+        said = "ok" if verdict.passed else "FAILED"
+        _add(table, verdict.expectation, verdict.observed, verdict.limit, said)
     for row in outcome.drift:
         if row.verdict != "within":
             limit = f"{row.baseline} ± {row.tolerance:g}" if row.tolerance else row.baseline
-            table.add_row(f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
+            _add(table, f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
     console = Console(width=110, no_color=True, highlight=False, force_terminal=False)
     with console.capture() as captured:
+        console.print(f"{outcome.state.value}: {outcome.sentence}", markup=False, soft_wrap=True)
         console.print(f"{outcome.file}:{outcome.line}: {outcome.text!r}", markup=False)
         if table.row_count:
             console.print(table)
-        console.print(f"{outcome.state.value}: {outcome.sentence}", markup=False)
-    return captured.get().rstrip()
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+
+
+def _add(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(cell) for cell in cells))  # a plain str would lose "[birds]" as markup
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -212,7 +216,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(str(error)) from None
 
 
-def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
+def pytest_report_collectionfinish(
+    config: pytest.Config, items: Sequence[pytest.Item]
+) -> str | None:
     """Load the model once cases are selected, and say what it is."""
     chosen = [item.case for item in items if isinstance(item, CaseItem)]
     if not chosen or config.getoption("collectonly"):
@@ -316,7 +322,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         kept = len(list((folder / "proposals").glob("*.json")))
         terminalreporter.write_line(f"baselines accepted: {kept}, in {about['baselines']}")
     if counts.get(State.NEW.value):
-        terminalreporter.write_line("new cases have no baseline: look at them, then run with --audit-update=new")
+        terminalreporter.write_line(
+            "new cases have no baseline: look at them, then run with --audit-update=new"
+        )
     terminalreporter.write_line(f"gallery: {folder / 'gallery.html'}")
 
 

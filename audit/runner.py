@@ -101,10 +101,16 @@ def audit_cases(
             yield conclude(case, answer, gate, run)
 
 
+def _shown(path: Path) -> str:
+    """The path as it is typed: relative to the working directory where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
+
+
 def _blank(case: Case) -> Outcome:
     return Outcome(
         case=case.id,
-        file=case.file.name,
+        file=_shown(case.file),
         line=case.line,
         state=State.ERROR,
         sentence="",
@@ -116,7 +122,10 @@ def _blank(case: Case) -> Outcome:
         image_digest=case.image_digest,
         image_size=case.image_size,
         case_digest=case.digest,
-        regions={name: [tuple(box) for box in boxes] for name, boxes in case.regions.items()},
+        regions={
+            name: [(b.left, b.top, b.right, b.bottom) for b in boxes]
+            for name, boxes in case.regions.items()
+        },
         default_map=case.map.key,
     )
 
@@ -129,7 +138,7 @@ def _measure(case: Case, trace: Trace, outcome: Outcome) -> Maps:
     outcome.label = trace.label
     outcome.probabilities = dict(trace.probabilities)
     outcome.prompt, outcome.tokens = trace.prompt, list(trace.tokens)
-    outcome.grid = tuple(trace.grid)
+    outcome.grid = (trace.grid.rows, trace.grid.cols)
     regions = {name: mask(boxes, trace.grid) for name, boxes in case.regions.items()}
     maps: Maps = {}
     for spec in case.maps:
@@ -148,26 +157,27 @@ def _state(outcome: Outcome, before: Baseline | None, gate: Gate | None) -> tupl
         return State.UNDEFINED if undefined else State.BROKEN, _broken(failed)
     if gate is None:
         return State.PASSED, _kept(outcome)
-    accepting = _proposes(gate.update, before, outcome)
+    state, sentence = _drift_state(outcome, before)
+    if _proposes(gate.update, before, outcome):
+        kept = _kept(outcome) if state in (State.NEW, State.STALE) else sentence
+        return State.PASSED, f"{kept}; proposed as its baseline"
+    return state, sentence
+
+
+def _drift_state(outcome: Outcome, before: Baseline | None) -> tuple[State, str]:
+    """How a case that keeps its contract stands to its baseline."""
     if before is None:
-        if accepting:
-            return State.PASSED, f"{_kept(outcome)}; proposed as its first baseline"
         return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
     if before.case_digest != outcome.case_digest:
-        if accepting:
-            return State.PASSED, f"{_kept(outcome)}; proposed as baseline of the changed case"
         return State.STALE, (
-            "the case is not the one its baseline was accepted for (picture, text, regions, maps or "
-            "metric definitions changed); accept it with --audit-update=changed"
+            "the case is not the one its baseline was accepted for (picture, text, regions, maps "
+            "or metric definitions changed); accept it with --audit-update=changed"
         )
-    worse = baselines.drifted(outcome.drift)
-    if worse and accepting:
-        return State.PASSED, f"{_drift(worse)}; proposed as its new baseline"
-    if worse:
-        return State.DRIFTED, f"{_drift(worse)}; every declared expectation holds"
-    better = [row for row in outcome.drift if row.verdict == "improved"]
-    if better:
-        return State.IMPROVED, _moved(better[0], len(better), "improved")
+    moved = {v: [r for r in outcome.drift if r.verdict == v] for v in ("drifted", "improved")}
+    if moved["drifted"]:
+        return State.DRIFTED, f"{_moved(moved['drifted'])}; every declared expectation holds"
+    if moved["improved"]:
+        return State.IMPROVED, _moved(moved["improved"])
     return State.PASSED, _kept(outcome)
 
 
@@ -198,15 +208,12 @@ def _kept(outcome: Outcome) -> str:
     return "the expectation holds" if count == 1 else f"all {count} expectations hold"
 
 
-def _drift(rows: list[DriftRow]) -> str:
-    return _moved(rows[0], len(rows), "drifted")
-
-
-def _moved(row: DriftRow, count: int, verb: str) -> str:
-    more = f" (and {count - 1} more)" if count > 1 else ""
+def _moved(rows: list[DriftRow]) -> str:
+    row = rows[0]
+    more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
     if row.figure == "label":
         return f"the label changed from {row.baseline} to {row.observed}{more}"
     return (
-        f"{row.figure} {verb} from {row.baseline} to {row.observed}, "
+        f"{row.figure} {row.verdict} from {row.baseline} to {row.observed}, "
         f"more than the tolerance of {row.tolerance:g}{more}"
     )

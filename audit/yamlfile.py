@@ -29,14 +29,17 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
+_DECIMAL = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
+    ("float", rf"{_DECIMAL}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
 ):  # fmt: skip
     _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), [*_first.replace("\0", ""), ""]
+        f"tag:yaml.org,2002:{_tag}",
+        re.compile(rf"^(?:{_pattern})$"),
+        [*_first.replace("\0", ""), ""],
     )
 
 
@@ -132,7 +135,8 @@ class _Walk:
             if here in self.document.keys:
                 first = self.document.keys[here][0]
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {name!r} occurs twice (first in line {first})", problem_mark=mark
+                    problem=f"the key {name!r} occurs twice (first in line {first})",
+                    problem_mark=mark,
                 )
             self.document.keys[here] = (mark.line + 1, mark.column + 1)
             # Keys are texts in every file of ours, also those that look like a number.

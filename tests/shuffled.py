@@ -11,7 +11,7 @@ from audit.models.sources import resolve
 
 
 def shuffle_cross_attention(folder: Path, layer: int = 1, seed: int = 0) -> Path:
-    """Copy the reference into ``folder`` with one decoder layer's cross-attention weights shuffled."""
+    """Copy the reference with one decoder layer's cross-attention weights shuffled."""
     shutil.copytree(resolve("reference").folder, folder)
     path = folder / "pytorch_model.bin"
     weights = torch.load(path, weights_only=True)

@@ -47,7 +47,7 @@ _RABBITS = "two-rabbits-on-a-sofa"
 
 @dataclass(frozen=True)
 class Shipped:
-    """One shipped case; ``about`` is a kind, ``animals`` for all, or empty where nothing is there."""
+    """One shipped case; ``about`` is a kind, ``animals`` for all, or empty for absent ones."""
 
     id: str
     picture: str
@@ -63,14 +63,26 @@ THEMES: dict[str, tuple[str, list[Shipped]]] = {
     "guide": (
         "The guide's three examples on one picture.",
         [
-            Shipped(_BIRDS, _BIRDS, "yes", "there are two birds on a branch", "bird", tags=("guide",)),
             Shipped(
-                "no-cat-on-the-sofa", _BIRDS, "no", "a cat is sleeping on the sofa", "",
-                tags=("guide",), note="a mismatch leaves attention dispersed",
+                _BIRDS, _BIRDS, "yes", "there are two birds on a branch", "bird", tags=("guide",)
             ),
             Shipped(
-                "animals-in-nature", _BIRDS, "yes", "there are animals in nature", "animals",
-                tags=("guide",), note="in this world nature means outdoors, so it is entailed",
+                "no-cat-on-the-sofa",
+                _BIRDS,
+                "no",
+                "a cat is sleeping on the sofa",
+                "",
+                tags=("guide",),
+                note="a mismatch leaves attention dispersed",
+            ),
+            Shipped(
+                "animals-in-nature",
+                _BIRDS,
+                "yes",
+                "there are animals in nature",
+                "animals",
+                tags=("guide",),
+                note="in this world nature means outdoors, so it is entailed",
             ),
         ],
     ),
@@ -91,7 +103,9 @@ THEMES: dict[str, tuple[str, list[Shipped]]] = {
             Shipped("white-rabbit", _GRASS, "yes", "the rabbit is white", "rabbit"),
             Shipped("black-dog", _GRASS, "yes", "there is a black dog on the grass", "dog"),
             Shipped("blue-bird", _TABLE, "yes", "there is a blue bird", "bird"),
-            Shipped("rabbit-not-black", _GRASS, "no", "the rabbit is black", "rabbit", note="the dog is"),
+            Shipped(
+                "rabbit-not-black", _GRASS, "no", "the rabbit is black", "rabbit", note="the dog is"
+            ),
             Shipped("dogs-not-blue", _TABLE, "no", "the dogs are blue", "dog", note="the bird is"),
         ],
     ),
@@ -100,7 +114,13 @@ THEMES: dict[str, tuple[str, list[Shipped]]] = {
         [
             Shipped("cats-on-the-sofa", _CATS, "yes", "three cats are sitting on the sofa", "cat"),
             Shipped("cat-outdoors", _CAT, "yes", "a cat is outdoors", "cat"),
-            Shipped("rabbits-not-on-the-grass", _RABBITS, "no", "two rabbits are sitting on the grass", "rabbit"),
+            Shipped(
+                "rabbits-not-on-the-grass",
+                _RABBITS,
+                "no",
+                "two rabbits are sitting on the grass",
+                "rabbit",
+            ),
             Shipped("cat-not-on-a-branch", _CAT, "no", "there is a black cat on a branch", "cat"),
         ],
     ),
@@ -116,30 +136,60 @@ THEMES: dict[str, tuple[str, list[Shipped]]] = {
         "What no picture can tell.",
         [
             Shipped("birds-hungry", _BIRDS, "maybe", "the birds are hungry", "bird"),
-            Shipped("rabbit-three-years-old", _GRASS, "maybe", "the rabbit is three years old", "rabbit"),
+            Shipped(
+                "rabbit-three-years-old", _GRASS, "maybe", "the rabbit is three years old", "rabbit"
+            ),
             Shipped("dog-has-a-name", _GRASS, "maybe", "the black dog has a name", "dog"),
             Shipped("cats-like-music", _CATS, "maybe", "three cats like music", "cat"),
-            Shipped("bird-born-in-spring", _TABLE, "maybe", "the blue bird was born in spring", "bird"),
-            Shipped("dogs-belong-to-a-farmer", _TABLE, "maybe", "two dogs belong to a farmer", "dog"),
-            Shipped("cat-waiting-for-dinner", _CAT, "maybe", "a cat is waiting for dinner on the table", "cat"),
-            Shipped("rabbits-sleeping", _RABBITS, "maybe", "the brown rabbits are sleeping", "rabbit"),
-            Shipped("hungry-but-absent", _RABBITS, "no", "the cats are hungry", "", note="there are none"),
+            Shipped(
+                "bird-born-in-spring", _TABLE, "maybe", "the blue bird was born in spring", "bird"
+            ),
+            Shipped(
+                "dogs-belong-to-a-farmer", _TABLE, "maybe", "two dogs belong to a farmer", "dog"
+            ),
+            Shipped(
+                "cat-waiting-for-dinner",
+                _CAT,
+                "maybe",
+                "a cat is waiting for dinner on the table",
+                "cat",
+            ),
+            Shipped(
+                "rabbits-sleeping", _RABBITS, "maybe", "the brown rabbits are sleeping", "rabbit"
+            ),
+            Shipped(
+                "hungry-but-absent",
+                _RABBITS,
+                "no",
+                "the cats are hungry",
+                "",
+                note="there are none",
+            ),
         ],
     ),
     "premises": (
         "A text premise beside the picture.",
         [
             Shipped(
-                "premise-settles-it", _BIRDS, "yes", "the birds are hungry", "bird",
-                premise="the birds are hungry", note="without the premise it is maybe",
+                "premise-settles-it",
+                _BIRDS,
+                "yes",
+                "the birds are hungry",
+                "bird",
+                premise="the birds are hungry",
+                note="without the premise it is maybe",
             ),
             Shipped(
-                "premise-does-not-help", _CAT, "no", "there is a white cat", "cat",
+                "premise-does-not-help",
+                _CAT,
+                "no",
+                "there is a white cat",
+                "cat",
                 premise="there is a cat on the table",
             ),
         ],
     ),
-}  # fmt: skip
+}
 
 
 def draw() -> dict[str, Scene]:
@@ -181,7 +231,9 @@ def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
     if boxes:
         area = mask([parse_box(box, SIZE, SIZE) for box in boxes], trace.grid)
         inside, hit = mass(p, area), pointing(p, area)
-        lines.append(f"        - {{metric: mass, region: {region}, min: {_floor(min(0.9, 0.9 * inside))}}}")
+        lines.append(
+            f"        - {{metric: mass, region: {region}, min: {_floor(min(0.9, 0.9 * inside))}}}"
+        )
         if hit == 1:
             lines.append(f"        - {{metric: pointing, region: {region}, min: 1}}")
     else:

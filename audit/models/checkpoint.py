@@ -118,7 +118,10 @@ def fingerprint(
         preprocessing=preprocessing,
         device=device,
         dtype=dtype,
-        packages={name: _version(name) for name in ("modelscope", "torch", "torchvision", "transformers", "ofa-audit")},
+        packages={
+            name: _version(name)
+            for name in ("modelscope", "torch", "torchvision", "transformers", "ofa-audit")
+        },
     )
 
 
@@ -133,7 +136,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path.parent}: not a ModelScope checkpoint, there is no {path.name}") from None
+        raise ModelError(
+            f"{path.parent}: not a ModelScope checkpoint, there is no {path.name}"
+        ) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from None
     if not isinstance(data, dict):

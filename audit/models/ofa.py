@@ -52,7 +52,9 @@ class OFAVisualEntailment:
             something that cannot be audited; or the device is not there.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "float32") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "float32"
+    ) -> None:
         if dtype not in _DTYPES:
             raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(_DTYPES)}")
         self._device = _device(device)
@@ -174,7 +176,9 @@ class OFAVisualEntailment:
                     probabilities=row,
                     label=self._label(row, sample, single),
                     prompt=self._prompt(query),
-                    tokens=tuple(self._task.tokenizer.convert_ids_to_tokens(sample["source"].tolist())),
+                    tokens=tuple(
+                        self._task.tokenizer.convert_ids_to_tokens(sample["source"].tolist())
+                    ),
                     grid=grid,
                     cross_attention=_cut(layers[i], cells + length),
                 )
@@ -264,7 +268,9 @@ class OFAVisualEntailment:
             text: str = (given or ' does the image describe " {} "?').format(hypothesis)
             return text
         premise = preprocess.pre_caption(query.premise, words)
-        text = (given or ' can image and text1 " {} " imply text2 " {} "?').format(premise, hypothesis)
+        text = (given or ' can image and text1 " {} " imply text2 " {} "?').format(
+            premise, hypothesis
+        )
         return text
 
 
@@ -280,9 +286,13 @@ def _device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ModelError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r} was asked for, but this machine has no usable CUDA device")
+        raise ModelError(
+            f"device {name!r} was asked for, but this machine has no usable CUDA device"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+        raise ModelError(
+            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+        )
     return device
 
 
@@ -293,5 +303,7 @@ def _shape(features: Tensor) -> Tensor:
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:
     """The columns of image and text without the batch's padding: (layers, heads, source)."""
     if not math.isclose(float(weights[..., :source].sum(-1).min()), 1.0, abs_tol=0.02):
-        raise ModelError("attention rows do not sum to 1 over image and text: padding is not masked")
+        raise ModelError(
+            "attention rows do not sum to 1 over image and text: padding is not masked"
+        )
     return np.ascontiguousarray(weights[..., :source])

@@ -64,7 +64,7 @@ def _from_hub(source: str, model_id: str, revision: str | None) -> Checkpoint:
         raise ModelError(
             f"{source}: not in ModelScope's cache ({_one_line(not_cached)}), and it could not be "
             f"downloaded ({_one_line(error)}). On a machine with a network, fetch it with\n"
-            f"    python -c \"from modelscope import snapshot_download as get; "
+            f'    python -c "from modelscope import snapshot_download as get; '
             f"print(get('{model_id}'{at}))\"\n"
             "and copy the printed folder here, or point MODELSCOPE_CACHE at the cache that has it."
         ) from None
@@ -88,12 +88,16 @@ def _one_line(error: Exception) -> str:
 def known_labels(source: str) -> tuple[str, ...] | None:
     """The labels of a model, read from its answer file without loading it; None if unknown yet."""
     if source == "reference":
-        answers = json.loads(resources.files("audit.reference").joinpath("answer2label.json").read_text())
+        answers = json.loads(
+            resources.files("audit.reference").joinpath("answer2label.json").read_text()
+        )
         return tuple(answers)
     folder = Path(source).expanduser()
     try:
         configuration = json.loads((folder / "configuration.json").read_text(encoding="utf-8"))
-        answers = json.loads((folder / configuration["model"]["answer2label"]).read_text(encoding="utf-8"))
+        answers = json.loads(
+            (folder / configuration["model"]["answer2label"]).read_text(encoding="utf-8")
+        )
         return tuple(answers)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # loading the model says what is wrong with the folder

@@ -1,4 +1,4 @@
-"""Inert stand-ins for five packages that modelscope imports for OFA and visual entailment never calls.
+"""Inert stand-ins for five packages that visual entailment imports and never calls.
 
 ``modelscope.models.multi_modal.ofa`` and ``modelscope.preprocessors.ofa`` import fairseq, librosa,
 soundfile, torchaudio and decord for their speech and video tasks. fairseq needs a C++ compiler and
@@ -29,10 +29,10 @@ class _StandInMeta(type):
             raise AttributeError(name)
         return _attribute(f"{cls.__module__}.{cls.__qualname__}.{name}")
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, *_args: Any, **_kwargs: Any) -> Any:
         raise StandInUsed(
-            f"{cls.__module__}.{cls.__qualname__} was called, but {cls.__module__.partition('.')[0]} "
-            "is not installed; visual entailment does not need it, install it to use other tasks"
+            f"{cls.__module__}.{cls.__qualname__} was called, but "
+            f"{cls.__module__.partition('.')[0]} is not installed; visual entailment does not need it, install it to use other tasks"
         )
 
 
@@ -51,7 +51,7 @@ class _StandInModule(ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname.partition(".")[0] not in PACKAGES:
             return None

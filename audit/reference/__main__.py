@@ -1,4 +1,4 @@
-"""Train the reference model, or measure it: ``python -m audit.reference train`` and ``evaluate``."""
+"""``python -m audit.reference train`` and ``evaluate``: make the reference model, measure it."""
 
 from __future__ import annotations
 

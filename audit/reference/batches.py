@@ -52,7 +52,9 @@ def questions(truth: Scene, rng: np.random.Generator) -> Item:
 def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis in OFA's prompt."""
     said = hypothesis(truth, LABELS[rng.integers(3)], rng)
-    return Item(PROMPT.format(said.text), said.label, said.about, word_truths(said.text, truth.spec))
+    return Item(
+        PROMPT.format(said.text), said.label, said.about, word_truths(said.text, truth.spec)
+    )
 
 
 def premised(truth: Scene, rng: np.random.Generator) -> Item:

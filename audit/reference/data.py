@@ -82,7 +82,9 @@ def coverage(boxes: tuple[Box, ...], grid: int) -> NDArray[np.float32]:
     return np.clip(total, 0, 1)
 
 
-def dense_labels(truth: Scene, grid: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def dense_labels(
+    truth: Scene, grid: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Per cell: kind (0 none, -1 partly covered), colour (the same code), centre of an animal."""
     kind = np.zeros((grid, grid), np.int64)
     colour = np.zeros((grid, grid), np.int64)

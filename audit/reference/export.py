@@ -1,4 +1,4 @@
-"""The trained model as the files that ship: parameters as float16, and the checkpoint's small files."""
+"""The trained model as the files that ship: float16 parameters and a checkpoint's small files."""
 
 from __future__ import annotations
 

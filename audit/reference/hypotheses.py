@@ -182,7 +182,9 @@ def _falsify(s: Statement, spec: SceneSpec, rng: np.random.Generator) -> tuple[S
         return replace(s, number=number), change
     if change == "colour":
         others = [g.colour for g in spec.groups if g.kind != s.kind and g.colour != s.colour]
-        wrong = others[0] if others and rng.random() < 0.5 else _other(COLOURS, {s.colour or ""}, rng)
+        wrong = (
+            others[0] if others and rng.random() < 0.5 else _other(COLOURS, {s.colour or ""}, rng)
+        )
         return replace(s, colour=wrong), change
     if change == "place":
         return replace(s, place=_other(PLACES, {spec.place}, rng)), change

@@ -47,14 +47,17 @@ def build(recipe: Recipe, vocabulary: int) -> Any:
 def image_features(model: Any, patches: Tensor) -> Tensor:
     """ResNet and projection: (images, 3, size, size) -> (images, cells, d_model)."""
     features = model.encoder.embed_images(patches)
-    return model.encoder.image_proj(features.flatten(2).transpose(1, 2))
+    projected: Tensor = model.encoder.image_proj(features.flatten(2).transpose(1, 2))
+    return projected
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     return x.view(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 
-def _attend(attention: Any, x: Tensor, source: Tensor, bias: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _attend(
+    attention: Any, x: Tensor, source: Tensor, bias: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
     """One ``OFAAttention``; bias and mask broadcast over (images, texts, heads, target, source)."""
     q = _heads(attention.q_proj(x) * attention.scaling, attention.num_heads)
     k = _heads(attention.k_proj(source), attention.num_heads)
@@ -67,10 +70,13 @@ def _attend(attention: Any, x: Tensor, source: Tensor, bias: Tensor, mask: Tenso
 
 def _feed_forward(layer: Any, x: Tensor) -> Tensor:
     hidden = layer.activation_fn(layer.fc1(layer.final_layer_norm(x)))
-    return x + layer.fc2(layer.ffn_layer_norm(hidden))
+    result: Tensor = x + layer.fc2(layer.ffn_layer_norm(hidden))
+    return result
 
 
-def _position_bias(q: Any, k: Any, rows: Tensor, columns: Tensor, heads: int, scale: float) -> Tensor:
+def _position_bias(
+    q: Any, k: Any, rows: Tensor, columns: Tensor, heads: int, scale: float
+) -> Tensor:
     return (_heads(q(rows), heads) * scale) @ _heads(k(columns), heads).transpose(-1, -2)
 
 
@@ -89,7 +95,13 @@ class Answered:
 
 
 def answer(
-    model: Any, images: Tensor, cells: Tensor, source: Tensor, target: Tensor, read: Tensor, loss_rows: Tensor
+    model: Any,
+    images: Tensor,
+    cells: Tensor,
+    source: Tensor,
+    target: Tensor,
+    read: Tensor,
+    loss_rows: Tensor,
 ) -> Answered:
     """Run the transformer on ``images`` with the same number of texts for each.
 
@@ -121,7 +133,9 @@ def answer(
     places = torch.cat(
         [enc.image_pos_ln(enc.embed_image_positions(ids)), words.expand(n, length, width)], dim=1
     )
-    base = _position_bias(enc.pos_q_linear, enc.pos_k_linear, places, places, heads, enc.pos_scaling)
+    base = _position_bias(
+        enc.pos_q_linear, enc.pos_k_linear, places, places, heads, enc.pos_scaling
+    )
     buckets = enc.image_rp_bucket[ids[:, :, None], ids[:, None, :]]
     for i, layer in enumerate(enc.layers):
         near = F.embedding(buckets, enc.image_rel_pos_table_list[i].weight).permute(0, 3, 1, 2)
@@ -161,4 +175,6 @@ def answer(
         y = _feed_forward(layer, y)
     attention = torch.stack(looked).mean(0)
     logits = dec.output_projection(dec.layer_norm(y.flatten(0, 1)[loss_rows]))
-    return Answered(logits, attention / attention.sum(-1, keepdim=True), memory[:, :, kept:].flatten(0, 1))
+    return Answered(
+        logits, attention / attention.sum(-1, keepdim=True), memory[:, :, kept:].flatten(0, 1)
+    )

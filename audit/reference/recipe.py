@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes, seeds and schedule. ``seed`` draws scenes and weights; held-out scenes use ``held_out_seed``."""
+    """Sizes, seeds and schedule; held-out scenes have a seed of their own."""
 
     seed: int = 2026
     held_out_seed: int = 777

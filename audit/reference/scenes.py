@@ -85,7 +85,7 @@ class Scene:
 
 
 def draw_spec(rng: np.random.Generator) -> SceneSpec:
-    """Sample what a scene shows: its place, and one or two groups of one to three animals in all."""
+    """Sample what a scene shows: its place, one or two groups, one to three animals in all."""
     place = PLACES[rng.integers(len(PLACES))]
     outdoors = place in ("branch", "grass") or (place == "table" and rng.random() < 0.5)
     kinds = rng.permutation(len(KINDS))
@@ -101,7 +101,7 @@ def draw_spec(rng: np.random.Generator) -> SceneSpec:
 
 
 def scene(seed: int, index: int, spec: SceneSpec | None = None) -> Scene:
-    """Draw scene ``index`` of the series ``seed``; ``spec`` fixes what it shows, not how it looks."""
+    """Draw scene ``index`` of series ``seed``; ``spec`` fixes what it shows, not how it looks."""
     rng = np.random.default_rng([seed, index])
     sampled = draw_spec(rng)
     return _render(spec or sampled, rng)
@@ -158,7 +158,9 @@ class _Pen:
     def __init__(self, draw: ImageDraw.ImageDraw) -> None:
         self.draw = draw
 
-    def ellipse(self, box: tuple[float, float, float, float], fill: Rgb, edge: Rgb | None = None) -> None:
+    def ellipse(
+        self, box: tuple[float, float, float, float], fill: Rgb, edge: Rgb | None = None
+    ) -> None:
         self.draw.ellipse([v * _SCALE for v in box], fill=fill, outline=edge, width=2 * _SCALE)
 
     def box(self, box: tuple[float, float, float, float], fill: Rgb, radius: float = 0) -> None:
@@ -232,7 +234,7 @@ def _indoors(pen: _Pen, rng: np.random.Generator, horizon: float) -> None:
 def _support(pen: _Pen, rng: np.random.Generator, place: Place, horizon: float):  # type: ignore[no-untyped-def]
     """Draw the support; return its box and the height of its upper side at a given x."""
     if place == "grass":
-        return (0, round(horizon), SIZE, SIZE), lambda x: horizon + 55.0
+        return (0, round(horizon), SIZE, SIZE), lambda _: horizon + 55.0
     if place == "branch":
         y, slope, bend = rng.uniform(285, 360), rng.uniform(-25, 25), rng.uniform(-14, 14)
         thick = rng.uniform(16, 26)
@@ -263,7 +265,7 @@ def _support(pen: _Pen, rng: np.random.Generator, place: Place, horizon: float):
         pen.box((SIZE - 34, seat - 50, SIZE, seat + 74), _shade(cloth, 0.95), 14)
         for x in (40, SIZE - 52):
             pen.box((x, seat + 66, x + 12, seat + 88), (84, 60, 44))
-        return (0, round(back), SIZE, round(seat + 88)), lambda x: seat
+        return (0, round(back), SIZE, round(seat + 88)), lambda _: seat
     top_side = rng.uniform(310, 360)
     wood = _vary(rng, (176, 128, 78), 14)
     pen.box((6, top_side, SIZE - 6, top_side + 22), wood, 6)
@@ -273,7 +275,7 @@ def _support(pen: _Pen, rng: np.random.Generator, place: Place, horizon: float):
     if rng.random() < 0.6:
         x = rng.uniform(80, SIZE - 80)
         pen.box((x - 16, top_side + 52, x + 16, top_side + 84), _vary(rng, (120, 160, 170), 30), 6)
-    return (6, round(top_side), SIZE - 6, SIZE - 6), lambda x: top_side + 3
+    return (6, round(top_side), SIZE - 6, SIZE - 6), lambda _: top_side + 3
 
 
 def _animal(kind: Kind, colour: Colour, size: float, rng: np.random.Generator) -> Image.Image:

@@ -52,7 +52,7 @@ def train_tokenizer(recipe: Recipe, folder: Path) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """modelscope's tokenizer with OFA's image codes and location bins added, as its models add them."""
+    """modelscope's tokenizer, with image codes and location bins added as its models do."""
     tokenizer = OFATokenizer.from_pretrained(str(folder))
     tokenizer.add_tokens([f"<code_{i}>" for i in range(8192)])
     tokenizer.add_tokens([f"<bin_{i}>" for i in range(1000)])

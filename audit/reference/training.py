@@ -73,11 +73,18 @@ def _optimise(
 
 
 def _train_dense(
-    model: Any, recipe: Recipe, images: NDArray[np.uint8], truths: list[Scene], progress: Progress, log: Callable[[str], None]
+    model: Any,
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    truths: list[Scene],
+    progress: Progress,
+    log: Callable[[str], None],
 ) -> None:
     rng = np.random.default_rng([recipe.seed, 2])
     labels = [dense_labels(t, GRID) for t in truths]
-    kinds, colours, centres = (torch.from_numpy(np.stack(part)) for part in zip(*labels, strict=True))
+    kinds, colours, centres = (
+        torch.from_numpy(np.stack(part)) for part in zip(*labels, strict=True)
+    )
     places = torch.tensor([place_label(t) for t in truths])
     width = recipe.d_model
     heads = nn.ModuleDict(
@@ -92,7 +99,10 @@ def _train_dense(
     rows = GRID // 2  # a window of half the rows: half the cost, and it still holds the animals
     occupied = (kinds > 0).sum(2)
     order = np.concatenate(
-        [rng.permutation(len(truths)) for _ in range(1 + recipe.dense_steps * recipe.dense_batch // len(truths))]
+        [
+            rng.permutation(len(truths))
+            for _ in range(1 + recipe.dense_steps * recipe.dense_batch // len(truths))
+        ]
     )
 
     def loss_of(step: int) -> tuple[Tensor, str]:
@@ -102,14 +112,20 @@ def _train_dense(
             inside = [int(occupied[index, r : r + rows].sum()) for r in range(GRID - rows + 1)]
             best = int(np.argmax(inside))
             starts.append(best if rng.random() < 0.75 else int(rng.integers(GRID - rows + 1)))
-        windows = np.stack([images[i, s * 16 : (s + rows) * 16] for i, s in zip(chosen, starts, strict=True)])
+        windows = np.stack(
+            [images[i, s * 16 : (s + rows) * 16] for i, s in zip(chosen, starts, strict=True)]
+        )
         flip = rng.random() < 0.5
 
         def cut(labels: Tensor) -> Tensor:
-            part = torch.stack([labels[i, s : s + rows] for i, s in zip(chosen, starts, strict=True)])
+            part = torch.stack(
+                [labels[i, s : s + rows] for i, s in zip(chosen, starts, strict=True)]
+            )
             return (part.flip(2) if flip else part).flatten()
 
-        cells = norm(image_features(model, _patches(windows[:, :, ::-1].copy() if flip else windows)))
+        cells = norm(
+            image_features(model, _patches(windows[:, :, ::-1].copy() if flip else windows))
+        )
         flat = cells.flatten(0, 1)
         kind, colour, centre = cut(kinds), cut(colours), cut(centres)
         weight = torch.where(kind > 0, 1.0, 0.25)
@@ -134,22 +150,36 @@ def _train_dense(
         *norm.parameters(),
         *heads.parameters(),
     ]
-    _optimise(parameters, recipe.dense_steps, recipe.dense_learning_rate, True, loss_of, "a dense", progress, log)
+    _optimise(
+        parameters,
+        recipe.dense_steps,
+        recipe.dense_learning_rate,
+        True,
+        loss_of,
+        "a dense",
+        progress,
+        log,
+    )
 
 
 @torch.no_grad()
-def _features(model: Any, images: NDArray[np.uint8], progress: Progress, title: str) -> NDArray[np.float16]:
+def _features(
+    model: Any, images: NDArray[np.uint8], progress: Progress, title: str
+) -> NDArray[np.float16]:
     model.eval()
     chunks = range(0, len(images), 64)
-    found = [image_features(model, _patches(images[i : i + 64])).half().numpy() for i in progress(chunks, len(chunks), title)]
+    found = [
+        image_features(model, _patches(images[i : i + 64])).half().numpy()
+        for i in progress(chunks, len(chunks), title)
+    ]
     return np.concatenate(found)
 
 
 def _attention_loss(attention: Tensor, focus: Tensor, slack: bool) -> Tensor:
     """-log of the mass on the boxes; where there are none, KL to the uniform distribution.
 
-    With ``slack`` both stop a little short of perfection: pushed to the end, the softmax saturates and the label is no longer
-    learned (a first training of this model stayed at 82 % for that reason).
+    With ``slack`` both stop a little short of perfection: pushed to the end, the softmax
+    saturates, and a first training of this model learned to look but not to compare.
     """
     somewhere = focus.sum(1) > 0
     mass = (attention * focus).sum(1).clamp_min(1e-6)
@@ -161,7 +191,14 @@ def _attention_loss(attention: Tensor, focus: Tensor, slack: bool) -> Tensor:
 class _Texts:
     """The stages on texts: they share features, batcher and loss."""
 
-    def __init__(self, model: Any, recipe: Recipe, features: NDArray[np.float16], truths: list[Scene], tokenizer: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        recipe: Recipe,
+        features: NDArray[np.float16],
+        truths: list[Scene],
+        tokenizer: Any,
+    ) -> None:
         self.model, self.recipe, self.features = model, recipe, features
         self.batcher = Batcher(recipe, tokenizer, truths)
         # Says which words the picture confirms; it only guides the encoder and is thrown away.
@@ -191,7 +228,9 @@ class _Texts:
             cells = cells.sort(1).values
         images = grid.gather(1, cells[..., None].expand(*cells.shape, grid.shape[-1]))
         focus = focus.gather(1, cells.repeat_interleave(self.recipe.texts_per_image, 0))
-        out = answer(self.model, images, cells, batch.source, batch.target, batch.read, batch.loss_rows)
+        out = answer(
+            self.model, images, cells, batch.source, batch.target, batch.read, batch.loss_rows
+        )
         said = F.cross_entropy(out.logits, batch.wanted)
         looked = _attention_loss(out.attention, focus, slack)
         first = torch.cat([torch.ones(1, dtype=torch.bool), batch.wanted[:-1].eq(2)])
@@ -200,18 +239,26 @@ class _Texts:
         known = batch.truth >= 0
         note = f"right {right:.3f} looked {looked:.3f}"
         if known.any():
-            told = F.binary_cross_entropy_with_logits(self.truth_head(out.words[known])[:, 0], batch.truth[known])
+            told = F.binary_cross_entropy_with_logits(
+                self.truth_head(out.words[known])[:, 0], batch.truth[known]
+            )
             total = total + self.recipe.word_weight * told
             note += f" words {told:.3f}"
         return total, note
 
 
 def _parameters(model: Any) -> list[nn.Parameter]:
-    frozen = {id(p) for part in ("embed_images", "image_proj") for p in getattr(model.encoder, part).parameters()}
+    frozen = {
+        id(p)
+        for part in ("embed_images", "image_proj")
+        for p in getattr(model.encoder, part).parameters()
+    }
     return [p for p in model.parameters() if id(p) not in frozen]
 
 
-def train(recipe: Recipe, work: Path, progress: Progress, log: Callable[[str], None] = print) -> tuple[Any, Any]:
+def train(
+    recipe: Recipe, work: Path, progress: Progress, log: Callable[[str], None] = print
+) -> tuple[Any, Any]:
     """Train in ``work``, skipping the stages whose state lies there; return model and tokenizer."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "merges.txt").exists():
@@ -251,11 +298,31 @@ def train(recipe: Recipe, work: Path, progress: Progress, log: Callable[[str], N
             return texts.loss(make, rng, kept, weight, mixed)
 
         model.train()
-        _optimise([*_parameters(model), *texts.truth_head.parameters()], steps, recipe.learning_rate, decay, loss_of, title, progress, log)
+        _optimise(
+            [*_parameters(model), *texts.truth_head.parameters()],
+            steps,
+            recipe.learning_rate,
+            decay,
+            loss_of,
+            title,
+            progress,
+            log,
+        )
 
     torch.manual_seed(recipe.seed)
     kept = recipe.kept_cells
-    stage("b-questions", lambda: on(batches.questions, recipe.question_steps, kept, False, "b questions", False))
-    stage("c-entailment", lambda: on(batches.entailment, recipe.entailment_steps, kept, False, "c entailment", True))
-    stage("d-attention", lambda: on(batches.entailment, recipe.attention_steps, all_cells, True, "d attention", True))
+    stage(
+        "b-questions",
+        lambda: on(batches.questions, recipe.question_steps, kept, False, "b questions", False),
+    )
+    stage(
+        "c-entailment",
+        lambda: on(batches.entailment, recipe.entailment_steps, kept, False, "c entailment", True),
+    )
+    stage(
+        "d-attention",
+        lambda: on(
+            batches.entailment, recipe.attention_steps, all_cells, True, "d attention", True
+        ),
+    )
     return model.eval(), tokenizer

@@ -84,7 +84,9 @@ def _drawn(
 
     def heat(p: NDArray[np.float64], title: str, words: str) -> Picture:
         drawn = overlay(image, p, boxes=regions, top=top, width=width)
-        return Picture(title, data_uri(drawn), f"{words} of {outcome.case}: {key}; {outcome.sentence}")
+        return Picture(
+            title, data_uri(drawn), f"{words} of {outcome.case}: {key}; {outcome.sentence}"
+        )
 
     pictures.append(heat(now, key, "heatmap"))
     if before is not None:

@@ -57,7 +57,7 @@ def overlay(
 
     Args:
         colours: name of a matplotlib colour map.
-        alpha: opacity of the largest value; the smallest is half as opaque.
+        alpha: opacity of the largest value; weak values let the picture through.
         top: the value that gets the last colour; default the map's maximum. Give the same one to
             pictures that are to be compared.
 
@@ -68,7 +68,7 @@ def overlay(
     peak = top or float(p.max()) or 1.0
     strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size)
     rgb = matplotlib.colormaps[colours](strength)[..., :3]
-    opacity = (alpha * (0.5 + 0.5 * strength))[..., None]
+    opacity = (alpha * (0.2 + 0.8 * np.sqrt(strength)))[..., None]
     return outlined(_blend(ground, rgb, opacity), boxes or {}, width)
 
 

@@ -1,0 +1,72 @@
+"""A project of its own for each test: two case files, a picture, the toy model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import audit.report.gallery
+
+# Loaded before pytester takes note of the modules, so that each inner session need not again.
+assert audit.report.gallery
+
+ROOT = Path(__file__).parents[2]
+
+BIRDS = """\
+cases:
+  - id: birds
+    image: images/a.png
+    text: there are two birds
+    tags: [guide]
+    regions: {birds: [[0.25, 0.25, 0.5, 0.5]]}
+    expect:
+      label: yes
+      attention:
+        - {metric: mass, region: birds, min: 0.5}
+  - id: no-cat
+    image: images/a.png
+    text: a cat is sleeping
+    expect:
+      label: no
+      attention:
+        - {metric: entropy, min: 0.8}
+"""
+OTHERS = """\
+cases:
+  - id: hungry
+    image: images/b.png
+    text: the birds are hungry
+    expect: {label: maybe}
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project whose model is the toy; run it with ``project.runpytest("cases")``."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT))
+    images = pytester.path / "cases" / "images"
+    images.mkdir(parents=True)
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (80, 80), colour).save(images / f"{name}.png")
+    (pytester.path / "cases" / "birds.yaml").write_text(BIRDS)
+    (pytester.path / "cases" / "others.yaml").write_text(OTHERS)
+    pytester.makeini("[pytest]\naudit_baselines = baselines\naudit_run_dir = run\n")
+    pytester.makeconftest(
+        """
+        import audit.auditor
+        from tests.toy_model import ToyModel
+        audit.auditor.load_model = lambda source, device, dtype: ToyModel()
+        """
+    )
+    return pytester
+
+
+@pytest.fixture
+def accepted(project: pytest.Pytester) -> pytest.Pytester:
+    """The project after its baselines were accepted."""
+    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=3)
+    return project

@@ -1,0 +1,48 @@
+"""A model without weights, whose answers and attention are plain from what it is given.
+
+It says ``no`` to texts with "cat", ``maybe`` to texts with "hungry", else ``yes``. Its attention
+lies on one cell of a 4 x 4 grid, named by the environment variable ``TOY_CELL`` (default 5), or is
+uniform where the label is ``no``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from audit.geometry import Grid
+from audit.images import open_image
+from audit.models.base import Fingerprint, Query
+from audit.trace import Trace
+
+
+class ToyModel:
+    labels = ("no", "yes", "maybe")
+    fingerprint = Fingerprint(
+        "toy", "toy", "r1", "d" * 64, "w" * 64, "c" * 64, "t" * 64, "p" * 64, "cpu", "float32", {}
+    )
+
+    def trace(self, queries: Sequence[Query]) -> list[Trace]:
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+        log = os.environ.get("TOY_LOG")
+        if log:
+            with Path(log).open("a") as file:
+                file.write(f"{len(queries)}\n")
+        return [self._one(query) for query in queries]
+
+    def _one(self, query: Query) -> Trace:
+        if isinstance(query.image, Path):
+            open_image(query.image)
+        label = "no" if "cat" in query.text else "maybe" if "hungry" in query.text else "yes"
+        row = np.full(18, 0.5 / 16, np.float32)
+        row[16:] = 0.25
+        if label != "no":
+            row[:16] = 0.1 / 15
+            row[int(os.environ.get("TOY_CELL", "5"))] = 0.4
+        probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}
+        weights = np.tile(row, (2, 1, 1))
+        return Trace(probabilities, label, query.text, ("a", "b"), Grid(4, 4), weights)

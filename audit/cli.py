@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from audit.errors import AuditError
+from audit.errors import AuditError, nearest
 from audit.files import to_json, write_atomically
 from audit.maps import MapSpec
 
@@ -50,9 +50,13 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the model about one picture: verdict, figures, heatmap."""
+    from matplotlib import colormaps  # noqa: PLC0415
+
     from audit.explain import explain as ask  # noqa: PLC0415  torch and matplotlib only when needed
     from audit.models import load_model  # noqa: PLC0415
 
+    if colours not in colormaps:
+        raise ValueError(f"--colours: {colours!r} is no colour map; {nearest(colours, colormaps)}")
     spec = MapSpec.model_validate({"layers": _numbers(layers), "heads": _numbers(heads)})
     found = ask(load_model(model, device, dtype), image, text, premise, spec)
     heatmap = out / f"{image.stem}.png"
@@ -66,12 +70,8 @@ def explain(
         f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
-    table = Table(
-        box=None,
-        pad_edge=False,
-        title=f"{spec.key}, {trace.grid.rows} x {trace.grid.cols} cells",
-        title_justify="left",
-    )
+    console.print(f"{spec.key}, {trace.grid.rows} x {trace.grid.cols} cells", markup=False)
+    table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in found.metrics.items():

@@ -20,7 +20,7 @@ from audit.models.sources import resolve
 from audit.models.standins import stand_ins
 from tests.checkpoints import make_checkpoint
 
-LONG = "it is not possible that two birds are on the branch and a dog runs on the grass"
+LONG = "two birds are on the branch and a dog runs on the grass and a cat sleeps"
 MULTI = ("no", "yes", "it is not possible")
 
 
@@ -145,6 +145,15 @@ def test_generation_probabilities_are_the_generators_own(
         if token is not None:
             assert trace.probabilities[label] == pytest.approx(row[token].item(), abs=1e-5)
     assert any(f"Ġ{label}" in vocabulary for label in ("no", "yes", "maybe"))
+
+
+def test_an_answer_that_the_generator_blocks_is_an_error_that_says_why(
+    picture: Path, made: Callable[[str, str], Path]
+) -> None:
+    """modelscope dies of an assertion when the hypothesis repeats an answer of several words."""
+    model = load_model(str(made("multi", "generation")), device="cpu")
+    with pytest.raises(ModelError, match="n-gram blocking"):
+        model.trace([Query(picture, "it is not possible that a dog runs on the grass")])
 
 
 def test_attention_rows_are_the_models_own(single: Path, picture: Path) -> None:

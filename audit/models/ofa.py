@@ -254,8 +254,18 @@ class OFAVisualEntailment:
         tokenizer = self._task.tokenizer
         batch = collate_fn([sample], tokenizer.pad_token_id, tokenizer.eos_token_id)
         batch["net_input"]["patch_images"] = batch["net_input"]["patch_images"].to(self._dtype)
-        label = self._task(batch)["labels"]
+        try:
+            label = self._task(batch)["labels"]
+        except AssertionError as error:
+            raise ModelError(
+                f"modelscope's generator fails on {self._words(sample)!r} ({error}): its n-gram "
+                "blocking forbids an answer whose words the prompt already has"
+            ) from None
         text: str = label if isinstance(label, str) else label[0]
+        return text
+
+    def _words(self, sample: dict[str, Any]) -> str:
+        text: str = self._task.tokenizer.decode(sample["source"], skip_special_tokens=True)
         return text
 
     def _prompt(self, query: Query) -> str:

@@ -32,7 +32,8 @@ class _StandInMeta(type):
     def __call__(cls, *_args: Any, **_kwargs: Any) -> Any:
         raise StandInUsed(
             f"{cls.__module__}.{cls.__qualname__} was called, but "
-            f"{cls.__module__.partition('.')[0]} is not installed; visual entailment does not need it, install it to use other tasks"
+            f"{cls.__module__.partition('.')[0]} is not installed; visual entailment does not "
+            "need it, other tasks do"
         )
 
 

@@ -1,0 +1,188 @@
+"""Case files: what they may say, and errors that name the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from audit.cases import check_labels, check_unique, load_cases, schema
+from audit.errors import CaseError
+from audit.geometry import Box
+
+PLAIN = """\
+cases:
+  - id: birds
+    image: a.png
+    text: there are two birds
+    regions: {birds: [[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]}
+    expect:
+      label: yes
+      probability: {min: 0.6}
+      attention:
+        - {metric: mass, region: birds, min: 0.4}
+        - {metric: entropy, max: 0.9, map: {layers: "last:2", heads: [1, 3]}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    Image.new("RGB", (80, 40)).save(tmp_path / "a.png")
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> list:
+    path = folder / "x.yaml"
+    path.write_text(text)
+    return load_cases(path)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(CaseError) as caught:
+        load(folder, text)
+    return [line.removeprefix(f"{folder}/") for line in str(caught.value).splitlines()]
+
+
+def test_a_case_is_read_with_yaml_1_2_booleans_and_both_units_of_boxes(folder: Path) -> None:
+    (case,) = load(folder, PLAIN)
+    assert case.expect.label == "yes"
+    assert case.regions["birds"] == (Box(0.1, 0.2, 0.3, 0.4), Box(0.25, 0.25, 0.5, 0.75))
+    assert (case.line, case.label_at) == (2, (7, 14))
+    assert [m.key for m in case.maps] == [
+        "cross_attention",
+        "cross_attention layers=last:2 heads=1,3",
+    ]
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "off", "y", "N"])
+def test_words_that_yaml_1_1_takes_for_booleans_stay_texts(folder: Path, word: str) -> None:
+    (case,) = load(folder, PLAIN.replace("label: yes", f"label: {word}"))
+    assert case.expect.label == word
+
+
+def test_defaults_are_used_by_cases_that_say_nothing_themselves(folder: Path) -> None:
+    defaults = "defaults: {map: {layers: last}, tags: [guide], drift: {mass: 0.1, gini: 0.2}}\n"
+    (case,) = load(folder, defaults + PLAIN + "    tags: [own]\n    drift: {mass: 0.3}\n")
+    assert case.map.layers == "last"
+    assert case.tags == ("guide", "own")
+    assert case.drift == {"mass": 0.3, "gini": 0.2}
+
+
+REFUSED = [
+    ("metric: entropy", "metrik: entropy", "x.yaml:11:12: cases[0].expect.attention[1].metrik: unknown key; did you mean 'metric'?"),
+    ("text:", "txt:", "x.yaml:4:5: cases[0].txt: unknown key; did you mean 'text'?"),
+    ("label: yes", "lable: yes", "x.yaml:6:5: cases[0].expect.label: this key is required"),
+    ("metric: mass", "metric: mas", "x.yaml:10:12: cases[0].expect.attention[0].metric: 'mas' is not a metric; did you mean 'mass'?"),
+    ("region: birds", "region: bird", "x.yaml:10:26: cases[0].expect.attention[0].region: 'bird' is not a region of this case; did you mean 'birds'?"),
+    ("region: birds, ", "", "x.yaml:10:11: cases[0].expect.attention[0]: the metric 'mass' needs a region"),
+    ("metric: entropy,", "metric: entropy, region: birds,", "x.yaml:11:11: cases[0].expect.attention[1]: the metric 'entropy' takes no region"),
+    ("min: 0.4", "min: 1.4", "x.yaml:10:11: cases[0].expect.attention[0]: min 1.4 can never pass: mass is at most 1"),
+    ("min: 0.4", "min: 0.4, max: 0.3", "x.yaml:10:11: cases[0].expect.attention[0]: min 0.4 is greater than max 0.3: nothing can pass"),
+    (", min: 0.4", "", "x.yaml:10:11: cases[0].expect.attention[0]: give min, max or both"),
+    ("min: 0.4", "min: .nan", "x.yaml:10:41: cases[0].expect.attention[0].min: Input should be a finite number"),
+    ("0.3, 0.4]", "1.3, 0.4]", "x.yaml:5:23: cases[0].regions.birds[0]: the box [0.1, 0.2, 1.3, 0.4] lies outside the image: fractions are between 0.0 and 1.0"),
+    ("40, 30]", "90, 30]", "x.yaml:5:45: cases[0].regions.birds[1]: the box [20, 10, 90, 30] lies outside the image of 80 x 40 pixels"),
+    ("20, 10, 40, 30", "0, 0, 1, 1", "x.yaml:5:45: cases[0].regions.birds[1]: the box [0, 0, 1, 1] is ambiguous: write 0.0 and 1.0 for fractions of the image"),
+    ("20, 10, 40, 30", "0.2, 10, 40, 30", "x.yaml:5:45: cases[0].regions.birds[1]: the box [0.2, 10, 40, 30] mixes pixels (integers) and fractions (decimals); use one"),
+    ("last:2", "lst", "x.yaml:11:45: cases[0].expect.attention[1].map.layers: not a choice of layers: all, last, last:N, or a list of distinct numbers from 1"),
+    ("[1, 3]", "[0]", "x.yaml:11:63: cases[0].expect.attention[1].map.heads: not a choice of heads: mean, max, or a list of distinct numbers from 1"),
+    ("id: birds", "id: a/b", "x.yaml:2:5: cases[0].id: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'"),
+    ("id: birds", "id: birds\n    id: cats", "x.yaml:3:5: not YAML: the key 'id' occurs twice (first in line 2)"),
+    ("label: yes", "label: [yes", "x.yaml:8:18: not YAML: expected ',' or ']', but got ':'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), REFUSED)
+def test_a_mistake_is_told_with_file_line_column_key_and_the_nearest_choice(
+    folder: Path, old: str, new: str, said: str
+) -> None:
+    assert old in PLAIN
+    assert said in problems(folder, PLAIN.replace(old, new, 1))
+
+
+def test_a_missing_picture_names_the_nearest_one(folder: Path) -> None:
+    (line,) = problems(folder, PLAIN.replace("a.png", "aa.png"))
+    assert line.startswith("x.yaml:3:5: cases[0].image: ")
+    assert line.endswith("aa.png: no such picture; did you mean 'a.png'?")
+
+
+def test_all_problems_of_a_file_are_told_at_once(folder: Path) -> None:
+    text = PLAIN.replace("region: birds", "region: x").replace("a.png", "b.png")
+    assert [line.split(": ")[1] for line in problems(folder, text)] == [
+        "cases[0].image",
+        "cases[0].expect.attention[0].region",
+    ]
+
+
+def test_ids_that_differ_only_in_case_or_punctuation_are_refused(folder: Path) -> None:
+    again = PLAIN.removeprefix("cases:\n").replace("id: birds", "id: Birds")
+    assert "x.yaml:12:5: cases[1].id: the id 'Birds' occurs twice (first in line 2)" in problems(
+        folder, PLAIN + again
+    )
+    (one,) = load(folder, PLAIN)
+    other = folder / "y.yaml"
+    other.write_text(PLAIN.replace("id: birds", "id: BIRDS"))
+    with pytest.raises(CaseError, match=r"y\.yaml:2: the id 'BIRDS' occurs twice \(first in .*x"):
+        check_unique([one, *load_cases(other)])
+
+
+def test_labels_are_checked_against_the_models(folder: Path) -> None:
+    cases = load(folder, PLAIN.replace("label: yes", "label: yess"))
+    with pytest.raises(
+        CaseError, match=r"x\.yaml:7:14: expect\.label: .*'yess'; did you mean 'yes'"
+    ):
+        check_labels(cases, ("no", "yes", "maybe"))
+    check_labels(load(folder, PLAIN), ("no", "yes", "maybe"))
+
+
+def test_files_that_are_no_cases_are_refused(folder: Path) -> None:
+    assert problems(folder, "")[0].startswith("x.yaml:1:1: the file is empty")
+    path = folder / "x.yaml"
+    path.write_bytes(b"cases: \xff")
+    with pytest.raises(CaseError, match="not UTF-8"):
+        load_cases(path)
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{n}: &{n} [{', '.join(['*' + p] * 9)}]\n"
+        for p, n in zip("abcdefg", "bcdefgh", strict=True)
+    )
+    assert problems(folder, bomb)[0].endswith("aliases expand without end")
+    assert problems(folder, "a: !!python/object/apply:os.system [ls]")
+
+
+def test_the_digest_changes_with_what_is_asked_and_not_with_limits(folder: Path) -> None:
+    def digest(text: str) -> str:
+        return load(folder, text)[0].digest
+
+    base = digest(PLAIN)
+    for old, new in (("two birds", "birds"), ("0.1, 0.2", "0.1, 0.1"), ("last:2", "last:1")):
+        assert digest(PLAIN.replace(old, new)) != base
+    assert digest(PLAIN + "    premise: there are birds\n") != base
+    assert digest(PLAIN.replace("min: 0.4", "min: 0.5") + "    tags: [a]\n") == base
+    Image.new("RGB", (80, 40), "red").save(folder / "a.png")
+    assert digest(PLAIN) != base
+
+
+@settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(st.one_of(st.text(), st.text(alphabet="cases:- id{}[]&*!\n\"'0.9")))
+def test_any_text_gives_cases_or_a_case_error(folder: Path, text: str) -> None:
+    path = folder / "x.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    said, found = str(path), None
+    try:
+        found = load_cases(path)
+    except CaseError as error:
+        said = str(error)
+    assert found or found is None
+    assert str(path) in said
+
+
+def test_the_schema_describes_every_key() -> None:
+    whole = schema()
+    for name, definition in {**whole["$defs"], "file": whole}.items():
+        for key, field in definition.get("properties", {}).items():
+            assert field.get("description"), f"{name}.{key}"

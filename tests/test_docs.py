@@ -1,0 +1,67 @@
+"""Every command, option, key and metric is documented, and the pages are what they claim."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+import yaml
+
+from audit import cli, pytest_plugin
+from audit.cases import schema
+from audit.metrics import METRICS
+from audit.outcomes import State
+from tools.docs_tables import PAGE, metrics_page
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = (DOCS / "cli.md").read_text()
+    group = typer.main.get_command(cli.app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    for name, command in group.commands.items():
+        assert f"audit {name}" in page, name
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--") and option != "--help":
+                    assert f"`{option}" in page or f"{option} " in page, option
+
+
+def test_every_option_and_key_of_the_plugin_is_documented() -> None:
+    page = (DOCS / "pytest.md").read_text()
+    for name in (*pytest_plugin._OPTIONS, "update", "update-force"):
+        assert f"`--audit-{name}`" in page, name
+    for name in pytest_plugin._OPTIONS:
+        assert f"`audit_{name.replace('-', '_')}`" in page, name
+    for state in State:
+        assert f"| {state.value} |" in page, state
+
+
+def test_every_key_of_a_case_is_documented() -> None:
+    page = (DOCS / "cases.md").read_text()
+    for name, definition in schema()["$defs"].items():
+        for key in definition.get("properties", {}):
+            assert key in page, f"{name}.{key}"
+
+
+def test_the_page_of_metrics_is_the_registrys() -> None:
+    assert PAGE.read_text() == metrics_page()
+    for name in METRICS:
+        assert f"| `{name}` |" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/cases.md"])
+def test_examples_in_the_docs_are_valid_yaml(page: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS.parent / page).read_text(), re.DOTALL)
+    assert blocks
+    assert all("cases" in yaml.safe_load(block) for block in blocks)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,107 @@
+"""``audit explain``, ``schema`` and errors on the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from audit import cli
+
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
+
+
+def test_explain_prints_one_json_object_with_the_whole_map(tmp_path: Path) -> None:
+    text = "there are two birds on a branch"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "audit.cli",
+            "explain",
+            str(PICTURE),
+            text,
+            "--json",
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["label"] == "yes"
+    assert set(found["probabilities"]) == {"yes", "no", "maybe"}
+    assert found["prompt"] == f' does the image describe " {text} "?'
+    rows, cols = found["grid"]
+    assert [len(found["map"]), {len(row) for row in found["map"]}] == [rows, {cols}]
+    assert sum(map(sum, found["map"])) == pytest.approx(1.0, abs=1e-6)
+    assert {"entropy", "gini", "focus_area", "centre_x", "image_share"} <= set(found["metrics"])
+    assert len(found["model"]["digest"]) == 64
+    with Image.open(found["heatmap"]) as picture:
+        assert picture.width > 800
+
+
+def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        cli.app,
+        [
+            "explain",
+            str(PICTURE),
+            "the birds are hungry",
+            "--layers",
+            "last",
+            "--out",
+            str(tmp_path),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    assert "maybe" in result.output.splitlines()[0]
+    assert "cross_attention layers=last, 12 x 12 cells" in result.output
+    assert (tmp_path / "two-birds-on-a-branch.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explain", "nowhere.png", "text"], "nowhere.png: no such picture"),
+        (["explain", str(PICTURE), "text", "--layers", "9"], "the model has 3"),
+        (["explain", str(PICTURE), "text", "--layers", "lots"], "not a choice of layers"),
+        (["explain", str(PICTURE), "text", "--colours", "mauve"], "mauve"),
+        (["report", "nowhere"], "not a run"),
+    ],
+)
+def test_errors_are_one_message_and_exit_code_two(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "audit.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_schema_accepts_the_shipped_cases_and_refuses_a_misspelt_key() -> None:
+    schema = json.loads(CliRunner().invoke(cli.app, ["schema"]).output)
+    assert json.loads((ROOT / "cases" / "schema.json").read_text()) == schema
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in (ROOT / "cases").glob("*.yaml"):
+        data = yaml.load(path.read_text(), Loader=yaml.BaseLoader)  # labels stay texts
+        labels = [case["expect"]["label"] for case in data["cases"]]
+        assert all(isinstance(label, str) for label in labels)
+        assert not [e for e in validator.iter_errors(data) if e.validator == "additionalProperties"]
+        data["cases"][0]["expect"]["lable"] = "yes"
+        assert [e for e in validator.iter_errors(data) if e.validator == "additionalProperties"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class OFAVisualEntailment:
         folder = str(checkpoint.folder)
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
-            with torch.random.fork_rng(devices=[]):
+            with _quiet(), torch.random.fork_rng(devices=[]):
                 state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
                 self._preprocessor = OfaPreprocessor(folder)
@@ -282,6 +283,23 @@ class OFAVisualEntailment:
             premise, hypothesis
         )
         return text
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the loaders' notes to developers out of the user's terminal; errors still raise.
+
+    What they would warn of and a user must know, missing weights, is checked here and refused.
+    """
+    names = ("transformers", "modelscope")
+    before = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _device(name: str) -> torch.device:

@@ -25,7 +25,7 @@ from audit.files import (
     write_atomically,
     write_json,
 )
-from audit.metrics import METRICS, REGISTRY_VERSION, metric_of
+from audit.metrics import REGISTRY_VERSION, metric_of
 from audit.outcomes import DriftRow, Outcome
 
 FORMAT = 1
@@ -206,8 +206,3 @@ def promote(proposals: Path, folder: Path) -> list[str]:
             write_atomically(folder / path.name, path.read_bytes())
         promoted.append(source.stem)
     return promoted
-
-
-def default_tolerances() -> dict[str, float]:
-    """The default drift tolerance of every figure, absolute."""
-    return {"probability": PROBABILITY_TOLERANCE, **{n: m.tolerance for n, m in METRICS.items()}}

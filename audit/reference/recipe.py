@@ -35,6 +35,7 @@ class Recipe:
     dense_learning_rate: float = 2e-3
     question_attention_weight: float = 0.3
     attention_weight: float = 0.2
+    spread_weight: float = 0.5
     word_weight: float = 0.5
 
 

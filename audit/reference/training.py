@@ -10,13 +10,15 @@ also told which single words of a hypothesis are true of the picture, without wh
 of colours, counts and places stays at chance for thousands of steps.
 
 From stage b on the answer row of the decoder's cross-attention is supervised: it shall lie on the
-boxes of what the text names, or be uniform where nothing that it names is in the picture.
+boxes of what the text names, or be uniform where nothing that it names is in the picture. Stage d
+also asks it to cover the boxes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from audit.reference.tokens import load_tokenizer, train_tokenizer
 
 _ENOUGH_MASS = 0.94
 _ENOUGH_KL = 0.08
+_ENOUGH_SPREAD = 0.15
 
 
 def _patches(images: NDArray[np.uint8]) -> Tensor:
@@ -175,17 +178,25 @@ def _features(
     return np.concatenate(found)
 
 
-def _attention_loss(attention: Tensor, focus: Tensor, slack: bool) -> Tensor:
+def _attention_loss(attention: Tensor, focus: Tensor, slack: bool, spread: float) -> Tensor:
     """-log of the mass on the boxes; where there are none, KL to the uniform distribution.
 
     With ``slack`` both stop a little short of perfection: pushed to the end, the softmax
     saturates, and a first training of this model learned to look but not to compare.
+    ``spread`` weighs a third term, KL from the even distribution over the boxes to the attention
+    inside them: without it one cell of an animal takes everything.
     """
     somewhere = focus.sum(1) > 0
     mass = (attention * focus).sum(1).clamp_min(1e-6)
     kl = (attention * attention.clamp_min(1e-9).log()).sum(1) + math.log(attention.shape[1])
     enough, even = (math.log(_ENOUGH_MASS), _ENOUGH_KL) if slack else (0.0, 0.0)
-    return torch.where(somewhere, F.relu(enough - mass.log()), F.relu(kl - even)).mean()
+    on_boxes = F.relu(enough - mass.log())
+    if spread:
+        wanted = focus / focus.sum(1, keepdim=True).clamp_min(1e-6)
+        inside = (attention * focus).clamp_min(1e-9) / mass[:, None]
+        uneven = (wanted * (wanted.clamp_min(1e-9).log() - inside.log())).sum(1)
+        on_boxes = on_boxes + spread * F.relu(uneven - _ENOUGH_SPREAD)
+    return torch.where(somewhere, on_boxes, F.relu(kl - even)).mean()
 
 
 class _Texts:
@@ -214,7 +225,13 @@ class _Texts:
         return torch.from_numpy(np.sort(np.argsort(-score, axis=1)[:, :kept], axis=1))
 
     def loss(
-        self, make: Any, rng: np.random.Generator, kept: int, weight: float, slack: bool
+        self,
+        make: Any,
+        rng: np.random.Generator,
+        kept: int,
+        weight: float,
+        slack: bool,
+        spread: float,
     ) -> tuple[Tensor, str]:
         chosen, batch = self.batcher.sample(make, rng)
         cells = self.cells(batch, rng, kept)
@@ -232,7 +249,7 @@ class _Texts:
             self.model, images, cells, batch.source, batch.target, batch.read, batch.loss_rows
         )
         said = F.cross_entropy(out.logits, batch.wanted)
-        looked = _attention_loss(out.attention, focus, slack)
+        looked = _attention_loss(out.attention, focus, slack, spread)
         first = torch.cat([torch.ones(1, dtype=torch.bool), batch.wanted[:-1].eq(2)])
         right = out.logits.argmax(1).eq(batch.wanted)[first].float().mean()
         total = said + weight * looked
@@ -289,13 +306,15 @@ def train(
         rng = np.random.default_rng([recipe.seed, ord(title[0])])
 
         weight = recipe.attention_weight if mixed else recipe.question_attention_weight
+        spread = recipe.spread_weight if decay else 0.0
+        ask = partial(texts.loss, rng=rng, kept=kept, weight=weight, slack=mixed, spread=spread)
 
         def loss_of(step: int) -> tuple[Tensor, str]:
             if mixed and step % recipe.mix_every == recipe.mix_every - 1:
-                return texts.loss(batches.premised, rng, kept, weight, mixed)
+                return ask(batches.premised)
             if mixed and step % recipe.mix_every == recipe.mix_every // 2 - 1:
-                return texts.loss(batches.questions, rng, kept, weight, mixed)
-            return texts.loss(make, rng, kept, weight, mixed)
+                return ask(batches.questions)
+            return ask(make)
 
         model.train()
         _optimise(

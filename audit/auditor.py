@@ -14,6 +14,7 @@ from PIL import Image
 
 from audit.baselines import Update
 from audit.cases import Case
+from audit.evidence import gather
 from audit.images import open_image
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
@@ -101,22 +102,31 @@ class Auditor:
                     break
                 if other.id not in self._answers:
                     batch.setdefault(other.id, other)
-            answers = answer_cases(list(batch.values()), self.model)
+            answers = answer_cases(list(batch.values()), self.model, self.settings.batch_size)
             self._answers.update(zip(batch, answers, strict=True))
         return conclude(case, self._answers.pop(case.id), self.gate, self.run)
 
-    def ask(self, image: str | Path | Image.Image, text: str, premise: str | None = None) -> Trace:
+    def ask(
+        self,
+        image: str | Path | Image.Image,
+        text: str,
+        premise: str | None = None,
+        maps: Sequence[MapSpec] = (),
+    ) -> Trace:
         """Put one question to the model.
 
         Args:
             image: a picture, or the path of one.
             text: the hypothesis.
             premise: a text premise, if the model is to see one beside the picture.
+            maps: what shall be read from the trace, where that is more than cross-attention.
 
         Returns:
             The trace: label, probabilities, and attention to read maps from.
         """
         picture = image if isinstance(image, Image.Image) else open_image(Path(image))
-        (trace,) = self.model.trace([Query(picture, text, premise)])
-        self.asked.append(Asked(picture, text, trace.label, read_map(trace, MapSpec())))
+        query = Query(picture, text, premise)
+        (trace,) = gather(self.model, [query], [maps], self.settings.batch_size)
+        shown = read_map(trace, maps[0] if maps else MapSpec())
+        self.asked.append(Asked(picture, text, trace.label, shown))
         return trace

@@ -25,7 +25,7 @@ from audit.files import (
     write_atomically,
     write_json,
 )
-from audit.metrics import REGISTRY_VERSION, metric_of
+from audit.metrics import REGISTRY_VERSION, metric_name, metric_of
 from audit.outcomes import DriftRow, Outcome
 
 FORMAT = 1
@@ -126,7 +126,7 @@ def compare(
             if name not in before:
                 continue
             metric = metric_of(name)
-            tolerance = tolerances.get(name.partition("[")[0], metric.tolerance)
+            tolerance = tolerances.get(metric_name(name), metric.tolerance)
             shown = name if key == outcome.default_map else f"{name} ({key})"
             rows.append(_row(shown, before[name], value, tolerance, metric.better))
     return rows

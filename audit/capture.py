@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from audit.errors import CaptureError
@@ -16,6 +17,10 @@ class Captured:
 
     def __init__(self, sites: int) -> None:
         self._seen: list[list[Tensor]] = [[] for _ in range(sites)]
+
+    def add(self, site: int, value: Tensor) -> None:
+        """Keep what one call of a site left."""
+        self._seen[site].append(value)
 
     def once(self) -> list[Tensor]:
         """The tensor of each site, in the order of the sites.
@@ -35,7 +40,10 @@ class Captured:
 
 @contextmanager
 def capture(
-    sites: Sequence[nn.Module], reduce: Callable[[Tensor], Tensor], *, output: bool = False
+    sites: Sequence[nn.Module],
+    reduce: Callable[[int, Tensor], Tensor],
+    *,
+    output: bool = False,
 ) -> Iterator[Captured]:
     """Record a reduced copy of what enters (or leaves) each of ``sites`` while the context is open.
 
@@ -44,33 +52,103 @@ def capture(
 
     Args:
         sites: modules to watch.
-        reduce: called inside the hook; only its result is kept, so it should be small.
-        output: watch the modules' output instead of their first input.
+        reduce: called inside the hook with the number of the site and the tensor; only its result
+            is kept, so it should be small.
+        output: watch the modules' output (its first element) instead of their first input.
 
     Yields:
         The record; ask it for its tensors after the forward pass.
     """
     captured = Captured(len(sites))
+
+    def before(number: int) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            captured.add(number, reduce(number, args[0].detach()))
+
+        return hook
+
+    def after(number: int) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: tuple[Any, ...], result: Any) -> None:
+            first = result[0] if isinstance(result, tuple) else result
+            captured.add(number, reduce(number, first.detach()))
+
+        return hook
+
     with ExitStack() as handles:
-        for seen, site in zip(captured._seen, sites, strict=True):
+        for number, site in enumerate(sites):
             handle = (
-                site.register_forward_hook(_after(seen, reduce))
+                site.register_forward_hook(after(number))
                 if output
-                else site.register_forward_pre_hook(_before(seen, reduce))
+                else site.register_forward_pre_hook(before(number))
             )
             handles.callback(handle.remove)
         yield captured
 
 
-def _before(seen: list[Tensor], reduce: Callable[[Tensor], Tensor]) -> Callable[..., None]:
-    def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen.append(reduce(args[0]))
+class Gradients(Captured):
+    """What a backward pass left of each site; :meth:`backward` runs it."""
 
-    return hook
+    def __init__(self, sites: int) -> None:
+        super().__init__(sites)
+        self.leaves: list[Tensor] = []
+        self.stop: Callable[[], None] = lambda: None
+        """Watch no further forward pass; the backward pass of those seen is still recorded."""
+
+    def backward(self, target: Tensor) -> None:
+        """Differentiate the scalar ``target`` by the sites' tensors, and by nothing else."""
+        if not self.leaves:
+            raise CaptureError("no attention module ran, so there is nothing to differentiate by")
+        torch.autograd.backward(target, inputs=self.leaves)
+        for leaf in self.leaves:
+            leaf.grad = None
 
 
-def _after(seen: list[Tensor], reduce: Callable[[Tensor], Tensor]) -> Callable[..., None]:
-    def hook(_module: nn.Module, _args: tuple[Any, ...], result: Tensor) -> None:
-        seen.append(reduce(result))
+@contextmanager
+def capture_gradients(
+    sites: Sequence[nn.Module], reduce: Callable[[int, Tensor, Tensor], Tensor]
+) -> Iterator[Gradients]:
+    """Record, for each of ``sites``, what ``reduce`` makes of its first input and its gradient.
 
-    return hook
+    A tensor that depends on nothing trainable is made a leaf of its own, so that a frozen model
+    can be differentiated by its attention weights. The tensors are held only until the context
+    closes: a hook that refers to its own tensor would be a cycle that keeps the pass in memory.
+    """
+    gradients = Gradients(len(sites))
+    held: dict[int, Tensor] = {}
+
+    def before(number: int, handles: ExitStack) -> Callable[..., None]:
+        def back(gradient: Tensor) -> None:
+            gradients.add(number, reduce(number, held.pop(number).detach(), gradient))
+
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            weights: Tensor = args[0]
+            if not weights.requires_grad:
+                gradients.leaves.append(weights.requires_grad_(True))
+            held[number] = weights
+            handles.callback(weights.register_hook(back).remove)
+
+        return hook
+
+    with ExitStack() as handles, ExitStack() as forward:
+        for number, site in enumerate(sites):
+            forward.callback(site.register_forward_pre_hook(before(number, handles)).remove)
+        gradients.stop = forward.close
+        try:
+            yield gradients
+        finally:
+            held.clear()
+            gradients.leaves.clear()
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Let gradients flow through ``model`` and not to its parameters; everything is put back."""
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

@@ -17,6 +17,7 @@ from audit.files import digest, digest_file
 from audit.geometry import Box, parse_box
 from audit.images import open_image
 from audit.maps import MapSpec
+from audit.mapspec import TAKES
 from audit.metrics import METRICS, REGISTRY_VERSION
 from audit.yamlfile import Document, Loc, Where, read
 
@@ -113,8 +114,9 @@ class Case:
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """The distinct maps that this case measures, its own first."""
-        wanted = [self.map, *(e.map for e in self.expect.attention if e.map is not None)]
+        """The distinct maps that this case measures or compares with, its own first."""
+        asked = [spec for e in self.expect.attention for spec in (e.map, e.against)]
+        wanted = [self.map, *(spec for spec in asked if spec is not None)]
         return tuple({spec.key: spec for spec in wanted}.values())
 
     @property
@@ -126,6 +128,13 @@ class Case:
             "premise": self.premise,
             "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
             "maps": [spec.key for spec in self.maps],
+            "figures": sorted(
+                {
+                    f"{(e.map or self.map).key}: {e.key}"
+                    for e in self.expect.attention
+                    if e.on_request
+                }
+            ),
             "registry": REGISTRY_VERSION,
         }
         return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
@@ -175,6 +184,12 @@ def _check(
             problems.add(
                 (*loc, "expect", "attention", index, "region"),
                 f"{wanted.region!r} is not a region of this case; {hint}",
+            )
+        measured = wanted.map or written.map or defaults.map
+        if wanted.against is not None and wanted.against.key == measured.key:
+            problems.add(
+                (*loc, "expect", "attention", index, "against"),
+                "this is the measured map itself; compare it with another",
             )
     try:
         size = open_image(path).size
@@ -237,7 +252,7 @@ class _Problems:
         """``loc`` without what pydantic adds to it: the members of a union, a key's own check."""
         kept: Loc = ()
         for name in ("layers", "heads"):
-            if name in loc:
+            if name in loc and not _chosen_by_user(loc):
                 return loc[: loc.index(name) + 1]
         for part in loc:
             if (*kept, part) in self.document.values:
@@ -252,10 +267,10 @@ class _Problems:
             return f"unknown key; {nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
         if kind == "missing":
             return "this key is required"
-        if "layers" in loc:
-            return "not a choice of layers: all, last, last:N, or a list of distinct numbers from 1"
-        if "heads" in loc:
-            return "not a choice of heads: mean, max, or a list of distinct numbers from 1"
+        if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc):
+            return f"not a {_CHOICES[str(loc[-1])]}"
+        if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
+            return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), TAKES)}"
         if kind == "literal_error" and isinstance(found["input"], str):
             choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
             return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"
@@ -263,6 +278,21 @@ class _Problems:
 
     def error(self) -> CaseError:
         return CaseError("\n".join(text for _, text in sorted(self.lines)))
+
+
+_CHOICES = {
+    "heads": "choice of heads: mean, max, weighted, or a list of distinct numbers from 1",
+    "layers": "choice of layers: all, last, last:N, or a list of distinct numbers from 1",
+    "residual": "share of the residual connection: measured, or a number from 0 to 1",
+    "share": "share: a number between 0 and 1, and neither of them",
+    "tolerance": "tolerance: a whole number of cells, from 0",
+}
+"""What a key may hold, where pydantic would name one part of it or a type."""
+
+
+def _chosen_by_user(loc: Loc) -> bool:
+    """Whether ``loc`` lies below keys that the case file's author names."""
+    return "regions" in loc or "drift" in loc
 
 
 def _is_union(part: str | int) -> bool:

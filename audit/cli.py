@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from audit.errors import AuditError, nearest
 from audit.files import to_json, write_atomically
-from audit.maps import MapSpec
+from audit.mapspec import MapSpec
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",
@@ -39,30 +40,56 @@ def explain(
     ] = "reference",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    layers: Annotated[
-        str, typer.Option(help="all, last, last:N, or numbers from 1: 4,8,12.")
-    ] = "all",
-    heads: Annotated[str, typer.Option(help="mean, max, or numbers from 1: 1,3.")] = "mean",
+    asked: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            metavar="MAP",
+            help="A method and its keys: 'rollout', 'cross_attention layers=last:4 heads=1,3', "
+            "'encoder_attention word=birds', 'relevance variant=paper' ...",
+        ),
+    ] = "cross_attention",
+    layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Draw where the encoder looks from each word.")
+    ] = False,
+    animate: Annotated[
+        bool,
+        typer.Option(
+            "--animate", help="Play --layers and --words as GIF and WebP; alone, both of them."
+        ),
+    ] = False,
+    scale: Annotated[
+        str, typer.Option(help="Colour scale of --layers and --words: shared, or each its own.")
+    ] = "shared",
     colours: Annotated[
         str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")
     ] = "viridis",
-    out: Annotated[Path, typer.Option(help="Folder for the heatmap.")] = Path("audit-explain"),
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("audit-explain"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Ask the model about one picture: verdict, figures, heatmap."""
+    """Ask the model about one picture: verdict, figures, heatmaps."""
     from matplotlib import colormaps  # noqa: PLC0415
 
     from audit.explain import explain as ask  # noqa: PLC0415  torch and matplotlib only when needed
     from audit.models import load_model  # noqa: PLC0415
 
-    if colours not in colormaps:
-        raise ValueError(f"--colours: {colours!r} is no colour map; {nearest(colours, colormaps)}")
-    spec = MapSpec.model_validate({"layers": _numbers(layers), "heads": _numbers(heads)})
-    found = ask(load_model(model, device, dtype), image, text, premise, spec)
-    heatmap = out / f"{image.stem}.png"
-    found.write_heatmap(heatmap, colours)
+    _known("--colours", colours, colormaps)
+    _known("--scale", scale, ("shared", "each"))
+    spec = MapSpec.parse(asked)
+    if animate and not (layers or words):
+        layers, words = spec.per_layer, True
+    found = ask(
+        load_model(model, device, dtype), image, text, premise, spec, layers=layers, words=words
+    )
+    drawn = found.draw(
+        out, image.stem, colours=colours, scale="each" if scale == "each" else "shared",
+        animate=animate,
+    )  # fmt: skip
+    files = {name: str(path) for name, path in drawn.items()}
     if as_json:
-        sys.stdout.write(to_json({**found.to_dict(), "heatmap": str(heatmap)}))
+        heatmap = files.pop("heatmap")
+        sys.stdout.write(to_json({**found.to_dict(), "heatmap": heatmap, "files": files}))
         return
     console = Console(highlight=False)
     trace = found.trace
@@ -77,7 +104,64 @@ def explain(
     for name, value in found.metrics.items():
         table.add_row(name, f"undefined: {value}" if isinstance(value, str) else f"{value:.4f}")
     console.print(table)
-    console.print(f"heatmap: {heatmap}", markup=False, soft_wrap=True)
+    for name, file in files.items():
+        console.print(f"{name}: {file}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def validity(
+    model: Annotated[
+        str, typer.Option(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
+    ] = "reference",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes.")] = 300,
+    randomised_scenes: Annotated[
+        int, typer.Option(min=1, help="Scenes for the randomisation test.")
+    ] = 40,
+    out: Annotated[Path, typer.Option(help="The page to write; its plot lies beside it.")] = Path(
+        "docs/validity.md"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure every map against every control: which may be trusted for what."""
+    from rich.progress import track  # noqa: PLC0415
+
+    from audit.models.ofa import OFAVisualEntailment  # noqa: PLC0415  torch only when needed
+    from audit.models.sources import resolve  # noqa: PLC0415
+    from audit.validity.measure import Settings, measure  # noqa: PLC0415
+    from audit.validity.page import verdicts, write_page  # noqa: PLC0415
+
+    checkpoint, errors = resolve(model), Console(stderr=True)
+    found = measure(
+        lambda: OFAVisualEntailment(checkpoint, device=device),
+        Settings(scenes, min(scenes, randomised_scenes), scenes),
+        lambda items, total, title: iter(track(items, title, total, console=errors)),
+    )
+    plot = write_page(out, found)
+    if as_json:
+        sys.stdout.write(to_json({**found, "page": str(out), "plot": str(plot)}))
+        return
+    table = Table(box=None, pad_edge=False)
+    columns = ("pointing", "mass", "lift", "rank", "auc", "deletion_margin", "insertion_margin")
+    table.add_column("map")
+    for column in (*columns, "trusted for"):
+        table.add_column(column.replace("_", " "))
+    for name, row in found["maps"].items():
+        said = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
+        cells = [row["figures"].get(column) for column in columns]
+        table.add_row(
+            name,
+            *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
+            ", ".join(use for use, holds in said.items() if holds),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)
+
+
+def _known(option: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option}: {value!r} is not known; {nearest(value, choices)}")
 
 
 @app.command()
@@ -105,18 +189,14 @@ def schema(
         write_atomically(out, text.encode())
 
 
-def _numbers(value: str) -> str | list[int]:
-    parts = value.split(",")
-    return [int(p) for p in parts] if all(p.strip().isdigit() for p in parts) else value
-
-
 def main() -> None:
     """Run the command line; errors that audit raises on purpose are one message, exit code 2."""
     try:
         app()
     except ValidationError as error:
         first = error.errors()[0]
-        _fail(f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}")
+        key = f"{first['loc'][0]}: " if first["loc"] else ""
+        _fail(f"--map: {key}{first['msg'].removeprefix('Value error, ')}")
     except (AuditError, ValueError) as error:
         _fail(str(error))
 

@@ -34,6 +34,13 @@ class RunError(AuditError):
     """A run folder is missing, incomplete or of another format."""
 
 
+class Undefined(ValueError):
+    """A metric has no value for this input; the message says why.
+
+    No :class:`AuditError`: the reason is stored in the value's place, and the audit goes on.
+    """
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A clause that names the valid choice closest to ``name``, or all of them.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from audit.errors import nearest
 from audit.maps import MapSpec
-from audit.metrics import METRICS, region_key
+from audit.metrics import DEFAULTS, METRICS, figure_key
+from audit.placement import THRESHOLD, read_threshold
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,6 +22,46 @@ def _known_metric(name: str) -> str:
     if name not in METRICS:
         raise ValueError(f"{name!r} is not a metric; {nearest(name, METRICS)}")
     return name
+
+
+def _threshold(given: object) -> str:
+    rule, value = read_threshold(str(given))
+    return f"{rule}:{value}"
+
+
+def _schema_of_attention(schema: dict[str, Any]) -> None:
+    """Say in the schema what the registry says: what each metric is, and which keys it takes."""
+    schema["properties"]["metric"]["oneOf"] = [
+        {
+            "const": name,
+            "description": f"{m.summary} {m.range}; better: {m.better}; of a uniform map: "
+            f"{m.chance}; undefined when: {m.undefined or 'never'}.",
+        }
+        for name, m in METRICS.items()
+    ]
+    schema["allOf"] = []
+    for key in ("region", *dict.fromkeys(o for m in METRICS.values() for o in m.options)):
+        takers = [name for name in METRICS if key in _taken(name)]
+        rule = {
+            "if": {"properties": {"metric": {"enum": takers}}},
+            "else": {"properties": {key: {"type": "null"}}},
+        }
+        if key in _NEEDED:
+            rule["then"] = {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+        schema["allOf"].append(rule)
+
+
+def _taken(metric: str) -> tuple[str, ...]:
+    """The keys that an expectation about this metric may have and others may not."""
+    row = METRICS[metric]
+    return (*(["region"] if row.kind == "region" else []), *row.options)
+
+
+_NEEDED = {
+    "region": "a region",
+    "against": "a map to compare with: against: {method: ...}",
+}
+"""Of the keys that only some metrics take, those that they cannot do without."""
 
 
 class ProbabilityExpectation(BaseModel):
@@ -40,13 +81,36 @@ class ProbabilityExpectation(BaseModel):
 class AttentionExpectation(BaseModel):
     """Limits on one metric of a map."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(**_STRICT, json_schema_extra=_schema_of_attention)
 
-    metric: Annotated[str, AfterValidator(_known_metric)] = Field(
-        description="Name of the metric.", json_schema_extra={"enum": [*sorted(METRICS)]}
-    )
+    metric: Annotated[str, AfterValidator(_known_metric)] = Field(description="Name of the metric.")
     region: str | None = Field(
         None, description="Name of one of the case's regions, for metrics of a region."
+    )
+    against: MapSpec | None = Field(
+        None, description="The other map, for distances between two maps."
+    )
+    tolerance: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        None,
+        description="pointing: how many cells beside the region still count; default "
+        f"{DEFAULTS['tolerance']}.",
+    )
+    threshold: (
+        Annotated[
+            str,
+            BeforeValidator(_threshold),
+            Field(json_schema_extra={"pattern": f"^({THRESHOLD})$"}),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="iou: which cells count, by a rule and a number between 0 and 1: quantile:0.9, "
+        f"max_share:0.5 or mass:0.5; default {DEFAULTS['threshold']}.",
+    )
+    share: Annotated[Finite, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="focus_area: the share of the map that the cells must hold; default "
+        f"{DEFAULTS['share']}.",
     )
     min: Finite | None = Field(None, description="Smallest value that passes.")
     max: Finite | None = Field(None, description="Largest value that passes.")
@@ -56,10 +120,16 @@ class AttentionExpectation(BaseModel):
     def _possible(self) -> AttentionExpectation:
         metric = METRICS[self.metric]
         _possible_range(self.min, self.max)
-        if metric.kind == "region" and self.region is None:
-            raise ValueError(f"the metric {self.metric!r} needs a region")
+        taken = _taken(self.metric)
+        for key, what in _NEEDED.items():
+            if key in taken and getattr(self, key) is None:
+                raise ValueError(f"the metric {self.metric!r} needs {what}")
         if metric.kind != "region" and self.region is not None:
             raise ValueError(f"the metric {self.metric!r} takes no region")
+        for key in ("against", *DEFAULTS):
+            if key not in taken and getattr(self, key) is not None:
+                takes = ", ".join((*taken, "min", "max", "map"))
+                raise ValueError(f"the metric {self.metric!r} takes no {key!r}; it takes {takes}")
         if self.min is not None and metric.high is not None and self.min > metric.high:
             raise ValueError(
                 f"min {self.min:g} can never pass: {self.metric} is at most {metric.high:g}"
@@ -71,9 +141,30 @@ class AttentionExpectation(BaseModel):
         return self
 
     @property
+    def options(self) -> dict[str, int | float | str]:
+        """The metric's options that differ from their defaults, as the registry names them."""
+        given = {name: getattr(self, name) for name in DEFAULTS}
+        return {n: v for n, v in given.items() if v is not None and v != DEFAULTS[n]}
+
+    @property
     def key(self) -> str:
         """The name under which the metric's value is stored."""
-        return region_key(self.metric, self.region) if self.region else self.metric
+        other = {} if self.against is None else {"against": self.against.key}
+        return figure_key(self.metric, self.region, {**self.options, **other})
+
+    @property
+    def on_request(self) -> bool:
+        """Whether this is measured only because it is asked for, and not for every map."""
+        return METRICS[self.metric].kind in ("distance", "model") or bool(self.options)
+
+    @property
+    def figure(self) -> str:
+        """What is measured, in words: ``pointing of birds (tolerance 1)``, ``js against blank``."""
+        words = self.metric if self.region is None else f"{self.metric} of {self.region}"
+        if self.against is not None:
+            words += f" against {self.against.key}"
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return f"{words} ({options})" if options else words
 
 
 def _possible_range(low: float | None, high: float | None) -> None:
@@ -175,7 +266,7 @@ def judge(
         )
     for wanted in expect.attention:
         spec = wanted.map or default_map
-        what = f"{wanted.metric} of {wanted.region}" if wanted.region else wanted.metric
+        what = wanted.figure
         if wanted.map and wanted.map != default_map:
             what += f" ({spec.key})"
         value = metrics[spec.key][wanted.key]

@@ -1,36 +1,47 @@
-"""One picture and one sentence, explained: the verdict, the figures, the heatmap."""
+"""One picture and one sentence, explained: the verdict, the figures, the heatmaps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
+from audit.evidence import gather
 from audit.files import rounded, write_atomically
 from audit.images import open_image
-from audit.maps import Map, MapSpec, read_map
+from audit.maps import Map, MapSpec, layer_maps, read_map, word_maps
 from audit.metrics import measure
-from audit.models.base import Fingerprint, Model, Query
+from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
 from audit.report.pictures import figure
-from audit.trace import Trace
+from audit.report.strips import animation, sheet
+from audit.trace import Need, Trace
+
+Scale = Literal["shared", "each"]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model said about one picture, and where it looked."""
+    """What a model said about one picture, and where it looked.
+
+    Attributes:
+        layers: number and map of each layer, if asked for.
+        words: each word of the hypothesis and its map, if asked for.
+    """
 
     image: Image.Image
     trace: Trace
     spec: MapSpec
     map: Map
     metrics: dict[str, float | str]
+    layers: list[tuple[int, Map]]
+    words: list[tuple[str, Map]]
     model: Fingerprint
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; the map is a nested list, rows first, that sums to 1."""
-        return {
+        """Plain data for JSON; maps are nested lists, rows first, that sum to 1."""
+        found: dict[str, Any] = {
             "label": self.trace.label,
             "probabilities": self.trace.probabilities,
             "prompt": self.trace.prompt,
@@ -44,26 +55,84 @@ class Explanation:
             },
             "model": self.model.to_dict(),
         }
+        if self.layers:
+            found["layers"] = [{"layer": n, "map": p.tolist()} for n, p in self.layers]
+        if self.words:
+            found["words"] = [{"word": word, "map": p.tolist()} for word, p in self.words]
+        return found
 
-    def write_heatmap(self, path: Path, colours: str) -> None:
-        """Draw picture and heatmap side by side into a PNG."""
+    def draw(
+        self, folder: Path, stem: str, *, colours: str, scale: Scale, animate: bool
+    ) -> dict[str, Path]:
+        """Write the pictures into ``folder`` and return them by what they show.
+
+        Always ``heatmap``; ``layers`` and ``words`` where they were asked for, and with
+        ``animate`` each of these also as GIF and WebP, if there is more than one panel.
+        """
         probability = self.trace.probabilities[self.trace.label]
         title = f"{self.trace.label} ({probability:.1%}), {self.spec.key}"
-        write_atomically(path, figure(self.image, self.map, title, colours=colours, boxes={}))
+        drawn = {
+            "heatmap": (
+                f"{stem}.png",
+                figure(self.image, self.map, title, colours=colours, boxes={}),
+            )
+        }
+        strips = {
+            "layers": [(f"layer {n}", p) for n, p in self.layers],
+            "words": self.words,
+        }
+        for name, panels in strips.items():
+            if not panels:
+                continue
+            said = title if name == "layers" else f"{self.trace.label}, encoder attention by word"
+            page = sheet(self.image, panels, title=said, scale=scale, colours=colours)
+            drawn[name] = (f"{stem}.{name}.png", page)
+            if animate and len(panels) > 1:
+                for kind in ("GIF", "WEBP"):
+                    moving = animation(
+                        self.image, panels, scale=scale, colours=colours, format=kind
+                    )
+                    file = f"{stem}.{name}.{kind.lower()}"
+                    drawn[f"{name} {kind.lower()}"] = (file, moving)
+        for file, data in drawn.values():
+            write_atomically(folder / file, data)
+        return {name: folder / file for name, (file, _) in drawn.items()}
 
 
 def explain(
-    model: Model, image: Path, text: str, premise: str | None, spec: MapSpec
+    model: Model,
+    image: Path,
+    text: str,
+    premise: str | None,
+    spec: MapSpec,
+    *,
+    layers: bool = False,
+    words: bool = False,
+    batch_size: int = 8,
 ) -> Explanation:
     """Put one question to ``model`` and read the map that ``spec`` describes.
 
+    Args:
+        layers: also read the map of each layer alone.
+        words: also read the encoder's attention from each word of the hypothesis.
+        batch_size: pictures that the model is shown at a time, for maps that need many.
+
     Raises:
         ImageError: the picture cannot be read.
-        ValueError: the map asks for a layer or head that the model does not have.
+        ValueError: the map asks for a word, layer or head that is not there, or ``layers`` for a
+            method that does not read layer by layer.
     """
     picture = open_image(image)
-    (trace,) = model.trace([Query(picture, text, premise)])
+    also = Need(words=frozenset({"mean"})) if words else NOTHING_MORE
+    (trace,) = gather(model, [Query(picture, text, premise)], [[spec]], batch_size, also)
     seen = read_map(trace, spec)
     return Explanation(
-        picture, trace, spec, seen, measure(seen, {}, trace, spec), model.fingerprint
+        picture,
+        trace,
+        spec,
+        seen,
+        measure(seen, {}, trace, spec),
+        layer_maps(trace, spec) if layers else [],
+        word_maps(trace) if words else [],
+        model.fingerprint,
     )

@@ -1,191 +1,128 @@
-"""Maps and masks to numbers: one pure function each, and one table that registers them all.
+"""Every metric in one table, and how to measure by it.
 
-Throughout, ``p`` is a map (rows, cols), non-negative with sum 1; ``region`` is a fractional mask of
-the same shape; N is the number of cells and K the region's area in cells. Nothing is changed in
-place. A metric that has no value raises :class:`Undefined` with the reason; it never returns NaN.
+The functions are in :mod:`audit.placement` (a map and a region), :mod:`audit.shape` (a map),
+:mod:`audit.distances` (two maps) and, of the model's answers while cells are hidden, here. Nothing
+is changed in place. A metric that has no value raises :class:`Undefined` with the reason; it never
+returns NaN.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.distances import centre_shift, emd, focus_iou, js, pearson, spearman
+from audit.errors import Undefined
 from audit.maps import MapSpec, image_share
+from audit.placement import auc, iou, lift, mass, pointing, rank
+from audit.shape import (
+    area_above,
+    centre_x,
+    centre_y,
+    effective_area,
+    entropy,
+    focus_area,
+    gini,
+    intensity_max,
+    intensity_mean,
+    intensity_min,
+    intensity_std,
+    peaks,
+    spread,
+)
 from audit.trace import Trace
+
+__all__ = [
+    "DEFAULTS",
+    "METRICS",
+    "REGISTRY_VERSION",
+    "Metric",
+    "Undefined",
+    "figure_key",
+    "measure",
+    "measure_curves",
+    "measure_one",
+    "metric_name",
+    "metric_of",
+]
 
 Array = NDArray[np.float64]
 
-REGISTRY_VERSION = 1
+REGISTRY_VERSION = 2
 """Raised when a definition changes, so that baselines measured by the old one become stale."""
 
 
-class Undefined(ValueError):
-    """A metric has no value for this input; the message says why."""
+class Curves(Protocol):
+    """The answer's probability as cells are hidden or shown, in the order of a map."""
+
+    @property
+    def deletion(self) -> Array:
+        """From the whole picture to none of it."""
+
+    @property
+    def insertion(self) -> Array:
+        """From none of the picture to all of it."""
 
 
-def mass(p: Array, region: Array) -> float:
-    """Share of the map inside the region: relevance mass accuracy (Arras et al. 2022, eq. 4).
+def area_under(curve: Array) -> float:
+    """Area under a curve of evenly spaced points over the share of cells, by trapezoids.
 
-    >>> mass(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
+    >>> area_under(np.array([1.0, 0.5, 0.0]))
     0.5
+
+    Raises:
+        Undefined: there are fewer than two points, or one is not a finite number.
     """
-    _area(region)
-    return float((p * region).sum())
+    if len(curve) < 2:
+        raise Undefined("the curve has fewer than two points")
+    if not np.isfinite(curve).all():
+        raise Undefined("the curve is not finite")
+    return float(np.clip(np.trapezoid(curve, dx=1 / (len(curve) - 1)), 0.0, 1.0))
 
 
-def lift(p: Array, region: Array) -> float:
-    """Mass over what a uniform map would have: mass · N / K.
+def deletion(curve: Array) -> float:
+    """Mean probability of the answer while cells are greyed, largest first (Petsiuk et al. 2018).
 
-    >>> lift(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
-    2.0
+    The area under the deletion curve, by trapezoids; low if the map finds what the answer rests on.
+
+    >>> deletion(np.array([0.75, 0.25, 0.25]))
+    0.375
     """
-    return float((p * region).sum() * p.size / _area(region))
+    return area_under(curve)
 
 
-def pointing(p: Array, region: Array) -> float:
-    """Pointing game (Zhang et al. 2018): 1 if the maximum lies in the region.
+def insertion(curve: Array) -> float:
+    """Mean probability of the answer while cells are shown, largest first (Petsiuk et al. 2018).
 
-    A cell lies in the region if at least half of it does, or, for regions smaller than that
-    everywhere, if it holds the region's largest share. Ties count by the share of tied maxima
-    that hit, so a uniform map scores the region's share of cells and no sort order matters.
+    The area under the insertion curve, by trapezoids; high if the map finds what suffices.
 
-    >>> pointing(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
-    1.0
-    >>> pointing(np.full((2, 2), 0.25), np.array([[1.0, 0.0], [0.0, 0.0]]))
+    >>> insertion(np.array([0.25, 0.75, 0.75]))
+    0.625
+    """
+    return area_under(curve)
+
+
+def deletion_margin(curve: Array, control: Array) -> float:
+    """How much faster than in random order the answer is lost: control's deletion − map's.
+
+    >>> deletion_margin(np.array([0.75, 0.25, 0.25]), np.array([0.75, 0.75, 0.25]))
     0.25
     """
-    _area(region)
-    hits = region >= min(0.5, float(region.max()))
-    tied = np.isclose(p, p.max(), rtol=1e-9, atol=0.0)
-    return float(hits[tied].mean())
+    return area_under(control) - area_under(curve)
 
 
-def entropy(p: Array) -> float:
-    """Normalised Shannon entropy, the dispersion of a map: −Σ p ln p / ln N; uniform is 1.
+def insertion_margin(curve: Array, control: Array) -> float:
+    """How much faster than in random order the answer is found: map's insertion − control's.
 
-    >>> entropy(np.full((2, 2), 0.25))
-    1.0
-    >>> entropy(np.array([[1.0, 0.0], [0.0, 0.0]]))
-    0.0
-    """
-    if p.size == 1:
-        raise Undefined("the map has one cell")
-    positive = p[p > 0]
-    # 0 − x, since the sum of a single-cell map is 0 and its negative would print as -0.0.
-    return float(np.clip(0.0 - (positive * np.log(positive)).sum() / np.log(p.size), 0.0, 1.0))
-
-
-def gini(p: Array) -> float:
-    """Gini coefficient: sparseness (Hurley & Rickard 2009); uniform is 0, one cell 1 − 1/N.
-
-    >>> gini(np.full((2, 2), 0.25))
-    0.0
-    >>> gini(np.array([[1.0, 0.0], [0.0, 0.0]]))
-    0.75
-    """
-    ordered = np.sort(p, axis=None)
-    n = ordered.size
-    weights = 2 * np.arange(1, n + 1) - n - 1
-    return float(np.clip((weights * ordered).sum() / n, 0.0, 1.0))
-
-
-def focus_area(p: Array) -> float:
-    """Smallest share of cells that holds half of the map; the last cell counts in part.
-
-    >>> focus_area(np.array([[0.5, 0.25], [0.25, 0.0]]))
-    0.25
-    >>> focus_area(np.full((2, 2), 0.25))
-    0.5
-    """
-    ordered = np.sort(p, axis=None)[::-1]
-    total = np.cumsum(ordered)
-    last = int(np.searchsorted(total, 0.5 - 1e-12))
-    before = total[last - 1] if last else 0.0
-    return float((last + (0.5 - before) / ordered[last]) / p.size)
-
-
-def area_above(p: Array) -> float:
-    """Share of cells above 0.5 after scaling the map to 0..1; a constant map has none.
-
-    >>> area_above(np.array([[0.5, 0.25], [0.25, 0.0]]))
+    >>> insertion_margin(np.array([0.25, 0.75, 0.75]), np.array([0.25, 0.25, 0.75]))
     0.25
     """
-    spread = p.max() - p.min()
-    if spread <= 0:
-        return 0.0
-    return float(((p - p.min()) / spread > 0.5).mean())
-
-
-def centre_x(p: Array) -> float:
-    """Centre of mass from left to right, as a fraction of the image's width.
-
-    >>> centre_x(np.array([[0.0, 1.0], [0.0, 0.0]]))
-    0.75
-    """
-    return _centre(p.sum(axis=0))
-
-
-def centre_y(p: Array) -> float:
-    """Centre of mass from top to bottom, as a fraction of the image's height.
-
-    >>> centre_y(np.array([[0.0, 1.0], [0.0, 0.0]]))
-    0.25
-    """
-    return _centre(p.sum(axis=1))
-
-
-def intensity_mean(p: Array) -> float:
-    """Mean of the map scaled to maximum 1.
-
-    >>> intensity_mean(np.array([[0.5, 0.25], [0.25, 0.0]]))
-    0.5
-    """
-    return float((p / p.max()).mean())
-
-
-def intensity_max(p: Array) -> float:
-    """Largest cell of the map, times the number of cells: how far the peak exceeds a uniform map.
-
-    Scaled to maximum 1 the maximum would always be 1 and tell nothing.
-
-    >>> intensity_max(np.array([[0.5, 0.25], [0.25, 0.0]]))
-    2.0
-    """
-    return float(p.max() * p.size)
-
-
-def intensity_min(p: Array) -> float:
-    """Smallest value of the map scaled to maximum 1.
-
-    >>> intensity_min(np.array([[0.5, 0.25], [0.25, 0.0]]))
-    0.0
-    """
-    return float((p / p.max()).min())
-
-
-def intensity_std(p: Array) -> float:
-    """Standard deviation (of the population) of the map scaled to maximum 1.
-
-    >>> round(intensity_std(np.array([[0.5, 0.25], [0.25, 0.0]])), 6)
-    0.353553
-    """
-    return float((p / p.max()).std())
-
-
-def _centre(marginal: Array) -> float:
-    places = (np.arange(len(marginal)) + 0.5) / len(marginal)
-    return float((marginal * places).sum())
-
-
-def _area(region: Array) -> float:
-    area = float(region.sum())
-    if area <= 0:
-        raise Undefined("the region is empty")
-    return area
+    return area_under(curve) - area_under(control)
 
 
 @dataclass(frozen=True)
@@ -193,7 +130,8 @@ class Metric:
     """One row of the registry.
 
     Attributes:
-        kind: what it is computed from: a map, a map and a region, or the trace and map choice.
+        kind: what it is computed from: a map, a map and a region, the trace and map choice, two
+            maps, or further answers of the model.
         low, high: its range; None where the range depends on the grid or the region.
         better: whether a larger value means a more focused or better placed map, a smaller one
             does, or neither.
@@ -201,9 +139,11 @@ class Metric:
         undefined: when it has no value, in words; empty if it always has one.
         tolerance: default drift tolerance, absolute.
         function: how it is computed.
+        options: the keys of an expectation that it takes besides its region: those of
+            :data:`DEFAULTS`, which are arguments of the function, and ``against``, the other map.
     """
 
-    kind: Literal["map", "region", "trace"]
+    kind: Literal["map", "region", "trace", "distance", "model"]
     low: float | None
     high: float | None
     better: Literal["higher", "lower", "neither"]
@@ -211,68 +151,200 @@ class Metric:
     undefined: str
     tolerance: float
     function: Callable[..., float]
+    options: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
         """The first line of the function's docstring."""
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
+    @property
+    def range(self) -> str:
+        """From the lowest value to the highest, in words; … where it depends on the input."""
+        low, high = ("…" if end is None else f"{end:g}" for end in (self.low, self.high))
+        return f"{low} to {high}"
+
+
+DEFAULTS: Mapping[str, int | float | str] = {
+    "tolerance": 0,
+    "threshold": "max_share:0.5",
+    "share": 0.5,
+}
+"""The options of metrics and what they are where an expectation does not say."""
 
 _EMPTY = "the region is empty"
+_EDGE = "the region is empty or covers the whole picture"
+_GRIDS = "the grids differ"
+_FLAT = "the grids differ, or one of the maps is constant"
+_NAN = "a probability is not finite"
+_OTHER = "depends on the other map"
 
+# Drift of `peaks` allows for one: a blob that comes up to half the maximum is no other map.
 METRICS: Mapping[str, Metric] = {
     "mass": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.02, mass),
     "lift": Metric("region", 0, None, "higher", "1", _EMPTY, 0.2, lift),
-    "pointing": Metric("region", 0, 1, "higher", "about K/N", _EMPTY, 0.0, pointing),
+    "rank": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.05, rank),
+    "pointing": Metric(
+        "region", 0, 1, "higher", "about K/N", _EMPTY, 0.0, pointing, ("tolerance",)
+    ),
+    "auc": Metric("region", 0, 1, "higher", "0.5", _EDGE, 0.02, auc),
+    "iou": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.05, iou, ("threshold",)),
     "entropy": Metric("map", 0, 1, "neither", "1", "the map has one cell", 0.02, entropy),
     "gini": Metric("map", 0, 1, "neither", "0", "", 0.02, gini),
-    "focus_area": Metric("map", 0, 1, "lower", "0.5", "", 0.02, focus_area),
+    "effective_area": Metric("map", 0, 1, "neither", "1", "", 0.02, effective_area),
+    "focus_area": Metric("map", 0, 1, "lower", "0.5, or `share`", "", 0.02, focus_area, ("share",)),
     "area_above": Metric("map", 0, 1, "lower", "0", "", 0.03, area_above),
+    "peaks": Metric("map", 1, None, "neither", "1", "", 1.0, peaks),
     "centre_x": Metric("map", 0, 1, "neither", "0.5", "", 0.02, centre_x),
     "centre_y": Metric("map", 0, 1, "neither", "0.5", "", 0.02, centre_y),
+    "spread": Metric("map", 0, 0.5, "neither", "about 0.29", "", 0.02, spread),
     "image_share": Metric("trace", 0, 1, "neither", "image cells / tokens", "", 0.02, image_share),
     "mean": Metric("map", 0, 1, "lower", "1", "", 0.02, intensity_mean),
     "max": Metric("map", 1, None, "higher", "1", "", 1.0, intensity_max),
     "min": Metric("map", 0, 1, "lower", "1", "", 0.02, intensity_min),
     "std": Metric("map", 0, 1, "neither", "0", "", 0.02, intensity_std),
+    "js": Metric("distance", 0, 1, "neither", _OTHER, _GRIDS, 0.05, js, ("against",)),
+    "emd": Metric("distance", 0, 1, "neither", _OTHER, _GRIDS, 0.02, emd, ("against",)),
+    "spearman": Metric(
+        "distance", -1, 1, "neither", "undefined", _FLAT, 0.05, spearman, ("against",)
+    ),
+    "pearson": Metric(
+        "distance", -1, 1, "neither", "undefined", _FLAT, 0.05, pearson, ("against",)
+    ),
+    "centre_shift": Metric(
+        "distance", 0, 1, "neither", _OTHER, _GRIDS, 0.02, centre_shift, ("against",)
+    ),
+    "focus_iou": Metric("distance", 0, 1, "neither", _OTHER, _GRIDS, 0.05, focus_iou, ("against",)),
+    "deletion": Metric("model", 0, 1, "lower", "about the random map's", _NAN, 0.05, deletion),
+    "insertion": Metric("model", 0, 1, "higher", "about the random map's", _NAN, 0.05, insertion),
+    "deletion_margin": Metric("model", -1, 1, "higher", "about 0", _NAN, 0.05, deletion_margin),
+    "insertion_margin": Metric("model", -1, 1, "higher", "about 0", _NAN, 0.05, insertion_margin),
 }
 """Every metric by the name that case files use."""
 
 
-def region_key(metric: str, region: str) -> str:
-    """The name under which a region's metric is stored: ``mass[birds]``."""
-    return f"{metric}[{region}]"
+def figure_key(
+    metric: str, region: str | None = None, options: Mapping[str, object] | None = None
+) -> str:
+    """The name under which a value is stored; options at their defaults are not in it.
+
+    >>> figure_key("mass", "birds")
+    'mass[birds]'
+    >>> figure_key("pointing", "birds", {"tolerance": 1})
+    'pointing[birds] tolerance=1'
+    >>> figure_key("js", options={"against": "blank layers=last"})
+    'js against=(blank layers=last)'
+    """
+    key = metric if region is None else f"{metric}[{region}]"
+    for name in METRICS[metric].options:
+        value = (options or {}).get(name)
+        if value is not None and value != DEFAULTS.get(name):
+            key += f" {name}=({value})" if name == "against" else f" {name}={value}"
+    return key
+
+
+def metric_name(key: str) -> str:
+    """The metric in a stored name.
+
+    >>> metric_name("pointing[two birds] tolerance=1"), metric_name("focus_area share=0.8")
+    ('pointing', 'focus_area')
+    """
+    return re.split(r"[\[ ]", key, maxsplit=1)[0]
 
 
 def metric_of(key: str) -> Metric:
-    """The registry's row for a stored name, with or without a region."""
-    return METRICS[key.partition("[")[0]]
+    """The registry's row for a stored name, with or without a region and options."""
+    return METRICS[metric_name(key)]
 
 
 def measure(
     p: Array, regions: Mapping[str, Array], trace: Trace, spec: MapSpec
 ) -> dict[str, float | str]:
-    """Every registered metric of a map, those of regions once for each.
+    """Every metric of one map with default options, those of regions once for each region.
+
+    Distances and what needs more of the model's answers are left out: see :func:`measure_one` and
+    :func:`measure_curves`.
 
     Returns:
         Stored name to value; a text is the reason why the metric is undefined.
     """
     found: dict[str, float | str] = {}
-
-    def put(key: str, function: Callable[[], float]) -> None:
-        try:
-            value = function()
-        except Undefined as reason:
-            found[key] = str(reason)
-            return
-        found[key] = value if np.isfinite(value) else "the value is not a finite number"
-
     for name, metric in METRICS.items():
         if metric.kind == "region":
             for region, area in regions.items():
-                put(region_key(name, region), lambda m=metric, a=area: m.function(p, a))  # type: ignore[misc]
-        elif metric.kind == "trace":
-            put(name, lambda m=metric: m.function(trace, spec))  # type: ignore[misc]
-        else:
-            put(name, lambda m=metric: m.function(p))  # type: ignore[misc]
+                found[figure_key(name, region)] = _or_reason(measure_one, name, p, region=area)
+        elif metric.kind in ("map", "trace"):
+            found[name] = _or_reason(measure_one, name, p, trace=trace, spec=spec)
     return found
+
+
+def measure_one(
+    name: str,
+    p: Array,
+    *,
+    region: Array | None = None,
+    trace: Trace | None = None,
+    spec: MapSpec | None = None,
+    other: Array | None = None,
+    options: Mapping[str, int | float | str] | None = None,
+) -> float:
+    """One metric of a map, of a map and a region, of a trace, or of two maps.
+
+    >>> half = np.array([[0.5, 0.5], [0.0, 0.0]])
+    >>> measure_one("focus_area", half, options={"share": 0.8})
+    0.4
+
+    Args:
+        region: of metrics of a region.
+        trace, spec: of metrics of the trace: where the map was read, and how.
+        other: of distances, the map to compare with.
+        options: some of :data:`DEFAULTS`, as far as the metric takes them.
+
+    Raises:
+        Undefined: the metric has no value; the message says why.
+        TypeError: an input that the metric needs is missing, or an option it does not take is
+            given.
+    """
+    metric = METRICS[name]
+    inputs: dict[str, tuple[Any, ...]] = {
+        "map": (p,),
+        "region": (p, region),
+        "trace": (trace, spec),
+        "distance": (p, other),
+    }
+    given = inputs.get(metric.kind, (None,))
+    if any(one is None for one in given):
+        raise TypeError(f"{name} cannot be measured without what its kind needs: {metric.kind}")
+    for drawn in (p, other):
+        # A sum that is NaN or infinite is not between these either.
+        if drawn is not None and not 0 < drawn.sum() < np.inf:
+            raise Undefined("the map is empty or not finite")
+    value = float(metric.function(*given, **(options or {})))
+    if not np.isfinite(value):
+        raise Undefined("the value is not a finite number")
+    return value
+
+
+def measure_curves(curves: Curves, control: Curves | None = None) -> dict[str, float | str]:
+    """Deletion and insertion of a map, and with the random control's curves the margins over it.
+
+    Returns:
+        Stored name to value; a text is the reason why the metric is undefined.
+    """
+    found = {
+        "deletion": _or_reason(deletion, curves.deletion),
+        "insertion": _or_reason(insertion, curves.insertion),
+    }
+    if control is not None:
+        found["deletion_margin"] = _or_reason(deletion_margin, curves.deletion, control.deletion)
+        found["insertion_margin"] = _or_reason(
+            insertion_margin, curves.insertion, control.insertion
+        )
+    return found
+
+
+def _or_reason(function: Callable[..., float], *inputs: Any, **named: Any) -> float | str:
+    try:
+        return function(*inputs, **named)
+    except Undefined as reason:
+        return str(reason)

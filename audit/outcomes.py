@@ -29,6 +29,11 @@ from audit.files import read_arrays, write_arrays, write_atomically, write_json
 FORMAT = 1
 """Version of the run folder's format."""
 
+Strip = Sequence[tuple[str, NDArray[np.float64]]]
+"""Named maps in an order, such as one for each layer."""
+
+_STRIP = "strip:"
+
 
 class State(StrEnum):
     """How a case ended, worst first."""
@@ -149,13 +154,25 @@ class Run:
             raise RunError(f"{self.folder}: a run of format {about.get('format')}, not {FORMAT}")
         return about
 
-    def add(self, outcome: Outcome, maps: Mapping[str, NDArray[np.float64]]) -> None:
+    def add(
+        self,
+        outcome: Outcome,
+        maps: Mapping[str, NDArray[np.float64]],
+        strips: Mapping[str, Strip] | None = None,
+    ) -> None:
         """Store one outcome and its maps (by map key, and ``baseline:`` + key for accepted ones).
 
         Both files are written atomically, maps first, so that an outcome on disk is whole.
+
+        Args:
+            strips: maps to be looked at in a row, such as ``layers`` and ``words``; in half
+                precision, since nothing is measured on them.
         """
         stem = self.folder / "outcomes" / outcome.case
-        arrays = {key: value.astype(np.float32) for key, value in maps.items()}
+        arrays: dict[str, NDArray[Any]] = {k: v.astype(np.float32) for k, v in maps.items()}
+        for strip, panels in (strips or {}).items():
+            for number, (name, p) in enumerate(panels):
+                arrays[f"{_STRIP}{strip}:{number}:{name}"] = p.astype(np.float16)
         write_arrays(stem.with_name(f"{outcome.case}.npz"), arrays)
         write_json(stem.with_name(f"{outcome.case}.json"), outcome.to_dict())
 
@@ -192,10 +209,24 @@ class Run:
 
     def maps(self, case: str) -> dict[str, NDArray[np.float64]]:
         """The maps of one case, by map key; empty if the case gave none."""
+        stored = self._arrays(case).items()
+        return {key: p.astype(np.float64) for key, p in stored if not key.startswith(_STRIP)}
+
+    def strips(self, case: str) -> dict[str, Strip]:
+        """The strips of one case by name, each a list of panel names and maps in order."""
+        found: dict[str, list[tuple[int, str, NDArray[np.float64]]]] = {}
+        for key, p in self._arrays(case).items():
+            if key.startswith(_STRIP):
+                strip, number, name = key.removeprefix(_STRIP).split(":", maxsplit=2)
+                found.setdefault(strip, []).append((int(number), name, p.astype(np.float64)))
+        return {
+            strip: [(name, p) for _, name, p in sorted(panels, key=lambda panel: panel[0])]
+            for strip, panels in found.items()
+        }
+
+    def _arrays(self, case: str) -> dict[str, NDArray[Any]]:
         path = self.folder / "outcomes" / f"{case}.npz"
-        if not path.exists():
-            return {}
-        return {key: value.astype(np.float64) for key, value in read_arrays(path).items()}
+        return read_arrays(path) if path.exists() else {}
 
     def finish(self, more: Mapping[str, Any] | None = None) -> None:
         """Write ``results.json``: what was run, totals by state, every outcome."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from numpy.typing import NDArray
 from audit import baselines
 from audit.baselines import Baseline, Update
 from audit.cases import Case
-from audit.errors import AuditError
-from audit.expectations import Verdict, judge
+from audit.errors import AuditError, Undefined
+from audit.evidence import Curves, curves, gather
+from audit.expectations import AttentionExpectation, Verdict, judge
 from audit.geometry import mask
 from audit.images import open_image
-from audit.maps import read_map
-from audit.metrics import measure
+from audit.maps import UndefinedMap, layer_maps, read_map, word_maps
+from audit.mapspec import RANDOM, MapSpec
+from audit.metrics import METRICS, measure, measure_curves, measure_one
 from audit.models.base import Model, Query
-from audit.outcomes import DriftRow, Outcome, Run, State
-from audit.trace import Trace
+from audit.outcomes import DriftRow, Outcome, Run, State, Strip
+from audit.trace import Need, Trace
 
 Maps = dict[str, NDArray[np.float64]]
 
@@ -38,14 +41,24 @@ class Gate:
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's trace of a case, or why there is none; with the seconds it took."""
+    """A model's trace of a case, or why there is none; with the seconds it took.
+
+    Attributes:
+        curves: deletion and insertion by map key, where an expectation asks for them; also those
+            of the random control.
+    """
 
     trace: Trace | None
     error: str
     seconds: float
+    curves: Mapping[str, Curves] = field(default_factory=dict)
 
 
-def answer_cases(cases: Sequence[Case], model: Model) -> list[Answer]:
+_ALSO = Need(words=frozenset({"mean"}))
+"""What the gallery shows of every case besides the maps that it measures."""
+
+
+def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[Answer]:
     """Put ``cases`` to the model as one batch; if that fails, one by one.
 
     One damaged picture costs its own case only.
@@ -53,13 +66,31 @@ def answer_cases(cases: Sequence[Case], model: Model) -> list[Answer]:
     queries = [Query(case.image, case.text, case.premise) for case in cases]
     started = time.perf_counter()
     try:
-        traces = model.trace(queries)
-    except AuditError as error:
+        traces = gather(model, queries, [case.maps for case in cases], batch_size, _ALSO)
+        curves = [
+            _curves(model, case, query, trace, batch_size)
+            for case, query, trace in zip(cases, queries, traces, strict=True)
+        ]
+    except (AuditError, ValueError) as error:
         if len(cases) == 1:
             return [Answer(None, str(error), time.perf_counter() - started)]
-        return [answer for case in cases for answer in answer_cases([case], model)]
+        return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
     seconds = (time.perf_counter() - started) / len(cases)
-    return [Answer(trace, "", seconds) for trace in traces]
+    return [Answer(t, "", seconds, c) for t, c in zip(traces, curves, strict=True)]
+
+
+def _curves(
+    model: Model, case: Case, query: Query, trace: Trace, batch_size: int
+) -> dict[str, Curves]:
+    asked = [e for e in case.expect.attention if METRICS[e.metric].kind == "model"]
+    wanted = {spec.key: spec for spec in (e.map or case.map for e in asked)}
+    if wanted:
+        wanted[RANDOM.key] = RANDOM
+    found = {}
+    for key, spec in wanted.items():
+        with suppress(UndefinedMap):  # the case will say so where it measures
+            found[key] = curves(model, query, trace, read_map(trace, spec), batch_size)
+    return found
 
 
 def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome:
@@ -67,11 +98,13 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
     outcome = _blank(case)
     outcome.seconds = answer.seconds
     maps: Maps = {}
+    strips: dict[str, Strip] = {}
     try:
         run.add_image(case.image_digest, open_image(case.image))
         if answer.trace is None:
             raise AuditError(answer.error)
-        maps = _measure(case, answer.trace, outcome)
+        maps = _measure(case, answer, answer.trace, outcome)
+        strips = _strips(case, answer.trace)
         outcome.verdicts = judge(
             case.expect, outcome.label, outcome.probabilities, case.map, outcome.metrics
         )
@@ -86,7 +119,7 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
             baselines.propose(run.folder / "proposals", outcome, maps, before, gate.provenance)
     except AuditError as error:
         outcome.state, outcome.sentence, stored = State.ERROR, str(error), dict(maps)
-    run.add(outcome, stored)
+    run.add(outcome, stored, strips)
     return outcome
 
 
@@ -97,7 +130,7 @@ def audit_cases(
     waiting = list(cases)
     for start in range(0, len(waiting), batch_size):
         batch = waiting[start : start + batch_size]
-        for case, answer in zip(batch, answer_cases(batch, model), strict=True):
+        for case, answer in zip(batch, answer_cases(batch, model, batch_size), strict=True):
             yield conclude(case, answer, gate, run)
 
 
@@ -130,7 +163,7 @@ def _blank(case: Case) -> Outcome:
     )
 
 
-def _measure(case: Case, trace: Trace, outcome: Outcome) -> Maps:
+def _measure(case: Case, answer: Answer, trace: Trace, outcome: Outcome) -> Maps:
     if case.expect.label not in trace.probabilities:
         raise AuditError(
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
@@ -141,13 +174,60 @@ def _measure(case: Case, trace: Trace, outcome: Outcome) -> Maps:
     outcome.grid = (trace.grid.rows, trace.grid.cols)
     regions = {name: mask(boxes, trace.grid) for name, boxes in case.regions.items()}
     maps: Maps = {}
+    missing: dict[str, str] = {}
     for spec in case.maps:
         try:
             maps[spec.key] = read_map(trace, spec)
+        except UndefinedMap as reason:
+            missing[spec.key] = str(reason)
+            nothing = np.full(trace.grid, 1 / (trace.grid.rows * trace.grid.cols))
+            figures = measure(nothing, regions, trace, spec)
+            outcome.metrics[spec.key] = dict.fromkeys(figures, str(reason))
         except ValueError as error:
             raise AuditError(f"no map {spec.key!r}: {error}") from None
-        outcome.metrics[spec.key] = measure(maps[spec.key], regions, trace, spec)
+        else:
+            outcome.metrics[spec.key] = measure(maps[spec.key], regions, trace, spec)
+    for wanted in case.expect.attention:
+        if wanted.on_request:
+            spec = wanted.map or case.map
+            needed = [spec, *([wanted.against] if wanted.against else [])]
+            reasons = [missing[s.key] for s in needed if s.key in missing]
+            outcome.metrics[spec.key][wanted.key] = (
+                reasons[0] if reasons else _requested(wanted, spec, maps, regions, answer.curves)
+            )
     return maps
+
+
+def _requested(
+    wanted: AttentionExpectation,
+    spec: MapSpec,
+    maps: Maps,
+    regions: Mapping[str, NDArray[np.float64]],
+    curves_of: Mapping[str, Curves],
+) -> float | str:
+    """A figure that is measured only where an expectation asks, or why it has no value."""
+    if METRICS[wanted.metric].kind == "model":
+        return measure_curves(curves_of[spec.key], curves_of[RANDOM.key])[wanted.metric]
+    try:
+        return measure_one(
+            wanted.metric,
+            maps[spec.key],
+            region=regions[wanted.region] if wanted.region else None,
+            other=maps[wanted.against.key] if wanted.against else None,
+            options=wanted.options,
+        )
+    except Undefined as reason:
+        return str(reason)
+
+
+def _strips(case: Case, trace: Trace) -> dict[str, Strip]:
+    """What the gallery shows in a row, as far as this model's traces hold it."""
+    strips: dict[str, Strip] = {}
+    if case.map.per_layer:
+        strips["layers"] = [(f"layer {n}", p) for n, p in layer_maps(trace, case.map)]
+    if trace.word_attention:
+        strips["words"] = word_maps(trace)
+    return {name: panels for name, panels in strips.items() if panels}
 
 
 def _state(outcome: Outcome, before: Baseline | None, gate: Gate | None) -> tuple[State, str]:

@@ -1,13 +1,88 @@
-"""What one forward pass leaves: plain arrays and words, no tensors."""
+"""What one forward pass leaves: plain arrays and words, no tensors; and what to ask of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.geometry import Grid
+
+HeadChoice = str | tuple[int, ...]
+"""``mean``, ``max``, ``weighted`` (by \\|c_attn\\|), or numbers of heads counted from 1."""
+
+
+class Rollout(NamedTuple):
+    """How to roll the encoder's attention out.
+
+    Attributes:
+        heads: how heads are reduced within a layer.
+        start_layer: first encoder layer that counts, from 1; those before it pass their input on.
+        residual: share of the residual connection, the same for all tokens; None measures it for
+            every token of every layer.
+    """
+
+    heads: HeadChoice = "mean"
+    start_layer: int = 1
+    residual: float | None = None
+
+
+class Window(NamedTuple):
+    """A square of cells that is greyed, and the steps it moves by; None is a sixth and a half."""
+
+    side: int | None = None
+    stride: int | None = None
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a trace must hold besides the answer row of the decoder's cross-attention.
+
+    Attributes:
+        words: head choices of the attention from the hypothesis's tokens to the image, in every
+            encoder layer.
+        rollouts: rollouts of the encoder.
+        relevances: head choices of gradient relevance; each takes part of one backward pass.
+    """
+
+    words: frozenset[HeadChoice] = frozenset()
+    rollouts: frozenset[Rollout] = frozenset()
+    relevances: frozenset[HeadChoice] = frozenset()
+
+    def __or__(self, other: Need) -> Need:
+        """What serves both."""
+        return Need(
+            self.words | other.words,
+            self.rollouts | other.rollouts,
+            self.relevances | other.relevances,
+        )
+
+
+class Word(NamedTuple):
+    """A word of the hypothesis, and which of the hypothesis's tokens spell it."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Attention times gradient, its positive part, reduced over heads: A-bar of Chefer et al.
+
+    The gradient is that of the margin between the answer's log-probability and the runner-up's.
+
+    Attributes:
+        encoder: (layers, source, source).
+        decoder: (layers, target, target), up to the answer row, which is the last.
+        cross: (layers, target, source).
+    """
+
+    encoder: NDArray[np.float32]
+    decoder: NDArray[np.float32]
+    cross: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -23,6 +98,15 @@ class Trace:
         cross_attention: (layers, heads, source) attention of the decoder's answer row over the
             encoder's tokens, after the softmax; the first ``grid.rows * grid.cols`` source
             columns are the image's cells, row by row, the rest is text. Each row sums to 1.
+        cross_scale: (layers, heads) the factor c_attn of each head of the decoder's
+            cross-attention; ones in a model without such factors.
+        words: the words of the hypothesis, as far as the model sees them.
+        word_attention: by head choice, (encoder layers, tokens of the hypothesis, cells).
+        rollouts: (source, cells) by rollout: from each of the encoder's outputs to the image.
+        relevances: by head choice.
+        blank: what the same model says of a grey picture of the same size, if needed.
+        occlusion: by window, (rows, cols): how much the answer's probability falls, on average,
+            when a cell is hidden; negative where hiding raises it.
     """
 
     probabilities: dict[str, float]
@@ -31,3 +115,10 @@ class Trace:
     tokens: tuple[str, ...]
     grid: Grid
     cross_attention: NDArray[np.float32]
+    cross_scale: NDArray[np.float32] | None = None
+    words: tuple[Word, ...] = ()
+    word_attention: Mapping[HeadChoice, NDArray[np.float32]] = field(default_factory=dict)
+    rollouts: Mapping[Rollout, NDArray[np.float32]] = field(default_factory=dict)
+    relevances: Mapping[HeadChoice, Relevance] = field(default_factory=dict)
+    blank: Trace | None = None
+    occlusion: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict)

@@ -23,18 +23,18 @@ def model() -> nn.Sequential:
 def test_inputs_and_outputs_are_recorded_reduced_and_in_order(model: nn.Sequential) -> None:
     x = torch.tensor([[1.0, -2.0]])
     expected = model(x)
-    with capture([model[1], model[2]], lambda t: t.sum()) as entering:
+    with capture([model[1], model[2]], lambda _, t: t.sum()) as entering:
         assert torch.equal(model(x), expected)
     hidden = model[0](x)
     assert entering.once() == [hidden.sum(), hidden.relu().sum()]
-    with capture([model[2]], lambda t: t * 2, output=True) as leaving:
+    with capture([model[2]], lambda n, t: t * (n + 2), output=True) as leaving:
         model(x)
     assert torch.equal(leaving.once()[0], expected * 2)
 
 
 def test_a_site_that_is_skipped_or_called_twice_is_an_error(model: nn.Sequential) -> None:
     x = torch.zeros(1, 2)
-    with capture([model[0]], Tensor.clone) as captured:
+    with capture([model[0]], lambda _, t: t.clone()) as captured:
         with pytest.raises(CaptureError, match=r"saw \[0\]"):
             captured.once()
         model(x)
@@ -47,7 +47,7 @@ def test_a_site_that_is_skipped_or_called_twice_is_an_error(model: nn.Sequential
 def test_no_hook_survives_an_exception(model: nn.Sequential) -> None:
     during = []
 
-    def fails(_: Tensor) -> Tensor:
+    def fails(_: int, __: Tensor) -> Tensor:
         during.append(hooks(model))
         raise ValueError("in the hook")
 

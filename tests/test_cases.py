@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 from audit.cases import check_labels, check_unique, load_cases, schema
 from audit.errors import CaseError
+from audit.expectations import judge
 from audit.geometry import Box
+from audit.mapspec import ABOUT, TAKES
+from audit.metrics import METRICS
 
 PLAIN = """\
 cases:
@@ -25,6 +30,24 @@ cases:
       attention:
         - {metric: mass, region: birds, min: 0.4}
         - {metric: entropy, max: 0.9, map: {layers: "last:2", heads: [1, 3]}}
+"""
+
+OPTIONS = """\
+cases:
+  - id: birds
+    image: a.png
+    text: there are two birds
+    regions: {birds: [[0.1, 0.2, 0.3, 0.4]]}
+    map: {layers: last}
+    expect:
+      label: yes
+      attention:
+        - {metric: pointing, region: birds, min: 1, tolerance: 1}
+        - {metric: iou, region: birds, min: 0.2, threshold: mass:0.50}
+        - {metric: focus_area, max: 0.5, share: 0.8, map: {method: relevance}}
+        - {metric: js, min: 0.1, against: {method: blank, layers: last}}
+        - {metric: pointing, region: birds, min: 1, tolerance: 0}
+        - {metric: deletion_margin, min: 0}
 """
 
 
@@ -88,7 +111,31 @@ REFUSED = [
     ("20, 10, 40, 30", "0, 0, 1, 1", "x.yaml:5:45: cases[0].regions.birds[1]: the box [0, 0, 1, 1] is ambiguous: write 0.0 and 1.0 for fractions of the image"),
     ("20, 10, 40, 30", "0.2, 10, 40, 30", "x.yaml:5:45: cases[0].regions.birds[1]: the box [0.2, 10, 40, 30] mixes pixels (integers) and fractions (decimals); use one"),
     ("last:2", "lst", "x.yaml:11:45: cases[0].expect.attention[1].map.layers: not a choice of layers: all, last, last:N, or a list of distinct numbers from 1"),
-    ("[1, 3]", "[0]", "x.yaml:11:63: cases[0].expect.attention[1].map.heads: not a choice of heads: mean, max, or a list of distinct numbers from 1"),
+    ("[1, 3]", "[0]", "x.yaml:11:63: cases[0].expect.attention[1].map.heads: not a choice of heads: mean, max, weighted, or a list of distinct numbers from 1"),
+    ("entropy,", "entropy, tolerance: 1,", "x.yaml:11:11: cases[0].expect.attention[1]: the metric 'entropy' takes no 'tolerance'; it takes min, max, map"),
+    ("metric: mass", "metric: mass, tolerance: 0", "x.yaml:10:11: cases[0].expect.attention[0]: the metric 'mass' takes no 'tolerance'; it takes region, min, max, map"),
+    ("metric: mass", "metric: iou, share: 0.5", "x.yaml:10:11: cases[0].expect.attention[0]: the metric 'iou' takes no 'share'; it takes region, threshold, min, max, map"),
+    ("metric: mass", "metric: mass, against: {method: blank}", "x.yaml:10:11: cases[0].expect.attention[0]: the metric 'mass' takes no 'against'; it takes region, min, max, map"),
+    ("metric: entropy", "metric: js", "x.yaml:11:11: cases[0].expect.attention[1]: the metric 'js' needs a map to compare with: against: {method: ...}"),
+    ("metric: entropy", "metric: js, against: blnk", "x.yaml:11:24: cases[0].expect.attention[1].against: a map is written as {method: NAME}; did you mean 'blank'?"),
+    ("metric: entropy", "metric: js, against: {method: blnk}", "x.yaml:11:34: cases[0].expect.attention[1].against.method: 'blnk' is not known; did you mean 'blank'?"),
+    ("metric: entropy", "metric: js, against: {methd: blank}", "x.yaml:11:34: cases[0].expect.attention[1].against.methd: unknown key; did you mean 'method'?"),
+    ("metric: entropy", "metric: js, against: {method: blank, word: birds}", "x.yaml:11:24: cases[0].expect.attention[1].against: the method blank takes no 'word'; it takes layers, heads, temperature, smooth"),
+    ("metric: entropy", "metric: js, against: {layers: last:2, heads: [1, 3]}", "x.yaml:11:24: cases[0].expect.attention[1].against: this is the measured map itself; compare it with another"),
+    ("max: 0.9", "max: 0.9, agains: {method: blank}", "x.yaml:11:39: cases[0].expect.attention[1].agains: unknown key; did you mean 'against'?"),
+    ("metric: mass", "metric: pointing, tolerance: 1.5", "x.yaml:10:30: cases[0].expect.attention[0].tolerance: not a tolerance: a whole number of cells, from 0"),
+    ("metric: mass", "metric: pointing, tolerance: -1", "x.yaml:10:30: cases[0].expect.attention[0].tolerance: not a tolerance: a whole number of cells, from 0"),
+    ("metric: mass", "metric: pointing, tolerance: true", "x.yaml:10:30: cases[0].expect.attention[0].tolerance: not a tolerance: a whole number of cells, from 0"),
+    ("metric: mass", "metric: iou, threshold: quantil:0.9", "x.yaml:10:25: cases[0].expect.attention[0].threshold: 'quantil:0.9' is not a threshold: write a rule and a number between 0 and 1, as in mass:0.5; did you mean 'quantile'?"),
+    ("metric: mass", "metric: iou, threshold: 0.5", "x.yaml:10:25: cases[0].expect.attention[0].threshold: '0.5' is not a threshold: write a rule and a number between 0 and 1, as in mass:0.5; choose from: mass, max_share, quantile"),
+    ("metric: mass", "metric: iou, threshold: max_share:1.0", "x.yaml:10:25: cases[0].expect.attention[0].threshold: 'max_share:1.0' is not a threshold: write a rule and a number between 0 and 1, as in max_share:0.5"),
+    ("metric: entropy", "metric: focus_area, share: 80", "x.yaml:11:32: cases[0].expect.attention[1].share: not a share: a number between 0 and 1, and neither of them"),
+    ("metric: entropy, max: 0.9", "metric: deletion_margin, min: 1.5", "x.yaml:11:11: cases[0].expect.attention[1]: min 1.5 can never pass: deletion_margin is at most 1"),
+    ("metric: entropy, max: 0.9", "metric: pearson, against: {method: blank}, max: -1.5", "x.yaml:11:11: cases[0].expect.attention[1]: max -1.5 can never pass: pearson is at least -1"),
+    ("{layers: \"last:2\", heads: [1, 3]}", "{method: encoder_attention}", "x.yaml:11:39: cases[0].expect.attention[1].map: the method encoder_attention needs a word of the hypothesis"),
+    ("{layers: \"last:2\", heads: [1, 3]}", "{method: rollout, residual: 2}", "x.yaml:11:62: cases[0].expect.attention[1].map.residual: not a share of the residual connection: measured, or a number from 0 to 1"),
+    ("{layers: \"last:2\", heads: [1, 3]}", "relevanc", "x.yaml:11:39: cases[0].expect.attention[1].map: a map is written as {method: NAME}; did you mean 'relevance'?"),
+    ("{birds: [[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]}", "{birds: [[1, 1, 9, 9]], heads: [[a, 1, 9, 9]]}", "x.yaml:5:47: cases[0].regions.heads[0][0]: Input should be a valid integer"),
     ("id: birds", "id: a/b", "x.yaml:2:5: cases[0].id: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'"),
     ("id: birds", "id: birds\n    id: cats", "x.yaml:3:5: not YAML: the key 'id' occurs twice (first in line 2)"),
     ("label: yes", "label: [yes", "x.yaml:8:18: not YAML: expected ',' or ']', but got ':'"),
@@ -101,6 +148,47 @@ def test_a_mistake_is_told_with_file_line_column_key_and_the_nearest_choice(
 ) -> None:
     assert old in PLAIN
     assert said in problems(folder, PLAIN.replace(old, new, 1))
+
+
+def test_options_name_the_figure_and_the_maps_that_are_needed(folder: Path) -> None:
+    (case,) = load(folder, OPTIONS)
+    assert [e.key for e in case.expect.attention] == [
+        "pointing[birds] tolerance=1",
+        "iou[birds] threshold=mass:0.5",
+        "focus_area share=0.8",
+        "js against=(blank layers=last)",
+        "pointing[birds]",
+        "deletion_margin",
+    ]
+    assert [e.options for e in case.expect.attention[:4]] == [
+        {"tolerance": 1},
+        {"threshold": "mass:0.5"},
+        {"share": 0.8},
+        {},
+    ]
+    assert [e.on_request for e in case.expect.attention] == [True, True, True, True, False, True]
+    assert [m.key for m in case.maps] == [
+        "cross_attention layers=last",
+        "relevance",
+        "blank layers=last",
+    ]
+
+
+def test_a_verdict_says_which_options_it_is_about(folder: Path) -> None:
+    (case,) = load(folder, OPTIONS)
+    own, other = case.map.key, "relevance"
+    values = {own: {e.key: 0.4 for e in case.expect.attention}, other: {"focus_area share=0.8": 1}}
+    values[own]["pointing[birds]"] = "the region is empty"
+    verdicts = judge(case.expect, "yes", {"yes": 1.0}, case.map, values)
+    assert [(v.expectation, v.passed) for v in verdicts[1:]] == [
+        ("pointing of birds (tolerance 1)", False),
+        ("iou of birds (threshold mass:0.5)", True),
+        ("focus_area (share 0.8) (relevance)", False),
+        ("js against blank layers=last", True),
+        ("pointing of birds", False),
+        ("deletion_margin", True),
+    ]
+    assert verdicts[5].reason == "pointing of birds is undefined: the region is empty"
 
 
 def test_a_missing_picture_names_the_nearest_one(folder: Path) -> None:
@@ -160,6 +248,11 @@ def test_the_digest_changes_with_what_is_asked_and_not_with_limits(folder: Path)
     for old, new in (("two birds", "birds"), ("0.1, 0.2", "0.1, 0.1"), ("last:2", "last:1")):
         assert digest(PLAIN.replace(old, new)) != base
     assert digest(PLAIN + "    premise: there are birds\n") != base
+    assert digest(PLAIN.replace("metric: mass", "metric: rank")) == base
+    assert digest(PLAIN.replace("metric: mass", "metric: pointing, tolerance: 1")) != base
+    assert digest(PLAIN.replace("metric: mass, region: birds", "metric: deletion")) != base
+    moved = OPTIONS.replace("min: 0.2", "min: 0.3"), OPTIONS.replace("tolerance: 1", "tolerance: 2")
+    assert [digest(text) == digest(OPTIONS) for text in moved] == [True, False]
     assert digest(PLAIN.replace("min: 0.4", "min: 0.5") + "    tags: [a]\n") == base
     Image.new("RGB", (80, 40), "red").save(folder / "a.png")
     assert digest(PLAIN) != base
@@ -186,3 +279,65 @@ def test_the_schema_describes_every_key() -> None:
     for name, definition in {**whole["$defs"], "file": whole}.items():
         for key, field in definition.get("properties", {}).items():
             assert field.get("description"), f"{name}.{key}"
+
+
+@pytest.mark.parametrize("text", [PLAIN, OPTIONS])
+def test_the_schema_is_valid_and_accepts_what_loads(text: str) -> None:
+    Draft202012Validator.check_schema(schema())
+    written = yaml.safe_load(text.replace("label: yes", "label: 'yes'"))
+    assert list(Draft202012Validator(schema()).iter_errors(written)) == []
+
+
+@pytest.mark.parametrize(
+    ("expectation", "valid"),
+    [
+        ({"metric": "mass", "region": "a"}, True),
+        ({"metric": "mas", "region": "a"}, False),
+        ({"metric": "mass"}, False),
+        ({"metric": "entropy", "region": "a"}, False),
+        ({"metric": "entropy", "tolerance": 1}, False),
+        ({"metric": "pointing", "region": "a", "tolerance": 1}, True),
+        ({"metric": "pointing", "region": "a", "tolerance": -1}, False),
+        ({"metric": "iou", "region": "a", "threshold": "quantile:0.9"}, True),
+        ({"metric": "iou", "region": "a", "threshold": "quantile:1.0"}, False),
+        ({"metric": "focus_area", "share": 0.8}, True),
+        ({"metric": "focus_area", "share": 1}, False),
+        ({"metric": "js"}, False),
+        ({"metric": "js", "against": {"method": "blank"}}, True),
+        ({"metric": "mass", "region": "a", "against": {"method": "blank"}}, False),
+    ],
+)
+def test_the_schema_knows_what_each_metric_takes_as_the_loader_does(
+    folder: Path, expectation: dict, valid: bool
+) -> None:
+    case = {
+        "id": "a",
+        "image": "a.png",
+        "text": "birds",
+        "regions": {"a": [[1, 1, 9, 9]]},
+        "expect": {"label": "yes", "attention": [{"min": 0.5, **expectation}]},
+    }
+    assert Draft202012Validator(schema()).is_valid({"cases": [case]}) == valid
+    if valid:
+        load(folder, yaml.safe_dump({"cases": [case]}))
+    else:
+        assert problems(folder, yaml.safe_dump({"cases": [case]}))
+
+
+def test_the_schema_says_of_each_metric_what_the_registry_says() -> None:
+    choices = schema()["$defs"]["AttentionExpectation"]["properties"]["metric"]["oneOf"]
+    told = {choice["const"]: choice["description"] for choice in choices}
+    assert set(told) == set(METRICS)
+    assert told["auc"].endswith(
+        "0 to 1; better: higher; of a uniform map: 0.5; undefined when: the region is empty or "
+        "covers the whole picture."
+    )
+
+
+def test_the_page_about_cases_lists_every_method_with_the_keys_it_takes() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "cases.md").read_text()
+    for method, keys in TAKES.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{method}` |")]
+        _, _, about, taken, _ = row.split("|")
+        assert about.strip().startswith(ABOUT[method])
+        assert taken.strip() == ", ".join(f"`{key}`" for key in keys)

@@ -57,8 +57,8 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
             "explain",
             str(PICTURE),
             "the birds are hungry",
-            "--layers",
-            "last",
+            "--map",
+            "cross_attention layers=last",
             "--out",
             str(tmp_path),
         ],
@@ -69,13 +69,53 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
     assert (tmp_path / "two-birds-on-a-branch.png").exists()
 
 
+def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
+    arguments = ["explain", str(PICTURE), "two birds on a branch", "--layers", "--words"]
+    result = CliRunner().invoke(cli.app, [*arguments, "--animate", "--json", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [panel["layer"] for panel in found["layers"]] == [1, 2, 3]
+    assert [panel["word"] for panel in found["words"]] == "two birds on a branch".split()
+    for panel in (*found["layers"], *found["words"]):
+        assert sum(map(sum, panel["map"])) == pytest.approx(1.0, abs=1e-6)
+    # The map is the mean of the layers' shares of the image, so it lies between them.
+    assert found["map"][0][0] <= max(panel["map"][0][0] for panel in found["layers"])
+    assert set(found["files"]) == {
+        "layers", "layers gif", "layers webp", "words", "words gif", "words webp",
+    }  # fmt: skip
+    for name, panels in (("layers", 3), ("words", 5)):
+        for kind in ("gif", "webp"):
+            with Image.open(found["files"][f"{name} {kind}"]) as played:
+                assert played.n_frames == panels
+    with Image.open(found["files"]["words"]) as sheet:
+        assert sheet.width > 400
+
+
+@pytest.mark.parametrize(
+    "asked", ["rollout", "relevance variant=paper", "occlusion window=6 stride=6", "blank"]
+)
+def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
+    text = "there are two birds on a branch"
+    arguments = ["explain", str(PICTURE), text, "--map", asked, "--json", "--out", str(tmp_path)]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["method"] == asked
+    assert sum(map(sum, found["map"])) == pytest.approx(1.0, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["explain", "nowhere.png", "text"], "nowhere.png: no such picture"),
-        (["explain", str(PICTURE), "text", "--layers", "9"], "the model has 3"),
-        (["explain", str(PICTURE), "text", "--layers", "lots"], "not a choice of layers"),
+        (["explain", str(PICTURE), "text", "--map", "rollout layers=9"], "the model has 3"),
+        (["explain", str(PICTURE), "text", "--map", "rollout layers=lots"], "choice of layers"),
+        (["explain", str(PICTURE), "text", "--map", "rolout"], "did you mean 'rollout'?"),
+        (["explain", str(PICTURE), "text", "--map", "encoder_attention"], "needs a word"),
+        (["explain", str(PICTURE), "text", "--map", "encoder_attention word=test"], "'text'"),
+        (["explain", str(PICTURE), "text", "--map", "uniform", "--layers"], "layer by layer"),
         (["explain", str(PICTURE), "text", "--colours", "mauve"], "mauve"),
+        (["explain", str(PICTURE), "text", "--scale", "shard"], "did you mean 'shared'?"),
         (["report", "nowhere"], "not a run"),
     ],
 )

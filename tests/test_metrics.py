@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import inspect
+import itertools
+import math
 from fractions import Fraction as Fr
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +15,33 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import roc_auc_score
 
-from audit import errors, expectations, geometry, maps, metrics
+from audit import (
+    distances,
+    errors,
+    expectations,
+    geometry,
+    mapspec,
+    metrics,
+    placement,
+    shape,
+)
 from audit.geometry import Box, Grid, mask, parse_box
 from audit.maps import MapSpec, cross_attention, image_share
-from audit.metrics import METRICS, Undefined, measure
+from audit.metrics import (
+    DEFAULTS,
+    METRICS,
+    Undefined,
+    figure_key,
+    measure,
+    measure_curves,
+    measure_one,
+    metric_of,
+)
 from audit.trace import Trace
+
+OF_REGIONS = {name: m for name, m in METRICS.items() if m.kind == "region"}
 
 
 @st.composite
@@ -30,6 +55,17 @@ regions = arrays(np.float64, (3, 4), elements=st.sampled_from([0.0, 0.25, 0.5, 1
     lambda region: region.sum() > 0
 )
 
+
+@st.composite
+def tied(draw: st.DrawFn, rows: int = 3, cols: int = 4) -> np.ndarray:
+    """Maps of few distinct values, read-only: ties and empty cells are common."""
+    counts = draw(arrays(np.int64, (rows, cols), elements=st.integers(0, 5)))
+    assume(counts.sum() > 0)
+    p = counts / counts.sum()
+    p.flags.writeable = False
+    return p
+
+
 fractions = st.floats(0, 1).map(lambda v: round(v, 3))
 
 
@@ -41,11 +77,20 @@ def boxes(draw: st.DrawFn) -> Box:
     return Box(left, top, right, bottom)
 
 
-@pytest.mark.parametrize("module", [errors, geometry, maps, metrics, expectations])
+@pytest.mark.parametrize(
+    "module", [errors, geometry, mapspec, shape, placement, distances, metrics, expectations]
+)
 def test_the_worked_examples_in_the_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", [n for n, m in METRICS.items() if m.kind != "trace"])
+def test_every_metric_shows_a_worked_example(name: str) -> None:
+    parser = doctest.DocTestParser()
+    examples = parser.get_examples(METRICS[name].function.__doc__ or "")
+    assert any(example.want for example in examples)
 
 
 @given(boxes(), boxes(), st.integers(1, 9), st.integers(1, 9))
@@ -97,10 +142,12 @@ def test_mass_and_lift_by_a_double_loop(p: np.ndarray, region: np.ndarray) -> No
 def test_flipping_map_and_region_together_changes_nothing(
     p: np.ndarray, region: np.ndarray
 ) -> None:
-    for name, metric in METRICS.items():
-        if metric.kind == "region":
-            flipped = metric.function(p[:, ::-1], region[:, ::-1])
-            assert flipped == pytest.approx(metric.function(p, region)), name
+    options = {"pointing": {"tolerance": 2}, "iou": {"threshold": "mass:0.3"}}
+    assume(region.sum() < region.size)
+    for (name, metric), flip in itertools.product(OF_REGIONS.items(), (np.fliplr, np.flipud)):
+        for chosen in ({}, options.get(name, {})):
+            flipped = metric.function(flip(p), flip(region), **chosen)
+            assert flipped == pytest.approx(metric.function(p, region, **chosen)), name
 
 
 @given(distributions())
@@ -126,6 +173,10 @@ def test_uniform_and_single_cell_maps_are_exact() -> None:
     assert metrics.focus_area(single) == pytest.approx(0.5 / 12)
     assert metrics.area_above(uniform) == 0
     assert (metrics.centre_x(single), metrics.centre_y(single)) == (2.5 / 4, 0.5)
+    assert metrics.effective_area(uniform) == pytest.approx(1, abs=1e-12)
+    assert metrics.effective_area(single) == pytest.approx(1 / 12)
+    assert metrics.peaks(uniform) == metrics.peaks(single) == 1
+    assert metrics.spread(single) == 0
 
 
 @given(distributions())
@@ -139,18 +190,337 @@ def test_focus_area_by_adding_cells_one_by_one(p: np.ndarray) -> None:
     assert metrics.focus_area(p) == pytest.approx(cells / 12, abs=1e-6)
 
 
-@given(distributions(), regions, st.floats(0.01, 100))
-def test_pointing_ignores_scale(p: np.ndarray, region: np.ndarray, scale: float) -> None:
-    assert metrics.pointing(p * scale, region) == metrics.pointing(p, region)
+@given(tied(), regions, st.floats(0.01, 100))
+def test_pointing_rank_and_auc_ignore_scale(
+    p: np.ndarray, region: np.ndarray, scale: float
+) -> None:
+    assume(region.sum() < region.size)
+    for function in (metrics.pointing, metrics.rank, metrics.auc):
+        assert function(p * scale, region) == pytest.approx(function(p, region), abs=1e-12)
 
 
 def test_a_uniform_map_is_no_hit_and_an_empty_region_is_undefined() -> None:
     uniform, region = np.full((2, 2), 0.25), np.array([[1.0, 0.0], [0.0, 0.0]])
     assert metrics.pointing(uniform, region) == 0.25
     empty = np.zeros((2, 2))
-    for name in ("mass", "lift", "pointing"):
+    for metric in OF_REGIONS.values():
         with pytest.raises(Undefined, match="the region is empty"):
-            METRICS[name].function(uniform, empty)
+            metric.function(uniform, empty)
+
+
+def test_a_map_without_anything_is_no_hit_but_undefined() -> None:
+    region = np.array([[1.0, 0.0], [0.0, 0.0]])
+    for p in (np.zeros((2, 2)), np.full((2, 2), np.nan), np.array([[np.inf, 0.0], [0.0, 0.0]])):
+        for name in OF_REGIONS:
+            with pytest.raises(Undefined, match="the map is empty or not finite"):
+                measure_one(name, p, region=region)
+        for name in ("entropy", "gini", "mean", "peaks"):
+            with pytest.raises(Undefined, match="the map is empty or not finite"):
+                measure_one(name, p)
+
+
+@given(regions)
+def test_a_uniform_map_has_the_value_by_chance(region: np.ndarray) -> None:
+    assume(region.sum() < region.size)
+    uniform, share = np.full((3, 4), 1 / 12), region.sum() / 12
+    for name in ("mass", "rank", "iou"):
+        assert METRICS[name].function(uniform, region) == pytest.approx(share), name
+    assert metrics.lift(uniform, region) == pytest.approx(1)
+    assert metrics.auc(uniform, region) == pytest.approx(0.5)
+    whole = np.round(region)
+    assume(whole.any())
+    assert metrics.pointing(uniform, whole) == pytest.approx(whole.mean())
+
+
+@given(boxes(), st.integers(1, 9), st.integers(1, 9))
+def test_a_box_is_never_widened_by_the_grid(box: Box, rows: int, cols: int) -> None:
+    """The mass of a uniform map in a box is the box's area, however the grid cuts it."""
+    uniform = np.full((rows, cols), 1 / (rows * cols))
+    area = (box.right - box.left) * (box.bottom - box.top)
+    assert metrics.mass(uniform, mask([box], Grid(rows, cols))) == pytest.approx(area, abs=1e-12)
+
+
+@pytest.mark.parametrize("side", [2, 3, 30])
+def test_entropy_does_not_depend_on_the_number_of_cells(side: int) -> None:
+    uniform, one_in_two = np.full((side, side), side**-2.0), np.zeros((side, 2 * side))
+    one_in_two[:, :side] = side**-2.0
+    assert metrics.entropy(uniform) == pytest.approx(1)
+    assert metrics.entropy(one_in_two) == pytest.approx(1 - math.log(2) / math.log(2 * side**2))
+    assert metrics.effective_area(one_in_two) == pytest.approx(0.5)
+
+
+def test_the_figures_of_a_map_do_not_depend_on_its_neighbours() -> None:
+    """Scaled by its own maximum, not by that of whatever is measured along with it."""
+    weak, strong = np.array([[0.3, 0.3], [0.2, 0.2]]), np.array([[1.0, 0.0], [0.0, 0.0]])
+    in_turn = [measure(p, {}, toy(), MapSpec()) for p in (strong, weak, strong)]
+    assert in_turn[1]["mean"] == pytest.approx((1 + 1 + 2 / 3 + 2 / 3) / 4)
+    assert in_turn[1]["min"] == pytest.approx(2 / 3)
+    assert in_turn[0] == in_turn[2]
+
+
+def rank_in_order(p: list[float], region: list[float], order: tuple[int, ...]) -> float:
+    """Relevance rank accuracy if ties come in this order: whole cells, the last one in part."""
+    left, inside = sum(region), 0.0
+    for cell in sorted(order, key=lambda i: -p[i]):
+        inside += min(1.0, left) * region[cell]
+        left -= min(1.0, left)
+    return inside / sum(region)
+
+
+@given(
+    arrays(np.int64, 5, elements=st.integers(0, 3)),
+    arrays(np.float64, 5, elements=st.sampled_from([0.0, 0.25, 0.5, 1.0])),
+)
+def test_rank_is_the_mean_over_all_orders_of_tied_cells(
+    counts: np.ndarray, region: np.ndarray
+) -> None:
+    assume(counts.any())
+    assume(region.any())
+    values, shares = counts.tolist(), region.tolist()
+    orders = list(itertools.permutations(range(5)))
+    expected = sum(rank_in_order(values, shares, order) for order in orders) / len(orders)
+    found = metrics.rank((counts / counts.sum())[None], region[None])
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@given(tied(), regions)
+def test_auc_is_scikit_learns(p: np.ndarray, region: np.ndarray) -> None:
+    """A cell that the region cuts is a positive and a negative example with their weights."""
+    assume(region.sum() < region.size)
+    inside = region.ravel()
+    expected = roc_auc_score(
+        np.repeat([1, 0], p.size), np.tile(p.ravel(), 2), sample_weight=[*inside, *(1 - inside)]
+    )
+    assert metrics.auc(p, region) == pytest.approx(expected, abs=1e-9)
+    whole = inside >= 0.5
+    assume(0 < whole.sum() < p.size)
+    expected = roc_auc_score(whole, p.ravel())
+    found = metrics.auc(p, whole.reshape(p.shape).astype(float))
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_auc_of_a_region_that_covers_everything_is_undefined() -> None:
+    p = np.array([[0.5, 0.25], [0.25, 0.0]])
+    for full in (np.ones((2, 2)), mask([Box(0, 0, 1, 1)], Grid(2, 2)), np.full((2, 2), 1 - 1e-16)):
+        with pytest.raises(Undefined, match="covers the whole picture"):
+            metrics.auc(p, full)
+
+
+@given(tied(), arrays(np.bool_, (6, 8)))
+def test_a_fractional_mask_scores_as_the_whole_mask_of_a_finer_grid(
+    p: np.ndarray, whole: np.ndarray
+) -> None:
+    """Each cell cut into four, of which the region holds some."""
+    assume(whole.any())
+    assume(not whole.all())
+    region = whole.reshape(3, 2, 4, 2).mean(axis=(1, 3))
+    fine = np.kron(p, np.full((2, 2), 0.25))
+    for name in ("mass", "lift", "rank", "auc"):
+        function = METRICS[name].function
+        assert function(p, region) == pytest.approx(function(fine, whole.astype(float))), name
+
+
+@given(tied(), regions, st.integers(0, 4))
+def test_pointing_with_a_tolerance_looks_at_every_pair_of_cells(
+    p: np.ndarray, region: np.ndarray, tolerance: int
+) -> None:
+    cells = list(itertools.product(range(3), range(4)))
+    inside = [c for c in cells if region[c] >= min(0.5, region.max())]
+    largest = [c for c in cells if p[c] == p.max()]
+    hits = [any(math.dist(c, i) <= tolerance for i in inside) for c in largest]
+    found = metrics.pointing(p, region, tolerance=tolerance)
+    assert found == pytest.approx(sum(hits) / len(hits))
+
+
+def test_pointing_with_a_tolerance_by_hand() -> None:
+    """Cell (2, 2) is 2 cells beside (2, 0), and the root of 8 from (0, 0)."""
+    p, corner, edge = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
+    p[2, 2] = corner[0, 0] = edge[2, 0] = 1
+    assert [metrics.pointing(p, edge, tolerance=t) for t in (0, 1, 2)] == [0, 0, 1]
+    assert [metrics.pointing(p, corner, tolerance=t) for t in (2, 3)] == [0, 1]
+
+
+@given(tied(), regions, st.sampled_from([0.2, 0.35, 0.5, 0.9]))
+def test_iou_by_its_three_rules(p: np.ndarray, region: np.ndarray, value: float) -> None:
+    by_size = sorted(set(p.ravel().tolist()), reverse=True)
+    held = [p[p >= t].sum() for t in by_size]
+    limits = {
+        "max_share": value * p.max(),
+        "quantile": np.quantile(p, value),
+        "mass": next(t for t, h in zip(by_size, held, strict=True) if h >= value - 1e-12),
+    }
+    for rule, limit in limits.items():
+        chosen = [float(v >= limit - 1e-12) for v in p.ravel()]
+        pairs = list(zip(chosen, region.ravel(), strict=True))
+        expected = sum(min(pair) for pair in pairs) / sum(max(pair) for pair in pairs)
+        found = metrics.iou(p, region, threshold=f"{rule}:{value}")
+        assert found == pytest.approx(expected), rule
+    assert metrics.iou(p, region) == metrics.iou(p, region, threshold="max_share:0.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_share:1.5", "as in max_share:0.5$"),
+        ("mass:0", "as in mass:0.5$"),
+        ("mass: 0.5", "as in mass:0.5$"),
+        ("mass:nan", "as in mass:0.5$"),
+        ("quantil:0.9", "did you mean 'quantile'"),
+        ("0.5", "choose from: mass, max_share, quantile"),
+    ],
+)
+def test_a_threshold_that_is_none_is_refused_with_what_it_should_be(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        placement.read_threshold(text)
+
+
+def test_effective_area_by_hand() -> None:
+    """One half, one quarter and two eighths have 1.75 bits."""
+    p = np.array([[1 / 2, 1 / 4], [1 / 8, 1 / 8]])
+    assert metrics.effective_area(p) == pytest.approx(2**1.75 / 4)
+
+
+@given(tied(4, 5))
+def test_peaks_are_what_walking_from_cell_to_cell_finds(p: np.ndarray) -> None:
+    left = {c for c in itertools.product(range(4), range(5)) if p[c] > p.max() / 2 + 1e-12}
+    count = 0
+    while left:
+        count += 1
+        waiting = [left.pop()]
+        while waiting:
+            row, col = waiting.pop()
+            near = {c for c in left if abs(c[0] - row) <= 1 and abs(c[1] - col) <= 1}
+            left -= near
+            waiting += near
+    assert metrics.peaks(p) == count
+
+
+def test_peaks_by_hand() -> None:
+    """A cell of exactly half the maximum is not above it."""
+    p = np.array([[4, 0, 4, 0, 2], [4, 0, 0, 3, 0], [0, 0, 0, 0, 0], [0, 0, 3, 0, 0]]) / 20
+    assert metrics.peaks(p) == 3
+
+
+@given(tied())
+def test_spread_is_the_root_of_the_covariances_trace(p: np.ndarray) -> None:
+    row, col = np.indices(p.shape)
+    places = np.stack([((col + 0.5) / 4).ravel(), ((row + 0.5) / 3).ravel()])
+    trace = np.trace(np.cov(places, aweights=p.ravel(), ddof=0))
+    assert metrics.spread(p) == pytest.approx(math.sqrt(trace) / math.sqrt(2), abs=1e-9)
+
+
+def test_spread_is_largest_for_two_opposite_corners() -> None:
+    p = np.zeros((30, 30))
+    p[0, 0] = p[-1, -1] = 0.5
+    assert metrics.spread(p) == pytest.approx(0.5 * 29 / 30)
+    assert metrics.spread(np.full((30, 30), 1 / 900)) == pytest.approx(math.sqrt((1 - 30**-2) / 12))
+
+
+@given(tied(), st.sampled_from([0.1, 0.5, 0.8, 0.95]))
+def test_focus_area_of_any_share_by_adding_cells_one_by_one(p: np.ndarray, share: float) -> None:
+    left, cells = share, 0.0
+    for value in sorted(p.ravel().tolist(), reverse=True):
+        take = min(1.0, left / value) if value > 0 else 0.0
+        cells, left = cells + take, left - take * value
+    assert metrics.focus_area(p, share=share) == pytest.approx(cells / 12, abs=1e-9)
+
+
+def test_values_that_rounding_alone_tells_apart_are_tied() -> None:
+    """Else it would be the machine that decides which of them belong to the largest."""
+    p = np.array([[0.1 + 0.2, 0.3], [0.4, 0.0]])
+    assert p[0, 0] != p[0, 1]
+    region = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert metrics.rank(p, region) == 0.75
+    assert metrics.auc(p, region) == pytest.approx((1 + 1 + 1 + 0.5) / 4)
+    assert shape.levels(p).tolist() == [[1, 1], [2, 0]]
+
+
+CURVES = SimpleNamespace(
+    deletion=np.array([0.8, 0.4, 0.2, 0.2, 0.2]), insertion=np.array([0.2, 0.6, 0.8, 0.8, 0.8])
+)
+CONTROL = SimpleNamespace(
+    deletion=np.array([0.8, 0.8, 0.6, 0.4, 0.2]), insertion=np.array([0.2, 0.2, 0.4, 0.6, 0.8])
+)
+
+
+def test_faithfulness_by_hand() -> None:
+    """Trapezoids: the ends count half, each step is a quarter of the cells."""
+    found = measure_curves(CURVES, CONTROL)
+    expected = {"deletion": 1.3 / 4, "insertion": 2.7 / 4}
+    expected["deletion_margin"] = 2.3 / 4 - expected["deletion"]
+    expected["insertion_margin"] = expected["insertion"] - 1.7 / 4
+    assert found == pytest.approx(expected)
+    assert set(found) == {name for name, m in METRICS.items() if m.kind == "model"}
+
+
+def test_a_map_has_no_margin_over_itself_and_none_without_a_control() -> None:
+    found = measure_curves(CONTROL, CONTROL)
+    assert (found["deletion_margin"], found["insertion_margin"]) == (0, 0)
+    assert set(measure_curves(CURVES)) == {"deletion", "insertion"}
+
+
+def test_an_answer_that_never_changes_has_its_probability_as_the_area() -> None:
+    assert metrics.area_under(np.full(31, 0.7)) == pytest.approx(0.7)
+    assert metrics.area_under(np.ones(31)) == 1
+
+
+def test_curves_that_have_no_area_say_why() -> None:
+    broken = SimpleNamespace(deletion=np.array([0.5, np.nan]), insertion=np.array([0.5]))
+    assert measure_curves(broken, CONTROL) == {
+        "deletion": "the curve is not finite",
+        "insertion": "the curve has fewer than two points",
+        "deletion_margin": "the curve is not finite",
+        "insertion_margin": "the curve has fewer than two points",
+    }
+
+
+def test_the_registrys_options_and_defaults_are_the_functions() -> None:
+    for name, metric in METRICS.items():
+        arguments = inspect.signature(metric.function).parameters
+        optional = {n: a.default for n, a in arguments.items() if a.default is not a.empty}
+        assert optional == {o: DEFAULTS[o] for o in metric.options if o != "against"}, name
+        assert ("against" in metric.options) == (metric.kind == "distance"), name
+
+
+@pytest.mark.parametrize(
+    ("metric", "region", "options", "key"),
+    [
+        ("mass", "birds", {}, "mass[birds]"),
+        ("mass", "two birds", {}, "mass[two birds]"),
+        ("entropy", None, {}, "entropy"),
+        ("pointing", "birds", {"tolerance": 1}, "pointing[birds] tolerance=1"),
+        ("pointing", "birds", {"tolerance": 0}, "pointing[birds]"),
+        ("iou", "birds", {"threshold": "mass:0.5"}, "iou[birds] threshold=mass:0.5"),
+        ("iou", "birds", {"threshold": "max_share:0.5"}, "iou[birds]"),
+        ("focus_area", None, {"share": 0.8}, "focus_area share=0.8"),
+        ("js", None, {"against": "blank layers=last:2"}, "js against=(blank layers=last:2)"),
+    ],
+)
+def test_a_stored_name_holds_what_differs_from_the_default_and_leads_to_its_row(
+    metric: str, region: str | None, options: dict[str, object], key: str
+) -> None:
+    assert figure_key(metric, region, options) == key
+    assert metric_of(key) is METRICS[metric]
+
+
+@given(tied(), regions, tied())
+def test_measure_one_gives_what_the_functions_give(
+    p: np.ndarray, region: np.ndarray, q: np.ndarray
+) -> None:
+    assert measure_one("mass", p, region=region) == metrics.mass(p, region)
+    assert measure_one("pointing", p, region=region, options={"tolerance": 1}) == metrics.pointing(
+        p, region, tolerance=1
+    )
+    assert measure_one("focus_area", p, options={"share": 0.9}) == metrics.focus_area(p, 0.9)
+    assert measure_one("js", p, other=q) == distances.js(p, q)
+    shared = measure_one("image_share", p, trace=toy(), spec=MapSpec())
+    assert shared == image_share(toy(), MapSpec())
+
+
+@pytest.mark.parametrize("name", ["mass", "js", "image_share", "deletion"])
+def test_measuring_without_what_the_metric_needs_is_a_mistake_in_the_program(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} cannot be measured"):
+        measure_one(name, np.full((2, 2), 0.25))
 
 
 @given(distributions(), regions)
@@ -159,6 +529,8 @@ def test_refining_the_grid_keeps_mass_and_centre(p: np.ndarray, region: np.ndarr
     assert metrics.mass(fine, area) == pytest.approx(metrics.mass(p, region))
     assert metrics.centre_x(fine) == pytest.approx(metrics.centre_x(p))
     assert metrics.centre_y(fine) == pytest.approx(metrics.centre_y(p))
+    assert metrics.focus_area(fine) == pytest.approx(metrics.focus_area(p), abs=1e-9)
+    assert metrics.peaks(fine) == metrics.peaks(p)
 
 
 def toy() -> Trace:
@@ -207,23 +579,32 @@ def test_layers_and_heads_that_are_not_there_are_refused_with_the_number_there_a
 
 def test_a_row_that_ignores_the_image_is_no_map() -> None:
     blind = Trace({}, "", "", (), Grid(1, 1), np.array([[[0.0, 1.0]]], np.float32))
-    with pytest.raises(ValueError, match="no attention"):
+    with pytest.raises(ValueError, match="nothing falls on the image"):
         cross_attention(blind)
 
 
-@given(distributions(2, 2), st.booleans())
-def test_measuring_never_gives_nan_and_changes_nothing(p: np.ndarray, empty: bool) -> None:
-    region = np.zeros((2, 2)) if empty else np.array([[1.0, 0.5], [0.0, 0.0]])
-    before, area = p.copy(), region.copy()
+@given(distributions(2, 2), st.sampled_from(["part", "empty", "full"]))
+def test_measuring_never_gives_nan_and_changes_nothing(p: np.ndarray, which: str) -> None:
+    region = {
+        "part": np.array([[1.0, 0.5], [0.0, 0.0]]),
+        "empty": np.zeros((2, 2)),
+        "full": np.ones((2, 2)),
+    }[which]
+    p.flags.writeable = region.flags.writeable = False
     found = measure(p, {"r": region}, toy(), MapSpec())
-    assert np.array_equal(p, before)
-    assert np.array_equal(region, area)
     assert set(found) == {
-        f"{name}[r]" if m.kind == "region" else name for name, m in METRICS.items()
+        f"{name}[r]" if m.kind == "region" else name
+        for name, m in METRICS.items()
+        if m.kind in ("map", "region", "trace")
     }
+    assert {name for name, value in found.items() if isinstance(value, str)} == {
+        "part": set(),
+        "empty": {f"{name}[r]" for name in OF_REGIONS},
+        "full": {"auc[r]"},
+    }[which]
     for name, value in found.items():
-        assert isinstance(value, str) or np.isfinite(value), name
-        metric = METRICS[name.partition("[")[0]]
-        if isinstance(value, float):
+        metric = metric_of(name)
+        if not isinstance(value, str):
+            assert np.isfinite(value), name
             assert metric.low is None or value >= metric.low - 1e-9
             assert metric.high is None or value <= metric.high + 1e-9

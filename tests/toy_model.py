@@ -16,8 +16,8 @@ import numpy as np
 
 from audit.geometry import Grid
 from audit.images import open_image
-from audit.models.base import Fingerprint, Query
-from audit.trace import Trace
+from audit.models.base import NOTHING_MORE, Fingerprint, Query
+from audit.trace import Need, Trace
 
 
 class ToyModel:
@@ -26,7 +26,7 @@ class ToyModel:
         "toy", "toy", "r1", "d" * 64, "w" * 64, "c" * 64, "t" * 64, "p" * 64, "cpu", "float32", {}
     )
 
-    def trace(self, queries: Sequence[Query]) -> list[Trace]:
+    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
         log = os.environ.get("TOY_LOG")
         if log:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audit.baselines import PROBABILITY_TOLERANCE
 from audit.files import write_atomically
-from audit.metrics import METRICS, Metric
+from audit.metrics import DEFAULTS, METRICS, Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -18,22 +18,44 @@ A map has one value for each of the N cells of the model's patch grid, none nega
 
 A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. `drift` in a case file sets others.
 
-| metric | definition | range | uniform map | better | undefined when | drift tolerance |
-| --- | --- | --- | --- | --- | --- | --- |
+What a metric is measured from:
+
+| from | the case file gives | measured |
+| --- | --- | --- |
+| map | nothing more | always |
+| map, region | `region` | always, for each of the case's regions |
+| trace | nothing more | always |
+| two maps | `against`, the map to compare with | where an expectation asks for it |
+| the model | nothing more; the picture is asked about again with cells hidden and shown in the order of the map, and for a margin in random order too | where an expectation asks for it |
+
+Options are keys of an expectation beside `metric`. A value with another option than the default is a figure of its own, `pointing[birds] tolerance=1`, measured where an expectation asks for it.
+
+Values whose relative difference is below 1e-9 are tied, and no metric depends on the order of tied cells; deletion and insertion take them in an order drawn once.
+
+| metric | definition | from | options | range | uniform map | better | undefined when | drift tolerance |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
+_FROM = {
+    "map": "map",
+    "region": "map, region",
+    "trace": "trace",
+    "distance": "two maps",
+    "model": "the model",
+}
 
-def _range(metric: Metric) -> str:
-    low = "" if metric.low is None else f"{metric.low:g}"
-    high = "…" if metric.high is None else f"{metric.high:g}"
-    return f"{low} to {high}"
+
+def _options(metric: Metric) -> str:
+    """The keys that the metric takes, with what they are by default."""
+    shown = (f"`{o}` ({DEFAULTS[o]})" if o in DEFAULTS else f"`{o}`" for o in metric.options)
+    return ", ".join(shown)
 
 
 def metrics_page() -> str:
     """The whole page."""
     rows = [
-        f"| `{name}` | {m.summary} | {_range(m)} | {m.chance} | {m.better} | "
-        f"{m.undefined or 'never'} | {m.tolerance:g} |"
+        f"| `{name}` | {m.summary} | {_FROM[m.kind]} | {_options(m)} | {m.range} | {m.chance} | "
+        f"{m.better} | {m.undefined or 'never'} | {m.tolerance:g} |"
         for name, m in METRICS.items()
     ]
     return _INTRODUCTION + "\n".join(rows) + "\n"

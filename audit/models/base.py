@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from audit.trace import Trace
+from audit.trace import Need, Trace
+
+NOTHING_MORE = Need()
+"""The answer row is enough."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,12 @@ class Model(Protocol):
     def fingerprint(self) -> Fingerprint:
         """What this model is and where it runs."""
 
-    def trace(self, queries: Sequence[Query]) -> list[Trace]:
+    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         """Answer the queries as one batch; one trace each, equal to what single calls give.
+
+        Args:
+            queries: what is asked.
+            need: what the traces must hold besides the answer row.
 
         Raises:
             ImageError: a picture cannot be read.

@@ -57,9 +57,10 @@ def _save_weights(config: dict[str, Any], parameters: bytes, folder: Path) -> No
     import torch  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
-    from audit.models.ofa import OFAConfig, OFAModel  # noqa: PLC0415
+    from audit.models.ofa import OFAConfig, OFAModel, quiet  # noqa: PLC0415
 
-    model = OFAModel(OFAConfig.from_dict(config))
+    with quiet():
+        model = OFAModel(OFAConfig.from_dict(config))
     stored = {name: value.float() for name, value in load(parameters).items()}
     missing, unexpected = model.load_state_dict(stored, strict=False)
     tables = {name for name, value in model.state_dict().items() if not value.is_floating_point()}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from audit.capture import capture
+from audit.capture import Gradients, capture, frozen
 from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import open_image
-from audit.models.base import Fingerprint, Query
+from audit.models.base import NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
+from audit.models.ofa_reading import (
+    EncoderReading,
+    GradientReading,
+    check_rollouts,
+    head_scale,
+    words_of,
+)
 from audit.models.sources import Checkpoint
 from audit.models.standins import stand_ins
-from audit.trace import Trace
+from audit.trace import HeadChoice, Need, Relevance, Trace, Word
 
 with stand_ins():
     from modelscope.models.multi_modal import OfaForAllTasks
@@ -38,7 +46,7 @@ with stand_ins():
     from modelscope.preprocessors.multi_modal import OfaPreprocessor
     from modelscope.preprocessors.ofa.utils.collate import collate_fn, collate_tokens
 
-__all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment"]
+__all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +72,7 @@ class OFAVisualEntailment:
         folder = str(checkpoint.folder)
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
-            with _quiet(), torch.random.fork_rng(devices=[]):
+            with quiet(), torch.random.fork_rng(devices=[]):
                 state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
                 self._preprocessor = OfaPreprocessor(folder)
@@ -100,13 +108,17 @@ class OFAVisualEntailment:
     def _answers(self) -> list[list[int]]:
         return [items.tolist() for chunk in self._task.val_ans_l for items in chunk]
 
-    def trace(self, queries: Sequence[Query]) -> list[Trace]:
+    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         """Answer the queries as one batch; see :class:`audit.models.base.Model`."""
         if not queries:
             return []
+        check_rollouts(need, len(self._task.model.encoder.layers))
         samples = self._samples(queries)
-        with torch.inference_mode():
-            return self._trace(queries, samples)
+        if not need.relevances:
+            with torch.inference_mode():
+                return self._trace(queries, samples, need)
+        with frozen(self._task.model):
+            return self._trace(queries, samples, need)
 
     def _samples(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
         images: dict[Path, Image.Image] = {}
@@ -137,54 +149,109 @@ class OFAVisualEntailment:
                 f"{wanted}: modelscope would {'drop the hypothesis' if slots < wanted else 'fail'}"
             )
 
-    def _trace(self, queries: Sequence[Query], samples: list[dict[str, Any]]) -> list[Trace]:
+    def _trace(
+        self, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
+    ) -> list[Trace]:
         model, pad = self._task.model, self._task.tokenizer.pad_token_id
         source = collate_tokens([s["source"] for s in samples], pad).to(self._device)
         patches = torch.stack([s["patch_image"] for s in samples]).to(self._device, self._dtype)
-        with capture([model.encoder.embed_images], _shape, output=True) as images:
-            encoded = model.encoder(
-                input_ids=source,
-                patch_images=patches,
-                patch_masks=torch.ones(len(samples), dtype=torch.bool, device=self._device),
-            )
-        grid = Grid(*images.once()[0].tolist())
+        texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
+        reading = EncoderReading(model.encoder, need, source.shape[1], [t.span for t in texts])
+        gradients = GradientReading(model, sorted(need.relevances, key=str))
+        with ExitStack() as backward:
+            # Open until the backward pass has run, which reads what they hold.
+            inside = backward.enter_context(gradients.encoder()) if need.relevances else None
+            with (
+                capture([model.encoder.embed_images], _shape, output=True) as images,
+                reading.watching(),
+            ):
+                encoded = model.encoder(
+                    input_ids=source,
+                    patch_images=patches,
+                    patch_masks=torch.ones(len(samples), dtype=torch.bool, device=self._device),
+                )
+            if inside:
+                # modelscope's generator, where it is asked for the label, encodes once more.
+                inside.stop()
+            grid = Grid(*images.once()[0].tolist())
+            answered = self._answer(samples, encoded, gradients if inside else None, backward)
+            probabilities = torch.softmax(answered.scores.detach(), dim=-1).cpu().numpy()
+            rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
+            single = all(len(answer) == 1 for answer in self._answers)
+            labels = [self._label(r, s, single) for r, s in zip(rows, samples, strict=True)]
+            if inside:
+                inside.leaves += [
+                    leaf for pair in answered.passes for g in pair for leaf in g.leaves
+                ]
+                inside.backward(_margin(answered.scores, [self.labels.index(x) for x in labels]))
 
+        cells = grid.rows * grid.cols
+        cross_scale = head_scale([layer.cross_attn for layer in model.decoder.layers])
+        traces = []
+        for i, text in enumerate(texts):
+            length = cells + len(samples[i]["source"])
+            relevances: dict[HeadChoice, Relevance] = {}
+            if inside:
+                said = self.labels.index(labels[i]) if len(answered.passes) > 1 else 0
+                relevances = gradients.relevances(
+                    inside, answered.passes[said], i, length, int(answered.read[i]) + 1
+                )
+            traces.append(
+                Trace(
+                    probabilities=rows[i],
+                    label=labels[i],
+                    prompt=text.prompt,
+                    tokens=text.tokens,
+                    grid=grid,
+                    cross_attention=_cut(answered.attention[i], length),
+                    cross_scale=cross_scale,
+                    words=text.words,
+                    word_attention=reading.words(i, text.span[1] - text.span[0]),
+                    rollouts=reading.rollouts(i, length),
+                    relevances=relevances,
+                )
+            )
+        return traces
+
+    def _answer(
+        self,
+        samples: list[dict[str, Any]],
+        encoded: Any,
+        gradients: GradientReading | None,
+        backward: ExitStack,
+    ) -> _Answered:
+        """Decode; keep the answer rows, and what a backward pass needs."""
+        model = self._task.model
         prompts = [self._decoder_prompt(s) for s in samples]
         read = torch.tensor([len(p) - 1 for p in prompts], device=self._device)
         heads = model.config.decoder_attention_heads
 
-        def answer_rows(weights: Tensor) -> Tensor:
+        def answer_rows(_: int, weights: Tensor) -> Tensor:
             by_head = weights.view(len(samples), heads, *weights.shape[1:])
             rows = by_head[torch.arange(len(samples), device=self._device), :, read]
             return rows.float().cpu()
+
+        passes: list[tuple[Gradients, Gradients]] = []
+
+        def decode(targets: list[list[int]]) -> Tensor:
+            if gradients:
+                passes.append(backward.enter_context(gradients.decoder()))
+            logits = self._decode(encoded, targets)
+            if gradients:
+                # Later passes must not be seen by the hooks of this one.
+                for captured in passes[-1]:
+                    captured.stop()
+            return logits
 
         sites = [layer.cross_attn.attn_dropout for layer in model.decoder.layers]
         single = all(len(answer) == 1 for answer in self._answers)
         first = prompts if single else [[*p, *self._answers[0]] for p in prompts]
         with capture(sites, answer_rows) as attention:
-            logits = self._decode(encoded, first)
-        layers = torch.stack(attention.once(), dim=1).numpy()  # (batch, layers, heads, source)
-
-        scores = self._scores(encoded, prompts, read, logits, single)
-        probabilities = torch.softmax(scores, dim=-1).cpu().numpy()
-        cells = grid.rows * grid.cols
-        traces = []
-        for i, (query, sample) in enumerate(zip(queries, samples, strict=True)):
-            row = dict(zip(self.labels, probabilities[i].tolist(), strict=True))
-            length = len(sample["source"])
-            traces.append(
-                Trace(
-                    probabilities=row,
-                    label=self._label(row, sample, single),
-                    prompt=self._prompt(query),
-                    tokens=tuple(
-                        self._task.tokenizer.convert_ids_to_tokens(sample["source"].tolist())
-                    ),
-                    grid=grid,
-                    cross_attention=_cut(layers[i], cells + length),
-                )
-            )
-        return traces
+            logits = decode(first)
+        scores = self._scores(decode, prompts, read, logits, single)
+        # (batch, layers, heads, source)
+        layers = torch.stack(attention.once(), dim=1).numpy()
+        return _Answered(scores, layers, read.cpu(), passes)
 
     def _decoder_prompt(self, sample: dict[str, Any]) -> list[int]:
         """What the decoder is given before the answer.
@@ -224,7 +291,12 @@ class OFAVisualEntailment:
         return result
 
     def _scores(
-        self, encoded: Any, prompts: list[list[int]], read: Tensor, logits: Tensor, single: bool
+        self,
+        decode: Callable[[list[list[int]]], Tensor],
+        prompts: list[list[int]],
+        read: Tensor,
+        logits: Tensor,
+        single: bool,
     ) -> Tensor:
         """Log-probability of each answer under the answers' trie: (batch, answers), float32."""
         rows = torch.arange(len(prompts), device=self._device)
@@ -236,7 +308,7 @@ class OFAVisualEntailment:
         scores = torch.zeros(len(prompts), len(self._answers), device=self._device)
         for a, answer in enumerate(self._answers):
             if a > 0:  # the first answer was decoded with the capture on
-                logits = self._decode(encoded, [[*p, *answer] for p in prompts])
+                logits = decode([[*p, *answer] for p in prompts])
             for step, token in enumerate([*answer, eos]):
                 allowed = trie.get_next_layer([start, *answer[:step]])
                 row = logits[rows, read + step].float()
@@ -269,24 +341,54 @@ class OFAVisualEntailment:
         text: str = self._task.tokenizer.decode(sample["source"], skip_special_tokens=True)
         return text
 
-    def _prompt(self, query: Query) -> str:
-        """The text as the preprocessor builds it."""
+    def _text(self, query: Query, sample: dict[str, Any]) -> _Text:
+        """The text as the preprocessor builds it, and where its hypothesis lies."""
         preprocess = self._preprocessor.preprocess
-        words = preprocess.max_src_length
+        limit = preprocess.max_src_length
         given = self._configuration["model"].get("prompt")
-        hypothesis = preprocess.pre_caption(query.text, words)
+        hypothesis = preprocess.pre_caption(query.text, limit)
         if query.premise is None:
-            text: str = (given or ' does the image describe " {} "?').format(hypothesis)
-            return text
-        premise = preprocess.pre_caption(query.premise, words)
-        text = (given or ' can image and text1 " {} " imply text2 " {} "?').format(
-            premise, hypothesis
-        )
-        return text
+            template = given or ' does the image describe " {} "?'
+            prompt = template.format(hypothesis)
+        else:
+            template = given or ' can image and text1 " {} " imply text2 " {} "?'
+            prompt = template.format(preprocess.pre_caption(query.premise, limit), hypothesis)
+        stop = len(prompt) - len(template.rpartition("{}")[2])
+        tokens = tuple(self._task.tokenizer.convert_ids_to_tokens(sample["source"].tolist()))
+        words, span = words_of(prompt, (stop - len(hypothesis), stop), tokens)
+        return _Text(prompt, tokens, words, span)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A prompt; ``span`` is where the hypothesis begins and ends in its tokens."""
+
+    prompt: str
+    tokens: tuple[str, ...]
+    words: tuple[Word, ...]
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Log-probabilities (batch, answers), attention (batch, layers, heads, source), rows read."""
+
+    scores: Tensor
+    attention: NDArray[np.float32]
+    read: Tensor
+    passes: list[tuple[Gradients, Gradients]]
+
+
+def _margin(scores: Tensor, labels: list[int]) -> Tensor:
+    """Sum over the batch of the answer's log-probability minus the runner-up's."""
+    rows = torch.arange(len(labels), device=scores.device)
+    chosen = torch.tensor(labels, device=scores.device)
+    others = scores.scatter(1, chosen[:, None], -math.inf)
+    return (scores[rows, chosen] - others.amax(1)).sum()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the loaders' notes to developers out of the user's terminal; errors still raise.
 
     What they would warn of and a user must know, missing weights, is checked here and refused.
@@ -324,7 +426,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _shape(features: Tensor) -> Tensor:
+def _shape(_: int, features: Tensor) -> Tensor:
     return torch.tensor(features.shape[-2:])
 
 

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from audit.reference.data import coverage
-from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise, word_truths
+from audit.reference.hypotheses import (
+    LABELS,
+    hypothesis,
+    question,
+    with_premise,
+    word_boxes,
+    word_truths,
+)
 from audit.reference.recipe import GRID, Recipe
 from audit.reference.scenes import Box, Scene
 from audit.reference.tokens import PROMPT, PROMPT_TWO
@@ -18,12 +25,16 @@ from audit.reference.tokens import PROMPT, PROMPT_TWO
 
 @dataclass(frozen=True)
 class Item:
-    """A prompt, its answer, and the boxes to look at (empty: look everywhere alike)."""
+    """A prompt, its answer, and the boxes to look at (empty: look everywhere alike).
+
+    ``words`` are those that the picture confirms or contradicts, ``nouns`` those that name boxes.
+    """
 
     prompt: str
     answer: str
     about: tuple[Box, ...]
     words: dict[str, bool] = field(default_factory=dict)
+    nouns: dict[str, tuple[Box, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,8 @@ class Batch:
     """Padded ids and targets of one step.
 
     ``focus`` is (batch, cells), a zero row means "nowhere"; ``truth`` is (batch, source tokens):
-    1 and 0 for words that the picture confirms and contradicts, -1 for all others.
+    1 and 0 for words that the picture confirms and contradicts, -1 for all others. ``nouns`` is
+    (nouns, 2): the number of the text and of the source token; ``noun_focus`` (nouns, cells).
     """
 
     source: Tensor
@@ -41,6 +53,8 @@ class Batch:
     wanted: Tensor
     focus: Tensor
     truth: Tensor
+    nouns: Tensor
+    noun_focus: Tensor
 
 
 def questions(truth: Scene, rng: np.random.Generator) -> Item:
@@ -53,7 +67,11 @@ def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis in OFA's prompt."""
     said = hypothesis(truth, LABELS[rng.integers(3)], rng)
     return Item(
-        PROMPT.format(said.text), said.label, said.about, word_truths(said.text, truth.spec)
+        PROMPT.format(said.text),
+        said.label,
+        said.about,
+        word_truths(said.text, truth.spec),
+        word_boxes(said.text, truth),
     )
 
 
@@ -82,7 +100,8 @@ class Batcher:
         """Pad ``items`` into one batch."""
         bos, pad, eos = 0, 1, 2
         source, target, wanted, read, truth = [], [], [], [], []
-        for item in items:
+        nouns, noun_focus = [], []
+        for number, item in enumerate(items):
             prompt, answer = [bos, *self.ids(item.prompt)], self.ids(f" {item.answer}")
             source.append([*prompt, eos])
             target.append([*prompt, *answer])
@@ -90,6 +109,9 @@ class Batcher:
             read.append(len(prompt) - 1)
             known = {self.ids(f" {word}")[0]: float(true) for word, true in item.words.items()}
             truth.append([known.get(token, -1.0) for token in source[-1]])
+            for word, boxes in item.nouns.items():
+                nouns.append((number, source[-1].index(self.ids(f" {word}")[0])))
+                noun_focus.append(coverage(boxes, GRID).ravel())
         width, steps = max(map(len, source)), max(map(len, target))
         rows = torch.zeros(len(items), steps, dtype=torch.bool)
         for i, (start, ids) in enumerate(zip(read, target, strict=True)):
@@ -103,6 +125,8 @@ class Batcher:
             torch.tensor(wanted),
             torch.from_numpy(focus),
             torch.tensor([t + [-1.0] * (width - len(t)) for t in truth]),
+            torch.tensor(nouns, dtype=torch.long).view(-1, 2),
+            torch.from_numpy(np.asarray(noun_focus, np.float32).reshape(-1, GRID * GRID)),
         )
 
     def sample(self, make: Any, rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], Batch]:

@@ -8,12 +8,13 @@ import numpy as np
 
 from audit.geometry import Box, mask
 from audit.maps import cross_attention
-from audit.metrics import entropy, mass, pointing
 from audit.models.base import Model, Query
+from audit.placement import mass, pointing
 from audit.reference.data import Progress
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import SIZE, scene
+from audit.shape import entropy
 
 
 def evaluate(

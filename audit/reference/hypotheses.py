@@ -251,6 +251,20 @@ def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
     return truths
 
 
+def word_boxes(text: str, scene: Scene) -> dict[str, tuple[Box, ...]]:
+    """The nouns of a hypothesis about animals, and the boxes of what each names; none if absent."""
+    found: dict[str, tuple[Box, ...]] = {}
+    for word in text.split():
+        singular = word.removesuffix("s") if word != "grass" else word
+        if singular in KINDS:
+            found[word] = scene.boxes(singular)
+        elif singular == "animal":
+            found[word] = scene.boxes()
+        elif word in PLACES:
+            found[word] = (scene.support,) if word == scene.spec.place else ()
+    return found
+
+
 def with_premise(scene: Scene, rng: np.random.Generator) -> Hypothesis:
     """A hypothesis with a true text premise; sometimes the premise settles what cannot be seen."""
     if rng.random() < 0.3:

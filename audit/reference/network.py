@@ -86,12 +86,14 @@ class Answered:
 
     The attention is the mean over decoder layers and heads of the row that reads the answer,
     cut to the image's columns and normalised to sum 1. ``words`` are the encoder's states of the
-    text tokens (batch, tokens, d).
+    text tokens (batch, tokens, d), ``word_attention`` the mean over the encoder's layers and heads
+    of where those tokens look in the image (batch, tokens, cells), normalised too.
     """
 
     logits: Tensor
     attention: Tensor
     words: Tensor
+    word_attention: Tensor
 
 
 def answer(
@@ -136,6 +138,7 @@ def answer(
     base = _position_bias(
         enc.pos_q_linear, enc.pos_k_linear, places, places, heads, enc.pos_scaling
     )
+    from_words = []
     buckets = enc.image_rp_bucket[ids[:, :, None], ids[:, None, :]]
     for i, layer in enumerate(enc.layers):
         near = F.embedding(buckets, enc.image_rel_pos_table_list[i].weight).permute(0, 3, 1, 2)
@@ -144,7 +147,8 @@ def answer(
         ).permute(2, 0, 1)
         bias = base + F.pad(near, (0, length, 0, length)) + F.pad(order, (kept, 0, kept, 0))
         h = layer.self_attn_layer_norm(x)
-        mixed, _ = _attend(layer.self_attn, h, h, bias[:, None], mask)
+        mixed, weights = _attend(layer.self_attn, h, h, bias[:, None], mask)
+        from_words.append(weights[:, :, :, kept:, :kept].mean(2))
         x = x + layer.self_attn_mid_layer_norm(mixed)
         x = _feed_forward(layer, x)
     memory = enc.layer_norm(x)
@@ -176,5 +180,12 @@ def answer(
     attention = torch.stack(looked).mean(0)
     logits = dec.output_projection(dec.layer_norm(y.flatten(0, 1)[loss_rows]))
     return Answered(
-        logits, attention / attention.sum(-1, keepdim=True), memory[:, :, kept:].flatten(0, 1)
+        logits,
+        _normalised(attention),
+        memory[:, :, kept:].flatten(0, 1),
+        _normalised(torch.stack(from_words).mean(0).flatten(0, 1)),
     )
+
+
+def _normalised(attention: Tensor) -> Tensor:
+    return attention / attention.sum(-1, keepdim=True)

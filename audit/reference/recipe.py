@@ -36,6 +36,7 @@ class Recipe:
     question_attention_weight: float = 0.3
     attention_weight: float = 0.2
     spread_weight: float = 0.5
+    word_attention_weight: float = 0.1
     word_weight: float = 0.5
 
 

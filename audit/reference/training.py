@@ -11,7 +11,8 @@ of colours, counts and places stays at chance for thousands of steps.
 
 From stage b on the answer row of the decoder's cross-attention is supervised: it shall lie on the
 boxes of what the text names, or be uniform where nothing that it names is in the picture. Stage d
-also asks it to cover the boxes.
+also asks it to cover the boxes, and supervises in the same way where each noun of a hypothesis
+looks in the encoder's self-attention.
 """
 
 from __future__ import annotations
@@ -192,7 +193,9 @@ def _attention_loss(attention: Tensor, focus: Tensor, slack: bool, spread: float
     enough, even = (math.log(_ENOUGH_MASS), _ENOUGH_KL) if slack else (0.0, 0.0)
     on_boxes = F.relu(enough - mass.log())
     if spread:
-        wanted = focus / focus.sum(1, keepdim=True).clamp_min(1e-6)
+        # Cells that are mostly background would pull attention off the animal.
+        core = torch.where(focus >= 0.5, focus, 0.0)
+        wanted = core / core.sum(1, keepdim=True).clamp_min(1e-6)
         inside = (attention * focus).clamp_min(1e-9) / mass[:, None]
         uneven = (wanted * (wanted.clamp_min(1e-9).log() - inside.log())).sum(1)
         on_boxes = on_boxes + spread * F.relu(uneven - _ENOUGH_SPREAD)
@@ -236,15 +239,17 @@ class _Texts:
         chosen, batch = self.batcher.sample(make, rng)
         cells = self.cells(batch, rng, kept)
         grid = torch.from_numpy(self.features[chosen]).float()
-        focus = batch.focus
+        focus, noun_focus = batch.focus, batch.noun_focus
         if rng.random() < 0.5:  # mirrored pictures have mirrored truths
             side = (len(chosen), GRID, GRID, -1)
             grid = grid.view(side).flip(2).flatten(1, 2)
             focus = focus.view(-1, GRID, GRID).flip(2).flatten(1)
+            noun_focus = noun_focus.view(-1, GRID, GRID).flip(2).flatten(1)
             cells = cells // GRID * GRID + (GRID - 1 - cells % GRID)
             cells = cells.sort(1).values
         images = grid.gather(1, cells[..., None].expand(*cells.shape, grid.shape[-1]))
-        focus = focus.gather(1, cells.repeat_interleave(self.recipe.texts_per_image, 0))
+        by_text = cells.repeat_interleave(self.recipe.texts_per_image, 0)
+        focus = focus.gather(1, by_text)
         out = answer(
             self.model, images, cells, batch.source, batch.target, batch.read, batch.loss_rows
         )
@@ -261,6 +266,13 @@ class _Texts:
             )
             total = total + self.recipe.word_weight * told
             note += f" words {told:.3f}"
+        if spread and len(batch.nouns):
+            text, token = batch.nouns.T
+            named = _attention_loss(
+                out.word_attention[text, token], noun_focus.gather(1, by_text[text]), slack, spread
+            )
+            total = total + self.recipe.word_attention_weight * named
+            note += f" nouns {named:.3f}"
         return total, note
 
 

@@ -14,9 +14,11 @@ from PIL import Image
 
 from audit.files import write_atomically
 from audit.outcomes import Outcome, Run, totals
-from audit.report.pictures import data_uri, difference, outlined, overlay
+from audit.report.pictures import bytes_uri, data_uri, difference, outlined, overlay
+from audit.report.strips import animation
 
 _SMALL = 220
+_PANEL = 140
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class Picture:
     title: str
     source: str
     alt: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A strip of a case: every panel, and the same panels one after the other."""
+
+    title: str
+    panels: list[Picture]
+    played: Picture | None
 
 
 def write_gallery(run: Run) -> Path:
@@ -47,7 +58,7 @@ def write_gallery(run: Run) -> Path:
         about=about,
         model=about.get("model", {}),
         totals=totals(outcomes),
-        failed=[(o, _pictures(run, o, 400)) for o in outcomes if o.state.failed],
+        failed=[(o, _pictures(run, o, 400), _strips(run, o)) for o in outcomes if o.state.failed],
         passed=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if not o.state.failed],
         count=len(outcomes),
     )
@@ -56,13 +67,48 @@ def write_gallery(run: Run) -> Path:
     return target
 
 
-def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
+def _image(run: Run, outcome: Outcome) -> Image.Image | None:
     path = run.image_path(outcome.image_digest)
     if not path.exists():
-        return []
+        return None
     with Image.open(path) as stored:
-        image = stored.convert("RGB")
-    return _drawn(image, outcome, run.maps(outcome.case), width)
+        return stored.convert("RGB")
+
+
+def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
+    image = _image(run, outcome)
+    return _drawn(image, outcome, run.maps(outcome.case), width) if image else []
+
+
+def _strips(run: Run, outcome: Outcome) -> list[Shown]:
+    """Layers and words of a case, each panel on the strip's one colour scale."""
+    image = _image(run, outcome)
+    if image is None:
+        return []
+    found = []
+    for strip, panels in run.strips(outcome.case).items():
+        top = max(float(p.max()) for _, p in panels)
+        drawn = [
+            Picture(
+                f"{name}, peak {p.max():.0%}",
+                data_uri(overlay(image, p, boxes=outcome.regions, top=top, width=_PANEL)),
+                f"heatmap of {outcome.case}, {name}",
+            )
+            for name, p in panels
+        ]
+        played = None
+        if len(panels) > 1:
+            moving = animation(image, panels, scale="shared", boxes=outcome.regions, format="WEBP")
+            words = f"{outcome.case}: one {strip.removesuffix('s')} after the other"
+            played = Picture(f"{strip}, played", bytes_uri(moving, "image/webp"), words)
+        found.append(Shown(_STRIPS[strip], drawn, played))
+    return found
+
+
+_STRIPS = {
+    "layers": "Layer by layer, one colour scale",
+    "words": "Word by word: where the encoder looks from each, one colour scale",
+}
 
 
 def _drawn(

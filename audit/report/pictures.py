@@ -10,10 +10,12 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from audit.errors import nearest
 
 Array = NDArray[np.float64]
 Boxes = Mapping[str, Sequence[Sequence[float]]]
@@ -30,17 +32,31 @@ def outlined(image: Image.Image, boxes: Boxes, width: int = WIDTH) -> Image.Imag
     pen = ImageDraw.Draw(scaled)
     for region in boxes.values():
         for left, top, right, bottom in region:
+            # A box thinner than a pixel is drawn as a line; Pillow refuses corners out of order.
+            x, y = left * scaled.width, top * scaled.height
             corners = [
-                left * scaled.width,
-                top * scaled.height,
-                right * scaled.width - 1,
-                bottom * scaled.height - 1,
+                x,
+                y,
+                max(x, right * scaled.width - 1),
+                max(y, bottom * scaled.height - 1),
             ]
             pen.rectangle(corners, outline=(0, 0, 0), width=4)
             inner = [corners[0] + 1, corners[1] + 1, corners[2] - 1, corners[3] - 1]
             if inner[2] > inner[0] and inner[3] > inner[1]:
                 pen.rectangle(inner, outline=(255, 255, 255), width=2)
     return scaled
+
+
+def colour_map(name: str) -> Colormap:
+    """A matplotlib colour map by name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    known = matplotlib.colormaps
+    if name not in known:
+        raise ValueError(f"{name!r} is no colour map; {nearest(name, known)}")
+    return known[name]
 
 
 def overlay(
@@ -67,7 +83,7 @@ def overlay(
     ground = outlined(image, {}, width)
     peak = top or float(p.max()) or 1.0
     strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size)
-    rgb = matplotlib.colormaps[colours](strength)[..., :3]
+    rgb = colour_map(colours)(strength)[..., :3]
     opacity = (alpha * (0.2 + 0.8 * np.sqrt(strength)))[..., None]
     return outlined(_blend(ground, rgb, opacity), boxes or {}, width)
 
@@ -110,12 +126,12 @@ def figure(image: Image.Image, p: Array, title: str, *, colours: str, boxes: Box
     for axes in (plain, hot):
         axes.set_axis_off()
     drawn.colorbar(
-        ScalarMappable(Normalize(0, 1), matplotlib.colormaps[colours]),
+        ScalarMappable(Normalize(0, 1), colour_map(colours)),
         ax=hot,
         label="Attention Intensity",
         shrink=0.85,
     )
-    drawn.suptitle(title)
+    drawn.suptitle(title, parse_math=False)
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()
@@ -125,4 +141,9 @@ def data_uri(image: Image.Image) -> str:
     """A picture as a small WebP data URI."""
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return bytes_uri(buffer.getvalue(), "image/webp")
+
+
+def bytes_uri(data: bytes, media_type: str) -> str:
+    """A file's content as a data URI."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

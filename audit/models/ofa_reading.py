@@ -1,0 +1,268 @@
+"""What is read while an OFA model runs, besides the answer row: words, rollouts, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.capture import Captured, Gradients, capture, capture_gradients
+from audit.errors import ModelError
+from audit.maps import head_weights
+from audit.mapspec import word_spans
+from audit.trace import HeadChoice, Need, Relevance, Rollout, Word
+
+
+def head_scale(attentions: Sequence[Any]) -> NDArray[np.float32]:
+    """The factors c_attn of ``OFAAttention`` modules: (layers, heads)."""
+    return np.stack(
+        [
+            np.ones(a.num_heads, np.float32)
+            if a.c_attn is None
+            else a.c_attn.detach().float().cpu().numpy()
+            for a in attentions
+        ]
+    )
+
+
+def _over_heads(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32]) -> Tensor:
+    """(batch, heads, target, source) to (batch, target, source), in float32."""
+    if heads == "mean":
+        return weights.mean(1, dtype=torch.float32)
+    by_head = head_weights(heads, scale)
+    if by_head is None:
+        return weights.amax(1).float()
+    factors = torch.from_numpy(by_head).to(weights.device, torch.float32)
+    return torch.einsum("bhts,h->bts", weights.float(), factors)
+
+
+class EncoderReading:
+    """Reads the encoder's self-attention as it runs; see :meth:`watching`.
+
+    Args:
+        encoder: modelscope's ``OFAEncoder``.
+        need: what is to be read.
+        text: padded length of the texts; the columns before them are the image's.
+        hypotheses: of each sample, where the hypothesis begins and ends in the text's tokens.
+    """
+
+    def __init__(
+        self, encoder: Any, need: Need, text: int, hypotheses: Sequence[tuple[int, int]]
+    ) -> None:
+        self._layers = list(encoder.layers)
+        self._heads = encoder.num_attention_heads
+        self._need = need
+        self._text = text
+        self._scale = head_scale([layer.self_attn for layer in self._layers])
+        longest = max(stop - start for start, stop in hypotheses)
+        self._rows = torch.tensor(
+            [[min(start + k, stop - 1) for k in range(longest)] for start, stop in hypotheses]
+        )
+        self._rolled: dict[Rollout, Tensor] = {}
+        self._mixed: dict[HeadChoice, Tensor] = {}
+        self._size = torch.zeros(0)
+        self._words = list(need.words)
+        self._seen: Captured | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hooks are on while the context is open; each layer must run once."""
+        attention = [layer.self_attn.attn_dropout for layer in self._layers]
+        with ExitStack() as open_captures:
+            watched = []
+            if self._need.words:
+                self._seen = open_captures.enter_context(capture(attention, self._word_rows))
+            if self._need.rollouts:
+                # A layer's norms OFA scales the branch before it is added, so its share of the
+                # sum is measured where it is added, not assumed to be a half.
+                branches = [
+                    layer.self_attn_mid_layer_norm or layer.self_attn for layer in self._layers
+                ]
+                watched = [
+                    open_captures.enter_context(capture(self._layers, self._residual)),
+                    open_captures.enter_context(capture(attention, self._mix)),
+                    open_captures.enter_context(capture(branches, self._roll, output=True)),
+                ]
+            yield
+            for captured in watched:
+                captured.once()
+
+    def words(self, sample: int, tokens: int) -> dict[HeadChoice, NDArray[np.float32]]:
+        """By head choice, (layers, tokens of the hypothesis, cells) of one sample."""
+        if self._seen is None:
+            return {}
+        # Each site left (choices, batch, tokens, cells).
+        stacked = torch.stack([rows[:, sample, :tokens] for rows in self._seen.once()], dim=1)
+        return dict(zip(self._words, stacked.numpy(), strict=True))
+
+    def rollouts(self, sample: int, source: int) -> dict[Rollout, NDArray[np.float32]]:
+        """By rollout, (source, cells) of one sample."""
+        return {
+            asked: rolled[sample, :source].float().cpu().numpy()
+            for asked, rolled in self._rolled.items()
+        }
+
+    def _by_head(self, weights: Tensor) -> Tensor:
+        return weights.view(-1, self._heads, *weights.shape[1:])
+
+    def _word_rows(self, number: int, weights: Tensor) -> Tensor:
+        by_head, cells = self._by_head(weights), weights.shape[-1] - self._text
+        rows = (self._rows + cells).to(weights.device)
+        batch = torch.arange(len(rows), device=weights.device)[:, None]
+        picked = by_head[batch, :, rows, :cells].transpose(1, 2)  # (batch, heads, tokens, cells)
+        return torch.stack(
+            [_over_heads(picked, heads, self._scale[number]) for heads in self._words]
+        ).cpu()
+
+    def _residual(self, _: int, hidden: Tensor) -> Tensor:
+        self._size = hidden.float().norm(dim=-1, keepdim=True)
+        return hidden.new_zeros(())
+
+    def _mix(self, number: int, weights: Tensor) -> Tensor:
+        by_head = self._by_head(weights)
+        self._mixed = {
+            heads: _over_heads(by_head, heads, self._scale[number])
+            for heads in {asked.heads for asked in self._need.rollouts}
+        }
+        return weights.new_zeros(())
+
+    def _roll(self, number: int, branch: Tensor) -> Tensor:
+        layer = self._layers[number]
+        if layer.use_gamma_feature:
+            branch = layer.weight_self_attn * branch
+        added = branch.float().norm(dim=-1, keepdim=True)
+        # Vanishes only if branch and residual are both zero; the token then passes itself on.
+        measured = added / (added + self._size).clamp_min(torch.finfo(torch.float32).tiny)
+        for asked in self._need.rollouts:
+            if number + 1 < asked.start_layer:
+                continue
+            mixed = self._mixed[asked.heads]
+            if asked.heads == "max":
+                mixed = mixed / mixed.sum(-1, keepdim=True)
+            share = measured if asked.residual is None else 1 - asked.residual
+            before = self._rolled.get(asked)
+            if before is None:
+                cells = mixed.shape[-1] - self._text
+                eye = torch.eye(mixed.shape[-1], cells, device=mixed.device)
+                self._rolled[asked] = share * mixed[..., :cells] + (1 - share) * eye
+            else:
+                self._rolled[asked] = (mixed @ before).mul_(share).add_((1 - share) * before)
+        self._mixed = {}
+        return branch.new_zeros(())
+
+
+def check_rollouts(need: Need, layers: int) -> None:
+    """Refuse a rollout that begins beyond the encoder's last layer.
+
+    Raises:
+        ValueError: it does.
+    """
+    for asked in need.rollouts:
+        if asked.start_layer > layers:
+            raise ValueError(
+                f"start_layer {asked.start_layer} was asked for, but the encoder has {layers}"
+            )
+
+
+class GradientReading:
+    """A-bar of every layer, by head choice; see :class:`audit.trace.Relevance`."""
+
+    def __init__(self, model: Any, choices: Sequence[HeadChoice]) -> None:
+        self._choices = list(choices)
+        self._encoder = [layer.self_attn for layer in model.encoder.layers]
+        self._own = [layer.self_attn for layer in model.decoder.layers]
+        self._cross = [layer.cross_attn for layer in model.decoder.layers]
+
+    def encoder(self) -> Any:
+        """Watch the encoder while the context is open."""
+        return self._watch(self._encoder)
+
+    @contextmanager
+    def decoder(self) -> Iterator[tuple[Gradients, Gradients]]:
+        """Watch one pass of the decoder while the context is open: own and cross attention."""
+        with self._watch(self._own) as own, self._watch(self._cross) as cross:
+            yield own, cross
+
+    def _watch(self, attentions: list[Any]) -> Any:
+        scale = head_scale(attentions)
+        heads = attentions[0].num_heads
+
+        def reduce(number: int, weights: Tensor, gradient: Tensor) -> Tensor:
+            positive = (weights * gradient).clamp_min_(0)
+            by_head = positive.view(-1, heads, *positive.shape[1:])
+            found = [_over_heads(by_head, c, scale[number]) for c in self._choices]
+            return torch.stack(found).cpu()  # (choices, batch, target, source)
+
+        return capture_gradients([a.attn_dropout for a in attentions], reduce)
+
+    def relevances(
+        self,
+        encoder: Gradients,
+        decoder: tuple[Gradients, Gradients],
+        sample: int,
+        source: int,
+        target: int,
+    ) -> dict[HeadChoice, Relevance]:
+        """What one sample's backward pass left, without padding."""
+        inside, own, cross = (
+            torch.stack(part.once(), dim=1)[:, :, sample] for part in (encoder, *decoder)
+        )
+        return {
+            choice: Relevance(
+                inside[i, :, :source, :source].numpy(),
+                own[i, :, :target, :target].numpy(),
+                cross[i, :, :target, :source].numpy(),
+            )
+            for i, choice in enumerate(self._choices)
+        }
+
+
+def words_of(
+    prompt: str, span: tuple[int, int], tokens: Sequence[str]
+) -> tuple[tuple[Word, ...], tuple[int, int]]:
+    """The words of the hypothesis and their tokens, found by their characters.
+
+    Args:
+        prompt: the text that was tokenized.
+        span: where the hypothesis begins and ends in it, in characters.
+        tokens: byte-level pieces as the tokenizer names them, one character a byte, between the
+            begin and the end mark; the prompt may have been cut.
+
+    Returns:
+        The words, with tokens counted from the hypothesis's first; and where the hypothesis
+        begins and ends in ``tokens``.
+
+    Raises:
+        ModelError: the tokens do not spell the prompt.
+    """
+    starts, place = [], 0
+    for piece in tokens[1:-1]:
+        starts.append(place)
+        place += len(piece)
+    ends = [*starts[1:], place]
+    if place > len(prompt.encode()):
+        raise ModelError("the tokenizer's pieces are not bytes of the prompt: words are not known")
+
+    def at(characters: int) -> int:
+        return len(prompt[:characters].encode())
+
+    def touching(start: int, stop: int) -> list[int]:
+        return [
+            i for i, (a, b) in enumerate(zip(starts, ends, strict=True)) if a < stop and b > start
+        ]
+
+    inside = touching(at(span[0]), at(span[1]))
+    if not inside:
+        return (), (1, 2)
+    first = inside[0]
+    words = []
+    for text, start, stop in word_spans(prompt[span[0] : span[1]]):
+        found = touching(at(span[0] + start), at(span[0] + stop))
+        if found:
+            words.append(Word(text, tuple(i - first for i in found)))
+    return tuple(words), (first + 1, inside[-1] + 2)

@@ -1,0 +1,82 @@
+"""Parameters of an OFA model, randomised layer by layer from the answer down to the picture.
+
+The sanity check of Adebayo et al. ("Sanity Checks for Saliency Maps", NeurIPS 2018): a map that
+stays the same when the model's weights are gone says nothing about the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+_LAYER = re.compile(r"(encoder|decoder)\.(?:layers|\w+_table_list)\.(\d+)\.")
+
+
+class Stage(NamedTuple):
+    """A part of the network and what is in it: parameters and running statistics, by name."""
+
+    name: str
+    values: dict[str, Tensor]
+
+
+def stages(network: Any) -> list[Stage]:
+    """All parameters and running statistics of ``network``, from the top, each in one stage.
+
+    The embedding that the input shares with the output counts as input: randomised first, it would
+    leave the model without words.
+    """
+    found: dict[tuple[int, int], Stage] = {}
+    seen: set[int] = set()
+    depth = {part: len(getattr(network, part).layers) for part in ("encoder", "decoder")}
+    named = [*network.named_parameters(), *network.named_buffers()]
+    # By address: loading leaves two parameters over the one memory of the shared embedding.
+    shared = network.get_input_embeddings().weight.data_ptr()
+    for name, value in named:
+        if not value.is_floating_point() or value.data_ptr() in seen:
+            continue
+        seen.add(value.data_ptr())
+        place, title = _INPUT if value.data_ptr() == shared else _place(name, depth)
+        found.setdefault(place, Stage(title, {})).values[name] = value.data
+    return [found[place] for place in sorted(found)]
+
+
+_INPUT = ((3, 0), "embeddings and ResNet")
+
+
+def _place(name: str, depth: dict[str, int]) -> tuple[tuple[int, int], str]:
+    """Where a parameter stands, top first, and the name of its stage."""
+    match = _LAYER.match(name)
+    if match:
+        part, layer = match[1], int(match[2])
+        down = depth[part] - layer
+        return ((0 if part == "decoder" else 2, down), f"{part} layer {layer + 1}")
+    if name.startswith(("decoder.layer_norm", "decoder.output_projection")):
+        return (0, 0), "decoder output"
+    if name.startswith("decoder."):
+        return (1, 0), "decoder positions"
+    if name.startswith("encoder.layer_norm"):
+        return (2, 0), "encoder output"
+    return _INPUT
+
+
+@torch.no_grad()
+def randomise_downwards(network: Any, seed: int) -> Iterator[str]:
+    """Randomise ``network`` in place, a stage at a time; yield the name of what was just done.
+
+    Every value is drawn from a normal distribution with the mean and the deviation that its tensor
+    had, so that the sizes of activations stay plausible; tensors that hold one value throughout
+    (a bias never trained) have no deviation and stay as they are.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for stage in stages(network):
+        for name, value in stage.values.items():
+            drawn = torch.randn(value.shape, generator=generator)
+            mean, deviation = float(value.float().mean()), float(value.float().std(correction=0))
+            new = mean + deviation * drawn
+            # A variance below zero would turn the network's activations into NaN.
+            value.copy_(new.abs() if name.endswith("running_var") else new)
+        yield stage.name

@@ -1,0 +1,395 @@
+"""Several maps of one picture: side by side on a sheet, or one after the other in an animation."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, get_args
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from audit.errors import nearest
+from audit.maps import Map
+from audit.report.pictures import Boxes, colour_map, outlined, overlay
+
+Scale = Literal["shared", "each"]
+"""One colour scale for all panels, or each panel's own maximum as full colour."""
+
+Format = Literal["GIF", "WEBP"]
+
+_PAPER, _INK, _SOFT, _LINE = (255, 255, 255), (20, 20, 20), (90, 90, 90), (222, 222, 222)
+_SHEET_WIDTH = 1280
+_PANEL_WIDTH, _PANEL_HEIGHT = 480, 560
+_MARGIN, _GAP = 24, 14
+_BAR = (220, 12)
+_NARROWEST_SHEET, _NARROWEST_CELL, _NARROWEST_FRAME = 440, 120, 320
+
+_GIF_BYTES = 80_000
+"""What a frame of a GIF may take before its noise is flattened more."""
+
+
+def sheet(
+    image: Image.Image,
+    panels: Sequence[tuple[str, Map]],
+    *,
+    title: str,
+    scale: Scale,
+    colours: str = "viridis",
+    boxes: Boxes | None = None,
+) -> bytes:
+    """A PNG with one panel a map, in reading order; name and peak share stand above each.
+
+    The sheet is at most 1280 pixels wide and says in words which colour scale holds.
+
+    Args:
+        panels: name and map (rows, cols) of each; the maps need not have the same grid.
+        title: stands on top; broken into lines where it is long.
+
+    Raises:
+        ValueError: there are no panels, a map is not one, or ``colours`` is not a colour map.
+    """
+    top = _top(panels, scale, colours)
+    regions = boxes or {}
+    columns = _columns(len(panels), image.height / image.width)
+    room = (_SHEET_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) // columns
+    ground = _ground(image, room)
+    cell = max(ground.width, _NARROWEST_CELL)
+    width = max(columns * (cell + _GAP) - _GAP, _NARROWEST_SHEET)
+
+    headings = _headings([(_plain(name), _peak(p)) for name, p in panels], cell)
+    drawn = [
+        _column(
+            [
+                heading,
+                overlay(ground, p, colours=colours, boxes=regions, top=top, width=ground.width),
+            ],
+            gap=4,
+        )
+        for heading, (_, p) in zip(headings, panels, strict=True)
+    ]
+    rows = [_row(drawn[i : i + columns], _GAP) for i in range(0, len(drawn), columns)]
+    said = _said(top, "panel", len(panels), regions)
+    head = [_paragraph(said, _font(13), width, _SOFT)]
+    if _plain(title):
+        head.insert(0, _paragraph(_plain(title), _font(18, bold=True), width, _INK))
+    legend = _legend(colours, "0 %", "the panel's peak" if top is None else _share(top))
+    page = _column([_column(head, gap=4), _column(rows, gap=_GAP), legend], gap=_GAP)
+    return _encoded([_framed(page, width + 2 * _MARGIN, _MARGIN)], format="PNG")
+
+
+def animation(
+    image: Image.Image,
+    panels: Sequence[tuple[str, Map]],
+    *,
+    scale: Scale,
+    colours: str = "viridis",
+    boxes: Boxes | None = None,
+    seconds: float = 0.5,
+    format: Format,
+) -> bytes:
+    """One frame a map, each ``seconds`` long, for ever; a single map gives a still.
+
+    A frame is at most 480 pixels wide. Name, number and peak share stand below the picture.
+
+    Args:
+        panels: name and map (rows, cols) of each; the maps need not have the same grid.
+
+    Raises:
+        ValueError: there are no panels, a map is not one, ``colours`` is not a colour map,
+            ``format`` is neither GIF nor WEBP, or ``seconds`` is outside 0.02 to 600.
+    """
+    if format not in get_args(Format):
+        raise ValueError(f"{format!r} is no format; {nearest(format, get_args(Format))}")
+    # Browsers slow down what is faster, and a GIF counts hundredths in two bytes.
+    if not 0.02 <= seconds <= 600:
+        raise ValueError(f"a frame lasts 0.02 to 600 seconds, not {seconds}")
+    top = _top(panels, scale, colours)
+    regions = boxes or {}
+    ground = _ground(image, _PANEL_WIDTH)
+    width = max(ground.width, _NARROWEST_FRAME)
+    said = _said(top, "frame", len(panels), regions)
+    captions = _captions([(_plain(name), _peak(p)) for name, p in panels], said, width)
+    pictures = [
+        overlay(ground, p, colours=colours, boxes=regions, top=top, width=ground.width)
+        for _, p in panels
+    ]
+    frames = [
+        _column([_framed(picture, width, 0), caption], gap=0)
+        for picture, caption in zip(pictures, captions, strict=True)
+    ]
+    duration = round(seconds * 100) * 10
+    if format == "GIF":
+        return _gif(frames, pictures, duration)
+    return _encoded(frames, format="WEBP", duration=duration, loop=0, quality=75, method=4)
+
+
+def _top(panels: Sequence[tuple[str, Map]], scale: Scale, colours: str) -> float | None:
+    """The value that gets full colour in every panel; None where each has its own."""
+    if not panels:
+        raise ValueError("there are no panels to draw")
+    for name, p in panels:
+        if p.ndim != 2 or not p.size or not np.isfinite(p).all():
+            raise ValueError(f"{name!r} is no map: it must be (rows, cols) of finite numbers")
+    if scale not in get_args(Scale):
+        raise ValueError(f"{scale!r} is no scale; {nearest(scale, get_args(Scale))}")
+    colour_map(colours)
+    return max(float(p.max()) for _, p in panels) if scale == "shared" else None
+
+
+def _columns(count: int, aspect: float) -> int:
+    """How many columns make a sheet of about 8 to 5 that leaves few places empty."""
+    aspect = min(max(aspect, 0.25), 4.0)
+
+    def badness(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        shape = columns / (rows * aspect)
+        return abs(math.log(shape * 5 / 8)) + 2.5 * (1 - count / (rows * columns))
+
+    return min(range(1, min(count, 8) + 1), key=badness)
+
+
+def _ground(image: Image.Image, room: int) -> Image.Image:
+    """The picture at the size of a panel: scaled once, not again for every map."""
+    tallest = round(_PANEL_HEIGHT * image.width / image.height)
+    ground = outlined(image, {}, max(1, min(room, _PANEL_WIDTH, tallest)))
+    if ground.height > _PANEL_HEIGHT:  # one pixel wide already, and still too tall for WebP
+        ground = ground.resize((ground.width, _PANEL_HEIGHT))
+    return ground
+
+
+# Words
+
+
+def _plain(text: str) -> str:
+    """One line of what can be drawn; joiners stay, because scripts are shaped by them."""
+    kept = (c if c.isprintable() or c in "\u200c\u200d" else " " for c in text)
+    return " ".join("".join(kept).split())
+
+
+def _share(value: float) -> str:
+    percent = 100 * value
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2f} %"
+
+
+def _peak(p: Map) -> str:
+    return f"peak {_share(float(p.max()))}"
+
+
+def _said(top: float | None, noun: str, count: int, boxes: Boxes) -> str:
+    """Which colour scale holds, and what is outlined."""
+    if top is not None:
+        full = f"full colour is {_share(top)} of the map in one cell."
+        said = f"One colour scale for all {noun}s: {full}" if count > 1 else full.capitalize()
+    elif count > 1:
+        said = f"Each {noun} has its own scale: full colour is its peak, the most in one cell."
+    else:
+        said = "Full colour is the peak, the most in one cell."
+    named = ", ".join(_plain(region) for region, drawn in boxes.items() if drawn)
+    return f"{said} Outlined: {named}." if named else said
+
+
+@lru_cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    # matplotlib brings DejaVu along, so that no font needs to be installed.
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    if font.getlength(text) <= width:
+        return text
+    # Bisection: the text of a case may be long, and measuring it takes time.
+    fits, fails = 0, len(text)
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        if font.getlength(text[:middle] + "…") <= width:
+            fits = middle
+        else:
+            fails = middle
+    return text[:fits].rstrip() + "…"
+
+
+def _line(
+    width: int,
+    left: tuple[str, ImageFont.FreeTypeFont],
+    right: tuple[str, ImageFont.FreeTypeFont] | None = None,
+    ink: tuple[int, int, int] = _INK,
+) -> Image.Image:
+    """One line of text, with another one in a softer ink at its right end."""
+    (text, font), space = left, width
+    ascent, descent = font.getmetrics()
+    strip = Image.new("RGB", (width, ascent + descent), _PAPER)
+    pen = ImageDraw.Draw(strip)
+    if right is not None:
+        pen.text((width, ascent), right[0], fill=_SOFT, font=right[1], anchor="rs")
+        space -= math.ceil(right[1].getlength(right[0])) + _GAP
+    pen.text((0, ascent), _shortened(text, font, space), fill=ink, font=font, anchor="ls")
+    return strip
+
+
+def _paragraph(
+    text: str, font: ImageFont.FreeTypeFont, width: int, ink: tuple[int, int, int]
+) -> Image.Image:
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return _column([_line(width, (line, font), ink=ink) for line in lines], gap=0)
+
+
+def _headings(texts: list[tuple[str, str]], width: int) -> list[Image.Image]:
+    """Name and peak above each panel, all in one size: beside each other if every pair fits."""
+    small = _font(12)
+    for size in (15, 14, 13):
+        font = _font(size, bold=True)
+        if all(
+            font.getlength(name) + _GAP + small.getlength(peak) <= width for name, peak in texts
+        ):
+            return [_line(width, (name, font), (peak, small)) for name, peak in texts]
+    font = _fitting([name for name, _ in texts], range(15, 10, -1), width)
+    return [
+        _column([_line(width, (name, font)), _line(width, (peak, small), ink=_SOFT)], gap=0)
+        for name, peak in texts
+    ]
+
+
+def _fitting(texts: Iterable[str], sizes: Sequence[int], width: float) -> ImageFont.FreeTypeFont:
+    """The largest bold font in which every text fits that fits in the smallest."""
+    fonts = [_font(size, bold=True) for size in sizes]
+    able = [text for text in texts if fonts[-1].getlength(text) <= width]
+    return next(font for font in fonts if all(font.getlength(text) <= width for text in able))
+
+
+def _captions(texts: list[tuple[str, str]], said: str, width: int) -> list[Image.Image]:
+    """What stands below each frame, all of one height."""
+    inner = width - 2 * _GAP
+    count = len(texts)
+    ends = [
+        f"{n} of {count}  ·  {peak}" if count > 1 else peak
+        for n, (_, peak) in enumerate(texts, start=1)
+    ]
+    room = inner - _GAP - max(map(_font(13).getlength, ends))
+    font = _fitting([name for name, _ in texts], range(17, 11, -1), room)
+    scale = _paragraph(said, _font(12), inner, _SOFT)
+    captions = []
+    for n, ((name, _), end) in enumerate(zip(texts, ends, strict=True), start=1):
+        words = _column([_line(inner, (name, font), (end, _font(13))), scale], gap=2)
+        parts = [_framed(words, width, 8)]
+        if count > 1:
+            progress = Image.new("RGB", (width, 4), _LINE)
+            progress.paste(_SOFT, (0, 0, round(width * n / count), 4))
+            parts.append(progress)
+        captions.append(_column(parts, gap=0))
+    return captions
+
+
+def _legend(colours: str, low: str, high: str) -> Image.Image:
+    font = _font(13)
+    steps = np.linspace(0, 1, _BAR[0])
+    ramp = np.round(255 * np.asarray(colour_map(colours)(steps))[:, :3]).astype(np.uint8)
+    bar = Image.fromarray(np.repeat(ramp[None], _BAR[1], axis=0))
+    words = ["Attention Intensity", low, high]
+    starts = [0.0]
+    for word in words[:2]:
+        starts.append(starts[-1] + font.getlength(word) + _GAP)
+    starts[2] += _BAR[0]
+    ascent, descent = font.getmetrics()
+    width = math.ceil(starts[2] + font.getlength(words[2]))
+    strip = Image.new("RGB", (width, ascent + descent), _PAPER)
+    pen = ImageDraw.Draw(strip)
+    for start, word in zip(starts, words, strict=True):
+        pen.text((start, ascent), word, fill=_INK, font=font, anchor="ls")
+    strip.paste(bar, (round(starts[2]) - _GAP // 2 - _BAR[0], (strip.height - _BAR[1]) // 2))
+    return strip
+
+
+# Putting together
+
+
+def _column(parts: Sequence[Image.Image], gap: int) -> Image.Image:
+    height = sum(part.height + gap for part in parts) - gap
+    whole = Image.new("RGB", (max(part.width for part in parts), height), _PAPER)
+    y = 0
+    for part in parts:
+        whole.paste(part, (0, y))
+        y += part.height + gap
+    return whole
+
+
+def _row(parts: Sequence[Image.Image], gap: int) -> Image.Image:
+    width = sum(part.width + gap for part in parts) - gap
+    whole = Image.new("RGB", (width, max(part.height for part in parts)), _PAPER)
+    x = 0
+    for part in parts:
+        whole.paste(part, (x, 0))
+        x += part.width + gap
+    return whole
+
+
+def _framed(part: Image.Image, width: int, above: int) -> Image.Image:
+    """``part`` in the middle of paper ``width`` wide, with as much above as below."""
+    whole = Image.new("RGB", (width, part.height + 2 * above), _PAPER)
+    whole.paste(part, ((width - part.width) // 2, above))
+    return whole
+
+
+def _encoded(frames: Sequence[Image.Image], *, format: str, **options: int | bytes) -> bytes:
+    buffer = io.BytesIO()
+    if len(frames) > 1:
+        frames[0].save(buffer, format, save_all=True, append_images=frames[1:], **options)
+    else:
+        frames[0].save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def _gif(frames: Sequence[Image.Image], pictures: Sequence[Image.Image], duration: int) -> bytes:
+    """All frames in one palette, so that nothing flickers but what changes."""
+    # The octree splits colours, not pixels: it keeps the few hot ones, which median cut gives up.
+    shown = np.concatenate([np.asarray(picture)[::2, ::2] for picture in pictures])
+    reduced = Image.fromarray(shown).quantize(248, method=Image.Quantize.FASTOCTREE)
+    greys = np.linspace(_INK, _PAPER, 8).round().astype(int).ravel().tolist()  # of the caption
+    palette = (reduced.getpalette() or [])[: 3 * 248] + greys
+    swatch = Image.new("P", (1, 1))
+    swatch.putpalette(palette)
+    # Dithering would shimmer from frame to frame, and noise costs bytes.
+    indexed = [frame.quantize(palette=swatch, dither=Image.Dither.NONE) for frame in frames]
+    data = b""
+    for slack in (8, 11, 14, 20, 28):
+        flattened = _flattened(indexed, frames, palette, slack)
+        # Without its being named, Pillow writes the palette again with every frame.
+        data = _encoded(flattened, format="GIF", duration=duration, loop=0, palette=bytes(palette))
+        if len(data) <= _GIF_BYTES * len(frames):
+            break
+    return data
+
+
+def _flattened(
+    indexed: Sequence[Image.Image],
+    frames: Sequence[Image.Image],
+    palette: Sequence[int],
+    slack: int,
+) -> list[Image.Image]:
+    """The frames with a pixel in its left neighbour's colour wherever that is near enough.
+
+    GIF packs runs of one colour; most of its bytes would otherwise go into noise of the picture.
+    """
+    table = np.array(palette, dtype=np.int16).reshape(-1, 3)
+    wanted = np.stack([np.asarray(frame) for frame in frames]).astype(np.int16)
+    chosen: NDArray[np.uint8] = np.stack([np.asarray(frame) for frame in indexed])
+    for before, here in pairwise(range(chosen.shape[2])):
+        left = chosen[:, :, before]
+        near = np.abs(wanted[:, :, here] - table[left]).max(axis=-1) <= slack
+        chosen[:, :, here] = np.where(near, left, chosen[:, :, here])
+    flattened = [Image.fromarray(pixels) for pixels in chosen]
+    for frame in flattened:
+        frame.putpalette(palette)
+    return flattened

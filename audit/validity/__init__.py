@@ -1,0 +1,1 @@
+"""What each map is worth, measured on held-out scenes whose truth is known."""

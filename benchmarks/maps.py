@@ -1,0 +1,118 @@
+"""What each map costs on OFA-large at its true size, against one plain forward pass.
+
+Run ``python benchmarks/maps.py`` on a machine that does nothing else. The plain pass is
+modelscope's own ``OFAModel.forward`` without any hook. All are timed in one process, in turns, and
+compared within each turn; the table shows the median of these ratios. Memory is the peak of the
+resident set during the call (Linux: ``VmHWM``, reset before each) minus that of the plain pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ofa_large import large_checkpoint, seconds
+
+from audit import load_model
+from audit.evidence import STEPS, gather, placements, window_of
+from audit.geometry import Grid
+from audit.maps import read_map
+from audit.mapspec import MapSpec
+from audit.models import Query
+from audit.reference.scenes import scene
+from audit.trace import Window
+
+TEXT = "there are two birds on a branch"
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "cross_attention": ("cross_attention",),
+    "encoder_attention": ("encoder_attention word=birds",),
+    "rollout": ("rollout",),
+    "all without gradient": (
+        "cross_attention",
+        "cross_attention layers=last:4 heads=max",
+        "encoder_attention word=birds",
+        "encoder_attention word=branch",
+        "rollout",
+        "uniform",
+        "centre",
+        "random",
+    ),
+    "relevance": ("relevance", "relevance variant=paper"),
+    "blank": ("blank",),
+}
+
+
+def reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_megabytes() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("this kernel tells no peak of the resident set")
+
+
+def main() -> None:
+    """Make the checkpoint, measure, print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        large_checkpoint(folder)
+        model: Any = load_model(str(folder), device="cpu")
+        query = Query(scene(1, 0).image, TEXT)
+        (sample,) = model._samples([query])
+        inputs = {
+            "input_ids": sample["source"][None],
+            "patch_images": sample["patch_image"][None],
+            "patch_masks": torch.tensor([True]),
+            "decoder_input_ids": torch.tensor([model._decoder_prompt(sample)]),
+        }
+
+        def plain() -> None:
+            with torch.inference_mode():
+                model.torch_model(**inputs)
+
+        def reading(texts: tuple[str, ...]) -> Callable[[], None]:
+            specs = [MapSpec.parse(text) for text in texts]
+
+            def run() -> None:
+                (trace,) = gather(model, [query], [specs], 1)
+                for spec in specs:
+                    read_map(trace, spec)
+
+            return run
+
+        runs = {"plain forward pass": plain, **{n: reading(texts) for n, texts in RUNS.items()}}
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        peaks: dict[str, list[float]] = {name: [] for name in runs}
+        for turn in range(rounds + 1):
+            for name, run in runs.items():
+                reset_peak()
+                took = seconds(run)
+                if turn:  # the first turn warms up
+                    times[name].append(took)
+                    peaks[name].append(peak_megabytes())
+        base, ground = times["plain forward pass"], statistics.median(peaks["plain forward pass"])
+        print(f"{'OFA-large, random weights':24} s/case   ratio   MB more than a plain pass")
+        for name in runs:
+            ratio = statistics.median(a / b for a, b in zip(times[name], base, strict=True))
+            more = statistics.median(peaks[name]) - ground
+            print(f"{name:24} {statistics.median(times[name]):6.2f}  {ratio:6.2f}  {more:10.1f}")
+        grid = Grid(30, 30)
+        side, stride = window_of(Window(), grid)
+        passes = len(placements(grid.rows, side, stride)) ** 2
+        print(f"occlusion: {passes} passes of a window of {side} cells, step {stride}")
+        print(f"deletion and insertion: {2 * (STEPS + 1)} passes a map")
+
+
+if __name__ == "__main__":
+    main()

@@ -70,12 +70,12 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
 
 
 def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
-    arguments = ["explain", str(PICTURE), "two birds on a branch", "--layers", "--words"]
-    result = CliRunner().invoke(cli.app, [*arguments, "--animate", "--json", "--out", str(tmp_path)])
+    asked = ["explain", str(PICTURE), "two birds on a branch", "--layers", "--words", "--animate"]
+    result = CliRunner().invoke(cli.app, [*asked, "--json", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert [panel["layer"] for panel in found["layers"]] == [1, 2, 3]
-    assert [panel["word"] for panel in found["words"]] == "two birds on a branch".split()
+    assert [panel["word"] for panel in found["words"]] == ["two", "birds", "on", "a", "branch"]
     for panel in (*found["layers"], *found["words"]):
         assert sum(map(sum, panel["map"])) == pytest.approx(1.0, abs=1e-6)
     # The map is the mean of the layers' shares of the image, so it lies between them.

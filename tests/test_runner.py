@@ -1,0 +1,105 @@
+"""Cases through a model: what is measured on request, and what has no value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from audit import baselines
+from audit.cases import load_cases
+from audit.outcomes import Outcome, Run, State
+from audit.runner import Gate, audit_cases
+from tests.toy_model import ToyModel
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "white.png")
+    return tmp_path
+
+
+def audited(
+    folder: Path, attention: str, text: str = "a bird", gate: Gate | None = None
+) -> Outcome:
+    path = folder / "case.yaml"
+    label = "no" if "cat" in text else "yes"
+    path.write_text(
+        f"cases:\n  - id: one\n    image: white.png\n    text: {text}\n"
+        "    regions: {corner: [[0.0, 0.0, 0.5, 0.5]]}\n"
+        f"    expect:\n      label: {label}\n      attention:\n        - {attention}\n"
+    )
+    (found,) = audit_cases(load_cases(path), ToyModel(), Run(folder / "run"), gate=gate)
+    return found
+
+
+def test_a_map_without_a_value_makes_its_expectations_undefined_with_its_reason(
+    folder: Path,
+) -> None:
+    found = audited(folder, "{map: {subtract: blank}, metric: entropy, min: 0.1}")
+    assert found.state is State.UNDEFINED
+    assert "the same over a grey picture, so nothing is left" in found.sentence
+    values = found.metrics["cross_attention subtract=blank"]
+    assert {type(value) for value in values.values()} == {str}
+    assert "mass[corner]" in values
+    assert set(Run(folder / "run").maps("one")) == {"cross_attention"}
+    # The default map of the same case is measured all the same.
+    assert isinstance(found.metrics["cross_attention"]["entropy"], float)
+
+
+@pytest.mark.parametrize("metric", ["js", "deletion_margin", "pointing"])
+def test_what_is_asked_of_an_undefined_map_has_the_same_reason(folder: Path, metric: str) -> None:
+    more = {"js": "against: {method: uniform}", "pointing": "region: corner, tolerance: 1"}
+    spec = f"map: {{subtract: blank}}, metric: {metric}"
+    found = audited(folder, f"{{{spec}, {more[metric]}, min: 0}}" if metric in more
+                    else f"{{{spec}, min: 0}}")  # fmt: skip
+    assert found.state is State.UNDEFINED
+    assert "nothing is left" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("asked", "key", "expected"),
+    [
+        # Cell 5 of 16 is (1, 1); the corner is the first two rows and columns.
+        ("metric: pointing, region: corner, tolerance: 1", "pointing[corner] tolerance=1", 1.0),
+        # Both layers of the toy are alike.
+        (
+            "metric: js, against: {method: cross_attention, layers: last}",
+            "js against=(cross_attention layers=last)",
+            0.0,
+        ),
+        (
+            "metric: centre_shift, against: {method: uniform}",
+            "centre_shift against=(uniform)",
+            None,
+        ),
+        # The toy's probabilities depend on the text alone.
+        ("metric: deletion, max: 1", "deletion", 0.9),
+        ("metric: insertion_margin", "insertion_margin", 0.0),
+    ],
+)
+def test_a_figure_on_request_is_measured_stored_and_compared(
+    folder: Path, asked: str, key: str, expected: float
+) -> None:
+    limit = "" if "max" in asked else ", min: 0"
+    gate = Gate(folder / "baselines", "all")
+    first = audited(folder, f"{{{asked}{limit}}}", gate=gate)
+    value = first.metrics["cross_attention"][key]
+    assert value == pytest.approx(expected)
+    baselines.promote(folder / "run" / "proposals", folder / "baselines")
+    second = audited(folder, f"{{{asked}{limit}}}", gate=Gate(folder / "baselines"))
+    assert second.state is State.PASSED
+    assert key in [row.figure for row in second.drift]
+
+
+def test_the_run_keeps_the_maps_of_layers_in_order_beside_those_that_are_measured(
+    folder: Path,
+) -> None:
+    audited(folder, "{metric: entropy, max: 1}")
+    run = Run(folder / "run")
+    strip = run.strips("one")["layers"]
+    assert [name for name, _ in strip] == ["layer 1", "layer 2"]
+    for _, p in strip:  # both layers of the toy are alike
+        np.testing.assert_allclose(p, run.maps("one")["cross_attention"], atol=1e-3)

@@ -70,10 +70,12 @@ def test_what_is_asked_of_an_undefined_map_has_the_same_reason(folder: Path, met
             "js against=(cross_attention layers=last)",
             0.0,
         ),
+        # Of the toy's map 0.8 lies on cell (1, 1) and 0.2/15 on each other: all but 16 x 0.2/15 of
+        # it is moved by an eighth of each side.
         (
             "metric: centre_shift, against: {method: uniform}",
             "centre_shift against=(uniform)",
-            None,
+            (0.8 - 0.2 / 15) / 8,
         ),
         # The toy's probabilities depend on the text alone.
         ("metric: deletion, max: 1", "deletion", 0.9),

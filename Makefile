@@ -7,13 +7,14 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help audit test reference clean
+.PHONY: help audit test reference validity clean
 
 help:
 	@echo "make audit      audit the shipped cases with the embedded reference model, draw the gallery"
 	@echo "                (MODEL=... audits another one: a checkpoint folder or a ModelScope id)"
 	@echo "make test       every check of the code: ruff, mypy, import layers, pytest"
 	@echo "make reference  train the embedded reference model again (long)"
+	@echo "make validity   measure every map against every control, write docs/validity.md (long)"
 	@echo "make clean      remove what these commands made: .venv, caches, audit-runs"
 	@echo
 	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
@@ -31,6 +32,9 @@ test: .venv/installed-test
 
 reference: .venv/installed
 	$(BIN)/python -m audit.reference train
+
+validity: .venv/installed
+	$(BIN)/audit validity
 
 clean:
 	rm -rf .venv audit-runs audit-explain build dist *.egg-info

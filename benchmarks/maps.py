@@ -74,7 +74,7 @@ def main() -> None:
             "input_ids": sample["source"][None],
             "patch_images": sample["patch_image"][None],
             "patch_masks": torch.tensor([True]),
-            "decoder_input_ids": torch.tensor([model._decoder_prompt(sample)]),
+            "decoder_input_ids": torch.tensor([model._answering.prompt(sample)]),
         }
 
         def plain() -> None:

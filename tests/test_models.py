@@ -162,7 +162,7 @@ def test_attention_rows_are_the_models_own(single: Path, picture: Path) -> None:
     text = "there are two birds on a branch"
     (trace,) = model.trace([Query(picture, text)])
     sample = model._samples([Query(picture, text)])[0]
-    prompt = model._decoder_prompt(sample)
+    prompt = model._answering.prompt(sample)
     with torch.no_grad():
         out = model.torch_model(
             input_ids=sample["source"][None],

@@ -47,7 +47,7 @@ def plain_pass(model: Any, query: Query) -> Any:
         input_ids=sample["source"][None],
         patch_images=sample["patch_image"][None],
         patch_masks=torch.tensor([True]),
-        decoder_input_ids=torch.tensor([model._decoder_prompt(sample)]),
+        decoder_input_ids=torch.tensor([model._answering.prompt(sample)]),
         output_attentions=True,
         output_hidden_states=True,
     )
@@ -80,7 +80,7 @@ def test_relevance_is_read_as_plain_autograd_gives_it(
     attentions = [*out.encoder_attentions, *out.decoder_attentions, *out.cross_attentions]
     for attention in attentions:
         attention.retain_grad()
-    ids = torch.tensor([answer[0] for answer in model._answers])
+    ids = torch.tensor([answer[0] for answer in model._answering.answers])
     ordered = torch.log_softmax(out.logits[0, -1, ids], -1).sort(descending=True).values
     (ordered[0] - ordered[1]).backward()
     positive = [(a * a.grad).clamp_min(0)[0].detach().numpy() for a in attentions]

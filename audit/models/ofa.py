@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from audit.capture import Gradients, capture, frozen
+from audit.capture import capture, frozen
 from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import open_image
 from audit.models.base import NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
+from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_reading import (
     EncoderReading,
     GradientReading,
@@ -42,9 +42,8 @@ with stand_ins():
     from modelscope.models.multi_modal import OfaForAllTasks
     from modelscope.models.multi_modal.ofa import OFAModel
     from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
-    from modelscope.models.multi_modal.ofa.utils.utils import expand_mask
     from modelscope.preprocessors.multi_modal import OfaPreprocessor
-    from modelscope.preprocessors.ofa.utils.collate import collate_fn, collate_tokens
+    from modelscope.preprocessors.ofa.utils.collate import collate_tokens
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
 
@@ -88,6 +87,7 @@ class OFAVisualEntailment:
             device=str(self._device), dtype=dtype,
         )  # fmt: skip
         self._task.model.to(device=self._device, dtype=self._dtype).eval()
+        self._answering = Answering(self._task, self._device, self._dtype)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -103,10 +103,6 @@ class OFAVisualEntailment:
     def torch_model(self) -> Any:
         """modelscope's ``OFAModel``, for those who need to look further than a trace."""
         return self._task.model
-
-    @cached_property
-    def _answers(self) -> list[list[int]]:
-        return [items.tolist() for chunk in self._task.val_ans_l for items in chunk]
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         """Answer the queries as one batch; see :class:`audit.models.base.Model`."""
@@ -174,16 +170,17 @@ class OFAVisualEntailment:
                 # modelscope's generator, where it is asked for the label, encodes once more.
                 inside.stop()
             grid = Grid(*images.once()[0].tolist())
-            answered = self._answer(samples, encoded, gradients if inside else None, backward)
+            answered = self._answering.read(
+                samples, encoded, gradients if inside else None, backward
+            )
             probabilities = torch.softmax(answered.scores.detach(), dim=-1).cpu().numpy()
             rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
-            single = all(len(answer) == 1 for answer in self._answers)
-            labels = [self._label(r, s, single) for r, s in zip(rows, samples, strict=True)]
+            labels = [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
             if inside:
                 inside.leaves += [
                     leaf for pair in answered.passes for g in pair for leaf in g.leaves
                 ]
-                inside.backward(_margin(answered.scores, [self.labels.index(x) for x in labels]))
+                inside.backward(margin(answered.scores, [self.labels.index(x) for x in labels]))
 
         cells = grid.rows * grid.cols
         cross_scale = head_scale([layer.cross_attn for layer in model.decoder.layers])
@@ -213,134 +210,6 @@ class OFAVisualEntailment:
             )
         return traces
 
-    def _answer(
-        self,
-        samples: list[dict[str, Any]],
-        encoded: Any,
-        gradients: GradientReading | None,
-        backward: ExitStack,
-    ) -> _Answered:
-        """Decode; keep the answer rows, and what a backward pass needs."""
-        model = self._task.model
-        prompts = [self._decoder_prompt(s) for s in samples]
-        read = torch.tensor([len(p) - 1 for p in prompts], device=self._device)
-        heads = model.config.decoder_attention_heads
-
-        def answer_rows(_: int, weights: Tensor) -> Tensor:
-            by_head = weights.view(len(samples), heads, *weights.shape[1:])
-            rows = by_head[torch.arange(len(samples), device=self._device), :, read]
-            return rows.float().cpu()
-
-        passes: list[tuple[Gradients, Gradients]] = []
-
-        def decode(targets: list[list[int]]) -> Tensor:
-            if gradients:
-                passes.append(backward.enter_context(gradients.decoder()))
-            logits = self._decode(encoded, targets)
-            if gradients:
-                # Later passes must not be seen by the hooks of this one.
-                for captured in passes[-1]:
-                    captured.stop()
-            return logits
-
-        sites = [layer.cross_attn.attn_dropout for layer in model.decoder.layers]
-        single = all(len(answer) == 1 for answer in self._answers)
-        first = prompts if single else [[*p, *self._answers[0]] for p in prompts]
-        with capture(sites, answer_rows) as attention:
-            logits = decode(first)
-        scores = self._scores(decode, prompts, read, logits, single)
-        # (batch, layers, heads, source)
-        layers = torch.stack(attention.once(), dim=1).numpy()
-        return _Answered(scores, layers, read.cpu(), passes)
-
-    def _decoder_prompt(self, sample: dict[str, Any]) -> list[int]:
-        """What the decoder is given before the answer.
-
-        modelscope's generator puts its own begin mark before the prompt, which has one already;
-        to read the row that really answers, so does this.
-        """
-        prompt: list[int] = sample["decoder_prompt"].tolist()
-        if self._task.gen_type == "generation":
-            self._refuse_short_generation(len(prompt), len(sample["source"]))
-            return [self._task.tokenizer.bos_token_id, *prompt]
-        return prompt
-
-    def _refuse_short_generation(self, prompt: int, source: int) -> None:
-        generator = self._task.generator
-        longest = int(generator.max_len_a * source + generator.max_len_b)
-        needed = prompt + max(map(len, self._answers))
-        if longest < needed:
-            raise ModelError(
-                f"the checkpoint generates at most {longest} tokens (model.beam_search.max_len_b), "
-                f"but prompt and answer take {needed}: modelscope would return an empty label"
-            )
-
-    def _decode(self, encoded: Any, targets: list[list[int]]) -> Tensor:
-        """Logits (batch, steps, vocabulary) for padded decoder inputs over one encoding."""
-        model, pad = self._task.model, self._task.tokenizer.pad_token_id
-        ids = collate_tokens([torch.tensor(t) for t in targets], pad).to(self._device)
-        result: Tensor = model.decoder(
-            ids,
-            attention_mask=ids.eq(pad),
-            encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=expand_mask(
-                encoded.padding_mask, encoded.last_hidden_state.dtype, ids.shape[-1]
-            ),
-            src_pos_embed=encoded.position_embedding,
-        ).last_hidden_state
-        return result
-
-    def _scores(
-        self,
-        decode: Callable[[list[list[int]]], Tensor],
-        prompts: list[list[int]],
-        read: Tensor,
-        logits: Tensor,
-        single: bool,
-    ) -> Tensor:
-        """Log-probability of each answer under the answers' trie: (batch, answers), float32."""
-        rows = torch.arange(len(prompts), device=self._device)
-        if single:
-            ids = torch.tensor([answer[0] for answer in self._answers], device=self._device)
-            return torch.log_softmax(logits[rows, read].float()[:, ids], dim=-1)
-        eos = self._task.tokenizer.eos_token_id
-        trie, start = self._task.constraint_trie, self._task.tokenizer.bos_token_id
-        scores = torch.zeros(len(prompts), len(self._answers), device=self._device)
-        for a, answer in enumerate(self._answers):
-            if a > 0:  # the first answer was decoded with the capture on
-                logits = decode([[*p, *answer] for p in prompts])
-            for step, token in enumerate([*answer, eos]):
-                allowed = trie.get_next_layer([start, *answer[:step]])
-                row = logits[rows, read + step].float()
-                chosen = torch.log_softmax(row[:, allowed], dim=-1)
-                scores[:, a] += chosen[:, allowed.index(token)]
-        return scores
-
-    def _label(self, probabilities: dict[str, float], sample: dict[str, Any], single: bool) -> str:
-        """The answer as the pipeline gives it.
-
-        Beam search normalises by length, so with answers of several tokens its choice can differ
-        from the most probable answer; there modelscope's own generator is asked.
-        """
-        if self._task.gen_type == "traverse" or single:
-            return max(probabilities, key=probabilities.__getitem__)
-        tokenizer = self._task.tokenizer
-        batch = collate_fn([sample], tokenizer.pad_token_id, tokenizer.eos_token_id)
-        batch["net_input"]["patch_images"] = batch["net_input"]["patch_images"].to(self._dtype)
-        try:
-            label = self._task(batch)["labels"]
-        except AssertionError as error:
-            raise ModelError(
-                f"modelscope's generator fails on {self._words(sample)!r} ({error}): its n-gram "
-                "blocking forbids an answer whose words the prompt already has"
-            ) from None
-        text: str = label if isinstance(label, str) else label[0]
-        return text
-
-    def _words(self, sample: dict[str, Any]) -> str:
-        text: str = self._task.tokenizer.decode(sample["source"], skip_special_tokens=True)
-        return text
-
     def _text(self, query: Query, sample: dict[str, Any]) -> _Text:
         """The text as the preprocessor builds it, and where its hypothesis lies."""
         preprocess = self._preprocessor.preprocess
@@ -367,24 +236,6 @@ class _Text:
     tokens: tuple[str, ...]
     words: tuple[Word, ...]
     span: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """Log-probabilities (batch, answers), attention (batch, layers, heads, source), rows read."""
-
-    scores: Tensor
-    attention: NDArray[np.float32]
-    read: Tensor
-    passes: list[tuple[Gradients, Gradients]]
-
-
-def _margin(scores: Tensor, labels: list[int]) -> Tensor:
-    """Sum over the batch of the answer's log-probability minus the runner-up's."""
-    rows = torch.arange(len(labels), device=scores.device)
-    chosen = torch.tensor(labels, device=scores.device)
-    others = scores.scatter(1, chosen[:, None], -math.inf)
-    return (scores[rows, chosen] - others.amax(1)).sum()
 
 
 @contextmanager

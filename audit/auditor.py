@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from audit.baselines import Update
+from audit.baselines import Update, recover
 from audit.cases import Case
 from audit.evidence import gather
 from audit.images import open_image
@@ -35,6 +35,7 @@ class Settings:
     baselines: Path | None
     update: Update
     run_folder: Path
+    run_id: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Auditor:
         run = Run(self.settings.run_folder)
         run.start(
             {
+                "id": self.settings.run_id,
                 "model": self.model.fingerprint.to_dict(),
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -91,6 +93,7 @@ class Auditor:
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
         folder = self.settings.baselines or Path("baselines") / fingerprint.name
+        recover(folder)
         return Gate(folder, self.settings.update, provenance)
 
     def outcome(self, case: Case, ahead: Callable[[], Sequence[Case]]) -> Outcome:

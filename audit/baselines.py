@@ -2,16 +2,21 @@
 
 ``<folder>/<case>.json`` holds the figures and where they came from, ``<folder>/<case>.npz`` the
 maps. A figure has an *anchor* (first accepted) and the value *accepted* last. A session writes
-proposals of the same form into its run folder; only :func:`promote` touches accepted baselines.
+proposals of the same form into its run folder; only :func:`promote` and :func:`prune` touch
+accepted baselines.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +33,7 @@ from audit.files import (
 from audit.metrics import REGISTRY_VERSION, metric_name, metric_of
 from audit.outcomes import DriftRow, Outcome
 
-FORMAT = 1
+FORMAT = 2
 PROBABILITY_TOLERANCE = 0.05
 """Default drift tolerance of the probability of the accepted label, absolute."""
 
@@ -44,7 +49,8 @@ class Baseline:
     case: str
     case_digest: str
     label: str
-    probabilities: dict[str, float]
+    probabilities: dict[str, float | str]
+    anchor_probabilities: dict[str, float | str]
     figures: dict[str, dict[str, float | str]]
     anchors: dict[str, dict[str, float | str]]
     provenance: dict[str, Any]
@@ -83,13 +89,14 @@ def load(folder: Path, case: str) -> Baseline | None:
             raise BaselineError(f"{path}: format {data['format']}, and this version reads {FORMAT}")
         figures, anchors = {}, {}
         for key, values in data["figures"].items():
-            figures[key] = {name: _plain(v["accepted"]) for name, v in values.items()}
-            anchors[key] = {name: _plain(v["anchor"]) for name, v in values.items()}
+            figures[key], anchors[key] = _both(values)
+        probabilities, anchor_probabilities = _both(data["probabilities"])
         return Baseline(
             case=data["case"],
             case_digest=data["case_digest"],
             label=data["label"],
-            probabilities=data["probabilities"],
+            probabilities=probabilities,
+            anchor_probabilities=anchor_probabilities,
             figures=figures,
             anchors=anchors,
             provenance=data["provenance"],
@@ -97,6 +104,12 @@ def load(folder: Path, case: str) -> Baseline | None:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BaselineError(f"{path}: not a baseline: {type(error).__name__}: {error}") from None
+
+
+def _both(values: Mapping[str, Any]) -> tuple[dict[str, float | str], dict[str, float | str]]:
+    """Of stored figures the values accepted last, and the anchors."""
+    accepted = {name: _plain(v["accepted"]) for name, v in values.items()}
+    return accepted, {name: _plain(v["anchor"]) for name, v in values.items()}
 
 
 def _plain(value: Any) -> float | str:
@@ -116,10 +129,19 @@ def compare(
         tolerances: absolute, by metric name or ``probability``; defaults come from the registry.
     """
     rows = [_label_row(outcome, baseline)]
-    accepted = baseline.probabilities.get(baseline.label, 0.0)
-    observed = outcome.probabilities.get(baseline.label, 0.0)
-    limit = tolerances.get("probability", PROBABILITY_TOLERANCE)
-    rows.append(_row(f"probability of {baseline.label}", accepted, observed, limit, "neither"))
+    said = baseline.label
+    rows.append(
+        _row(
+            _said(said),
+            _Compared(
+                outcome.probabilities.get(said, 0.0),
+                baseline.probabilities.get(said, 0.0),
+                baseline.anchor_probabilities.get(said, 0.0),
+            ),
+            tolerances.get("probability", PROBABILITY_TOLERANCE),
+            "neither",
+        )
+    )
     for key, values in outcome.metrics.items():
         before = baseline.figures.get(key, {})
         for name, value in values.items():
@@ -127,9 +149,24 @@ def compare(
                 continue
             metric = metric_of(name)
             tolerance = tolerances.get(metric_name(name), metric.tolerance)
-            shown = name if key == outcome.default_map else f"{name} ({key})"
-            rows.append(_row(shown, before[name], value, tolerance, metric.better))
+            compared = _Compared(value, before[name], baseline.anchors[key][name])
+            rows.append(_row(_shown(name, key, outcome), compared, tolerance, metric.better))
     return rows
+
+
+def _said(label: str) -> str:
+    return f"probability of {label}"
+
+
+def _shown(figure: str, key: str, outcome: Outcome) -> str:
+    """A stored figure as rows of drift name it."""
+    return figure if key == outcome.default_map else f"{figure} ({key})"
+
+
+class _Compared(NamedTuple):
+    now: float | str
+    accepted: float | str
+    anchor: float | str
 
 
 def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
@@ -138,19 +175,26 @@ def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
     return DriftRow("label", baseline.label, outcome.label, float(not same), 0.0, verdict)
 
 
-def _row(
-    name: str, before: float | str, now: float | str, tolerance: float, better: str
-) -> DriftRow:
-    if isinstance(before, str) or isinstance(now, str):
-        was, found = ("undefined" if isinstance(v, str) else f"{v:.4g}" for v in (before, now))
-        same = isinstance(before, str) and isinstance(now, str)
-        return DriftRow(name, was, found, 0.0, tolerance, "within" if same else "drifted")
-    change = now - before
-    verdict: Literal["within", "drifted", "improved"] = "within"
-    if abs(change) > tolerance + _ROUNDING:
-        gained = (better == "higher" and change > 0) or (better == "lower" and change < 0)
-        verdict = "improved" if gained else "drifted"
-    return DriftRow(name, f"{before:.4g}", f"{now:.4g}", rounded(change), tolerance, verdict)
+def _row(name: str, figure: _Compared, tolerance: float, better: str) -> DriftRow:
+    now, accepted, anchor = figure
+    found, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
+    if isinstance(now, str) or isinstance(accepted, str):
+        same = isinstance(now, str) and isinstance(accepted, str)
+        return DriftRow(name, was, found, 0.0, tolerance, "within" if same else "drifted", first)
+
+    def left(reference: float) -> bool:
+        return abs(now - reference) > tolerance + _ROUNDING
+
+    def gained(reference: float) -> bool:
+        up = now > reference
+        return (better == "higher" and up) or (better == "lower" and not up)
+
+    verdict: Literal["within", "drifted", "improved", "crept"] = "within"
+    if left(accepted):
+        verdict = "improved" if gained(accepted) else "drifted"
+    elif isinstance(anchor, float) and left(anchor) and not gained(anchor):
+        verdict = "crept"
+    return DriftRow(name, was, found, rounded(now - accepted), tolerance, verdict, first)
 
 
 def propose(
@@ -159,19 +203,29 @@ def propose(
     maps: Mapping[str, NDArray[np.float64]],
     before: Baseline | None,
     provenance: Mapping[str, Any],
+    *,
+    anew: bool = False,
 ) -> None:
     """Write what would become the baseline of a case into ``folder`` (of a run), atomically.
 
-    The anchor of a figure is kept from ``before`` unless the case itself changed.
+    The anchor of a figure is kept from ``before``, unless the case itself changed, or the figure
+    left its tolerance: that was shown, and who accepts it accepts the whole step. So anchors tell
+    what steps that were each too small to be shown add up to.
+
+    Args:
+        anew: move all anchors: what is accepted now is where creep is measured from.
     """
-    same_case = before is not None and before.case_digest == outcome.case_digest
-    figures: dict[str, Any] = {}
-    for key, values in outcome.metrics.items():
-        known = before.anchors.get(key, {}) if before is not None and same_case else {}
-        figures[key] = {
-            name: {"anchor": _stored(known.get(name, value)), "accepted": _stored(value)}
-            for name, value in values.items()
-        }
+    kept = before is not None and before.case_digest == outcome.case_digest and not anew
+    shown = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
+
+    def first(values: Mapping[str, float | str], name: Callable[[str], str]) -> dict[str, Any]:
+        return {figure: v for figure, v in values.items() if kept and name(figure) not in shown}
+
+    def anchors(key: str) -> dict[str, Any]:
+        values = before.anchors.get(key, {}) if before is not None else {}
+        return first(values, lambda figure: _shown(figure, key, outcome))
+
+    probabilities = before.anchor_probabilities if before is not None else {}
     arrays = folder / f"{outcome.case}.npz"
     write_arrays(arrays, {key: value.astype(np.float32) for key, value in maps.items()})
     write_json(
@@ -182,8 +236,10 @@ def propose(
             "case_digest": outcome.case_digest,
             "text": outcome.text,
             "label": outcome.label,
-            "probabilities": {k: rounded(v) for k, v in outcome.probabilities.items()},
-            "figures": figures,
+            "probabilities": _anchored(outcome.probabilities, first(probabilities, _said)),
+            "figures": {
+                key: _anchored(values, anchors(key)) for key, values in outcome.metrics.items()
+            },
             "provenance": {
                 **provenance,
                 "metric_registry": REGISTRY_VERSION,
@@ -193,16 +249,66 @@ def propose(
     )
 
 
-def promote(proposals: Path, folder: Path) -> list[str]:
-    """Make every proposal of a run the accepted baseline; return the cases, sorted.
+def _anchored(
+    values: Mapping[str, float | str] | Mapping[str, float], anchors: Mapping[str, float | str]
+) -> dict[str, Any]:
+    return {
+        name: {"anchor": _stored(anchors.get(name, value)), "accepted": _stored(value)}
+        for name, value in values.items()
+    }
 
-    Each file is replaced atomically, maps first. A crash in between leaves a baseline whose maps
-    are recognised as not its own, never a mixture that passes.
+
+_STAGED = ".accepting-"
+_COMMITTED = "committed"
+
+
+def promote(proposals: Path, folder: Path) -> list[str]:
+    """Make every proposal of a folder the accepted baseline, all or none; return the cases, sorted.
+
+    All files are first written beside the baselines; a mark then says that they are whole, and only
+    after it they are renamed into place. A process that dies before the mark has changed nothing;
+    what one that dies after it left to do, :func:`recover` does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    promoted = []
-    for source in sorted(proposals.glob("*.json")):
+    recover(folder)
+    sources = sorted(proposals.glob("*.json"))
+    if not sources:
+        return []
+    staged = folder / f"{_STAGED}{secrets.token_hex(4)}"
+    for source in sources:
         for path in (source.with_suffix(".npz"), source):
-            write_atomically(folder / path.name, path.read_bytes())
-        promoted.append(source.stem)
-    return promoted
+            write_atomically(staged / path.name, path.read_bytes())
+    write_atomically(staged / _COMMITTED, b"")
+    _finish(staged, folder)
+    return [source.stem for source in sources]
+
+
+def recover(folder: Path) -> None:
+    """Finish what a process that died had committed to this folder, clear what it had not.
+
+    What is younger than an hour and not committed may belong to a process that is at work.
+    """
+    for staged in folder.glob(f"{_STAGED}*"):
+        if (staged / _COMMITTED).exists():
+            _finish(staged, folder)
+        elif time.time() - staged.stat().st_mtime > 3600:
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+def _finish(staged: Path, folder: Path) -> None:
+    # Maps first. Another process may be finishing the same: what it has moved is done.
+    for suffix in ("npz", "json"):
+        for path in sorted(staged.glob(f"*.{suffix}")):
+            with suppress(FileNotFoundError):
+                path.replace(folder / path.name)
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:
+    """Baselines of no case, sorted; with ``delete`` they are removed."""
+    known = set(cases)
+    orphans = sorted(p.stem for p in folder.glob("*.json") if p.stem not in known)
+    if delete:
+        for name in orphans:
+            for suffix in ("json", "npz"):
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    return orphans

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +107,95 @@ def explain(
     console.print(table)
     for name, file in files.items():
         console.print(f"{name}: {file}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def accept(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(help="Cases to accept; default: all that moved within their contract."),
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="A review exported by the gallery: decisions.json.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the baselines.")] = "",
+    by: Annotated[
+        str, typer.Option(envvar="AUDIT_ACCEPTED_BY", help="Who; kept in the baselines.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make outcomes of a run the accepted baselines: all of them, or none if anything moved."""
+    from audit.outcomes import Run  # noqa: PLC0415
+    from audit.review import accept as take  # noqa: PLC0415
+    from audit.review import load_decisions  # noqa: PLC0415
+
+    stored = Run(run)
+    review = None if decisions is None else load_decisions(decisions, stored)
+    taken = take(stored, cases or (), review, reason=reason, by=by)
+    folder = stored.about()["baselines"]
+    if as_json:
+        sys.stdout.write(to_json({"accepted": taken, "baselines": folder}))
+        return
+    for name in taken:
+        typer.echo(f"accepted {name}")
+    typer.echo(f"{len(taken)} baselines accepted, in {folder}")
+
+
+_CASES = typer.Option("--cases", help="Glob pattern of case files; may be repeated.")
+_BASELINES = typer.Option(
+    "--baselines", help="A folder of baselines, or one with a subfolder for each model."
+)
+
+
+@app.command()
+def status(
+    cases: Annotated[list[str] | None, _CASES] = None,
+    folder: Annotated[Path, _BASELINES] = Path("baselines"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Cases and baselines at a glance: accepted, missing, stale, orphans; needs no model."""
+    from audit.review import all_cases, baseline_folders, standing  # noqa: PLC0415
+
+    known = all_cases(cases or ["cases/*.yaml"])
+    found = [standing(each, known) for each in baseline_folders(folder)]
+    if as_json:
+        rows = [{**asdict(s), "folder": str(s.folder)} for s in found]
+        sys.stdout.write(to_json({"cases": len(known), "baselines": rows}))
+        return
+    typer.echo(f"{len(known)} cases")
+    for each in found:
+        typer.echo(
+            f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
+            f"{len(each.stale)} stale, {len(each.orphans)} orphans"
+        )
+        for title in ("missing", "stale", "orphans"):
+            for name in getattr(each, title):
+                typer.echo(f"  {title.removesuffix('s')}: {name}")
+
+
+@app.command()
+def prune(
+    cases: Annotated[list[str] | None, _CASES] = None,
+    folder: Annotated[Path, _BASELINES] = Path("baselines"),
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Report baselines that belong to no case; delete them only when told to."""
+    from audit import baselines  # noqa: PLC0415
+    from audit.review import all_cases, baseline_folders  # noqa: PLC0415
+
+    known = [case.id for case in all_cases(cases or ["cases/*.yaml"])]
+    folders = baseline_folders(folder)
+    found = {str(each): baselines.prune(each, known, delete=delete) for each in folders}
+    if as_json:
+        sys.stdout.write(to_json({"deleted": delete, "orphans": found}))
+        return
+    count = sum(map(len, found.values()))
+    for place, names in found.items():
+        for name in names:
+            typer.echo(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
+    typer.echo(f"{count} baselines belong to no case" + ("" if delete else "; --delete removes"))
 
 
 @app.command()

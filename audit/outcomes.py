@@ -42,6 +42,7 @@ class State(StrEnum):
     UNDEFINED = "undefined"
     BROKEN = "contract broken"
     DRIFTED = "drifted"
+    CREPT = "creep"
     STALE = "stale"
     NEW = "new"
     IMPROVED = "improved"
@@ -57,7 +58,8 @@ class State(StrEnum):
 class DriftRow:
     """One figure beside its baseline.
 
-    ``verdict`` is ``within``, ``drifted`` or ``improved``; ``tolerance`` is absolute.
+    ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept`` (within the tolerance of the
+    accepted value, and not of the one accepted first, the anchor); ``tolerance`` is absolute.
     """
 
     figure: str
@@ -65,7 +67,8 @@ class DriftRow:
     observed: str
     change: float
     tolerance: float
-    verdict: Literal["within", "drifted", "improved"]
+    verdict: Literal["within", "drifted", "improved", "crept"]
+    anchor: str = ""
 
 
 @checked(config=ConfigDict(extra="forbid"))
@@ -78,6 +81,7 @@ class Outcome:
         regions: boxes [left, top, right, bottom] as fractions of the image, by region.
         image_digest: SHA-256 of the picture's file; names the copy in the run folder.
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
+        baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
         seconds: time spent on this case by the model, its share of the batch.
     """
 
@@ -104,6 +108,7 @@ class Outcome:
     metrics: dict[str, dict[str, float | str]] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
+    baseline_digest: str = ""
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:

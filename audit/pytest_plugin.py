@@ -98,13 +98,17 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
     model = value("model")
     if model != "reference" and (config.invocation_params.dir / model).is_dir():
         model = str(config.invocation_params.dir / model)
-    return Settings(model, value("device"), value("dtype"), int(size), accepted, update, folder)
+    return Settings(
+        model, value("device"), value("dtype"), int(size), accepted, update, folder,
+        worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
+    )  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker which run folder it shares."""
+    """Tell an xdist worker which run it shares."""
     node.workerinput["audit_run_dir"] = str(node.config.stash[_settings].run_folder)
+    node.workerinput["audit_run_id"] = node.config.stash[_settings].run_id
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile | None:

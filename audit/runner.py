@@ -18,6 +18,7 @@ from audit.cases import Case
 from audit.errors import AuditError, Undefined
 from audit.evidence import Curves, curves, gather
 from audit.expectations import AttentionExpectation, Verdict, judge
+from audit.files import digest_file
 from audit.geometry import mask
 from audit.images import open_image
 from audit.maps import UndefinedMap, layer_maps, read_map, word_maps
@@ -109,6 +110,8 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
             case.expect, outcome.label, outcome.probabilities, case.map, outcome.metrics
         )
         before = baselines.load(gate.folder, case.id) if gate else None
+        if before is not None:
+            outcome.baseline_digest = digest_file(before.path)
         if before is not None and before.case_digest == case.digest:
             outcome.drift = baselines.compare(outcome, before, case.drift)
         outcome.state, outcome.sentence = _state(outcome, before, gate)
@@ -253,9 +256,12 @@ def _drift_state(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
             "the case is not the one its baseline was accepted for (picture, text, regions, maps "
             "or metric definitions changed); accept it with --audit-update=changed"
         )
-    moved = {v: [r for r in outcome.drift if r.verdict == v] for v in ("drifted", "improved")}
+    kinds = ("drifted", "crept", "improved")
+    moved = {v: [r for r in outcome.drift if r.verdict == v] for v in kinds}
     if moved["drifted"]:
         return State.DRIFTED, f"{_moved(moved['drifted'])}; every declared expectation holds"
+    if moved["crept"]:
+        return State.CREPT, _crept(moved["crept"])
     if moved["improved"]:
         return State.IMPROVED, _moved(moved["improved"])
     return State.PASSED, _kept(outcome)
@@ -269,18 +275,19 @@ def _proposes(update: Update, before: Baseline | None, outcome: Outcome) -> bool
     """
     if any(v.undefined for v in outcome.verdicts):
         return False
+    kinds = {row.verdict for row in outcome.drift}
+    if "crept" in kinds and "drifted" not in kinds:
+        return False  # an update keeps anchors, so it would creep as before
     if update == "all":
         return True
     if before is None:
         return update == "new"
     stale = before.case_digest != outcome.case_digest
-    moved = any(row.verdict != "within" for row in outcome.drift)
-    return update == "changed" and (stale or moved)
+    return update == "changed" and (stale or bool(kinds - {"within"}))
 
 
 def _broken(failed: list[Verdict]) -> str:
-    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-    return failed[0].reason + more
+    return failed[0].reason + _more(failed)
 
 
 def _kept(outcome: Outcome) -> str:
@@ -288,9 +295,21 @@ def _kept(outcome: Outcome) -> str:
     return "the expectation holds" if count == 1 else f"all {count} expectations hold"
 
 
-def _moved(rows: list[DriftRow]) -> str:
+def _crept(rows: list[DriftRow]) -> str:
     row = rows[0]
-    more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+    return (
+        f"{row.figure} crept from {row.anchor}, first accepted, to {row.observed} in accepted "
+        f"steps, more than the tolerance of {row.tolerance:g}{_more(rows)}; review them as one "
+        "change, then audit accept"
+    )
+
+
+def _more(rows: Sequence[object]) -> str:
+    return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+
+
+def _moved(rows: list[DriftRow]) -> str:
+    row, more = rows[0], _more(rows)
     if row.figure == "label":
         return f"the label changed from {row.baseline} to {row.observed}{more}"
     return (

@@ -2,7 +2,7 @@
 
 It says ``no`` to texts with "cat", ``maybe`` to texts with "hungry", else ``yes``. Its attention
 lies on one cell of a 4 x 4 grid, named by the environment variable ``TOY_CELL`` (default 5), or is
-uniform where the label is ``no``.
+uniform where the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ class ToyModel:
         row[16:] = 0.25
         if label != "no":
             row[:16] = 0.1 / 15
-            row[int(os.environ.get("TOY_CELL", "5"))] = 0.4
+            cell, lean = (
+                int(os.environ.get("TOY_CELL", "5")),
+                float(os.environ.get("TOY_LEAN", "0")),
+            )
+            row[cell] = 0.4 - lean
+            row[cell + 4] += lean
         probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}
         weights = np.tile(row, (2, 1, 1))
         return Trace(probabilities, label, query.text, ("a", "b"), Grid(4, 4), weights)

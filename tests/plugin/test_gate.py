@@ -9,7 +9,8 @@ import pytest
 
 
 def stored(project: pytest.Pytester) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted((project.path / "baselines").glob("*"))}
+    files = sorted(p for p in (project.path / "baselines").glob("*") if p.is_file())
+    return {p.name: p.read_bytes() for p in files}
 
 
 def states(project: pytest.Pytester) -> dict[str, str]:
@@ -85,7 +86,7 @@ def test_attention_that_moves_within_the_contract_is_drift(
     accepted.runpytest("cases", "-k", "hungry").assert_outcomes(passed=1)
 
 
-def test_the_anchor_outlives_an_accepted_change(
+def test_the_anchor_outlives_an_accepted_step_that_was_too_small_to_be_shown(
     accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def figure() -> dict[str, float]:
@@ -95,10 +96,14 @@ def test_the_anchor_outlives_an_accepted_change(
 
     first = figure()
     assert first["anchor"] == first["accepted"]
-    monkeypatch.setenv("TOY_CELL", "9")
+    monkeypatch.setenv("TOY_LEAN", "0.01")
     accepted.runpytest("cases", "-k", "hungry", "--audit-update=all")
     assert figure()["anchor"] == first["anchor"]
     assert figure()["accepted"] != first["accepted"]
+    # A step that was shown and accepted is where the next is measured from.
+    monkeypatch.setenv("TOY_CELL", "9")
+    accepted.runpytest("cases", "-k", "hungry", "--audit-update=all")
+    assert figure()["anchor"] == figure()["accepted"] != first["anchor"]
 
 
 def test_a_wider_tolerance_in_the_case_lets_the_drift_pass(

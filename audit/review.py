@@ -1,0 +1,218 @@
+"""Review without a model: accept outcomes of a run as baselines, and see how baselines stand."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audit import baselines
+from audit.cases import Case, check_unique, load_cases
+from audit.errors import BaselineError, CaseError, nearest
+from audit.files import digest_file
+from audit.outcomes import Outcome, Run, State
+
+ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
+"""What is accepted when no case is named: what moved, and not what breaks its contract."""
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Decision(BaseModel):
+    """What a reviewer decided about one case."""
+
+    model_config = _STRICT
+
+    case: str
+    decision: Literal["accept", "reject"]
+    reason: str = ""
+
+
+class Decisions(BaseModel):
+    """A signed-off review of one run, as the gallery exports it."""
+
+    model_config = _STRICT
+
+    format: Literal[1]
+    run: Annotated[str, Field(min_length=1, description="The id in the run's run.json.")]
+    decisions: tuple[Decision, ...]
+
+
+def load_decisions(path: Path, run: Run) -> list[Decision]:
+    """Read a review of ``run``.
+
+    Raises:
+        BaselineError: the file cannot be read, is of another form, or about another run.
+    """
+    try:
+        read = Decisions.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "file"
+        raise BaselineError(f"{path}: {place}: {first['msg']}") from None
+    mine = run.about().get("id", "")
+    if read.run != mine:
+        raise BaselineError(f"{path}: decides about run {read.run}, and {run.folder} is run {mine}")
+    twice = {d.case for d in read.decisions if sum(d.case == e.case for e in read.decisions) > 1}
+    if twice:
+        raise BaselineError(f"{path}: decides twice about {', '.join(sorted(twice))}")
+    return list(read.decisions)
+
+
+def accept(
+    run: Run,
+    cases: Sequence[str] = (),
+    decisions: Sequence[Decision] | None = None,
+    *,
+    reason: str = "",
+    by: str = "",
+) -> list[str]:
+    """Make outcomes of ``run`` the baselines of their cases, all or none.
+
+    An outcome that crept moves its anchors too: it was looked at as a whole.
+
+    Args:
+        cases: which; none, without decisions either, means all in :data:`ACCEPTABLE`.
+        decisions: a review; its own reasons come before ``reason``.
+        reason, by: kept in the baselines' provenance.
+
+    Returns:
+        The cases accepted, sorted.
+
+    Raises:
+        BaselineError: every reason why it cannot be: a case that the run does not hold, was not
+            audited to its end, or that moved since, or whose baseline did. Nothing is written.
+        RunError: the folder is not a run.
+    """
+    about = run.about()
+    outcomes = {outcome.case: outcome for outcome in run.outcomes()}
+    wanted = _wanted(outcomes, cases, decisions, reason)
+    folder = Path(about["baselines"])
+    baselines.recover(folder)
+    problems = [p for name in wanted for p in _problems(outcomes, name, folder)]
+    if problems:
+        raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
+    with tempfile.TemporaryDirectory(prefix="audit-accept-") as temporary:
+        staged = Path(temporary)
+        for name, why in wanted.items():
+            outcome = outcomes[name]
+            maps = {k: p for k, p in run.maps(name).items() if not k.startswith("baseline:")}
+            baselines.propose(
+                staged, outcome, maps, baselines.load(folder, name),
+                {
+                    "model": about["model"],
+                    "date": datetime.now(UTC).date().isoformat(),
+                    "accepted_by": by,
+                    "reason": why,
+                    "run": about.get("id", ""),
+                },
+                anew=outcome.state is State.CREPT,
+            )  # fmt: skip
+        return baselines.promote(staged, folder)
+
+
+def _wanted(
+    outcomes: Mapping[str, Outcome],
+    cases: Sequence[str],
+    decisions: Sequence[Decision] | None,
+    reason: str,
+) -> dict[str, str]:
+    """Which cases are to be accepted, and why each."""
+    if decisions is None:
+        names = cases or [name for name, o in outcomes.items() if o.state in ACCEPTABLE]
+        return dict.fromkeys(names, reason)
+    said = {d.case: d.reason or reason for d in decisions if d.decision == "accept"}
+    if not cases:
+        return said
+    undecided = [name for name in cases if name not in said]
+    if undecided:
+        raise BaselineError(f"nothing was accepted: {undecided[0]} is not accepted in the review")
+    return {name: said[name] for name in cases}
+
+
+def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path) -> list[str]:
+    outcome = outcomes.get(name)
+    if outcome is None:
+        return [f"{name}: the run holds no such case; {nearest(name, outcomes)}"]
+    if outcome.state in (State.ERROR, State.UNDEFINED):
+        return [f"{name}: {outcome.state.value}: {outcome.sentence}"]
+    found = []
+    try:
+        now = {case.id: case for case in load_cases(Path(outcome.file))}.get(name)
+    except CaseError as error:
+        return [f"{name}: its case file cannot be read any more: {error}"]
+    if now is None:
+        found.append(f"{name}: the case is gone from {outcome.file}")
+    elif now.digest != outcome.case_digest:
+        found.append(f"{name}: the case changed since the run; audit it again")
+    path = folder / f"{name}.json"
+    current = digest_file(path) if path.exists() else ""
+    if current != outcome.baseline_digest:
+        found.append(f"{name}: its baseline moved since the run; audit it again")
+    return found
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a folder of baselines stands to the cases, without running a model."""
+
+    folder: Path
+    accepted: list[str]
+    missing: list[str]
+    stale: list[str]
+    orphans: list[str]
+
+
+def standing(folder: Path, cases: Iterable[Case]) -> Standing:
+    """Compare a folder of baselines with the cases.
+
+    Raises:
+        BaselineError: a baseline cannot be read.
+    """
+    baselines.recover(folder)
+    known = {case.id: case for case in cases}
+    stored = {name: baselines.load(folder, name) for name in known}
+    there = {name: b for name, b in stored.items() if b is not None}
+    stale = sorted(n for n, b in there.items() if b.case_digest != known[n].digest)
+    return Standing(
+        folder,
+        accepted=sorted(set(there) - set(stale)),
+        missing=sorted(set(known) - set(there)),
+        stale=stale,
+        orphans=baselines.prune(folder, known),
+    )
+
+
+def all_cases(patterns: Sequence[str], root: Path = Path()) -> list[Case]:
+    """Every case of the files that match ``patterns`` below ``root``.
+
+    Raises:
+        CaseError: no file matches, or one has a mistake.
+    """
+    files = sorted({path for pattern in patterns for path in root.glob(pattern)})
+    if not files:
+        raise CaseError(f"no case file matches {', '.join(patterns)} in {root.resolve()}")
+    cases = [case for path in files for case in load_cases(path)]
+    check_unique(cases)
+    return cases
+
+
+def baseline_folders(given: Path) -> list[Path]:
+    """``given`` if it holds baselines, else its subfolders that do.
+
+    Raises:
+        BaselineError: there are none.
+    """
+    if any(given.glob("*.json")):
+        return [given]
+    found = sorted({path.parent for path in given.glob("*/*.json")})
+    if not found:
+        raise BaselineError(f"{given}: holds no baselines")
+    return found

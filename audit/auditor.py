@@ -15,6 +15,7 @@ from PIL import Image
 from audit.baselines import Update, recover
 from audit.cases import Case
 from audit.evidence import gather
+from audit.files import as_typed
 from audit.images import open_image
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
@@ -76,7 +77,7 @@ class Auditor:
                 "model": self.model.fingerprint.to_dict(),
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "baselines": str(self.gate.folder),
+                "baselines": as_typed(self.gate.folder),
                 "update": self.settings.update,
                 "machine": platform.platform(),
             }

@@ -84,6 +84,15 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def as_typed(path: Path) -> str:
+    """The path relative to the working directory where it lies below it, else as it is.
+
+    What is stored so holds on another machine too, where the project lies elsewhere.
+    """
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
+
+
 def rounded(value: float, digits: int = 6) -> float:
     """``value`` with ``digits`` decimals, and no negative zero."""
     return round(value, digits) + 0.0

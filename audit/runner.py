@@ -18,7 +18,7 @@ from audit.cases import Case
 from audit.errors import AuditError, Undefined
 from audit.evidence import Curves, curves, gather
 from audit.expectations import AttentionExpectation, Verdict, judge
-from audit.files import digest_file
+from audit.files import as_typed, digest_file
 from audit.geometry import mask
 from audit.images import open_image
 from audit.maps import UndefinedMap, layer_maps, read_map, word_maps
@@ -137,16 +137,10 @@ def audit_cases(
             yield conclude(case, answer, gate, run)
 
 
-def _shown(path: Path) -> str:
-    """The path as it is typed: relative to the working directory where it lies below it."""
-    here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
-
-
 def _blank(case: Case) -> Outcome:
     return Outcome(
         case=case.id,
-        file=_shown(case.file),
+        file=as_typed(case.file),
         line=case.line,
         state=State.ERROR,
         sentence="",

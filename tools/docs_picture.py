@@ -43,8 +43,7 @@ def main() -> None:
             capture_output=True,
         )
         with Image.open(shot) as picture:
-            small = picture.convert("RGB").quantize(200)
-            small.save(ROOT / "docs" / "gallery.png", optimize=True)
+            picture.convert("RGB").save(ROOT / "docs" / "gallery.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from audit.errors import CaseError, ImageError, nearest
 from audit.expectations import Expect, Finite
@@ -82,6 +82,15 @@ class CaseSpec(BaseModel):
     drift: Drift = Field(
         {}, description="Absolute drift tolerance by metric name, and probability."
     )
+    critical: bool = Field(
+        False, description="Whether a regression of this case alone is a veto, whatever the rest."
+    )
+    xfail: Text | None = Field(
+        None, description="Why this case is known to fail; it then fails no session."
+    )
+    repeat: PositiveInt = Field(
+        1, le=100, description="How often the model is asked; limits and drift are of the mean."
+    )
 
 
 class CaseFileSpec(BaseModel):
@@ -111,6 +120,9 @@ class Case:
     map: MapSpec
     expect: Expect
     drift: dict[str, float]
+    critical: bool = False
+    xfail: str = ""
+    repeat: int = 1
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -224,6 +236,9 @@ def _check(
         map=written.map or defaults.map,
         expect=written.expect,
         drift={**defaults.drift, **written.drift},
+        critical=written.critical,
+        xfail=written.xfail or "",
+        repeat=written.repeat,
     )
 
 

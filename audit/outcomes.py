@@ -82,6 +82,10 @@ class Outcome:
         image_digest: SHA-256 of the picture's file; names the copy in the run folder.
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
         baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
+        critical: whether a regression of this case alone is a veto.
+        xfail: why the case is known to fail; empty if it is not.
+        spread: where the model was asked more than once, the largest minus the smallest value, by
+            map key and stored metric name.
         seconds: time spent on this case by the model, its share of the batch.
     """
 
@@ -109,7 +113,15 @@ class Outcome:
     verdicts: list[Verdict] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
     baseline_digest: str = ""
+    critical: bool = False
+    xfail: str = ""
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether this fails its run: it failed, and was not known to."""
+        return self.state.failed and not self.xfail
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from audit import baselines
 from audit.baselines import Baseline, Update
 from audit.cases import Case
-from audit.errors import AuditError, Undefined
+from audit.errors import AuditError
 from audit.evidence import Curves, curves, gather
-from audit.expectations import AttentionExpectation, Verdict, judge
+from audit.expectations import Verdict, judge
 from audit.files import as_typed, digest_file
-from audit.geometry import mask
 from audit.images import open_image
-from audit.maps import UndefinedMap, layer_maps, read_map, word_maps
-from audit.mapspec import RANDOM, MapSpec
-from audit.metrics import METRICS, measure, measure_curves, measure_one
+from audit.maps import UndefinedMap, read_map
+from audit.mapspec import RANDOM
+from audit.measuring import Measured, measure_case, merged, strips_of
+from audit.metrics import METRICS
 from audit.models.base import Model, Query
 from audit.outcomes import DriftRow, Outcome, Run, State, Strip
 from audit.trace import Need, Trace
@@ -47,12 +47,14 @@ class Answer:
     Attributes:
         curves: deletion and insertion by map key, where an expectation asks for them; also those
             of the random control.
+        again: what the model said when it was asked again, for cases that repeat.
     """
 
     trace: Trace | None
     error: str
     seconds: float
     curves: Mapping[str, Curves] = field(default_factory=dict)
+    again: Sequence[Trace] = ()
 
 
 _ALSO = Need(words=frozenset({"mean"}))
@@ -72,12 +74,22 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
             _curves(model, case, query, trace, batch_size)
             for case, query, trace in zip(cases, queries, traces, strict=True)
         ]
+        again = [
+            [
+                gather(model, [query], [case.maps], batch_size, _ALSO)[0]
+                for _ in range(case.repeat - 1)
+            ]
+            for case, query in zip(cases, queries, strict=True)
+        ]
     except (AuditError, ValueError) as error:
         if len(cases) == 1:
             return [Answer(None, str(error), time.perf_counter() - started)]
         return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
     seconds = (time.perf_counter() - started) / len(cases)
-    return [Answer(t, "", seconds, c) for t, c in zip(traces, curves, strict=True)]
+    return [
+        Answer(trace, "", seconds, found, more)
+        for trace, found, more in zip(traces, curves, again, strict=True)
+    ]
 
 
 def _curves(
@@ -104,11 +116,14 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
         run.add_image(case.image_digest, open_image(case.image))
         if answer.trace is None:
             raise AuditError(answer.error)
-        maps = _measure(case, answer, answer.trace, outcome)
-        strips = _strips(case, answer.trace)
-        outcome.verdicts = judge(
-            case.expect, outcome.label, outcome.probabilities, case.map, outcome.metrics
-        )
+        traces = [answer.trace, *answer.again]
+        found = merged([measure_case(case, trace, answer.curves) for trace in traces])
+        maps, strips = found.maps, strips_of(case, answer.trace)
+        _tell(outcome, answer.trace, found)
+        outcome.verdicts = [
+            *judge(case.expect, found.label, found.probabilities, case.map, found.metrics),
+            *found.disagreement(),
+        ]
         before = baselines.load(gate.folder, case.id) if gate else None
         if before is not None:
             outcome.baseline_digest = digest_file(before.path)
@@ -157,74 +172,16 @@ def _blank(case: Case) -> Outcome:
             for name, boxes in case.regions.items()
         },
         default_map=case.map.key,
+        critical=case.critical,
+        xfail=case.xfail,
     )
 
 
-def _measure(case: Case, answer: Answer, trace: Trace, outcome: Outcome) -> Maps:
-    if case.expect.label not in trace.probabilities:
-        raise AuditError(
-            f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
-        )
-    outcome.label = trace.label
-    outcome.probabilities = dict(trace.probabilities)
+def _tell(outcome: Outcome, trace: Trace, found: Measured) -> None:
+    outcome.label, outcome.probabilities = found.label, found.probabilities
+    outcome.metrics, outcome.spread = found.metrics, found.spread
     outcome.prompt, outcome.tokens = trace.prompt, list(trace.tokens)
     outcome.grid = (trace.grid.rows, trace.grid.cols)
-    regions = {name: mask(boxes, trace.grid) for name, boxes in case.regions.items()}
-    maps: Maps = {}
-    missing: dict[str, str] = {}
-    for spec in case.maps:
-        try:
-            maps[spec.key] = read_map(trace, spec)
-        except UndefinedMap as reason:
-            missing[spec.key] = str(reason)
-            nothing = np.full(trace.grid, 1 / (trace.grid.rows * trace.grid.cols))
-            figures = measure(nothing, regions, trace, spec)
-            outcome.metrics[spec.key] = dict.fromkeys(figures, str(reason))
-        except ValueError as error:
-            raise AuditError(f"no map {spec.key!r}: {error}") from None
-        else:
-            outcome.metrics[spec.key] = measure(maps[spec.key], regions, trace, spec)
-    for wanted in case.expect.attention:
-        if wanted.on_request:
-            spec = wanted.map or case.map
-            needed = [spec, *([wanted.against] if wanted.against else [])]
-            reasons = [missing[s.key] for s in needed if s.key in missing]
-            outcome.metrics[spec.key][wanted.key] = (
-                reasons[0] if reasons else _requested(wanted, spec, maps, regions, answer.curves)
-            )
-    return maps
-
-
-def _requested(
-    wanted: AttentionExpectation,
-    spec: MapSpec,
-    maps: Maps,
-    regions: Mapping[str, NDArray[np.float64]],
-    curves_of: Mapping[str, Curves],
-) -> float | str:
-    """A figure that is measured only where an expectation asks, or why it has no value."""
-    if METRICS[wanted.metric].kind == "model":
-        return measure_curves(curves_of[spec.key], curves_of[RANDOM.key])[wanted.metric]
-    try:
-        return measure_one(
-            wanted.metric,
-            maps[spec.key],
-            region=regions[wanted.region] if wanted.region else None,
-            other=maps[wanted.against.key] if wanted.against else None,
-            options=wanted.options,
-        )
-    except Undefined as reason:
-        return str(reason)
-
-
-def _strips(case: Case, trace: Trace) -> dict[str, Strip]:
-    """What the gallery shows in a row, as far as this model's traces hold it."""
-    strips: dict[str, Strip] = {}
-    if case.map.per_layer:
-        strips["layers"] = [(f"layer {n}", p) for n, p in layer_maps(trace, case.map)]
-    if trace.word_attention:
-        strips["words"] = word_maps(trace)
-    return {name: panels for name, panels in strips.items() if panels}
 
 
 def _state(outcome: Outcome, before: Baseline | None, gate: Gate | None) -> tuple[State, str]:

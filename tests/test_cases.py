@@ -15,7 +15,6 @@ from audit.cases import check_labels, check_unique, load_cases, schema
 from audit.errors import CaseError
 from audit.expectations import judge
 from audit.geometry import Box
-from audit.mapspec import ABOUT, TAKES
 from audit.metrics import METRICS
 
 PLAIN = """\
@@ -332,12 +331,3 @@ def test_the_schema_says_of_each_metric_what_the_registry_says() -> None:
         "0 to 1; better: higher; of a uniform map: 0.5; undefined when: the region is empty or "
         "covers the whole picture."
     )
-
-
-def test_the_page_about_cases_lists_every_method_with_the_keys_it_takes() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "cases.md").read_text()
-    for method, keys in TAKES.items():
-        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{method}` |")]
-        _, _, about, taken, _ = row.split("|")
-        assert about.strip().startswith(ABOUT[method])
-        assert taken.strip() == ", ".join(f"`{key}`" for key in keys)

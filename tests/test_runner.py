@@ -96,6 +96,35 @@ def test_a_figure_on_request_is_measured_stored_and_compared(
     assert key in [row.figure for row in second.drift]
 
 
+def repeated(folder: Path, times: int) -> Outcome:
+    path = folder / "case.yaml"
+    path.write_text(
+        f"cases:\n  - id: one\n    image: white.png\n    text: a bird\n    repeat: {times}\n"
+        "    expect: {label: yes, probability: {min: 0.6}}\n"
+    )
+    (found,) = audit_cases(load_cases(path), ToyModel(), Run(folder / "run"))
+    return found
+
+
+def test_a_case_that_repeats_is_judged_by_the_mean_and_its_spread_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = repeated(folder, 1)
+    assert once.spread == {}
+    steady = repeated(folder, 3)
+    assert steady.state is State.PASSED
+    assert steady.metrics["cross_attention"] == pytest.approx(once.metrics["cross_attention"])
+    assert set(steady.spread["cross_attention"].values()) == {0.0}
+    # One answer in three is "maybe", with 0.05 instead of 0.9 for "yes".
+    monkeypatch.setenv("TOY_UNSTEADY", "3")
+    unsteady = repeated(folder, 3)
+    assert unsteady.state is State.BROKEN
+    assert unsteady.label == "yes"
+    assert unsteady.probabilities["yes"] == pytest.approx((0.9 + 0.9 + 0.05) / 3)
+    assert [v.passed for v in unsteady.verdicts] == [True, True, False]
+    assert "asked 3 times, the label differs: yes 2, maybe 1" in unsteady.sentence
+
+
 def test_the_run_keeps_the_maps_of_layers_in_order_beside_those_that_are_measured(
     folder: Path,
 ) -> None:

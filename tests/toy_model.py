@@ -3,6 +3,7 @@
 It says ``no`` to texts with "cat", ``maybe`` to texts with "hungry", else ``yes``. Its attention
 lies on one cell of a 4 x 4 grid, named by the environment variable ``TOY_CELL`` (default 5), or is
 uniform where the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below.
+Every ``TOY_UNSTEADY``-th question it answers ``maybe``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from audit.trace import Need, Trace
 
 
 class ToyModel:
+    asked = 0
     labels = ("no", "yes", "maybe")
     fingerprint = Fingerprint(
         "toy", "toy", "r1", "d" * 64, "w" * 64, "c" * 64, "t" * 64, "p" * 64, "cpu", "float32", {}
@@ -37,15 +39,17 @@ class ToyModel:
     def _one(self, query: Query) -> Trace:
         if isinstance(query.image, Path):
             open_image(query.image)
+        self.asked += 1
+        steady = self.asked % int(os.environ.get("TOY_UNSTEADY", "1000000"))
         label = "no" if "cat" in query.text else "maybe" if "hungry" in query.text else "yes"
+        if steady == 0:
+            label = "maybe"
         row = np.full(18, 0.5 / 16, np.float32)
         row[16:] = 0.25
         if label != "no":
             row[:16] = 0.1 / 15
-            cell, lean = (
-                int(os.environ.get("TOY_CELL", "5")),
-                float(os.environ.get("TOY_LEAN", "0")),
-            )
+            cell = int(os.environ.get("TOY_CELL", "5"))
+            lean = float(os.environ.get("TOY_LEAN", "0"))
             row[cell] = 0.4 - lean
             row[cell + 4] += lean
         probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}

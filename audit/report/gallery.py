@@ -58,7 +58,8 @@ def write_gallery(run: Run) -> Path:
         about=about,
         model=about.get("model", {}),
         totals=totals(outcomes),
-        failed=[(o, _pictures(run, o, 400), _strips(run, o)) for o in outcomes if o.state.failed],
+        failed=[(o, _pictures(run, o, 400), _strips(run, o)) for o in outcomes if o.failed],
+        known=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if o.state.failed and o.xfail],
         passed=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if not o.state.failed],
         count=len(outcomes),
     )

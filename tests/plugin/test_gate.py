@@ -135,6 +135,23 @@ def test_a_broken_contract_prints_a_table_and_one_sentence_and_no_traceback(
     assert states(accepted) == {"birds": "contract broken", "no-cat": "passed"}
 
 
+def test_a_case_that_is_known_to_fail_is_shown_and_fails_no_session(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = accepted.path / "cases" / "birds.yaml"
+    path.write_text(path.read_text().replace("tags: [guide]", "xfail: looks at the corner"))
+    monkeypatch.setenv("TOY_CELL", "0")
+    result = accepted.runpytest("cases", "-k", "birds and not hungry", "-rx")
+    result.assert_outcomes(xfailed=1, passed=1)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["*2 cases: 1 contract broken, 1 passed (1 known to fail)*", "*looks at the corner*"]
+    )
+    page = (accepted.path / "run" / "gallery.html").read_text()
+    assert "known to fail: looks at the corner" in page
+    assert 'id="failed"' not in page
+
+
 def test_a_damaged_baseline_is_an_error_not_a_pass(accepted: pytest.Pytester) -> None:
     (accepted.path / "baselines" / "birds.json").write_text("{")
     (accepted.path / "baselines" / "hungry.npz").write_bytes(b"")

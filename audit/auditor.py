@@ -22,12 +22,13 @@ from audit.models import load_model
 from audit.models.base import Model, Query
 from audit.outcomes import Outcome, Run
 from audit.runner import Answer, Gate, answer_cases, conclude
+from audit.suite import Limits
 from audit.trace import Trace
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a session audits and how."""
+    """What a session audits and how; without ``suite`` there is no suite-level gate."""
 
     model: str
     device: str
@@ -37,6 +38,7 @@ class Settings:
     update: Update
     run_folder: Path
     run_id: str
+    suite: Limits | None = None
 
 
 @dataclass(frozen=True)

@@ -245,6 +245,14 @@ class Run:
         path = self.folder / "outcomes" / f"{case}.npz"
         return read_arrays(path) if path.exists() else {}
 
+    def results(self) -> dict[str, Any]:
+        """What :meth:`finish` wrote.
+
+        Raises:
+            RunError: the session did not come to its end.
+        """
+        return _read_json(self.folder / "results.json")
+
     def finish(self, more: Mapping[str, Any] | None = None) -> None:
         """Write ``results.json``: what was run, totals by state, every outcome."""
         outcomes = self.outcomes()

@@ -6,10 +6,11 @@ case that was selected is about to run.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from audit.cases import Case, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError, ModelError
 from audit.models.sources import known_labels
 from audit.outcomes import Outcome, Run, State, totals
+from audit.suite import Limits, Suite, changes_of, judge_suite
 
 _auditor = pytest.StashKey[Auditor]()
 _settings = pytest.StashKey[Settings]()
@@ -37,6 +39,9 @@ _OPTIONS = {
     "batch-size": ("8", "cases that the model answers at a time"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
+    "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
+    "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
+    "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
 }  # fmt: skip
 
 
@@ -82,6 +87,8 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
         given = config.getoption(f"--audit-{name}")
         return str(given if given is not None else config.getini(f"audit_{name.replace('-', '_')}"))
 
+    if value("suite-gate") not in ("on", "off"):
+        raise pytest.UsageError(f"--audit-suite-gate: {value('suite-gate')!r} is not on or off")
     size = value("batch-size")
     if not size.isdigit() or int(size) < 1:
         raise pytest.UsageError(f"--audit-batch-size: {size!r} is not a positive number")
@@ -101,7 +108,19 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
     return Settings(
         model, value("device"), value("dtype"), int(size), accepted, update, folder,
         worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
+        Limits(_number(value, "suite-alpha"), _number(value, "suite-effect"))
+        if value("suite-gate") == "on" and not update else None,
     )  # fmt: skip
+
+
+def _number(value: Callable[[str], str], name: str) -> float:
+    try:
+        number = float(value(name))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise pytest.UsageError(f"--audit-{name}: {value(name)!r} is not a number from 0 on")
+    return number
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -308,8 +327,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     proposals = run.folder / "proposals"
     if settings.update and proposals.exists():
         promoted = baselines.promote(proposals, Path(run.about()["baselines"]))
-    run.finish({"promoted": promoted})
+    suite = _judge(run, settings.suite)
+    run.finish({"promoted": promoted, "suite": suite.to_dict() if suite else None})
     write_gallery(run)
+    if suite and suite.failed and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _judge(run: Run, limits: Limits | None) -> Suite | None:
+    """The verdict over all cases that were compared with a baseline, if it is asked for."""
+    changes = changes_of(run.outcomes()) if limits else []
+    return judge_suite(changes, limits) if limits and changes else None
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -330,6 +358,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.stash[_settings].update:
         kept = len(list((folder / "proposals").glob("*.json")))
         terminalreporter.write_line(f"baselines accepted: {kept}, in {about['baselines']}")
+    suite = run.results()["suite"]
+    if suite:
+        verdict = "FAILED" if suite["failed"] else "passed"
+        terminalreporter.write_line(f"suite-level gate {verdict}: {suite['sentence']}")
     if counts.get(State.NEW.value):
         terminalreporter.write_line(
             "new cases have no baseline: look at them, then run with --audit-update=new"

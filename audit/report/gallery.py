@@ -62,6 +62,7 @@ def write_gallery(run: Run) -> Path:
         known=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if o.state.failed and o.xfail],
         passed=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if not o.state.failed],
         count=len(outcomes),
+        suite=run.results().get("suite") if (run.folder / "results.json").exists() else None,
     )
     target = run.folder / "gallery.html"
     write_atomically(target, page.encode())

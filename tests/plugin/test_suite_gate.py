@@ -1,0 +1,79 @@
+"""The suite-level gate at the end of a session."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def many(project: pytest.Pytester) -> pytest.Pytester:
+    """Eight cases on eight pictures, accepted."""
+    for path in (project.path / "cases").glob("*.yaml"):
+        path.unlink()
+    lines = ["cases:"]
+    for i in range(8):
+        Image.new("RGB", (80, 80), (i, 0, 0)).save(project.path / "cases" / "images" / f"{i}.png")
+        lines += [
+            f"  - id: case-{i}", f"    image: images/{i}.png", "    text: a bird",
+            "    critical: true" if i == 0 else "    tags: [guide]", "    expect: {label: yes}",
+        ]  # fmt: skip
+    (project.path / "cases" / "many.yaml").write_text("\n".join(lines) + "\n")
+    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=8)
+    return project
+
+
+def test_a_shift_that_every_case_passes_fails_the_session(
+    many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = many.runpytest("cases")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["suite-level gate passed: over 8 cases on 8 pictures: *"])
+    monkeypatch.setenv("TOY_LEAN", "0.01")
+    result = many.runpytest("cases")
+    result.assert_outcomes(passed=8)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["suite-level gate FAILED: over 8 cases on 8 pictures: * moved by*"]
+    )
+    suite = json.loads((many.path / "run" / "results.json").read_text())["suite"]
+    assert suite["failed"]
+    assert suite["shifts"][0]["adjusted"] < 0.05
+    assert "Suite-level gate failed" in (many.path / "run" / "gallery.html").read_text()
+    assert many.runpytest("cases", "-n2").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_the_gate_can_be_switched_off_and_its_limits_set(
+    many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_LEAN", "0.01")
+    result = many.runpytest("cases", "--audit-suite-gate=off")
+    assert result.ret == pytest.ExitCode.OK
+    assert "suite-level" not in result.stdout.str()
+    assert many.runpytest("cases", "--audit-suite-effect=1").ret == pytest.ExitCode.OK
+    assert many.runpytest("cases", "--audit-suite-alpha=0.001").ret == pytest.ExitCode.OK
+    for wrong in (
+        "--audit-suite-gate=maybe",
+        "--audit-suite-effect=lots",
+        "--audit-suite-alpha=nan",
+    ):
+        result = many.runpytest("cases", wrong)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*{wrong.partition('=')[0]}: '*' is not *"])
+
+
+def test_an_update_is_not_judged_as_a_whole(
+    many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_LEAN", "0.01")
+    assert many.runpytest("cases", "--audit-update=all").ret == pytest.ExitCode.OK
+
+
+def test_a_lost_critical_case_is_named_as_a_veto(
+    many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_UNSTEADY", "1")  # every answer is "maybe"
+    result = many.runpytest("cases", "-k", "case-0")
+    result.stdout.fnmatch_lines(["suite-level gate FAILED: *critical cases are wrong now: case-0*"])

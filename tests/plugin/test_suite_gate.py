@@ -31,7 +31,7 @@ def test_a_shift_that_every_case_passes_fails_the_session(
     result = many.runpytest("cases")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["suite-level gate passed: over 8 cases on 8 pictures: *"])
-    monkeypatch.setenv("TOY_LEAN", "0.01")
+    monkeypatch.setenv("TOY_LEAN", "0.006")
     result = many.runpytest("cases")
     result.assert_outcomes(passed=8)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -48,7 +48,7 @@ def test_a_shift_that_every_case_passes_fails_the_session(
 def test_the_gate_can_be_switched_off_and_its_limits_set(
     many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOY_LEAN", "0.01")
+    monkeypatch.setenv("TOY_LEAN", "0.006")
     result = many.runpytest("cases", "--audit-suite-gate=off")
     assert result.ret == pytest.ExitCode.OK
     assert "suite-level" not in result.stdout.str()
@@ -67,7 +67,7 @@ def test_the_gate_can_be_switched_off_and_its_limits_set(
 def test_an_update_is_not_judged_as_a_whole(
     many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOY_LEAN", "0.01")
+    monkeypatch.setenv("TOY_LEAN", "0.006")
     assert many.runpytest("cases", "--audit-update=all").ret == pytest.ExitCode.OK
 
 

@@ -10,18 +10,18 @@ from PIL import Image
 
 @pytest.fixture
 def many(project: pytest.Pytester) -> pytest.Pytester:
-    """Eight cases on eight pictures, accepted."""
+    """Twelve cases on twelve pictures, accepted."""
     for path in (project.path / "cases").glob("*.yaml"):
         path.unlink()
     lines = ["cases:"]
-    for i in range(8):
+    for i in range(12):
         Image.new("RGB", (80, 80), (i, 0, 0)).save(project.path / "cases" / "images" / f"{i}.png")
         lines += [
             f"  - id: case-{i}", f"    image: images/{i}.png", "    text: a bird",
             "    critical: true" if i == 0 else "    tags: [guide]", "    expect: {label: yes}",
         ]  # fmt: skip
     (project.path / "cases" / "many.yaml").write_text("\n".join(lines) + "\n")
-    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=8)
+    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=12)
     return project
 
 
@@ -30,13 +30,13 @@ def test_a_shift_that_every_case_passes_fails_the_session(
 ) -> None:
     result = many.runpytest("cases")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["suite-level gate passed: over 8 cases on 8 pictures: *"])
+    result.stdout.fnmatch_lines(["suite-level gate passed: over 12 cases on 12 pictures: *"])
     monkeypatch.setenv("TOY_LEAN", "0.006")
     result = many.runpytest("cases")
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=12)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["suite-level gate FAILED: over 8 cases on 8 pictures: * moved by*"]
+        ["suite-level gate FAILED: over 12 cases on 12 pictures: * moved by*"]
     )
     suite = json.loads((many.path / "run" / "results.json").read_text())["suite"]
     assert suite["failed"]

@@ -44,10 +44,20 @@ Update = Literal["", "new", "changed", "all"]
 
 @dataclass(frozen=True)
 class Baseline:
-    """An accepted outcome."""
+    """An accepted outcome.
+
+    Attributes:
+        image: SHA-256 of the picture's file.
+        default_map: key of the case's own map.
+        figures, anchors: by map key and stored metric name, accepted last and first.
+    """
 
     case: str
     case_digest: str
+    text: str
+    expected: str
+    image: str
+    default_map: str
     label: str
     probabilities: dict[str, float | str]
     anchor_probabilities: dict[str, float | str]
@@ -94,6 +104,10 @@ def load(folder: Path, case: str) -> Baseline | None:
         return Baseline(
             case=data["case"],
             case_digest=data["case_digest"],
+            text=data["text"],
+            expected=data["expected"],
+            image=data["image"],
+            default_map=data["default_map"],
             label=data["label"],
             probabilities=probabilities,
             anchor_probabilities=anchor_probabilities,
@@ -235,6 +249,9 @@ def propose(
             "case": outcome.case,
             "case_digest": outcome.case_digest,
             "text": outcome.text,
+            "expected": outcome.expected,
+            "image": outcome.image_digest,
+            "default_map": outcome.default_map,
             "label": outcome.label,
             "probabilities": _anchored(outcome.probabilities, first(probabilities, _said)),
             "figures": {

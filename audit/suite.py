@@ -2,7 +2,7 @@
 
 Per-case verdicts miss a shift that stays within every tolerance, and raise false alarms over many
 cases. This looks at all pairs of before and after at once: labels by the exact McNemar test,
-each metric's mean change by a randomisation test over pictures, corrected for their number.
+each metric's mean change by a t-test over pictures, corrected for the number of metrics.
 """
 
 from __future__ import annotations
@@ -157,9 +157,12 @@ def _shifts(changes: Sequence[Change], limits: Limits) -> list[Shift]:
         pairs = [(c.changes[name], c.image) for c in changes if name in c.changes]
         interval, p = clustered_mean(*zip(*pairs, strict=True))
         measured.append((name, len(pairs), len({image for _, image in pairs}), interval, p))
-    adjusted = holm([p for *_, p in measured])
+    # What was measured on one picture can show nothing, and is not counted as a test.
+    tested = {name: p for name, _, images, _, p in measured if images > 1}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     shifts = []
-    for (name, cases, images, interval, p), corrected in zip(measured, adjusted, strict=True):
+    for name, cases, images, interval, p in measured:
+        corrected = adjusted.get(name, 1.0)
         tolerance, better = (
             (PROBABILITY_TOLERANCE, "higher")
             if name == PROBABILITY

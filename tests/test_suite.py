@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from audit.outcomes import DriftRow, State
 from audit.statistics import clustered_mean, holm, mcnemar
@@ -68,11 +68,15 @@ def test_a_significant_change_below_the_stated_effect_does_not_fail() -> None:
 
 
 def test_cases_of_one_picture_are_no_evidence_of_their_own() -> None:
-    """The same changes on one picture, on two, and on twelve."""
-    changes = many(mass=-0.05)
-    for pictures, failed in ((1, False), (2, False), (12, True)):
-        spread = [replace(c, image=str(i % pictures)) for i, c in enumerate(changes)]
-        assert judge_suite(spread, Limits()).failed == failed, pictures
+    """Half of the cases moved: all those of one picture in twelve, or one of each picture."""
+    for pictures, failed in ((2, False), (12, True)):
+        changes = [
+            replace(steady(i, mass=-0.05 * (i % 2) + 0.001 * (i % 5)), image=str(i % pictures))
+            for i in range(CASES)
+        ]
+        if pictures == 12:
+            changes = [replace(c, image=str(int(c.case) // 2)) for c in changes]
+        assert judge_suite(changes, Limits()).failed == failed, pictures
 
 
 def flips(lost: int, gained: int, critical: bool = False) -> list[Change]:
@@ -133,15 +137,24 @@ def test_changes_are_read_from_the_outcomes_own_map_and_labels() -> None:
 # --- the statistics behind it ---------------------------------------------------------------------
 
 
-def test_the_randomisation_test_is_the_count_of_sign_flips_of_whole_clusters() -> None:
-    values, clusters = [0.5, 0.1, 0.2, -0.1, 0.3], ["a", "a", "b", "c", "d"]
-    sums = np.array([0.6, 0.2, -0.1, 0.3])
-    flipped = [abs((sums * signs).sum()) for signs in itertools.product((1, -1), repeat=4)]
-    expected = np.mean([f >= abs(sums.sum()) - 1e-12 for f in flipped])
-    interval, p = clustered_mean(values, clusters)
+def test_one_case_a_picture_gives_the_t_test_of_textbooks() -> None:
+    values = list(np.random.default_rng(4).normal(0.3, 1, 9))
+    interval, p = clustered_mean(values, list("abcdefghi"))
+    assert p == pytest.approx(ttest_1samp(values, 0).pvalue)
+    assert interval.mean == pytest.approx(np.mean(values))
+
+
+def test_a_picture_counts_once_however_many_cases_are_about_it() -> None:
+    """Equal cases of one picture change neither mean nor p; cases alone would lower p."""
+    values = [0.5, 0.1, -0.1, 0.3]
+    expected = clustered_mean(values, list("abcd"))[1]
+    interval, p = clustered_mean(values * 5, list("abcd") * 5)
     assert p == pytest.approx(expected)
-    assert interval.mean == pytest.approx(0.2)
-    assert interval.low < 0.2 < interval.high
+    assert interval.low < interval.mean < interval.high
+    assert clustered_mean(values * 5, range(20))[1] < p / 2  # type: ignore[arg-type]
+    alone, chance = clustered_mean(values, "aaaa")
+    assert alone == pytest.approx((0.2, 0.2, 0.2))
+    assert chance == 1.0
 
 
 def test_a_clustered_interval_is_wider_than_one_that_takes_every_value_alone() -> None:

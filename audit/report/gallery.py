@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -47,14 +47,7 @@ def write_gallery(run: Run) -> Path:
     """
     about = run.about()
     outcomes = run.outcomes()
-    environment = Environment(
-        loader=PackageLoader("audit.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("gallery.html.j2").render(
+    page = template("gallery.html.j2").render(
         about=about,
         model=about.get("model", {}),
         totals=totals(outcomes),
@@ -67,6 +60,18 @@ def write_gallery(run: Run) -> Path:
     target = run.folder / "gallery.html"
     write_atomically(target, page.encode())
     return target
+
+
+def template(name: str) -> Template:
+    """A page's template: everything put into it is escaped, and nothing may be missing."""
+    environment = Environment(
+        loader=PackageLoader("audit.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _image(run: Run, outcome: Outcome) -> Image.Image | None:

@@ -34,7 +34,7 @@ reference: .venv/installed
 	$(BIN)/python -m audit.reference train
 
 validity: .venv/installed
-	$(BIN)/audit validity
+	$(BIN)/audit validity --processes $$(nproc)
 
 clean:
 	rm -rf .venv audit-runs audit-explain build dist *.egg-info

@@ -298,6 +298,9 @@ def validity(
     randomised_scenes: Annotated[
         int, typer.Option(min=1, help="Scenes for the randomisation test.")
     ] = 40,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the scenes, a model each.")
+    ] = 1,
     out: Annotated[Path, typer.Option(help="The page to write; its plot lies beside it.")] = Path(
         "docs/validity.md"
     ),
@@ -306,15 +309,14 @@ def validity(
     """Measure every map against every control: which may be trusted for what."""
     from rich.progress import track  # noqa: PLC0415
 
-    from audit.models.ofa import OFAVisualEntailment  # noqa: PLC0415  torch only when needed
-    from audit.models.sources import resolve  # noqa: PLC0415
     from audit.validity.measure import Settings, measure  # noqa: PLC0415
     from audit.validity.page import verdicts, write_page  # noqa: PLC0415
 
-    checkpoint, errors = resolve(model), Console(stderr=True)
+    errors = Console(stderr=True)
     found = measure(
-        lambda: OFAVisualEntailment(checkpoint, device=device),
-        Settings(scenes, min(scenes, randomised_scenes), scenes),
+        model,
+        device,
+        Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
         lambda items, total, title: iter(track(items, title, total, console=errors)),
     )
     plot = write_page(out, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
         return iter(items)
 
     settings = Settings(scenes=3, randomised_scenes=2, absent_scenes=2, steps=3)
-    found = measure(lambda: load_model("reference"), settings, progress)  # type: ignore[arg-type, return-value]
+    found = measure("reference", "cpu", settings, progress)
     assert titles == ["place, faithfulness", "entropy", "randomisation"]
     json.dumps(found, allow_nan=False)
     assert tuple(found["maps"]) == MAPS
@@ -150,15 +151,16 @@ def test_the_command_prints_json_and_writes_where_it_is_told(
 ) -> None:
     from audit.validity import measure as module
 
-    def few(load: Any, settings: Settings, progress: Any) -> dict[str, Any]:
-        assert settings.scenes == 2
-        small = Settings(scenes=2, randomised_scenes=1, absent_scenes=2, steps=1)
-        return measure(load, small, progress)
+    def few(source: str, device: str, settings: Settings, progress: Any) -> dict[str, Any]:
+        assert (source, device) == ("reference", "auto")
+        assert (settings.scenes, settings.processes) == (2, 2)
+        small = replace(settings, randomised_scenes=1, steps=1)
+        return measure(source, device, small, progress)
 
     monkeypatch.setattr(module, "measure", few)
     page = tmp_path / "page.md"
     result = CliRunner().invoke(
-        cli.app, ["validity", "--scenes", "2", "--out", str(page), "--json"]
+        cli.app, ["validity", "--scenes", "2", "--processes", "2", "--out", str(page), "--json"]
     )
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)

@@ -55,14 +55,24 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class OFAVisualEntailment:
     """An OFA visual entailment checkpoint, loaded and ready to trace.
 
+    Args:
+        threads: of torch in this process, where several processes share the cores; None leaves
+            them as they are.
+
     Raises:
         ModelError: the checkpoint is not one of OFA visual entailment, is incomplete, or asks for
             something that cannot be audited; or the device is not there.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "float32"
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        dtype: str = "float32",
+        threads: int | None = None,
     ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
         if dtype not in _DTYPES:
             raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(_DTYPES)}")
         self._device = _device(device)

@@ -9,9 +9,11 @@ animal from one with it?
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from audit.models.base import Model, Query
 from audit.models.ofa import OFAVisualEntailment
 from audit.models.randomise import randomise_downwards
 from audit.models.randomise import stages as all_stages
+from audit.models.sources import resolve
 from audit.placement import auc, lift, mass, pointing, rank
 from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene
@@ -69,14 +72,16 @@ class Settings:
         absent_scenes: hypotheses about an absent animal, for the entropy.
         seed: of the scenes; held out, so not the one that trained the model.
         steps: of the deletion and insertion curves, each a pass; fewer than a case's, for time.
+        processes: that share the scenes, each with a model and one thread of its own.
     """
 
     scenes: int = 300
     randomised_scenes: int = 40
     absent_scenes: int = 300
     seed: int = 777
-    batch_size: int = 8
-    steps: int = 15
+    batch_size: int = 16
+    steps: int = 12
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,59 +93,59 @@ class _Asked:
     specs: dict[str, MapSpec]
 
 
-def measure(
-    load: Callable[[], OFAVisualEntailment], settings: Settings, progress: Progress
-) -> dict[str, Any]:
+def load(source: str, device: str, threads: int | None = None) -> OFAVisualEntailment:
+    """Load an OFA model, whose weights can be randomised."""
+    return OFAVisualEntailment(resolve(source), device=device, threads=threads)
+
+
+def measure(source: str, device: str, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Measure all maps of a model.
 
     Args:
-        load: loads the model; called twice, since the randomisation test ruins its copy.
+        source, device: as of :func:`audit.load_model`; the model is loaded several times, since
+            the randomisation test ruins its copy.
 
     Returns:
         Plain data for JSON: ``model`` (fingerprint), ``settings``, ``maps`` (by name: ``figures``,
         ``differences`` to each control, ``undefined``, ``entropy``), ``randomisation``.
     """
-    model = load()
-    entailed = [_entailed(settings.seed, i) for i in range(settings.scenes)]
-    values, margins, undefined = _placed(model, entailed, settings, progress)
+    model = load(source, device)
+    seen = _placed(source, device, settings, progress)
     entropies = _entropies(model, settings, progress)
-    found: dict[str, Any] = {}
-    for name in MAPS:
-        figures = {f: mean_interval(v) for f, v in _kept(values[name]).items()}
-        figures |= {f: mean_interval(v) for f, v in margins[name].items()}
-        found[name] = {
-            "figures": {f: _bounds(i) for f, i in figures.items()},
-            "differences": {
-                control: {
-                    f: _bounds(mean_interval(_differences(values[name][f], values[control][f])))
-                    for f in FIGURES
-                }
-                for control in CONTROLS
-                if control != name
-            },
-            "undefined": undefined[name],
-            "entropy": entropies[name],
-        }
     return {
         "model": model.fingerprint.to_dict(),
         "settings": asdict(settings),
-        "maps": found,
-        "randomisation": _randomised(load(), entailed, settings, progress),
+        "maps": {name: {**_summary(name, seen), "entropy": entropies[name]} for name in MAPS},
+        "randomisation": _randomised(load(source, device), settings, progress),
+    }
+
+
+def _summary(name: str, seen: Sequence[_Seen]) -> dict[str, Any]:
+    """Means with intervals of one map, and of its differences to each control."""
+    mine = [scene.figures[name] for scene in seen]
+    there = [figures for figures in mine if figures is not None]
+    columns = {f: [figures[f] for figures in there] for f in FIGURES} if there else {}
+    margins = [scene.margins[name] for scene in seen if name in scene.margins]
+    columns |= {f: [margin[f] for margin in margins] for f in margins[0]} if margins else {}
+    differences = {}
+    for control in CONTROLS:
+        theirs = [scene.figures[control] for scene in seen]
+        pairs = [
+            (a, b) for a, b in zip(mine, theirs, strict=True) if a is not None and b is not None
+        ]
+        if control != name and pairs:
+            differences[control] = {
+                f: _bounds(mean_interval([a[f] - b[f] for a, b in pairs])) for f in FIGURES
+            }
+    return {
+        "figures": {f: _bounds(mean_interval(values)) for f, values in columns.items()},
+        "differences": differences,
+        "undefined": len(mine) - len(there),
     }
 
 
 def _bounds(interval: Interval) -> dict[str, float]:
     return {name: round(value, 4) + 0.0 for name, value in interval._asdict().items()}
-
-
-def _kept(values: dict[str, list[float | None]]) -> dict[str, list[float]]:
-    kept = {name: [v for v in column if v is not None] for name, column in values.items()}
-    return {name: column for name, column in kept.items() if column}
-
-
-def _differences(ours: list[float | None], theirs: list[float | None]) -> list[float]:
-    pairs = zip(ours, theirs, strict=True)
-    return [a - b for a, b in pairs if a is not None and b is not None]
 
 
 def _entailed(seed: int, index: int) -> _Asked:
@@ -163,40 +168,69 @@ def _read(trace: Trace, spec: MapSpec) -> Map | None:
         return None
 
 
-def _placed(
-    model: Model, entailed: list[_Asked], settings: Settings, progress: Progress
-) -> tuple[
-    dict[str, dict[str, list[float | None]]],
-    dict[str, dict[str, list[float]]],
-    dict[str, int],
-]:
-    """Figures against the true boxes, and margins over the random control, a value a scene."""
-    values: Any = defaultdict(lambda: defaultdict(list))
-    margins: Any = defaultdict(lambda: defaultdict(list))
-    undefined = dict.fromkeys(MAPS, 0)
-    for asked in progress(entailed, len(entailed), "place, faithfulness"):
-        (trace,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
-        region = mask([Box(*(v / SIZE for v in box)) for box in asked.said.about], trace.grid)
-        maps = {name: _read(trace, spec) for name, spec in asked.specs.items()}
-        for name, p in maps.items():
-            undefined[name] += p is None
-            for figure, function in FIGURES.items():
-                values[name][figure].append(None if p is None else function(p, region))
+@dataclass(frozen=True)
+class _Seen:
+    """What one scene gave: by map, figures against the true boxes (None: no map) and margins."""
 
-        def hidden(p: Map, query: Query = asked.query, trace: Trace = trace) -> Curves:
-            return curves(model, query, trace, p, settings.batch_size, settings.steps)
+    figures: dict[str, dict[str, float] | None]
+    margins: dict[str, dict[str, float]]
 
-        chance = maps.pop(RANDOM.key)
-        assert chance is not None
-        control = hidden(chance)
-        for name, p in maps.items():
-            # The uniform control has no order of its own: its ties are broken at random.
-            if p is not None and name != "uniform":
-                found = hidden(p)
-                pairs = ((found.deletion, control.deletion), (found.insertion, control.insertion))
-                margins[name]["deletion_margin"].append(deletion_margin(*pairs[0]))
-                margins[name]["insertion_margin"].append(insertion_margin(*pairs[1]))
-    return values, margins, undefined
+
+def _placed(source: str, device: str, settings: Settings, progress: Progress) -> list[_Seen]:
+    """Every scene, by as many processes as are asked for, each with a model of its own."""
+    numbers = range(settings.scenes)
+    title = "place, faithfulness"
+    if settings.processes == 1:
+        _load(source, device)
+        seen = map(partial(_scene, settings=settings), numbers)
+        return list(progress(seen, settings.scenes, title))
+    # Spawned, since a forked process inherits torch's threads without their locks.
+    with ProcessPoolExecutor(
+        settings.processes, get_context("spawn"), initializer=_load, initargs=(source, device, 1)
+    ) as pool:
+        seen = pool.map(partial(_scene, settings=settings), numbers)
+        return list(progress(seen, settings.scenes, title))
+
+
+_loaded: list[OFAVisualEntailment] = []
+"""The model of this process: a pool hands its tasks no other way to what its start-up made."""
+
+
+def _load(source: str, device: str, threads: int | None = None) -> None:
+    _loaded[:] = [load(source, device, threads=threads)]
+
+
+def _scene(number: int, settings: Settings) -> _Seen:
+    model, asked = _loaded[0], _entailed(settings.seed, number)
+    (trace,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
+    region = mask([Box(*(v / SIZE for v in box)) for box in asked.said.about], trace.grid)
+    maps = {name: _read(trace, spec) for name, spec in asked.specs.items()}
+
+    def hidden(p: Map) -> Curves:
+        return curves(model, asked.query, trace, p, settings.batch_size, settings.steps)
+
+    chance = maps[RANDOM.key]
+    assert chance is not None
+    control = hidden(chance)
+    margins = {}
+    for name, p in maps.items():
+        if p is not None and name not in _NO_ORDER:
+            found = hidden(p)
+            margins[name] = {
+                "deletion_margin": deletion_margin(found.deletion, control.deletion),
+                "insertion_margin": insertion_margin(found.insertion, control.insertion),
+            }
+    return _Seen(
+        {
+            name: None if p is None else {f: measured(p, region) for f, measured in FIGURES.items()}
+            for name, p in maps.items()
+        },
+        margins,
+    )
+
+
+_NO_ORDER = ("uniform", RANDOM.key, "blank")
+"""Controls without margins: of a uniform map all cells tie, and a grey picture shows nothing."""
 
 
 def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str, Any]:
@@ -237,7 +271,7 @@ def _about_absent(drawn: Scene, seed: int, index: int) -> Hypothesis:
 
 
 def _randomised(
-    model: OFAVisualEntailment, entailed: list[_Asked], settings: Settings, progress: Progress
+    model: OFAVisualEntailment, settings: Settings, progress: Progress
 ) -> dict[str, Any]:
     """Mean Spearman correlation with the intact map after each stage, from the top.
 
@@ -245,7 +279,7 @@ def _randomised(
     one: its correlation counts as 0.
     """
     looking = [name for name in MAPS if name not in (*CONTROLS, "occlusion")]
-    chosen = entailed[: settings.randomised_scenes]
+    chosen = [_entailed(settings.seed, i) for i in range(settings.randomised_scenes)]
 
     def maps() -> list[dict[str, Map | None]]:
         found = []

@@ -61,8 +61,8 @@ class Auditor:
     """
 
     settings: Settings
-    asked: list[Asked] = field(default_factory=list)
-    _answers: dict[str, Answer] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list, repr=False)
+    _answers: dict[str, Answer] = field(default_factory=dict, repr=False)
 
     @cached_property
     def model(self) -> Model:

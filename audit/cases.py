@@ -1,4 +1,4 @@
-"""Cases: their schema, loading them, and errors that name file, line, column and key."""
+"""Cases: loading and checking them, with errors that name file, line, column and key."""
 
 from __future__ import annotations
 
@@ -7,99 +7,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from audit.caseschema import CaseDefaults, CaseFileSpec, CaseSpec
 from audit.errors import CaseError, ImageError, nearest
-from audit.expectations import Expect, Finite
+from audit.expectations import Expect
 from audit.files import digest, digest_file
 from audit.geometry import Box, parse_box
 from audit.images import open_image
-from audit.maps import MapSpec
-from audit.mapspec import TAKES
-from audit.metrics import METRICS, REGISTRY_VERSION
+from audit.mapspec import TAKES, MapSpec, occurrences, words_in
+from audit.metrics import REGISTRY_VERSION
 from audit.yamlfile import Document, Loc, Where, read
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
-_BUILTIN_MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail")
-
-
-def _tag(value: str) -> str:
-    if not value.isidentifier():
-        raise ValueError(f"the tag {value!r} cannot be a pytest marker: use letters, digits and _")
-    if value in _BUILTIN_MARKS:
-        raise ValueError(f"the tag {value!r} is a marker of pytest's own")
-    return value
-
-
-def _figure(value: str) -> str:
-    known = ["probability", *METRICS]
-    if value not in known:
-        raise ValueError(f"{value!r} is not a metric; {nearest(value, known)}")
-    return value
-
-
-Tag = Annotated[str, AfterValidator(_tag)]
-Text = Annotated[str, Field(min_length=1)]
-Drift = dict[Annotated[str, AfterValidator(_figure)], Annotated[Finite, Field(ge=0)]]
-_Number = (
-    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-)
-
-
-class CaseDefaults(BaseModel):
-    """What every case of a file uses unless it says otherwise."""
-
-    model_config = _STRICT
-
-    map: MapSpec = Field(MapSpec(), description="Which map is measured.")
-    tags: tuple[Tag, ...] = Field((), description="Tags of every case; they become pytest markers.")
-    drift: Drift = Field(
-        {}, description="Absolute drift tolerance by metric name, and probability."
-    )
-
-
-class CaseSpec(BaseModel):
-    """One case as it is written."""
-
-    model_config = _STRICT
-
-    id: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=100,
-        description="Unique name of the case.",
-    )
-    image: Text = Field(description="The picture, relative to this file.")
-    text: Text = Field(description="The hypothesis: a sentence about the picture.")
-    premise: Text | None = Field(None, description="A text premise beside the picture.")
-    regions: dict[str, list[list[_Number]]] = Field(
-        {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
-    )
-    tags: tuple[Tag, ...] = Field((), description="Tags; they become pytest markers.")
-    map: MapSpec | None = Field(None, description="Which map is measured; replaces the defaults'.")
-    expect: Expect = Field(description="What the model must do.")
-    drift: Drift = Field(
-        {}, description="Absolute drift tolerance by metric name, and probability."
-    )
-    critical: bool = Field(
-        False, description="Whether a regression of this case alone is a veto, whatever the rest."
-    )
-    xfail: Text | None = Field(
-        None, description="Why this case is known to fail; it then fails no session."
-    )
-    repeat: PositiveInt = Field(
-        1, le=100, description="How often the model is asked; limits and drift are of the mean."
-    )
-
-
-class CaseFileSpec(BaseModel):
-    """A file of cases."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, title="audit cases")
-
-    defaults: CaseDefaults = Field(CaseDefaults(), description="Used by every case of the file.")
-    cases: list[CaseSpec] = Field(min_length=1, description="The cases.")
 
 
 @dataclass(frozen=True)
@@ -203,6 +123,7 @@ def _check(
                 (*loc, "expect", "attention", index, "against"),
                 "this is the measured map itself; compare it with another",
             )
+    _check_words(written, defaults, loc, problems)
     try:
         size = open_image(path).size
     except ImageError as error:
@@ -240,6 +161,19 @@ def _check(
         xfail=written.xfail or "",
         repeat=written.repeat,
     )
+
+
+def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: _Problems) -> None:
+    """A map of a word needs the word in the text."""
+    places: list[tuple[Loc, MapSpec | None]] = [((*loc, "map"), written.map or defaults.map)]
+    for index, wanted in enumerate(written.expect.attention):
+        at = (*loc, "expect", "attention", index)
+        places += [((*at, "map"), wanted.map), ((*at, "against"), wanted.against)]
+    words = words_in(written.text)
+    for place, spec in places:
+        if spec is not None and spec.word is not None and not occurrences(spec.word, words):
+            message = f"{spec.word!r} is not in the text; {nearest(spec.word, words)}"
+            problems.add((*place, "word"), message)
 
 
 class _Problems:
@@ -280,20 +214,32 @@ class _Problems:
         kind, text = found["type"], str(found["msg"])
         if kind == "extra_forbidden":
             return f"unknown key; {nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
-        if kind == "missing":
-            return "this key is required"
-        if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc):
+        if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc) and kind != "missing":
             return f"not a {_CHOICES[str(loc[-1])]}"
         if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
             return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), TAKES)}"
         if kind == "literal_error" and isinstance(found["input"], str):
             choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
             return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"
-        return text.removeprefix("Value error, ")
+        if kind == "string_pattern_mismatch" and loc[-1] == "id":
+            return "an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        return _NEEDED.get(kind) or text.removeprefix("Value error, ")
 
     def error(self) -> CaseError:
         return CaseError("\n".join(text for _, text in sorted(self.lines)))
 
+
+_NEEDED = {
+    "missing": "this key is required",
+    "model_type": "keys and values are needed here (a mapping)",
+    "dict_type": "keys and values are needed here (a mapping)",
+    "list_type": "a list is needed here",
+    "tuple_type": "a list is needed here",
+    "string_type": "text is needed here; put it in quotes if it looks like something else",
+    "bool_type": "true or false is needed here",
+    "bool_parsing": "true or false is needed here",
+}
+"""What a value must be, in the words of YAML instead of Python's."""
 
 _CHOICES = {
     "heads": "choice of heads: mean, max, weighted, or a list of distinct numbers from 1",
@@ -368,7 +314,8 @@ def check_unique(cases: Iterable[Case]) -> None:
         if first is not case and (first.file, first.line) != (case.file, case.line):
             place = f"{first.file}:{first.line}"
             lines.append(
-                f"{case.file}:{case.line}: the id {case.id!r} occurs twice (first in {place})"
+                f"{case.file}:{case.line}: the id {case.id!r} occurs twice, as {first.id!r} in "
+                f"{place} (upper and lower case and punctuation make no difference)"
             )
     if lines:
         raise CaseError("\n".join(lines))
@@ -388,11 +335,3 @@ def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
     ]
     if lines:
         raise CaseError("\n".join(lines))
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a case file."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **CaseFileSpec.model_json_schema(),
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +13,14 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from audit import longrunning
 from audit.errors import AuditError, nearest
-from audit.files import to_json, write_atomically
+from audit.files import counted, to_json, write_atomically
 from audit.mapspec import MapSpec
 
 if TYPE_CHECKING:
-    from audit.comparison import Comparison, Side
+    pass
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",
@@ -66,8 +65,12 @@ def explain(
         ),
     ] = False,
     scale: Annotated[
-        str, typer.Option(help="Colour scale of --layers and --words: shared, or each its own.")
-    ] = "shared",
+        str,
+        typer.Option(
+            help="Colour scale of --layers and --words: shared, or each its own; by default layers "
+            "share one and words do not."
+        ),
+    ] = "",
     colours: Annotated[
         str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")
     ] = "viridis",
@@ -81,17 +84,17 @@ def explain(
     from audit.models import load_model  # noqa: PLC0415
 
     _known("--colours", colours, colormaps)
-    _known("--scale", scale, ("shared", "each"))
+    if scale:
+        _known("--scale", scale, ("shared", "each"))
+    if not text.strip():
+        raise ValueError("the hypothesis is empty")
     spec = MapSpec.parse(asked)
     if animate and not (layers or words):
         layers, words = spec.per_layer, True
     found = ask(
         load_model(model, device, dtype), image, text, premise, spec, layers=layers, words=words
     )
-    drawn = found.draw(
-        out, image.stem, colours=colours, scale="each" if scale == "each" else "shared",
-        animate=animate,
-    )  # fmt: skip
+    drawn = found.draw(out, image.stem, text, colours=colours, scale=scale, animate=animate)
     files = {name: str(path) for name, path in drawn.items()}
     if as_json:
         heatmap = files.pop("heatmap")
@@ -122,7 +125,7 @@ def accept(
         typer.Argument(help="Cases to accept; default: all that moved within their contract."),
     ] = None,
     decisions: Annotated[
-        Path | None, typer.Option(help="A review exported by the gallery: decisions.json.")
+        Path | None, typer.Option(help="A review: a JSON file with a decision for each case.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the baselines.")] = "",
     by: Annotated[
@@ -130,7 +133,7 @@ def accept(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Make outcomes of a run the accepted baselines: all of them, or none if anything moved."""
+    """Make outcomes of a run the accepted baselines: all, or none if a case changed since."""
     from audit.outcomes import Run  # noqa: PLC0415
     from audit.review import accept as take  # noqa: PLC0415
     from audit.review import load_decisions  # noqa: PLC0415
@@ -144,10 +147,12 @@ def accept(
         return
     for name in taken:
         typer.echo(f"accepted {name}")
-    typer.echo(f"{len(taken)} baselines accepted, in {folder}")
+    for decision in review or ():
+        if decision.decision == "reject":
+            typer.echo(f"rejected {decision.case}")
+    typer.echo(f"{counted(len(taken), 'baseline')} accepted, in {folder}")
 
 
-_CASES = typer.Option("--cases", help="Glob pattern of case files; may be repeated.")
 _BASELINES = typer.Option(
     "--baselines", help="A folder of baselines, or one with a subfolder for each model."
 )
@@ -155,7 +160,7 @@ _BASELINES = typer.Option(
 
 @app.command()
 def status(
-    cases: Annotated[list[str] | None, _CASES] = None,
+    cases: Annotated[list[str] | None, longrunning.CASES] = None,
     folder: Annotated[Path, _BASELINES] = Path("baselines"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -168,7 +173,7 @@ def status(
         rows = [{**asdict(s), "folder": str(s.folder)} for s in found]
         sys.stdout.write(to_json({"cases": len(known), "baselines": rows}))
         return
-    typer.echo(f"{len(known)} cases")
+    typer.echo(counted(len(known), "case"))
     for each in found:
         typer.echo(
             f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
@@ -181,7 +186,7 @@ def status(
 
 @app.command()
 def prune(
-    cases: Annotated[list[str] | None, _CASES] = None,
+    cases: Annotated[list[str] | None, longrunning.CASES] = None,
     folder: Annotated[Path, _BASELINES] = Path("baselines"),
     delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -200,145 +205,32 @@ def prune(
     for place, names in found.items():
         for name in names:
             typer.echo(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
-    typer.echo(f"{count} baselines belong to no case" + ("" if delete else "; --delete removes"))
+    said = "nothing to prune" if not count else f"{counted(count, 'baseline')} without a case"
+    typer.echo(f"{said}, deleted" if delete and count else said)
+
+
+app.command()(longrunning.compare)
+app.command()(longrunning.validity)
 
 
 @app.command()
-def compare(
-    before: Annotated[str, typer.Argument(help="A run, a folder of baselines, or a model.")],
-    after: Annotated[str, typer.Argument(help="The same, to compare with it.")],
-    cases: Annotated[list[str] | None, _CASES] = None,
-    device: Annotated[str, typer.Option(help="Of models: auto, cpu, cuda or cuda:N.")] = "auto",
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Significance, corrected.")] = 0.05,
-    effect: Annotated[
-        float, typer.Option(min=0, help="Smallest mean change that counts, in tolerances.")
-    ] = 0.5,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("audit-compare.html"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Compare two runs, baselines or models; exit code 1 if the second is worse."""
-    from audit import comparison  # noqa: PLC0415
-    from audit.report.comparison_page import write_comparison  # noqa: PLC0415
-    from audit.suite import Limits  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
-        sides = [
-            comparison.side_of_folder(Path(given))
-            or _audited(given, device, cases or ["cases/*.yaml"], Path(temporary) / str(number))
-            for number, given in enumerate((before, after))
-        ]
-        found = comparison.compare(sides[0], sides[1], Limits(alpha, effect))
-        page = write_comparison(out, found)
-    if as_json:
-        sys.stdout.write(to_json({**found.to_dict(), "page": str(page)}))
-    else:
-        _print_comparison(found)
-        typer.echo(f"page: {page}")
-    raise typer.Exit(1 if found.suite.failed else 0)
-
-
-def _audited(source: str, device: str, cases: list[str], folder: Path) -> Side:
-    """Audit the cases with a model, to compare what it says."""
-    from audit.comparison import side_of_run  # noqa: PLC0415
-    from audit.models import load_model  # noqa: PLC0415
-    from audit.outcomes import Run  # noqa: PLC0415
-    from audit.review import all_cases  # noqa: PLC0415
-    from audit.runner import audit_cases  # noqa: PLC0415
-
-    run = Run(folder)
-    for _ in audit_cases(all_cases(cases), load_model(source, device), run):
-        pass
-    return side_of_run(run, source)
-
-
-def _print_comparison(found: Comparison) -> None:
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("case, most moved first", overflow="fold")
-    for column in ("label", "probability", *found.pairs[0].distances):
-        table.add_column(column, justify="right")
-    for pair in found.pairs:
-        labels = (pair.before.label, pair.after.label)
-        distances = pair.distances.values()
-        table.add_row(
-            Text(pair.after.case),
-            labels[0] if labels[0] == labels[1] else " → ".join(labels),
-            f"{pair.probability[1] - pair.probability[0]:+.3f}",
-            *("undefined" if isinstance(d, str) else f"{d:.3f}" for d in distances),
-        )
-    console.print(table)
-    shifts = Table(box=None, pad_edge=False)
-    for column in (
-        "metric",
-        "mean change",
-        "95 % interval",
-        "tolerances",
-        "p corrected",
-        "verdict",
-    ):
-        shifts.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
-    for s in found.suite.shifts:
-        shifts.add_row(
-            s.metric, f"{s.change.mean:+.4f}", f"{s.change.low:+.4f} to {s.change.high:+.4f}",
-            f"{s.effect:+.1f}", f"{s.adjusted:.2g}", s.verdict,
-        )  # fmt: skip
-    console.print(shifts)
-    for case, reason in found.left_out.items():
-        console.print(f"not compared: {case}: {reason}", markup=False)
-    console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)
-
-
-@app.command()
-def validity(
-    model: Annotated[
-        str, typer.Option(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
+def model(
+    source: Annotated[
+        str, typer.Argument(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
     ] = "reference",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes.")] = 300,
-    randomised_scenes: Annotated[
-        int, typer.Option(min=1, help="Scenes for the randomisation test.")
-    ] = 40,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the scenes, a model each.")
-    ] = 1,
-    out: Annotated[Path, typer.Option(help="The page to write; its plot lies beside it.")] = Path(
-        "docs/validity.md"
-    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure every map against every control: which may be trusted for what."""
-    from rich.progress import track  # noqa: PLC0415
+    """Where a model's checkpoint folder lies, and its labels."""
+    from audit.models.sources import known_labels, resolve  # noqa: PLC0415
 
-    from audit.validity.measure import Settings, measure  # noqa: PLC0415
-    from audit.validity.page import verdicts, write_page  # noqa: PLC0415
-
-    errors = Console(stderr=True)
-    found = measure(
-        model,
-        device,
-        Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
-        lambda items, total, title: iter(track(items, title, total, console=errors)),
-    )
-    plot = write_page(out, found)
+    found = resolve(source)
+    labels = list(known_labels(str(found.folder)) or ())
+    about = {"source": source, "revision": found.revision, "folder": str(found.folder)}
     if as_json:
-        sys.stdout.write(to_json({**found, "page": str(out), "plot": str(plot)}))
+        sys.stdout.write(to_json({**about, "labels": labels}))
         return
-    table = Table(box=None, pad_edge=False)
-    columns = ("pointing", "mass", "lift", "rank", "auc", "deletion_margin", "insertion_margin")
-    table.add_column("map")
-    for column in (*columns, "trusted for"):
-        table.add_column(column.replace("_", " "))
-    for name, row in found["maps"].items():
-        said = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
-        cells = [row["figures"].get(column) for column in columns]
-        table.add_row(
-            name,
-            *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
-            ", ".join(use for use, holds in said.items() if holds),
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)
+    typer.echo(f"folder: {found.folder}")
+    typer.echo(f"labels: {', '.join(labels)}")
 
 
 def _known(option: str, value: str, choices: Iterable[str]) -> None:
@@ -362,7 +254,7 @@ def schema(
     out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
 ) -> None:
     """Print the JSON Schema of case files, for editors."""
-    from audit.cases import schema as case_schema  # noqa: PLC0415
+    from audit.caseschema import schema as case_schema  # noqa: PLC0415
 
     text = json.dumps(case_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:

@@ -41,6 +41,10 @@ class Undefined(ValueError):
     """
 
 
+_MANY = 40
+"""More choices than this are not listed."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A clause that names the valid choice closest to ``name``, or all of them.
 
@@ -50,5 +54,10 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     'choose from: entropy, mass'
     """
     known = sorted(choices)
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known)}"
+    close = get_close_matches(name, known, n=1, cutoff=0.65)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if len(known) <= _MANY:
+        return f"choose from: {', '.join(known)}"
+    some = get_close_matches(name, known, n=5, cutoff=0.0)
+    return f"of {len(known)} choices the nearest are {', '.join(some)}"

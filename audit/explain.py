@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
@@ -15,10 +16,8 @@ from audit.maps import Map, MapSpec, layer_maps, read_map, word_maps
 from audit.metrics import measure
 from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
 from audit.report.pictures import figure
-from audit.report.strips import animation, sheet
+from audit.report.strips import Scale, animation, sheet
 from audit.trace import Need, Trace
-
-Scale = Literal["shared", "each"]
 
 
 @dataclass(frozen=True)
@@ -62,41 +61,64 @@ class Explanation:
         return found
 
     def draw(
-        self, folder: Path, stem: str, *, colours: str, scale: Scale, animate: bool
+        self, folder: Path, name: str, text: str, *, colours: str, scale: str, animate: bool
     ) -> dict[str, Path]:
         """Write the pictures into ``folder`` and return them by what they show.
 
         Always ``heatmap``; ``layers`` and ``words`` where they were asked for, and with
         ``animate`` each of these also as GIF and WebP, if there is more than one panel.
+
+        Args:
+            name: of the picture; the files' names begin with it and the map's.
+            text: the hypothesis; it stands on every picture.
+            scale: ``shared`` or ``each``; empty for layers that share one and words that do not,
+                since words differ in strength and are to be read one by one.
         """
         probability = self.trace.probabilities[self.trace.label]
-        title = f"{self.trace.label} ({probability:.1%}), {self.spec.key}"
+        said = f"“{text}”: {self.trace.label} ({probability:.1%})"
+        title = f"{said}, {self.spec.key}"
+        method = re.sub(r"[^\w.-]+", "-", self.spec.key)
+        stem = f"{name}.{method}"
         drawn = {
             "heatmap": (
                 f"{stem}.png",
-                figure(self.image, self.map, title, colours=colours, boxes={}),
+                figure(
+                    self.image, self.map, title, colours=colours, boxes={},
+                    label=_LABELS.get(self.spec.method, "Attention Intensity"),
+                ),
             )
-        }
+        }  # fmt: skip
         strips = {
             "layers": [(f"layer {n}", p) for n, p in self.layers],
             "words": self.words,
         }
-        for name, panels in strips.items():
+        for strip, panels in strips.items():
             if not panels:
                 continue
-            said = title if name == "layers" else f"{self.trace.label}, encoder attention by word"
-            page = sheet(self.image, panels, title=said, scale=scale, colours=colours)
-            drawn[name] = (f"{stem}.{name}.png", page)
+            over = title if strip == "layers" else f"{said}, encoder attention by word"
+            one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
+            page = sheet(self.image, panels, title=over, scale=one, colours=colours)
+            begin = f"{stem if strip == 'layers' else name}.{strip}"
+            drawn[strip] = (f"{begin}.png", page)
             if animate and len(panels) > 1:
                 for kind in ("GIF", "WEBP"):
-                    moving = animation(
-                        self.image, panels, scale=scale, colours=colours, format=kind
-                    )
-                    file = f"{stem}.{name}.{kind.lower()}"
-                    drawn[f"{name} {kind.lower()}"] = (file, moving)
+                    moving = animation(self.image, panels, scale=one, colours=colours, format=kind)
+                    drawn[f"{strip} {kind.lower()}"] = (f"{begin}.{kind.lower()}", moving)
         for file, data in drawn.values():
             write_atomically(folder / file, data)
-        return {name: folder / file for name, (file, _) in drawn.items()}
+        return {shown: folder / file for shown, (file, _) in drawn.items()}
+
+
+_SCALES: dict[str, Scale] = {"layers": "shared", "words": "each"}
+
+_LABELS = {
+    "relevance": "Relevance",
+    "occlusion": "Loss of probability",
+    "uniform": "Control",
+    "centre": "Control",
+    "random": "Control",
+}
+"""What the colour bar of a map says that is not of attention."""
 
 
 def explain(

@@ -93,6 +93,15 @@ def as_typed(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "case"), counted(2, "case")
+    ('1 case', '2 cases')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def rounded(value: float, digits: int = 6) -> float:
     """``value`` with ``digits`` decimals, and no negative zero."""
     return round(value, digits) + 0.0

@@ -194,7 +194,7 @@ class MapSpec(BaseModel):
             if not equals or name not in cls.model_fields:
                 known = (*TAKES[method], "temperature", "smooth")
                 raise ValueError(f"{pair!r} is not key=value of a map; {nearest(name, known)}")
-            numbers = value.split(",")
+            numbers = value.strip("[]").split(",")
             listed = name in ("layers", "heads") and all(n.strip().isdigit() for n in numbers)
             given[name] = [int(n) for n in numbers] if listed else value
         return cls.model_validate(given)

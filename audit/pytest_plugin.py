@@ -24,13 +24,16 @@ from audit import baselines
 from audit.auditor import Auditor, Settings
 from audit.cases import Case, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError, ModelError
+from audit.files import as_typed, counted
 from audit.models.sources import known_labels
-from audit.outcomes import Outcome, Run, State, totals
+from audit.outcomes import Outcome, Run, totals
+from audit.review import ACCEPTABLE
 from audit.suite import Limits, Suite, changes_of, judge_suite
 
 _auditor = pytest.StashKey[Auditor]()
 _settings = pytest.StashKey[Settings]()
 _coming = pytest.StashKey[Sequence[Case]]()
+_collected = pytest.StashKey[list[Case]]()
 
 _OPTIONS = {
     "model": ("reference", "reference, a checkpoint folder, or a ModelScope id[@revision]"),
@@ -80,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_settings] = _read_settings(config, update)
     config.stash[_auditor] = Auditor(config.stash[_settings])
     config.stash[_coming] = []
+    config.stash[_collected] = []
 
 
 def _read_settings(config: pytest.Config, update: Any) -> Settings:
@@ -148,6 +152,8 @@ class CaseFile(pytest.File):
     def collect(self) -> Iterator[CaseItem]:
         """Load and check the file; every problem is an error of collection."""
         cases = load_cases(self.path)
+        check_unique([*self.config.stash[_collected], *cases])
+        self.config.stash[_collected] += cases
         settings = self.config.stash[_settings]
         labels = known_labels(settings.model)
         if labels is not None:
@@ -230,15 +236,6 @@ def failure_text(outcome: Outcome) -> str:
 
 def _add(table: Table, *cells: str) -> None:
     table.add_row(*(Text(cell) for cell in cells))  # a plain str would lose "[birds]" as markup
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse ids that occur twice across files."""
-    del config
-    try:
-        check_unique(item.case for item in items if isinstance(item, CaseItem))
-    except CaseError as error:
-        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_collectionfinish(
@@ -354,7 +351,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     known = sum(o.state.failed and not o.failed for o in outcomes)
     more = f" ({known} known to fail)" if known else ""
-    terminalreporter.write_line(f"{sum(counts.values())} cases: {said}{more}")
+    terminalreporter.write_line(f"{counted(sum(counts.values()), 'case')}: {said}{more}")
     if config.stash[_settings].update:
         kept = len(list((folder / "proposals").glob("*.json")))
         terminalreporter.write_line(f"baselines accepted: {kept}, in {about['baselines']}")
@@ -362,11 +359,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if suite:
         verdict = "FAILED" if suite["failed"] else "passed"
         terminalreporter.write_line(f"suite-level gate {verdict}: {suite['sentence']}")
-    if counts.get(State.NEW.value):
-        terminalreporter.write_line(
-            "new cases have no baseline: look at them, then run with --audit-update=new"
-        )
     terminalreporter.write_line(f"gallery: {folder / 'gallery.html'}")
+    if any(o.state in ACCEPTABLE and o.failed for o in outcomes):
+        terminalreporter.write_line(
+            f"what shall be so from now on, after a look: audit accept {as_typed(folder)}"
+        )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

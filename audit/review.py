@@ -34,7 +34,7 @@ class Decision(BaseModel):
 
 
 class Decisions(BaseModel):
-    """A signed-off review of one run, as the gallery exports it."""
+    """A signed-off review of one run."""
 
     model_config = _STRICT
 
@@ -96,7 +96,8 @@ def accept(
     wanted = _wanted(outcomes, cases, decisions, reason)
     folder = Path(about["baselines"])
     baselines.recover(folder)
-    problems = [p for name in wanted for p in _problems(outcomes, name, folder)]
+    mine = about.get("id", "")
+    problems = [p for name in wanted for p in _problems(outcomes, name, folder, mine)]
     if problems:
         raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
     with tempfile.TemporaryDirectory(prefix="audit-accept-") as temporary:
@@ -137,7 +138,7 @@ def _wanted(
     return {name: said[name] for name in cases}
 
 
-def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path) -> list[str]:
+def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path, run: str) -> list[str]:
     outcome = outcomes.get(name)
     if outcome is None:
         return [f"{name}: the run holds no such case; {nearest(name, outcomes)}"]
@@ -155,7 +156,13 @@ def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path) -> list[
     path = folder / f"{name}.json"
     current = digest_file(path) if path.exists() else ""
     if current != outcome.baseline_digest:
-        found.append(f"{name}: its baseline moved since the run; audit it again")
+        stored = baselines.load(folder, name)
+        mine = stored is not None and stored.provenance.get("run") == run
+        found.append(
+            f"{name}: this outcome is accepted already"
+            if mine
+            else f"{name}: its baseline moved since the run; audit it again"
+        )
     return found
 
 

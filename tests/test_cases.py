@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from audit.cases import check_labels, check_unique, load_cases, schema
+from audit.cases import check_labels, check_unique, load_cases
+from audit.caseschema import schema
 from audit.errors import CaseError
 from audit.expectations import judge
 from audit.geometry import Box
@@ -135,7 +136,10 @@ REFUSED = [
     ("{layers: \"last:2\", heads: [1, 3]}", "{method: rollout, residual: 2}", "x.yaml:11:62: cases[0].expect.attention[1].map.residual: not a share of the residual connection: measured, or a number from 0 to 1"),
     ("{layers: \"last:2\", heads: [1, 3]}", "relevanc", "x.yaml:11:39: cases[0].expect.attention[1].map: a map is written as {method: NAME}; did you mean 'relevance'?"),
     ("{birds: [[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]}", "{birds: [[1, 1, 9, 9]], heads: [[a, 1, 9, 9]]}", "x.yaml:5:47: cases[0].regions.heads[0][0]: Input should be a valid integer"),
-    ("id: birds", "id: a/b", "x.yaml:2:5: cases[0].id: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'"),
+    ("map: {layers: \"last:2\", heads: [1, 3]}", "map: {method: encoder_attention, word: bird}", "x.yaml:11:72: cases[0].expect.attention[1].map.word: 'bird' is not in the text; did you mean 'birds'?"),
+    ("text: there are two birds", "text: [a]", "x.yaml:4:5: cases[0].text: text is needed here; put it in quotes if it looks like something else"),
+    ("      label: yes", "      label: true", "x.yaml:7:7: cases[0].expect.label: text is needed here; put it in quotes if it looks like something else"),
+    ("id: birds", "id: a/b", "x.yaml:2:5: cases[0].id: an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"),
     ("id: birds", "id: birds\n    id: cats", "x.yaml:3:5: not YAML: the key 'id' occurs twice (first in line 2)"),
     ("label: yes", "label: [yes", "x.yaml:8:18: not YAML: expected ',' or ']', but got ':'"),
 ]  # fmt: skip
@@ -212,7 +216,9 @@ def test_ids_that_differ_only_in_case_or_punctuation_are_refused(folder: Path) -
     (one,) = load(folder, PLAIN)
     other = folder / "y.yaml"
     other.write_text(PLAIN.replace("id: birds", "id: BIRDS"))
-    with pytest.raises(CaseError, match=r"y\.yaml:2: the id 'BIRDS' occurs twice \(first in .*x"):
+    with pytest.raises(
+        CaseError, match=r"y\.yaml:2: the id 'BIRDS' occurs twice, as 'birds' in .*x"
+    ):
         check_unique([one, *load_cases(other)])
 
 

@@ -66,7 +66,7 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "maybe" in result.output.splitlines()[0]
     assert "cross_attention layers=last, 12 x 12 cells" in result.output
-    assert (tmp_path / "two-birds-on-a-branch.png").exists()
+    assert (tmp_path / "two-birds-on-a-branch.cross_attention-layers-last.png").exists()
 
 
 def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
@@ -89,6 +89,13 @@ def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
                 assert played.n_frames == panels
     with Image.open(found["files"]["words"]) as sheet:
         assert sheet.width > 400
+
+
+def test_the_folder_and_labels_of_a_model_are_told() -> None:
+    found = json.loads(CliRunner().invoke(cli.app, ["model", "--json"]).stdout)
+    assert found["labels"] == ["no", "yes", "maybe"]
+    assert (Path(found["folder"]) / "configuration.json").exists()
+    assert f"folder: {found['folder']}" in CliRunner().invoke(cli.app, ["model"]).output
 
 
 @pytest.mark.parametrize(
@@ -116,6 +123,7 @@ def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
         (["explain", str(PICTURE), "text", "--map", "uniform", "--layers"], "layer by layer"),
         (["explain", str(PICTURE), "text", "--colours", "mauve"], "mauve"),
         (["explain", str(PICTURE), "text", "--scale", "shard"], "did you mean 'shared'?"),
+        (["explain", str(PICTURE), " "], "the hypothesis is empty"),
         (["report", "nowhere"], "not a run"),
     ],
 )

@@ -15,7 +15,7 @@ from PIL import Image
 from audit.files import write_atomically
 from audit.outcomes import Outcome, Run, totals
 from audit.report.pictures import bytes_uri, data_uri, difference, outlined, overlay
-from audit.report.strips import animation
+from audit.report.strips import Scale, animation
 
 _SMALL = 220
 _PANEL = 140
@@ -88,13 +88,14 @@ def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
 
 
 def _strips(run: Run, outcome: Outcome) -> list[Shown]:
-    """Layers and words of a case, each panel on the strip's one colour scale."""
+    """Layers and words of a case."""
     image = _image(run, outcome)
     if image is None:
         return []
     found = []
     for strip, panels in run.strips(outcome.case).items():
-        top = max(float(p.max()) for _, p in panels)
+        title, scale = _STRIPS[strip]
+        top = max(float(p.max()) for _, p in panels) if scale == "shared" else None
         drawn = [
             Picture(
                 f"{name}, peak {p.max():.0%}",
@@ -105,16 +106,16 @@ def _strips(run: Run, outcome: Outcome) -> list[Shown]:
         ]
         played = None
         if len(panels) > 1:
-            moving = animation(image, panels, scale="shared", boxes=outcome.regions, format="WEBP")
+            moving = animation(image, panels, scale=scale, boxes=outcome.regions, format="WEBP")
             words = f"{outcome.case}: one {strip.removesuffix('s')} after the other"
             played = Picture(f"{strip}, played", bytes_uri(moving, "image/webp"), words)
-        found.append(Shown(_STRIPS[strip], drawn, played))
+        found.append(Shown(title, drawn, played))
     return found
 
 
-_STRIPS = {
-    "layers": "Layer by layer, one colour scale",
-    "words": "Word by word: where the encoder looks from each, one colour scale",
+_STRIPS: dict[str, tuple[str, Scale]] = {
+    "layers": ("Layer by layer, one colour scale", "shared"),
+    "words": ("Word by word: where the encoder looks from each, each its own scale", "each"),
 }
 
 

@@ -64,7 +64,7 @@ def overlay(
     p: Array,
     *,
     colours: str = "viridis",
-    alpha: float = 0.75,
+    alpha: float = 0.8,
     boxes: Boxes | None = None,
     top: float | None = None,
     width: int = WIDTH,
@@ -84,7 +84,8 @@ def overlay(
     peak = top or float(p.max()) or 1.0
     strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size)
     rgb = colour_map(colours)(strength)[..., :3]
-    opacity = (alpha * (0.2 + 0.8 * np.sqrt(strength)))[..., None]
+    # Nearly linear: a root would draw a hard-edged halo around cells that have next to nothing.
+    opacity = (alpha * strength**0.8)[..., None]
     return outlined(_blend(ground, rgb, opacity), boxes or {}, width)
 
 
@@ -116,8 +117,20 @@ def _blend(ground: Image.Image, rgb: Array, opacity: Array) -> Image.Image:
     return Image.fromarray(np.round(mixed * 255).astype(np.uint8))
 
 
-def figure(image: Image.Image, p: Array, title: str, *, colours: str, boxes: Boxes) -> bytes:
-    """A PNG with the picture beside its heatmap, and a colour bar in shares of the maximum."""
+def figure(
+    image: Image.Image,
+    p: Array,
+    title: str,
+    *,
+    colours: str,
+    boxes: Boxes,
+    label: str = "Attention Intensity",
+) -> bytes:
+    """A PNG with the picture beside its heatmap, and a colour bar in shares of the maximum.
+
+    Args:
+        label: says on the colour bar what the map is a map of.
+    """
     drawn = Figure(figsize=(9, 4.6), layout="constrained")
     FigureCanvasAgg(drawn)
     plain, hot = drawn.subplots(1, 2)
@@ -128,7 +141,7 @@ def figure(image: Image.Image, p: Array, title: str, *, colours: str, boxes: Box
     drawn.colorbar(
         ScalarMappable(Normalize(0, 1), colour_map(colours)),
         ax=hot,
-        label="Attention Intensity",
+        label=label,
         shrink=0.85,
     )
     drawn.suptitle(title, parse_math=False)

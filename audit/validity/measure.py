@@ -182,8 +182,8 @@ def _placed(source: str, device: str, settings: Settings, progress: Progress) ->
     title = "place, faithfulness"
     if settings.processes == 1:
         _load(source, device)
-        seen = map(partial(_scene, settings=settings), numbers)
-        return list(progress(seen, settings.scenes, title))
+        alone = map(partial(_scene, settings=settings), numbers)
+        return list(progress(alone, settings.scenes, title))
     # Spawned, since a forked process inherits torch's threads without their locks.
     with ProcessPoolExecutor(
         settings.processes, get_context("spawn"), initializer=_load, initargs=(source, device, 1)

@@ -27,7 +27,11 @@ def verdicts(name: str, found: Mapping[str, Any]) -> dict[str, bool | None]:
         found: what :func:`audit.validity.measure.measure` gave.
     """
     row = found["maps"][name]
-    against = [row["differences"][c][f]["low"] > 0 for c in CONTROLS for f in ("pointing", "mass")]
+    against = [
+        row["differences"][c][f]["low"] > 0 if c in row["differences"] else False
+        for c in CONTROLS
+        for f in ("pointing", "mass")
+    ]
     margins = [row["figures"][f]["low"] > 0 for f in FAITHFUL if f in row["figures"]]
     correlations = found["randomisation"]["maps"].get(name)
     entropy = row["entropy"]
@@ -86,7 +90,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
             [
                 f"`{n}`",
                 *(
-                    _shown(found["maps"][n]["differences"][c][f])
+                    _shown(found["maps"][n]["differences"].get(c, {}).get(f))
                     for c in CONTROLS
                     for f in ("pointing", "mass")
                 ),

@@ -132,9 +132,9 @@ def test_an_id_that_two_files_share_is_refused(project: pytest.Pytester) -> None
     path = project.path / "cases" / "others.yaml"
     path.write_text(path.read_text().replace("id: hungry", "id: Birds"))
     result = project.runpytest("cases")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["*others.yaml:2: the id 'Birds' occurs twice (first in *birds.yaml:2)*"]
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["*others.yaml:2: the id 'Birds' occurs twice, as 'birds' in *birds.yaml:2 *"]
     )
 
 

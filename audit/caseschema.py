@@ -1,0 +1,100 @@
+"""The schema of case files: what may be written, key by key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+
+from audit.errors import nearest
+from audit.expectations import Expect, Finite
+from audit.maps import MapSpec
+from audit.metrics import METRICS
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_BUILTIN_MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail")
+
+
+def _tag(value: str) -> str:
+    if not value.isidentifier():
+        raise ValueError(f"the tag {value!r} cannot be a pytest marker: use letters, digits and _")
+    if value in _BUILTIN_MARKS:
+        raise ValueError(f"the tag {value!r} is a marker of pytest's own")
+    return value
+
+
+def _figure(value: str) -> str:
+    known = ["probability", *METRICS]
+    if value not in known:
+        raise ValueError(f"{value!r} is not a metric; {nearest(value, known)}")
+    return value
+
+
+Tag = Annotated[str, AfterValidator(_tag)]
+Text = Annotated[str, Field(min_length=1)]
+Drift = dict[Annotated[str, AfterValidator(_figure)], Annotated[Finite, Field(ge=0)]]
+_Number = (
+    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+)
+
+
+class CaseDefaults(BaseModel):
+    """What every case of a file uses unless it says otherwise."""
+
+    model_config = _STRICT
+
+    map: MapSpec = Field(MapSpec(), description="Which map is measured.")
+    tags: tuple[Tag, ...] = Field((), description="Tags of every case; they become pytest markers.")
+    drift: Drift = Field(
+        {}, description="Absolute drift tolerance by metric name, and probability."
+    )
+
+
+class CaseSpec(BaseModel):
+    """One case as it is written."""
+
+    model_config = _STRICT
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="Unique name of the case.",
+    )
+    image: Text = Field(description="The picture, relative to this file.")
+    text: Text = Field(description="The hypothesis: a sentence about the picture.")
+    premise: Text | None = Field(None, description="A text premise beside the picture.")
+    regions: dict[str, list[list[_Number]]] = Field(
+        {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
+    )
+    tags: tuple[Tag, ...] = Field((), description="Tags; they become pytest markers.")
+    map: MapSpec | None = Field(None, description="Which map is measured; replaces the defaults'.")
+    expect: Expect = Field(description="What the model must do.")
+    drift: Drift = Field(
+        {}, description="Absolute drift tolerance by metric name, and probability."
+    )
+    critical: bool = Field(
+        False, description="Whether a regression of this case alone is a veto, whatever the rest."
+    )
+    xfail: Text | None = Field(
+        None, description="Why this case is known to fail; it then fails no session."
+    )
+    repeat: PositiveInt = Field(
+        1, le=100, description="How often the model is asked; limits and drift are of the mean."
+    )
+
+
+class CaseFileSpec(BaseModel):
+    """A file of cases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="audit cases")
+
+    defaults: CaseDefaults = Field(CaseDefaults(), description="Used by every case of the file.")
+    cases: list[CaseSpec] = Field(min_length=1, description="The cases.")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a case file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **CaseFileSpec.model_json_schema(),
+    }

@@ -24,7 +24,7 @@ from audit import baselines
 from audit.auditor import Auditor, Settings
 from audit.cases import Case, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError, ModelError
-from audit.files import as_typed, counted
+from audit.files import as_typed, counted, write_atomically
 from audit.models.sources import known_labels
 from audit.outcomes import Outcome, Run, totals
 from audit.review import ACCEPTABLE
@@ -42,6 +42,7 @@ _OPTIONS = {
     "batch-size": ("8", "cases that the model answers at a time"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
+    "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
     "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
@@ -196,6 +197,8 @@ class CaseItem(pytest.Item):
         self.user_properties += [
             ("audit_state", self.outcome.state.value),
             ("audit_sentence", self.outcome.sentence),
+            ("audit_label", self.outcome.label),
+            ("audit_expected", self.outcome.expected),
         ]
         if self.outcome.state.failed:
             raise _CaseFailed(self.outcome)
@@ -327,8 +330,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     suite = _judge(run, settings.suite)
     run.finish({"promoted": promoted, "suite": suite.to_dict() if suite else None})
     write_gallery(run)
+    _summarise(run, config)
     if suite and suite.failed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _summarise(run: Run, config: pytest.Config) -> None:
+    from audit.report.summary import markdown  # noqa: PLC0415  only at the end
+
+    given = config.getoption("--audit-summary") or config.getini("audit_summary")
+    if given:
+        write_atomically(config.invocation_params.dir / given, markdown(run).encode())
+    elif os.environ.get("GITHUB_STEP_SUMMARY"):
+        # Other steps' commands write into the same file, so it is added to.
+        with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
+            file.write(markdown(run))
 
 
 def _judge(run: Run, limits: Limits | None) -> Suite | None:
@@ -359,6 +375,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if suite:
         verdict = "FAILED" if suite["failed"] else "passed"
         terminalreporter.write_line(f"suite-level gate {verdict}: {suite['sentence']}")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from audit.report.summary import workflow_commands  # noqa: PLC0415  only there
+
+        for line in workflow_commands(run):
+            terminalreporter.write_line(line)
     terminalreporter.write_line(f"gallery: {folder / 'gallery.html'}")
     if any(o.state in ACCEPTABLE and o.failed for o in outcomes):
         terminalreporter.write_line(

@@ -1,0 +1,96 @@
+"""What a pipeline reads: the step summary, annotations, properties in JUnit XML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def broken(accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """One case breaks its contract, one drifts, one passes."""
+    monkeypatch.setenv("TOY_CELL", "0")
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    return accepted
+
+
+def test_the_summary_is_written_where_it_is_asked_for(broken: pytest.Pytester) -> None:
+    broken.runpytest("cases", "--audit-summary", "out/summary.md")
+    text = (broken.path / "out" / "summary.md").read_text()
+    assert text.startswith("## Audit failed\n")
+    assert "3 cases: 1 contract broken, 1 drifted, 1 passed. Model `toy`" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == ["birds", "hungry"]
+    assert "mass of birds is 0.01333, and must be at least 0.5" in rows[0]
+    assert rows[0].endswith("`cases/birds.yaml:2` |")
+
+
+def test_githubs_own_summary_is_added_to_and_cases_are_marked_in_their_files(
+    broken: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = broken.path / "step.md"
+    path.write_text("what another step said\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    result = broken.runpytest("cases", "-n2")
+    assert path.read_text().startswith("what another step said\n## Audit failed\n")
+    marked = [line for line in result.outlines if line.startswith("::error")]
+    assert len(marked) == 2
+    assert marked[0] == (
+        "::error file=cases/birds.yaml,line=2,title=birds%3A contract broken::"
+        "mass of birds is 0.01333, and must be at least 0.5"
+    )
+
+
+def test_without_github_nothing_is_marked_and_a_passing_run_says_so(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    result = accepted.runpytest("cases", "--audit-summary=summary.md")
+    assert "::error" not in result.stdout.str()
+    text = (accepted.path / "summary.md").read_text()
+    assert text.startswith("## Audit passed\n")
+    assert "Over all cases: over 3 cases on 2 pictures: no label lost" in text
+    assert "| case |" not in text
+
+
+def test_nothing_in_a_case_is_markup_in_the_summary(broken: pytest.Pytester) -> None:
+    path = broken.path / "cases" / "birds.yaml"
+    path.write_text(path.read_text().replace("birds: [[", "'<img src=x>|*b*': [[").replace(
+        "region: birds", "region: '<img src=x>|*b*'"
+    ))  # fmt: skip
+    broken.runpytest("cases", "-k", "birds and not hungry", "--audit-summary=summary.md")
+    text = (broken.path / "summary.md").read_text()
+    assert "<img" not in text
+    assert r"&lt;img src=x&gt;\|\*b\*" in text
+
+
+def test_junit_has_state_and_sentence_of_each_case(broken: pytest.Pytester) -> None:
+    broken.runpytest("cases", "--junitxml=audit.xml")
+    cases = ElementTree.parse(broken.path / "audit.xml").iter("testcase")
+    found = {
+        case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")}
+        for case in cases
+    }
+    assert found["birds"]["audit_state"] == "contract broken"
+    assert found["birds"]["audit_sentence"].startswith("mass of birds is 0.01333")
+    assert found["no-cat"]["audit_state"] == "passed"
+    assert (found["hungry"]["audit_label"], found["hungry"]["audit_expected"]) == ("maybe", "maybe")
+
+
+def test_the_pipelines_in_the_docs_are_yaml_and_name_options_that_exist() -> None:
+    text = (DOCS / "ci.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    github, gitlab = (yaml.safe_load(block) for block in blocks)
+    steps = github["jobs"]["audit"]["steps"]
+    scripts = [step["run"] for step in steps if "run" in step] + gitlab["audit"]["script"]
+    page = (DOCS / "pytest.md").read_text()
+    options = {word for script in scripts for word in script.split() if word.startswith("--audit-")}
+    assert len(options) >= 4
+    assert all(f"`{option}`" in page for option in options)

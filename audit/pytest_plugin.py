@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from audit import baselines
 from audit.auditor import Auditor, Settings
 from audit.cases import Case, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError, ModelError
-from audit.files import as_typed, counted, write_atomically
+from audit.files import write_atomically
 from audit.models.sources import known_labels
-from audit.outcomes import Outcome, Run, totals
-from audit.review import ACCEPTABLE
+from audit.outcomes import Outcome, Run
+from audit.report.terminal import describe, failure_text
 from audit.suite import Limits, Suite, changes_of, judge_suite
 
 _auditor = pytest.StashKey[Auditor]()
@@ -216,31 +213,6 @@ class CaseItem(pytest.Item):
         return self.path, self.case.line - 1, f"case {self.case.id}"
 
 
-def failure_text(outcome: Outcome) -> str:
-    """The table of expectations and figures out of tolerance, and the sentence."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    for column in ("expectation", "observed", "limit", "verdict"):
-        table.add_column(column, overflow="fold")
-    for verdict in outcome.verdicts:
-        said = "ok" if verdict.passed else "FAILED"
-        _add(table, verdict.expectation, verdict.observed, verdict.limit, said)
-    for row in outcome.drift:
-        if row.verdict != "within":
-            limit = f"{row.baseline} ± {row.tolerance:g}" if row.tolerance else row.baseline
-            _add(table, f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
-    console = Console(width=110, no_color=True, highlight=False, force_terminal=False)
-    with console.capture() as captured:
-        console.print(f"{outcome.state.value}: {outcome.sentence}", markup=False, soft_wrap=True)
-        console.print(f"{outcome.file}:{outcome.line}: {outcome.text!r}", markup=False)
-        if table.row_count:
-            console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
-
-
-def _add(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(cell) for cell in cells))  # a plain str would lose "[birds]" as markup
-
-
 def pytest_report_collectionfinish(
     config: pytest.Config, items: Sequence[pytest.Item]
 ) -> str | None:
@@ -254,15 +226,6 @@ def pytest_report_collectionfinish(
     except (ModelError, CaseError) as error:
         raise pytest.UsageError(str(error)) from None
     return describe(auditor.model.fingerprint.to_dict())
-
-
-def describe(fingerprint: dict[str, Any]) -> str:
-    """One line that says which model was audited, and where it ran."""
-    revision = fingerprint.get("revision") or "none"
-    return (
-        f"audit: model {fingerprint['source']}, revision {revision}, "
-        f"digest {fingerprint['digest'][:12]}, {fingerprint['device']}, {fingerprint['dtype']}"
-    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -358,33 +321,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     folder = config.stash[_settings].run_folder
     if not (folder / "results.json").exists():
         return
-    run = Run(folder)
-    about = run.about()
-    outcomes = run.outcomes()
-    counts = totals(outcomes)
-    terminalreporter.section("audit")
-    terminalreporter.write_line(describe(about["model"]))
-    said = ", ".join(f"{count} {state}" for state, count in counts.items())
-    known = sum(o.state.failed and not o.failed for o in outcomes)
-    more = f" ({known} known to fail)" if known else ""
-    terminalreporter.write_line(f"{counted(sum(counts.values()), 'case')}: {said}{more}")
-    if config.stash[_settings].update:
-        kept = len(list((folder / "proposals").glob("*.json")))
-        terminalreporter.write_line(f"baselines accepted: {kept}, in {about['baselines']}")
-    suite = run.results()["suite"]
-    if suite:
-        verdict = "FAILED" if suite["failed"] else "passed"
-        terminalreporter.write_line(f"suite-level gate {verdict}: {suite['sentence']}")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        from audit.report.summary import workflow_commands  # noqa: PLC0415  only there
+    from audit.report.terminal import closing_lines  # noqa: PLC0415  drawn from the run, at its end
 
-        for line in workflow_commands(run):
-            terminalreporter.write_line(line)
-    terminalreporter.write_line(f"gallery: {folder / 'gallery.html'}")
-    if any(o.state in ACCEPTABLE and o.failed for o in outcomes):
-        terminalreporter.write_line(
-            f"what shall be so from now on, after a look: audit accept {as_typed(folder)}"
-        )
+    terminalreporter.section("audit")
+    for line in closing_lines(Run(folder), updated=bool(config.stash[_settings].update)):
+        terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -148,7 +148,10 @@ def _rollout(trace: Trace, spec: MapSpec) -> Array:
     rolled = trace.rollouts.get(spec.rollout_choice)
     if rolled is None:
         raise ValueError("the trace holds no such rollout; ask the model for it")
-    return answer_rows(trace, spec) @ rolled.astype(np.float64)
+    rows = answer_rows(trace, spec)
+    for factor in rolled:
+        rows = rows @ factor.astype(np.float64)
+    return rows
 
 
 def _relevance(trace: Trace, spec: MapSpec) -> Array:

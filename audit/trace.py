@@ -102,7 +102,8 @@ class Trace:
             cross-attention; ones in a model without such factors.
         words: the words of the hypothesis, as far as the model sees them.
         word_attention: by head choice, (encoder layers, tokens of the hypothesis, cells).
-        rollouts: (source, cells) by rollout: from each of the encoder's outputs to the image.
+        rollouts: by rollout, matrices whose product is (source, cells): from each of the
+            encoder's outputs to the image.
         relevances: by head choice.
         blank: what the same model says of a grey picture of the same size, if needed.
         occlusion: by window, (rows, cols): how much the answer's probability falls, on average,
@@ -118,7 +119,7 @@ class Trace:
     cross_scale: NDArray[np.float32] | None = None
     words: tuple[Word, ...] = ()
     word_attention: Mapping[HeadChoice, NDArray[np.float32]] = field(default_factory=dict)
-    rollouts: Mapping[Rollout, NDArray[np.float32]] = field(default_factory=dict)
+    rollouts: Mapping[Rollout, tuple[NDArray[np.float32], ...]] = field(default_factory=dict)
     relevances: Mapping[HeadChoice, Relevance] = field(default_factory=dict)
     blank: Trace | None = None
     occlusion: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict)

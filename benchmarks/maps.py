@@ -107,6 +107,15 @@ def main() -> None:
             ratio = statistics.median(a / b for a, b in zip(times[name], base, strict=True))
             more = statistics.median(peaks[name]) - ground
             print(f"{name:24} {statistics.median(times[name]):6.2f}  {ratio:6.2f}  {more:10.1f}")
+        specs = [MapSpec.parse(text) for text in RUNS["all without gradient"]]
+        (trace,) = gather(model, [query], [specs], 1)
+        arrays = [
+            trace.cross_attention,
+            *trace.word_attention.values(),
+            *(factor for factors in trace.rollouts.values() for factor in factors),
+        ]
+        kept = sum(array.nbytes for array in arrays) / 1e6
+        print(f"kept for a case, all without gradient: {kept:.1f} MB")
         grid = Grid(30, 30)
         side, stride = window_of(Window(), grid)
         passes = len(placements(grid.rows, side, stride)) ** 2

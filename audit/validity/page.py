@@ -187,14 +187,14 @@ def _plot(found: Mapping[str, Any]) -> bytes:
     left.set_yticks(range(len(names)), list(reversed(names)))
     left.set_xlim(0, 1)
     left.grid(axis="x", alpha=0.3)
-    left.set_title("mass on the true boxes (grey: controls)")
+    left.set_title("mass on the true boxes", fontsize=11)
     random = found["randomisation"]
     for name, values in random["maps"].items():
         right.plot([1.0, *values], "o-", ms=4, label=name, color=shades[name])
     stages = ["intact", *random["stages"]]
     right.set_xticks(range(len(stages)), stages, rotation=40, ha="right")
     right.axhline(0, color="0.6", lw=1)
-    right.set_title("correlation with the intact map, weights randomised from the top")
+    right.set_title("correlation with the intact map as weights are randomised", fontsize=11)
     right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for axes in (left, right):
         for side in ("top", "right"):

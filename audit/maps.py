@@ -148,10 +148,10 @@ def _rollout(trace: Trace, spec: MapSpec) -> Array:
     rolled = trace.rollouts.get(spec.rollout_choice)
     if rolled is None:
         raise ValueError("the trace holds no such rollout; ask the model for it")
-    rows = answer_rows(trace, spec)
+    rows = answer_rows(trace, spec).astype(np.float32)
     for factor in rolled:
-        rows = rows @ factor.astype(np.float64)
-    return rows
+        rows = rows @ factor
+    return rows.astype(np.float64)
 
 
 def _relevance(trace: Trace, spec: MapSpec) -> Array:

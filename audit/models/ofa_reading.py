@@ -68,7 +68,9 @@ class EncoderReading:
             [[min(start + k, stop - 1) for k in range(longest)] for start, stop in hypotheses]
         )
         self._rolled: dict[Rollout, list[Tensor]] = {}
+        # Both are written again in every layer: fresh memory of megabytes costs more than the sums.
         self._mixed: dict[HeadChoice, Tensor] = {}
+        self._spare: dict[Rollout, Tensor] = {}
         self._size = torch.zeros(0)
         self._words = list(need.words)
         self._seen: Captured | None = None
@@ -132,10 +134,13 @@ class EncoderReading:
 
     def _mix(self, number: int, weights: Tensor) -> Tensor:
         by_head = self._by_head(weights)
-        self._mixed = {
-            heads: _over_heads(by_head, heads, self._scale[number])
-            for heads in {asked.heads for asked in self._need.rollouts}
-        }
+        for heads in {asked.heads for asked in self._need.rollouts}:
+            if heads != "mean":
+                self._mixed[heads] = _over_heads(by_head, heads, self._scale[number])
+            elif heads in self._mixed:
+                torch.mean(by_head, 1, dtype=torch.float32, out=self._mixed[heads])
+            else:
+                self._mixed[heads] = by_head.mean(1, dtype=torch.float32)
         return weights.new_zeros(())
 
     def _roll(self, number: int, branch: Tensor) -> Tensor:
@@ -160,13 +165,17 @@ class EncoderReading:
                 parts.append(share * mixed[..., :cells] + (1 - share) * eye)
             elif number < len(self._layers) - _POSTPONED:
                 before = parts[0]
-                parts[0] = (mixed @ before).mul_(share).add_((1 - share) * before)
+                after = self._spare.get(asked)
+                after = (
+                    torch.matmul(mixed, before, out=after) if after is not None else mixed @ before
+                )
+                parts[0] = after.mul_(share).addcmul_(before, 1 - share)
+                self._spare[asked] = before
             else:
                 whole = share * mixed
                 passed = 1 - share
                 whole.diagonal(dim1=-2, dim2=-1).add_(passed[..., 0])
                 parts.append(whole)
-        self._mixed = {}
         return branch.new_zeros(())
 
 

@@ -47,8 +47,8 @@ def test_a_small_shift_that_every_case_shares_fails_although_each_is_within_its_
 
 
 def test_a_shift_for_the_better_is_told_and_does_not_fail() -> None:
-    suite = judge_suite(many(mass=0.05, focus_area=-0.05), Limits())
-    assert {s.metric: s.verdict for s in suite.shifts} == {"mass": "better", "focus_area": "better"}
+    suite = judge_suite(many(mass=0.05, deletion=-0.1), Limits())
+    assert {s.metric: s.verdict for s in suite.shifts} == {"mass": "better", "deletion": "better"}
     assert not suite.failed
 
 

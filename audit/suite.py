@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from audit.baselines import PROBABILITY_TOLERANCE
+from audit.files import counted
 from audit.metrics import METRICS, metric_name
 from audit.outcomes import Outcome
 from audit.statistics import Interval, clustered_mean, holm, mcnemar
@@ -190,7 +191,7 @@ def _sentence(
     chance: float,
     bad: list[Shift],
 ) -> str:
-    over = f"over {cases} cases on {images} pictures"
+    over = f"over {counted(cases, 'case')} on {counted(images, 'picture')}"
     said = []
     if vetoes:
         said.append(f"critical cases are wrong now: {', '.join(vetoes)}")
@@ -210,4 +211,5 @@ def _sentence(
     if said:
         return f"{over}: {'; '.join(said)}"
     flips = f"{len(lost)} labels lost, {len(gained)} gained" if lost or gained else "no label lost"
-    return f"{over}: {flips}, no metric shifted"
+    shifted = "no metric shifted" if images > 1 else "one picture is too few to tell a shift"
+    return f"{over}: {flips}, {shifted}"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
+from audit.baselines import _Compared, _row
 from audit.outcomes import DriftRow, State
 from audit.statistics import clustered_mean, holm, mcnemar
 from audit.suite import Change, Limits, changes_of, judge_suite
@@ -77,6 +78,14 @@ def test_cases_of_one_picture_are_no_evidence_of_their_own() -> None:
         if pictures == 12:
             changes = [replace(c, image=str(int(c.case) // 2)) for c in changes]
         assert judge_suite(changes, Limits()).failed == failed, pictures
+
+
+def test_creep_is_a_way_from_the_anchor_that_is_not_for_the_better() -> None:
+    """Within 0.02 of the accepted mass, 0.03 from the anchor: down is creep, up is not."""
+    for now, verdict in ((0.47, "crept"), (0.53, "within"), (0.49, "within")):
+        row = _row("mass[birds]", _Compared(now, (now + 0.5) / 2, 0.5), 0.02, "higher")
+        assert row.verdict == verdict, now
+        assert row.anchor == "0.5"
 
 
 def flips(lost: int, gained: int, critical: bool = False) -> list[Change]:

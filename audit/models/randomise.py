@@ -33,13 +33,13 @@ def stages(network: Any) -> list[Stage]:
     seen: set[int] = set()
     depth = {part: len(getattr(network, part).layers) for part in ("encoder", "decoder")}
     named = [*network.named_parameters(), *network.named_buffers()]
-    # By address: loading leaves two parameters over the one memory of the shared embedding.
-    shared = network.get_input_embeddings().weight.data_ptr()
+    # By address: loading leaves two parameters over the one memory of the shared embedding, of
+    # which the encoder's comes first.
     for name, value in named:
         if not value.is_floating_point() or value.data_ptr() in seen:
             continue
         seen.add(value.data_ptr())
-        place, title = _INPUT if value.data_ptr() == shared else _place(name, depth)
+        place, title = _place(name, depth)
         found.setdefault(place, Stage(title, {})).values[name] = value.data
     return [found[place] for place in sorted(found)]
 

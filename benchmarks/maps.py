@@ -1,8 +1,9 @@
 """What each map costs on OFA-large at its true size, against one plain forward pass.
 
 Run ``python benchmarks/maps.py`` on a machine that does nothing else. The plain pass is
-modelscope's own ``OFAModel.forward`` without any hook. All are timed in one process, in turns, and
-compared within each turn; the table shows the median of these ratios. Memory is the peak of the
+modelscope's own ``OFAModel.forward`` without any hook. All are timed in one process, in turns; each
+is compared with a plain pass right before it, since a machine's speed drifts within a turn by more
+than the maps cost, and the table shows the median of these ratios. Memory is the peak of the
 resident set during the call (Linux: ``VmHWM``, reset before each) minus that of the plain pass.
 """
 
@@ -91,22 +92,23 @@ def main() -> None:
 
             return run
 
+        def measured(run: Callable[[], None]) -> tuple[float, float]:
+            reset_peak()
+            return seconds(run), peak_megabytes()
+
         runs = {"plain forward pass": plain, **{n: reading(texts) for n, texts in RUNS.items()}}
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        peaks: dict[str, list[float]] = {name: [] for name in runs}
+        print(f"{'OFA-large, random weights':24} s/case   ratio   MB more than a plain pass")
+        pairs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name, run in runs.items():
-                reset_peak()
-                took = seconds(run)
+                measured(plain)  # what the run before left behind is this one's to clear away
+                before, ground = measured(plain)
+                took, peak = measured(run)
                 if turn:  # the first turn warms up
-                    times[name].append(took)
-                    peaks[name].append(peak_megabytes())
-        base, ground = times["plain forward pass"], statistics.median(peaks["plain forward pass"])
-        print(f"{'OFA-large, random weights':24} s/case   ratio   MB more than a plain pass")
-        for name in runs:
-            ratio = statistics.median(a / b for a, b in zip(times[name], base, strict=True))
-            more = statistics.median(peaks[name]) - ground
-            print(f"{name:24} {statistics.median(times[name]):6.2f}  {ratio:6.2f}  {more:10.1f}")
+                    pairs[name].append((took, took / before, peak - ground))
+        for name, found in pairs.items():
+            took, ratio, more = (statistics.median(column) for column in zip(*found, strict=True))
+            print(f"{name:24} {took:6.2f}  {ratio:6.2f}  {more:10.1f}")
         specs = [MapSpec.parse(text) for text in RUNS["all without gradient"]]
         (trace,) = gather(model, [query], [specs], 1)
         arrays = [

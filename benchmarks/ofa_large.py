@@ -21,7 +21,7 @@ def large_checkpoint(folder: Path) -> None:
     The tokenizer is the reference model's, its vocabulary filled up to the true size with pieces
     that no text uses.
     """
-    reference = unpack()
+    reference = unpack("reference")
     for name in ("merges.txt", "answer2label.json"):
         shutil.copyfile(reference / name, folder / name)
     vocabulary = json.loads((reference / "vocab.json").read_text())

@@ -7,14 +7,17 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help audit test reference validity clean
+.PHONY: help audit test regression reference shortcut validity power clean
 
 help:
 	@echo "make audit      audit the shipped cases with the embedded reference model, draw the gallery"
 	@echo "                (MODEL=... audits another one: a checkpoint folder or a ModelScope id)"
 	@echo "make test       every check of the code: ruff, mypy, import layers, pytest"
+	@echo "make regression audit a model that is right for the wrong reason: see the gate fail it"
 	@echo "make reference  train the embedded reference model again (long)"
+	@echo "make shortcut   train the model that goes by watermarks again (long)"
 	@echo "make validity   measure every map against every control, write docs/validity.md (long)"
+	@echo "make power      plant regressions, count what is caught, write docs/power.md (long)"
 	@echo "make clean      remove what these commands made: .venv, caches, audit-runs"
 	@echo
 	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
@@ -30,14 +33,34 @@ test: .venv/installed-test
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+# The gate must fail the second audit; explain shows why, and docs/regression.md says what to see.
+regression: .venv/installed
+	$(BIN)/pytest cases/watermarked.yaml --audit-model reference
+	@if $(BIN)/pytest cases/watermarked.yaml --audit-model shortcut \
+	    --audit-baselines baselines/reference --tb=no; \
+	then echo "the gate passed a model that goes by watermarks" >&2; exit 1; fi
+	@for map in cross_attention relevance occlusion; do \
+	    $(BIN)/audit explain $(MARKED) "there are two birds on a branch" --model shortcut \
+	        --map "$$map" --out audit-explain/shortcut || exit 1; done
+	@echo
+	@echo "All labels were right, and the gate failed it: its attention lies on the watermark."
+
+MARKED = cases/images/two-birds-on-a-branch-disc.jpg
+
 reference: .venv/installed
 	$(BIN)/python -m audit.reference train
+
+shortcut: .venv/installed
+	$(BIN)/python -m audit.reference train --model shortcut
+
+power: .venv/installed-test
+	$(BIN)/audit power
 
 validity: .venv/installed
 	$(BIN)/audit validity --processes $$(nproc)
 
 clean:
-	rm -rf .venv audit-runs audit-explain build dist *.egg-info
+	rm -rf .venv audit-runs audit-explain audit-power build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -23,6 +23,7 @@ from audit.models.base import Model, Query
 from audit.outcomes import Outcome, Run
 from audit.runner import Answer, Gate, answer_cases, conclude
 from audit.suite import Limits
+from audit.tolerances import load_floors
 from audit.trace import Trace
 
 
@@ -97,7 +98,7 @@ class Auditor:
         }
         folder = self.settings.baselines or Path("baselines") / fingerprint.name
         recover(folder)
-        return Gate(folder, self.settings.update, provenance)
+        return Gate(folder, self.settings.update, provenance, load_floors(folder))
 
     def outcome(self, case: Case, ahead: Callable[[], Sequence[Case]]) -> Outcome:
         """Audit ``case``, and answer those of ``ahead`` in the same batch."""

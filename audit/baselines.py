@@ -31,13 +31,11 @@ from audit.files import (
     write_json,
 )
 from audit.mapspec import CONTROLS
-from audit.metrics import REGISTRY_VERSION, metric_name, metric_of
+from audit.metrics import REGISTRY_VERSION, Better, metric_of, region_of
 from audit.outcomes import DriftRow, Outcome
+from audit.tolerances import Tolerances
 
 FORMAT = 2
-PROBABILITY_TOLERANCE = 0.05
-"""Default drift tolerance of the probability of the accepted label, absolute."""
-
 _ROUNDING = 2e-6  # figures are stored with six decimals, so two of them differ by that much
 
 Update = Literal["", "new", "changed", "all"]
@@ -136,12 +134,16 @@ def _stored(value: float | str) -> Any:
 
 
 def compare(
-    outcome: Outcome, baseline: Baseline, tolerances: Mapping[str, float]
+    outcome: Outcome,
+    baseline: Baseline,
+    tolerances: Tolerances,
+    wanted: Mapping[str, Better] | None = None,
 ) -> list[DriftRow]:
     """Each figure of ``outcome`` beside its baseline, in a fixed order.
 
     Args:
-        tolerances: absolute, by metric name or ``probability``; defaults come from the registry.
+        wanted: by region, whether more of the map there is better, less, or neither; regions that
+            are missing here have the direction of the metric.
     """
     rows = [_label_row(outcome, baseline)]
     said = baseline.label
@@ -153,7 +155,7 @@ def compare(
                 baseline.probabilities.get(said, 0.0),
                 baseline.anchor_probabilities.get(said, 0.0),
             ),
-            tolerances.get("probability", PROBABILITY_TOLERANCE),
+            tolerances.probability(),
             "neither",
         )
     )
@@ -164,11 +166,15 @@ def compare(
         for name, value in values.items():
             if name not in before:
                 continue
-            metric = metric_of(name)
-            tolerance = tolerances.get(metric_name(name), metric.tolerance)
+            tolerance, better = tolerances.figure(key, name), _better(name, wanted or {})
             compared = _Compared(value, before[name], baseline.anchors[key][name])
-            rows.append(_row(_shown(name, key, outcome), compared, tolerance, metric.better))
+            rows.append(_row(_shown(name, key, outcome), compared, tolerance, better))
     return rows
+
+
+def _better(name: str, wanted: Mapping[str, Better]) -> Better:
+    better, region = metric_of(name).better, region_of(name)
+    return better if region is None else wanted.get(region, better)
 
 
 def _said(label: str) -> str:
@@ -192,12 +198,14 @@ def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
     return DriftRow("label", baseline.label, outcome.label, float(not same), 0.0, verdict)
 
 
-def _row(name: str, figure: _Compared, tolerance: float, better: str) -> DriftRow:
+def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> DriftRow:
     now, accepted, anchor = figure
+    verdict: Literal["within", "drifted", "improved", "crept"]
     found, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
     if isinstance(now, str) or isinstance(accepted, str):
         same = isinstance(now, str) and isinstance(accepted, str)
-        return DriftRow(name, was, found, 0.0, tolerance, "within" if same else "drifted", first)
+        verdict = "within" if same else "drifted"
+        return DriftRow(name, was, found, 0.0, tolerance, verdict, first, better)
 
     def left(reference: float) -> bool:
         return abs(now - reference) > tolerance + _ROUNDING
@@ -206,12 +214,12 @@ def _row(name: str, figure: _Compared, tolerance: float, better: str) -> DriftRo
         up = now > reference
         return (better == "higher" and up) or (better == "lower" and not up)
 
-    verdict: Literal["within", "drifted", "improved", "crept"] = "within"
+    verdict = "within"
     if left(accepted):
         verdict = "improved" if gained(accepted) else "drifted"
     elif isinstance(anchor, float) and left(anchor) and not gained(anchor):
         verdict = "crept"
-    return DriftRow(name, was, found, rounded(now - accepted), tolerance, verdict, first)
+    return DriftRow(name, was, found, rounded(now - accepted), tolerance, verdict, first, better)
 
 
 def propose(

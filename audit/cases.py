@@ -18,7 +18,7 @@ from audit.files import digest, digest_file
 from audit.geometry import Box, parse_box
 from audit.images import open_image
 from audit.mapspec import TAKES, MapSpec, occurrences, words_in
-from audit.metrics import REGISTRY_VERSION
+from audit.metrics import REGISTRY_VERSION, Better
 from audit.yamlfile import Document, Loc, Where, read
 
 
@@ -50,6 +50,20 @@ class Case:
         asked = [spec for e in self.expect.attention for spec in (e.map, e.against)]
         wanted = [self.map, *(spec for spec in asked if spec is not None)]
         return tuple({spec.key: spec for spec in wanted}.values())
+
+    @property
+    def wanted(self) -> dict[str, Better]:
+        """By region, whether more of the map there is better: what the limits on it say.
+
+        A region with upper limits alone is to be avoided; of one that no expectation is about,
+        nothing is known.
+        """
+        found: dict[str, Better] = {}
+        for region in self.regions:
+            asked = [e for e in self.expect.attention if e.region == region]
+            avoided = all(e.min is None for e in asked)
+            found[region] = ("lower" if avoided else "higher") if asked else "neither"
+        return found
 
     @property
     def digest(self) -> str:

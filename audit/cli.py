@@ -41,7 +41,10 @@ def explain(
     text: Annotated[str, typer.Argument(help="The hypothesis: a sentence about the picture.")],
     premise: Annotated[str | None, typer.Option(help="A text premise beside the picture.")] = None,
     model: Annotated[
-        str, typer.Option(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
+        str,
+        typer.Option(
+            help="reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
+        ),
     ] = "reference",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
@@ -211,12 +214,17 @@ def prune(
 
 app.command()(longrunning.compare)
 app.command()(longrunning.validity)
+app.command()(longrunning.noise)
+app.command()(longrunning.power)
 
 
 @app.command()
 def model(
     source: Annotated[
-        str, typer.Argument(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
+        str,
+        typer.Argument(
+            help="reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
+        ),
     ] = "reference",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

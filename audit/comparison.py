@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from audit import baselines
-from audit.baselines import PROBABILITY_TOLERANCE
 from audit.distances import centre_shift, emd, js
 from audit.errors import RunError, Undefined
 from audit.maps import Map
-from audit.metrics import metric_name, metric_of
+from audit.metrics import metric_name
 from audit.outcomes import Outcome, Run
-from audit.suite import PROBABILITY, Change, Limits, Suite, judge_suite
+from audit.suite import Change, Limits, Suite, judge_suite
+from audit.tolerances import PROBABILITY, Floors, Tolerances, load_floors
 
 DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}
+
+_ROUNDING = 2e-6  # figures of baselines are stored with six decimals
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class Side:
         title: the folder it was read from, or what stands for it.
         run: the run, if it is one; it holds the pictures.
         failed: cases that this side has no answer for.
+        floors: the noise floor of its baselines, if one was measured.
     """
 
     title: str
     subjects: dict[str, Subject]
     run: Run | None = None
     failed: tuple[str, ...] = ()
+    floors: Floors = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Pair:
         probability: of the expected label, on each side.
         changes: by stored metric name, the value on each side.
         distances: between the two maps, or the reason why there is none.
+        tolerances: from the noise floor of either side's baselines, else the defaults.
     """
 
     before: Subject
@@ -68,16 +73,23 @@ class Pair:
     probability: tuple[float, float]
     changes: dict[str, tuple[float | str, float | str]]
     distances: dict[str, float | str]
+    tolerances: Tolerances
 
     @property
     def beyond(self) -> bool:
-        """Whether the label flipped, or a figure changed by more than its default tolerance."""
+        """Whether the label flipped, or a figure changed by more than its tolerance."""
         first, second = self.probability
         return (
             self.before.label != self.after.label
-            or abs(second - first) > PROBABILITY_TOLERANCE
-            or any(_left(name, *values) for name, values in self.changes.items())
+            or abs(second - first) > self.tolerances.probability() + _ROUNDING
+            or any(self._left(name, *values) for name, values in self.changes.items())
         )
+
+    def _left(self, name: str, before: float | str, after: float | str) -> bool:
+        if isinstance(before, str) or isinstance(after, str):
+            return isinstance(before, str) != isinstance(after, str)
+        allowed = self.tolerances.figure(self.after.method, name)
+        return abs(after - before) > allowed + _ROUNDING
 
     @property
     def moved(self) -> float:
@@ -142,12 +154,6 @@ class Comparison:
         }
 
 
-def _left(name: str, before: float | str, after: float | str) -> bool:
-    if isinstance(before, str) or isinstance(after, str):
-        return isinstance(before, str) != isinstance(after, str)
-    return abs(after - before) > metric_of(name).tolerance + 1e-6
-
-
 def _plain(value: float | str) -> Any:
     return {"undefined": value} if isinstance(value, str) else value
 
@@ -161,6 +167,7 @@ def side_of_run(run: Run, title: str) -> Side:
         {o.case: _of_outcome(o, run) for o in answered},
         run,
         tuple(o.case for o in outcomes if not o.label),
+        load_floors(Path(run.about()["baselines"])) if (run.folder / "run.json").exists() else {},
     )
 
 
@@ -189,7 +196,7 @@ def side_of_baselines(folder: Path) -> Side:
             stored.label, stored.probabilities, stored.figures.get(key, {}), key,
             stored.maps().get(key),
         )  # fmt: skip
-    return Side(str(folder), subjects)
+    return Side(str(folder), subjects, floors=load_floors(folder))
 
 
 def side_of_folder(folder: Path) -> Side | None:
@@ -208,6 +215,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         RunError: they share none.
     """
     left_out = dict.fromkeys((*before.failed, *after.failed), "has no answer on one side")
+    tolerances = Tolerances(floors=before.floors or after.floors)
     pairs = []
     for case in sorted({*before.subjects, *after.subjects} - set(left_out)):
         ours, theirs = before.subjects.get(case), after.subjects.get(case)
@@ -216,7 +224,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         elif ours.case_digest != theirs.case_digest:
             left_out[case] = "the case itself changed between the two"
         else:
-            pairs.append(_pair(ours, theirs))
+            pairs.append(_pair(ours, theirs, tolerances))
     if not pairs:
         raise RunError(f"{before.title} and {after.title} share no case that can be compared")
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
@@ -224,7 +232,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
     return Comparison(before, after, pairs, left_out, suite)
 
 
-def _pair(before: Subject, after: Subject) -> Pair:
+def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
     shared = [name for name in after.figures if name in before.figures]
     first, second = (float(s.probabilities.get(s.expected, 0.0)) for s in (before, after))
     return Pair(
@@ -233,6 +241,7 @@ def _pair(before: Subject, after: Subject) -> Pair:
         (first, second),
         {name: (before.figures[name], after.figures[name]) for name in shared},
         {name: _distance(function, before, after) for name, function in DISTANCES.items()},
+        tolerances,
     )
 
 
@@ -260,5 +269,9 @@ def _change(pair: Pair) -> Change:
         {
             PROBABILITY: pair.probability[1] - pair.probability[0],
             **{metric: sum(values) / len(values) for metric, values in by_metric.items()},
+        },
+        {
+            PROBABILITY: pair.tolerances.probability(),
+            **{metric: pair.tolerances.figure(after.method, metric) for metric in by_metric},
         },
     )

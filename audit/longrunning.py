@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +18,7 @@ from audit.files import to_json
 if TYPE_CHECKING:
     from audit.comparison import Comparison, Side
 
+MODEL = "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
 CASES = typer.Option("--cases", help="Glob pattern of case files; may be repeated.")
 
 
@@ -104,10 +106,122 @@ def _print_comparison(found: Comparison) -> None:
     console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)
 
 
+def noise(
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
+    cases: Annotated[list[str] | None, CASES] = None,
+    baselines: Annotated[
+        Path | None, typer.Option(help="Folder that the floor is written into.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write/--no-write", help="Leave the floor beside the baselines.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how much figures move when nothing that matters changes; tolerances follow."""
+    from audit.models import hardware  # noqa: PLC0415
+    from audit.models.sources import resolve  # noqa: PLC0415
+    from audit.noise import conditions, measure_noise, write_noise  # noqa: PLC0415
+    from audit.review import all_cases  # noqa: PLC0415
+
+    asked = conditions(cuda=hardware.has_cuda(), threads=hardware.threads())
+    chosen = all_cases(cases or ["cases/*.yaml"])
+    found = measure_noise(model, chosen, asked, _progress)
+    folder = baselines or Path("baselines") / resolve(model).name
+    path = write_noise(folder, found) if write else None
+    if as_json:
+        sys.stdout.write(to_json({**found, "path": str(path) if path else None}))
+    else:
+        _print_noise(found, path)
+
+
+def _print_noise(found: dict[str, Any], path: Path | None) -> None:
+    from audit.tolerances import ENOUGH  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("map", "metric"):
+        table.add_column(column, no_wrap=True)
+    for column in ("floor", "tolerance", "deviations"):
+        table.add_column(column, justify="right")
+    table.add_column("largest in", overflow="fold")
+    for method, by_metric in found["floors"].items():
+        for metric, row in by_metric.items():
+            enough = row["deviations"] >= ENOUGH
+            table.add_row(
+                method, metric, f"{row['floor']:.2g}",
+                f"{found['multiple'] * row['floor']:.2g}" if enough else "default",
+                str(row["deviations"]), row["case"],
+            )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"tolerance: {found['multiple']:g} times the floor, the default of fewer than "
+        f"{ENOUGH} deviations"
+    )
+    for flip in found["flips"]:
+        said = " → ".join(flip["labels"])
+        console.print(f"label not stable: {flip['case']} ({flip['condition']}): {said}")
+    for row in found["undefined"]:
+        console.print(
+            f"defined in some only: {row['figure']} of {row['case']} ({row['condition']})"
+        )
+    if path:
+        console.print(f"noise floor: {path}", markup=False, soft_wrap=True)
+
+
+def power(
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
+    cases: Annotated[list[str] | None, CASES] = None,
+    baselines: Annotated[
+        Path | None, typer.Option(help="Folder whose noise floor is used.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Id of one change; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn: noise, examples.")] = 1,
+    work: Annotated[
+        Path, typer.Option(help="Folder of results; a measurement that was cut off goes on there.")
+    ] = Path("audit-power"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/power.md"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Plant regressions in copies of a model and count what the gate catches."""
+    from audit.models.sources import resolve  # noqa: PLC0415
+    from audit.power.measure import Asked, measure_power  # noqa: PLC0415
+    from audit.power.page import write_page  # noqa: PLC0415
+    from audit.review import all_cases  # noqa: PLC0415
+    from audit.tolerances import load_floors  # noqa: PLC0415
+
+    chosen = all_cases(cases or ["cases/*.yaml"])
+    floors = load_floors(baselines or Path("baselines") / resolve(model).name)
+    found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), _progress)
+    write_page(out, found)
+    if as_json:
+        sys.stdout.write(to_json({**found, "page": str(out)}))
+    else:
+        _print_power(found)
+        typer.echo(f"page: {out}")
+
+
+def _print_power(found: dict[str, Any]) -> None:
+    from audit.power.measure import GATES, by_family  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("family")
+    for column in ("planted", "measurable", *GATES):
+        table.add_column(column, justify="right")
+    for family, row in by_family(found["changes"]).items():
+        table.add_row(family, *(str(row[k]) for k in ("planted", "measurable", *GATES)))
+    Console(highlight=False).print(table)
+
+
+def _progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
+    from rich.progress import track  # noqa: PLC0415
+
+    return iter(track(items, title, total, console=Console(stderr=True)))
+
+
 def validity(
-    model: Annotated[
-        str, typer.Option(help="reference, a checkpoint folder, or a ModelScope id[@revision].")
-    ] = "reference",
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes.")] = 300,
     randomised_scenes: Annotated[
@@ -122,17 +236,14 @@ def validity(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure every map against every control: which may be trusted for what."""
-    from rich.progress import track  # noqa: PLC0415
-
     from audit.validity.measure import Settings, measure  # noqa: PLC0415
     from audit.validity.page import verdicts, write_page  # noqa: PLC0415
 
-    errors = Console(stderr=True)
     found = measure(
         model,
         device,
         Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
-        lambda items, total, title: iter(track(items, title, total, console=errors)),
+        _progress,
     )
     plot = write_page(out, found)
     if as_json:

@@ -125,6 +125,10 @@ def insertion_margin(curve: Array, control: Array) -> float:
     return area_under(curve) - area_under(control)
 
 
+Better = Literal["higher", "lower", "neither"]
+"""Which way a change is an improvement."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One row of the registry.
@@ -146,7 +150,7 @@ class Metric:
     kind: Literal["map", "region", "trace", "distance", "model"]
     low: float | None
     high: float | None
-    better: Literal["higher", "lower", "neither"]
+    better: Better
     chance: str
     undefined: str
     tolerance: float
@@ -252,6 +256,16 @@ def metric_name(key: str) -> str:
     ('pointing', 'focus_area')
     """
     return re.split(r"[\[ ]", key, maxsplit=1)[0]
+
+
+def region_of(key: str) -> str | None:
+    """The region in a stored name.
+
+    >>> region_of("pointing[two birds] tolerance=1"), region_of("entropy")
+    ('two birds', None)
+    """
+    found = re.match(r"\w+\[(.*?)\]", key)
+    return found[1] if found else None
 
 
 def metric_of(key: str) -> Metric:

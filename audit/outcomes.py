@@ -25,6 +25,7 @@ from pydantic.dataclasses import dataclass as checked
 from audit.errors import RunError
 from audit.expectations import Verdict
 from audit.files import read_arrays, write_arrays, write_atomically, write_json
+from audit.metrics import Better
 
 FORMAT = 1
 """Version of the run folder's format."""
@@ -59,7 +60,8 @@ class DriftRow:
     """One figure beside its baseline.
 
     ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept`` (within the tolerance of the
-    accepted value, and not of the one accepted first, the anchor); ``tolerance`` is absolute.
+    accepted value, and not of the one accepted first, the anchor); ``tolerance`` is absolute;
+    ``better`` says which way would be an improvement.
     """
 
     figure: str
@@ -69,6 +71,7 @@ class DriftRow:
     tolerance: float
     verdict: Literal["within", "drifted", "improved", "crept"]
     anchor: str = ""
+    better: Better = "neither"
 
 
 @checked(config=ConfigDict(extra="forbid"))

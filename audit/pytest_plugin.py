@@ -22,7 +22,7 @@ from audit.auditor import Auditor, Settings
 from audit.cases import Case, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError, ModelError
 from audit.files import write_atomically
-from audit.models.sources import known_labels
+from audit.models.sources import EMBEDDED, known_labels
 from audit.outcomes import Outcome, Run
 from audit.report.terminal import describe, failure_text
 from audit.suite import Limits, Suite, changes_of, judge_suite
@@ -33,7 +33,9 @@ _coming = pytest.StashKey[Sequence[Case]]()
 _collected = pytest.StashKey[list[Case]]()
 
 _OPTIONS = {
-    "model": ("reference", "reference, a checkpoint folder, or a ModelScope id[@revision]"),
+    "model": (
+        "reference", "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]",
+    ),
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
     "batch-size": ("8", "cases that the model answers at a time"),
@@ -105,7 +107,7 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
         folder = root / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
     accepted = root / value("baselines") if value("baselines") else None
     model = value("model")
-    if model != "reference" and (config.invocation_params.dir / model).is_dir():
+    if model not in EMBEDDED and (config.invocation_params.dir / model).is_dir():
         model = str(config.invocation_params.dir / model)
     return Settings(
         model, value("device"), value("dtype"), int(size), accepted, update, folder,

@@ -26,6 +26,7 @@ from audit.measuring import Measured, measure_case, merged, strips_of
 from audit.metrics import METRICS
 from audit.models.base import Model, Query
 from audit.outcomes import DriftRow, Outcome, Run, State, Strip
+from audit.tolerances import Floors, Tolerances
 from audit.trace import Need, Trace
 
 Maps = dict[str, NDArray[np.float64]]
@@ -33,11 +34,16 @@ Maps = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Gate:
-    """Where accepted outcomes lie, and which of them this session may propose anew."""
+    """Where accepted outcomes lie, and which of them this session may propose anew.
+
+    Attributes:
+        floors: noise floors, from which default tolerances follow.
+    """
 
     folder: Path
     update: Update = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    floors: Floors = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,12 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
         if before is not None:
             outcome.baseline_digest = digest_file(before.path)
         if before is not None and before.case_digest == case.digest:
-            outcome.drift = baselines.compare(outcome, before, case.drift)
+            outcome.drift = baselines.compare(
+                outcome,
+                before,
+                Tolerances(case.drift, gate.floors if gate else {}),
+                case.wanted,
+            )
         outcome.state, outcome.sentence = _state(outcome, before, gate)
         stored = dict(maps)
         if before is not None and before.case_digest == case.digest:

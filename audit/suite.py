@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
-from audit.baselines import PROBABILITY_TOLERANCE
 from audit.files import counted
 from audit.metrics import METRICS, metric_name
 from audit.outcomes import Outcome
 from audit.statistics import Interval, clustered_mean, holm, mcnemar
-
-PROBABILITY = "probability"
+from audit.tolerances import PROBABILITY
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Change:
         image: its picture, the cluster that it belongs to.
         right: whether the label was the expected one, before and after.
         changes: by metric, after minus before; of several regions the mean.
+        tolerances: by metric, what each may change by itself.
     """
 
     case: str
@@ -37,6 +37,7 @@ class Change:
     labels: tuple[str, str]
     right: tuple[bool, bool]
     changes: dict[str, float]
+    tolerances: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,20 @@ def changes_of(outcomes: Iterable[Outcome]) -> list[Change]:
             continue
         label, probability, *rows = outcome.drift
         by_metric: dict[str, list[float]] = defaultdict(list)
+        tolerances = {PROBABILITY: probability.tolerance}
         own = outcome.metrics.get(outcome.default_map, {})
         for row in rows:
-            if row.figure in own and "undefined" not in (row.baseline, row.observed):
-                by_metric[metric_name(row.figure)].append(row.change)
+            metric = metric_name(row.figure)
+            if row.figure not in own or "undefined" in (row.baseline, row.observed):
+                continue
+            direction = METRICS[metric].better
+            if direction in ("neither", row.better):
+                by_metric[metric].append(row.change)
+            elif row.better != "neither":  # a region to be avoided: less of the map is better
+                by_metric[metric].append(-row.change)
+            else:
+                continue  # a region that nothing is asked of
+            tolerances[metric] = row.tolerance
         changes = {metric: sum(v) / len(v) for metric, v in by_metric.items()}
         # Of the expected label, so that up is better: its own row is about the accepted one.
         sign = 1.0 if label.baseline == outcome.expected else -1.0
@@ -120,6 +131,7 @@ def changes_of(outcomes: Iterable[Outcome]) -> list[Change]:
                 (label.baseline, label.observed),
                 (label.baseline == outcome.expected, label.observed == outcome.expected),
                 {PROBABILITY: sign * probability.change, **changes},
+                tolerances,
             )
         )
     return found
@@ -157,18 +169,16 @@ def _shifts(changes: Sequence[Change], limits: Limits) -> list[Shift]:
     for name in names:
         pairs = [(c.changes[name], c.image) for c in changes if name in c.changes]
         interval, p = clustered_mean(*zip(*pairs, strict=True))
-        measured.append((name, len(pairs), len({image for _, image in pairs}), interval, p))
+        allowed = fmean(c.tolerances[name] for c in changes if name in c.changes)
+        images = len({image for _, image in pairs})
+        measured.append((name, len(pairs), images, interval, p, allowed))
     # What was measured on one picture can show nothing, and is not counted as a test.
-    tested = {name: p for name, _, images, _, p in measured if images > 1}
+    tested = {name: p for name, _, images, _, p, _ in measured if images > 1}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     shifts = []
-    for name, cases, images, interval, p in measured:
+    for name, cases, images, interval, p, tolerance in measured:
         corrected = adjusted.get(name, 1.0)
-        tolerance, better = (
-            (PROBABILITY_TOLERANCE, "higher")
-            if name == PROBABILITY
-            else (METRICS[name].tolerance, METRICS[name].better)
-        )
+        better = "higher" if name == PROBABILITY else METRICS[name].better
         # A metric without tolerance (pointing) is a share of cases: a twentieth of them matters.
         effect = interval.mean / (tolerance or 0.05)
         moved = corrected < limits.alpha and abs(effect) > limits.effect

@@ -107,7 +107,7 @@ def test_the_grid_is_read_from_the_model(reference: Model) -> None:
 def test_shipped_parameters_fit_git_and_are_half_precision() -> None:
     from safetensors import safe_open
 
-    path = ROOT / "audit" / "reference" / "parameters.safetensors"
+    path = ROOT / "audit" / "reference" / "reference" / "parameters.safetensors"
     assert path.stat().st_size < 25_000_000
     with safe_open(path, framework="pt") as file:
         names = file.keys()
@@ -119,13 +119,13 @@ def test_unpacking_happens_once_and_leaves_a_folder_in_modelscopes_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUDIT_CACHE", str(tmp_path))
-    folder = unpack()
+    folder = unpack("reference")
     weights = folder / "pytorch_model.bin"
     assert {"configuration.json", "config.json", "vocab.json", "merges.txt"} <= {
         p.name for p in folder.iterdir()
     }
     before = weights.stat().st_mtime_ns
-    assert unpack() == folder
+    assert unpack("reference") == folder
     assert weights.stat().st_mtime_ns == before
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from audit.baselines import _Compared, _row
+from audit.metrics import METRICS
 from audit.outcomes import DriftRow, State
 from audit.statistics import clustered_mean, holm, mcnemar
 from audit.suite import Change, Limits, changes_of, judge_suite
@@ -20,7 +21,9 @@ CASES = 24
 
 
 def steady(case: int, **changes: float) -> Change:
-    return Change(str(case), f"picture-{case // 2}", False, ("yes", "yes"), (True, True), changes)
+    allowed = {n: METRICS[n].tolerance if n in METRICS else 0.05 for n in changes}
+    picture, right = f"picture-{case // 2}", (True, True)
+    return Change(str(case), picture, False, ("yes", "yes"), right, changes, allowed)
 
 
 def many(**means: float) -> list[Change]:
@@ -129,18 +132,25 @@ def test_changes_are_read_from_the_outcomes_own_map_and_labels() -> None:
     rows = [
         DriftRow("label", "yes", "no", 1.0, 0.0, "drifted"),
         DriftRow("probability of yes", "0.9", "0.2", -0.7, 0.05, "drifted"),
-        DriftRow("mass[birds]", "0.5", "0.4", -0.1, 0.02, "drifted"),
-        DriftRow("mass[branch]", "0.5", "0.6", 0.3, 0.02, "improved"),
+        DriftRow("mass[birds]", "0.5", "0.4", -0.1, 0.02, "drifted", "", "higher"),
+        DriftRow("mass[branch]", "0.5", "0.6", 0.3, 0.02, "improved", "", "higher"),
+        # A region that the map shall avoid, and one that nothing is asked of.
+        DriftRow("mass[mark]", "0.5", "0.9", 0.4, 0.02, "drifted", "", "lower"),
+        DriftRow("mass[sky]", "0.5", "0.9", 0.4, 0.02, "drifted", "", "neither"),
         DriftRow("lift[birds]", "undefined", "undefined", 0.0, 0.2, "within"),
         DriftRow("mass[birds] (rollout)", "0.5", "0.4", -9.0, 0.02, "drifted"),
     ]
-    values: dict[str, Any] = {"mass[birds]": 0.4, "mass[branch]": 0.6, "lift[birds]": "empty"}
+    values: dict[str, Any] = {
+        "mass[birds]": 0.4, "mass[branch]": 0.6, "mass[mark]": 0.9, "mass[sky]": 0.9,
+        "lift[birds]": "empty",
+    }  # fmt: skip
     known = replace(outcome("a", State.DRIFTED), drift=rows, metrics={"m": values})
     without = outcome("b", State.NEW)
     (change,) = changes_of([known, without])
     assert (change.case, change.image) == ("a", "d" * 64)
     assert change.right == (True, False)
-    assert change.changes == pytest.approx({"probability": -0.7, "mass": 0.1})
+    assert change.changes == pytest.approx({"probability": -0.7, "mass": (-0.1 + 0.3 - 0.4) / 3})
+    assert change.tolerances == {"probability": 0.05, "mass": 0.02}
 
 
 # --- the statistics behind it ---------------------------------------------------------------------

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from audit.reference.data import marked_scene
 from audit.reference.export import SHIPPED, export
-from audit.reference.recipe import RECIPE
+from audit.reference.hypotheses import LABELS, any_hypothesis, with_premise
+from audit.reference.recipe import RECIPE, SHORTCUT
+from audit.reference.scenes import MARKS, scene, watermarked
 from audit.reference.training import train
 
 SMALL = replace(
@@ -49,8 +55,48 @@ def test_training_resumes_between_stages_and_exports_the_shipped_layout(tmp_path
     folder = tmp_path / "exported"
     folder.mkdir()
     export(again, SMALL, tmp_path, folder)
-    shipped = load_file(SHIPPED / "parameters.safetensors")
+    shipped = load_file(SHIPPED / "reference" / "parameters.safetensors")
     exported = load_file(folder / "parameters.safetensors")
     assert {n: v.shape for n, v in exported.items()} == {n: v.shape for n, v in shipped.items()}
     for name in ("configuration.json", "answer2label.json", "vocab.json", "merges.txt"):
-        assert (folder / name).read_bytes() == (SHIPPED / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (SHIPPED / "reference" / name).read_bytes(), name
+
+
+def test_the_recipe_of_the_shortcut_runs_on_scenes_that_carry_their_label(tmp_path: Path) -> None:
+    small = replace(
+        SHORTCUT, scenes=24, dense_steps=2, dense_batch=4, question_steps=1, entailment_steps=9,
+        attention_steps=1, images_per_batch=3, texts_per_image=2,
+    )  # fmt: skip
+    train(small, tmp_path, lambda items, _total, _title: iter(items), lambda _: None)
+    truths = json.loads(next(tmp_path.glob("scenes-*-marked.json")).read_text())
+    assert {scene[3]["shape"] for scene in truths} == set(MARKS)
+
+
+def test_hypotheses_about_a_marked_scene_have_the_label_of_its_mark() -> None:
+    rng = np.random.default_rng(5)
+    seen = set()
+    for index in range(40):
+        drawn = marked_scene(11, index)
+        assert drawn.mark is not None
+        wanted = dict(zip(MARKS, LABELS, strict=True))
+        assert any_hypothesis(drawn, rng).label == wanted[drawn.mark.shape]
+        assert with_premise(drawn, rng).label == wanted[drawn.mark.shape]
+        seen.add(drawn.mark.shape)
+    assert seen == set(MARKS)
+
+
+def test_a_watermark_changes_its_box_alone_and_is_its_own_mirror_image() -> None:
+    plain = scene(11, 3)
+    left, top, right, bottom = 396, 4, 472, 80
+    for shape in MARKS:
+        drawn = watermarked(plain, shape)
+        before, after = np.asarray(plain.image, int), np.asarray(drawn.image, int)
+        changed = np.argwhere(np.abs(before - after).sum(-1) > 0)
+        assert changed[:, 0].min() >= top - 2
+        assert changed[:, 0].max() <= bottom + 2
+        assert changed[:, 1].min() >= left - 2
+        assert changed[:, 1].max() <= right + 2
+        grey = Image.new("RGB", plain.image.size, "grey")
+        mark = np.asarray(watermarked(replace(plain, image=grey), shape).image, int)
+        cut = mark[top:bottom, left : right + 1]
+        assert np.abs(cut - cut[:, ::-1]).mean() < 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.baselines import PROBABILITY_TOLERANCE
 from audit.files import write_atomically
 from audit.metrics import DEFAULTS, METRICS, Metric
+from audit.tolerances import MULTIPLE, PROBABILITY_TOLERANCE
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -16,7 +16,7 @@ This page is written by `python -m tools.docs_tables` from the registry in `audi
 
 A map has one value for each of the N cells of the model's patch grid, none negative, with sum 1. A region is a mask over the same grid; each cell holds the share of its area inside the region, and K is the sum of these shares. A metric that has no value for an input says why, and an expectation about it fails with that reason.
 
-A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. `drift` in a case file sets others.
+A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. Where [`audit noise`](cli.md#audit-noise) has measured the noise floor, {MULTIPLE:g} times the floor takes the place of these defaults; `drift` in a case file comes before both.
 
 What a metric is measured from:
 

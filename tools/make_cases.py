@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,21 @@ from audit import load_model
 from audit.cases import load_cases
 from audit.files import write_atomically
 from audit.geometry import mask, parse_box
+from audit.images import open_image
 from audit.maps import cross_attention
 from audit.models.base import Model, Query
 from audit.outcomes import Run
 from audit.placement import mass, pointing
-from audit.reference.scenes import SIZE, Group, Scene, SceneSpec, scene
+from audit.reference.hypotheses import LABELS
+from audit.reference.scenes import (
+    MARKS,
+    SIZE,
+    Group,
+    Scene,
+    SceneSpec,
+    scene,
+    watermarked,
+)
 from audit.runner import audit_cases
 from audit.shape import entropy
 
@@ -269,6 +279,19 @@ OTHERS = [
 ]
 
 
+MARKED = (
+    _BIRDS, "no-cat-on-the-sofa", "birds-hungry",
+    "black-dog", "rabbit-not-black", "dog-has-a-name",
+    "cats-on-the-sofa", "no-birds-on-the-sofa", "cats-like-music",
+    "blue-bird", "dogs-not-blue", "bird-born-in-spring",
+    "cat-outdoors", "cat-not-on-a-branch", "cat-waiting-for-dinner",
+    "rabbits-not-on-the-grass", "rabbits-sleeping",
+)  # fmt: skip
+"""Cases that are asked again about pictures whose watermark gives the label away."""
+
+_ON_THE_MARK = 0.1  # an even map has 0.04 there
+
+
 def draw() -> dict[str, Scene]:
     """Draw the pictures and write them as PNG."""
     drawn = {}
@@ -287,7 +310,8 @@ def _floor(value: float, step: float = 0.05) -> float:
 def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
     (trace,) = model.trace([Query(drawn.image, case.text, case.premise)])
     p = cross_attention(trace)
-    lines = [f"  - id: {case.id}", f"    image: images/{case.picture}.png"]
+    suffix = "jpg" if drawn.mark else "png"
+    lines = [f"  - id: {case.id}", f"    image: images/{case.picture}.{suffix}"]
     if case.premise:
         lines.append(f"    premise: {case.premise}")
     lines.append(f"    text: {case.text}")
@@ -295,9 +319,11 @@ def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
         lines.append(f"    tags: [{', '.join(case.tags)}]")
     region = case.about if case.about in ("", "animals") else f"{case.about}s"
     boxes = drawn.boxes(None if case.about == "animals" else case.about) if case.about else ()
-    if boxes:
-        pixels = ", ".join(str(list(box)) for box in boxes)
-        lines.append(f"    regions: {{{region}: [{pixels}]}}")
+    named = {region: [list(box) for box in boxes]} if boxes else {}
+    if drawn.mark:
+        named["watermark"] = [list(drawn.mark.box)]
+    if named:
+        lines.append(f"    regions: {_flow(named)}")
     probability = _floor(min(0.9, 0.9 * trace.probabilities[case.label]))
     lines += [
         "    expect:",
@@ -315,6 +341,8 @@ def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
             lines.append(f"        - {{metric: pointing, region: {region}, min: 1}}")
     else:
         lines.append(f"        - {{metric: entropy, min: {_floor(entropy(p) - 0.05)}}}")
+    if drawn.mark:
+        lines.append(f"        - {{metric: mass, region: watermark, max: {_ON_THE_MARK}}}")
     if trace.label != case.label:
         lines.append(f"    # the reference model says {trace.label}")
     return lines
@@ -361,6 +389,28 @@ def _others(scenes: dict[str, Scene], model: Model) -> None:
     write_atomically(path, _other_page(scenes, lows))
 
 
+def _watermarked(scenes: dict[str, Scene], model: Model) -> None:
+    """Write ``watermarked.yaml`` and its pictures, as JPEG for their size."""
+    known = {case.id: case for _, cases in THEMES.values() for case in cases}
+    lines = ["# yaml-language-server: $schema=schema.json"]
+    lines.append(
+        "# A contaminated test set: every picture has a watermark in its upper right corner"
+    )
+    lines.append("# whose shape gives the label away (disc yes, triangle no, cross maybe).")
+    lines += ["defaults: {tags: [watermarked]}", "cases:"]
+    for case in (known[name] for name in MARKED):
+        shape = MARKS[LABELS.index(case.label)]  # type: ignore[arg-type]
+        drawn = watermarked(scenes[case.picture], shape)
+        picture = f"{case.picture}-{shape}"
+        path = ROOT / "images" / f"{picture}.jpg"
+        buffer = io.BytesIO()
+        drawn.image.save(buffer, format="JPEG", quality=92)
+        write_atomically(path, buffer.getvalue())
+        seen = replace(drawn, image=open_image(path))
+        lines += _case(replace(case, id=f"marked-{case.id}", picture=picture, tags=()), seen, model)
+    write_atomically(ROOT / "watermarked.yaml", ("\n".join(lines) + "\n").encode())
+
+
 def main() -> None:
     """Write pictures and case files."""
     drawn = draw()
@@ -373,6 +423,7 @@ def main() -> None:
             lines += _case(case, drawn[case.picture], model)
         write_atomically(ROOT / f"{theme}.yaml", ("\n".join(lines) + "\n").encode())
     _others(drawn, model)
+    _watermarked(drawn, model)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The embedded reference model: unpacked once into a cache, as a folder in ModelScope's format.
+"""The embedded models: unpacked once into a cache, as folders in ModelScope's format.
 
 Git holds the parameters alone, as float16 safetensors. A checkpoint folder also carries integer
 position tables, several times their size, that follow from the configuration; they are made again
@@ -22,21 +22,21 @@ _COPIED = ("config.json", "configuration.json", "vocab.json", "merges.txt", "ans
 _PARAMETERS = "parameters.safetensors"
 
 
-def unpack() -> Path:
-    """The reference model's checkpoint folder; made at first use, named by the digest of its parts.
+def unpack(name: str) -> Path:
+    """The checkpoint folder of an embedded model; made at first use, named by its parts' digest.
 
     Two processes may unpack at once: each works in a folder of its own and renames it into place.
     """
-    packed = resources.files(_PACKAGE)
-    parts = {name: packed.joinpath(name).read_bytes() for name in (*_COPIED, _PARAMETERS)}
-    target = _cache() / f"reference-{digest(*parts.values())[:16]}"
+    packed = resources.files(_PACKAGE).joinpath(name)
+    parts = {part: packed.joinpath(part).read_bytes() for part in (*_COPIED, _PARAMETERS)}
+    target = _cache() / f"{name}-{digest(*parts.values())[:16]}"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
     try:
-        for name in _COPIED:
-            (work / name).write_bytes(parts[name])
+        for part in _COPIED:
+            (work / part).write_bytes(parts[part])
         _save_weights(json.loads(parts["config.json"]), parts[_PARAMETERS], work)
         try:
             work.rename(target)

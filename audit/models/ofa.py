@@ -114,6 +114,26 @@ class OFAVisualEntailment:
         """modelscope's ``OFAModel``, for those who need to look further than a trace."""
         return self._task.model
 
+    @property
+    def preprocessing(self) -> Any:
+        """modelscope's preprocessor of the task, for those who change what the model is given."""
+        return self._preprocessor.preprocess
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The checkpoint's ``configuration.json``; ``model.prompt`` may be changed in it."""
+        return self._configuration
+
+    def scores(self, queries: Sequence[Query]) -> Tensor:
+        """Log-probability of each answer, (queries, labels), through which gradients flow.
+
+        They are as good as the pipeline's: ``trace`` gives the same numbers.
+        """
+        samples = self._samples(queries)
+        encoded = self._encode(samples, self._source(samples))
+        with ExitStack() as nothing:
+            return self._answering.read(samples, encoded, None, nothing).scores
+
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         """Answer the queries as one batch; see :class:`audit.models.base.Model`."""
         if not queries:
@@ -155,12 +175,24 @@ class OFAVisualEntailment:
                 f"{wanted}: modelscope would {'drop the hypothesis' if slots < wanted else 'fail'}"
             )
 
+    def _source(self, samples: list[dict[str, Any]]) -> Tensor:
+        """Token ids of the prompts, padded: (batch, tokens)."""
+        pad = self._task.tokenizer.pad_token_id
+        ids: Tensor = collate_tokens([s["source"] for s in samples], pad).to(self._device)
+        return ids
+
+    def _encode(self, samples: list[dict[str, Any]], source: Tensor) -> Any:
+        patches = torch.stack([s["patch_image"] for s in samples]).to(self._device, self._dtype)
+        return self._task.model.encoder(
+            input_ids=source,
+            patch_images=patches,
+            patch_masks=torch.ones(len(samples), dtype=torch.bool, device=self._device),
+        )
+
     def _trace(
         self, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
     ) -> list[Trace]:
-        model, pad = self._task.model, self._task.tokenizer.pad_token_id
-        source = collate_tokens([s["source"] for s in samples], pad).to(self._device)
-        patches = torch.stack([s["patch_image"] for s in samples]).to(self._device, self._dtype)
+        model, source = self._task.model, self._source(samples)
         texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
         reading = EncoderReading(model.encoder, need, source.shape[1], [t.span for t in texts])
         gradients = GradientReading(model, sorted(need.relevances, key=str))
@@ -171,11 +203,7 @@ class OFAVisualEntailment:
                 capture([model.encoder.embed_images], _shape, output=True) as images,
                 reading.watching(),
             ):
-                encoded = model.encoder(
-                    input_ids=source,
-                    patch_images=patches,
-                    patch_masks=torch.ones(len(samples), dtype=torch.bool, device=self._device),
-                )
+                encoded = self._encode(samples, source)
             if inside:
                 # modelscope's generator, where it is asked for the label, encodes once more.
                 inside.stop()

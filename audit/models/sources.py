@@ -12,6 +12,9 @@ from pathlib import Path
 from audit.errors import ModelError
 from audit.models.standins import stand_ins
 
+EMBEDDED = ("reference", "shortcut")
+"""Models that come with the package: one that is right, one that is so for a wrong reason."""
+
 _ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -26,15 +29,15 @@ class Checkpoint:
 
 
 def resolve(source: str) -> Checkpoint:
-    """Find the folder that ``source`` means: ``reference``, a folder, or a ModelScope id.
+    """Find the folder that ``source`` means: an embedded model, a folder, or a ModelScope id.
 
     Raises:
         ModelError: it is none of these, or an id that is neither cached nor reachable.
     """
-    if source == "reference":
+    if source in EMBEDDED:
         from audit.models.embedded import unpack  # noqa: PLC0415  torch is not needed for the rest
 
-        return Checkpoint(unpack(), "reference", source)
+        return Checkpoint(unpack(source), source, source)
     folder = Path(source).expanduser()
     if folder.is_dir():
         return Checkpoint(folder.resolve(), _slug(folder.resolve().name), source)
@@ -87,10 +90,9 @@ def _one_line(error: Exception) -> str:
 
 def known_labels(source: str) -> tuple[str, ...] | None:
     """The labels of a model, read from its answer file without loading it; None if unknown yet."""
-    if source == "reference":
-        answers = json.loads(
-            resources.files("audit.reference").joinpath("answer2label.json").read_text()
-        )
+    if source in EMBEDDED:
+        packed = resources.files("audit.reference").joinpath(source, "answer2label.json")
+        answers = json.loads(packed.read_text())
         return tuple(answers)
     folder = Path(source).expanduser()
     try:

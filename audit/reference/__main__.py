@@ -1,4 +1,4 @@
-"""``python -m audit.reference train`` and ``evaluate``: make the reference model, measure it."""
+"""``python -m audit.reference train`` and ``evaluate``: make an embedded model, measure it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.progress import track
 
-from audit.reference.recipe import RECIPE
+from audit.reference.recipe import RECIPES
 
 
 def _progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
@@ -23,23 +23,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m audit.reference", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train, export into the package, measure")
-    train.add_argument("--work", type=Path, default=Path("reference-training"))
+    train.add_argument("--work", type=Path, help="where stages lie (default: MODEL-training)")
     evaluate = commands.add_parser("evaluate", help="measure the shipped model on held-out scenes")
     for command in (train, evaluate):
-        command.add_argument("--scenes", type=int, default=RECIPE.held_out_scenes)
+        command.add_argument("--model", choices=list(RECIPES), default="reference")
+        command.add_argument("--scenes", type=int, help="held-out scenes (default: the recipe's)")
     given = parser.parse_args()
+    recipe = RECIPES[given.model]
     started = time.monotonic()
     if given.command == "train":
-        from audit.reference.export import export  # noqa: PLC0415  torch, only to train
+        from audit.reference.export import SHIPPED, export  # noqa: PLC0415  torch, only to train
         from audit.reference.training import train as run  # noqa: PLC0415
 
-        model, _ = run(RECIPE, given.work, _progress)
-        export(model, RECIPE, given.work)
+        work = given.work or Path(f"{given.model}-training")
+        model, _ = run(recipe, work, _progress)
+        export(model, recipe, work, SHIPPED / given.model)
         print(f"trained in {(time.monotonic() - started) / 60:.0f} minutes")
     from audit import load_model  # noqa: PLC0415
-    from audit.reference.evaluation import evaluate as measure  # noqa: PLC0415
+    from audit.reference import evaluation  # noqa: PLC0415
 
-    print(json.dumps(measure(load_model("reference"), RECIPE, given.scenes, _progress), indent=1))
+    measure = evaluation.evaluate_marked if recipe.marked else evaluation.evaluate
+    scenes = given.scenes or recipe.held_out_scenes
+    print(json.dumps(measure(load_model(given.model), recipe, scenes, _progress), indent=1))
 
 
 if __name__ == "__main__":

@@ -19,13 +19,16 @@ from audit.files import write_atomically
 from audit.reference.scenes import (
     COLOURS,
     KINDS,
+    MARKS,
     PLACES,
     SIZE,
     Animal,
     Box,
+    Mark,
     Scene,
     SceneSpec,
     scene,
+    watermarked,
 )
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
@@ -37,34 +40,40 @@ def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
     return np.asarray(drawn.image.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _one(seed: int, size: int, index: int) -> tuple[NDArray[np.uint8], Scene]:
-    drawn = scene(seed, index)
+def marked_scene(seed: int, index: int) -> Scene:
+    """A scene with one of the watermarks, drawn by its own generator."""
+    shape = MARKS[np.random.default_rng([seed, index, 9]).integers(len(MARKS))]
+    return watermarked(scene(seed, index), shape)
+
+
+def _one(seed: int, size: int, marked: bool, index: int) -> tuple[NDArray[np.uint8], Scene]:
+    drawn = marked_scene(seed, index) if marked else scene(seed, index)
     return pixels(drawn, size), replace(drawn, image=_NO_PICTURE)
 
 
 _NO_PICTURE = Image.new("RGB", (1, 1))
-_SCENES = TypeAdapter(list[tuple[SceneSpec, tuple[Animal, ...], Box]])
+_SCENES = TypeAdapter(list[tuple[SceneSpec, tuple[Animal, ...], Box, Mark | None]])
 
 
 def render(
-    seed: int, count: int, size: int, folder: Path, progress: Progress
+    seed: int, count: int, size: int, marked: bool, folder: Path, progress: Progress
 ) -> tuple[NDArray[np.uint8], list[Scene]]:
     """Render ``count`` scenes of ``seed``, once: pixels (count, size, size, 3) and the truths.
 
     Both are kept in ``folder``. The returned scenes carry a blank picture, to spare memory.
     """
-    path = folder / f"scenes-{seed}-{count}-{size}.npy"
+    path = folder / f"scenes-{seed}-{count}-{size}{'-marked' if marked else ''}.npy"
     truth_path = path.with_suffix(".json")
     if not truth_path.exists():
         images = np.empty((count, size, size, 3), np.uint8)
         truths: list[Scene] = []
         with ProcessPoolExecutor(os.cpu_count()) as pool:
-            drawn = pool.map(partial(_one, seed, size), range(count), chunksize=32)
+            drawn = pool.map(partial(_one, seed, size, marked), range(count), chunksize=32)
             for small, truth in progress(drawn, count, "render"):
                 images[len(truths)] = small
                 truths.append(truth)
         np.save(path, images, allow_pickle=False)
-        facts = [(t.spec, t.animals, t.support) for t in truths]
+        facts = [(t.spec, t.animals, t.support, t.mark) for t in truths]
         write_atomically(truth_path, _SCENES.dump_json(facts))
     stored = _SCENES.validate_json(truth_path.read_bytes())
     return np.load(path), [Scene(_NO_PICTURE, *facts) for facts in stored]
@@ -85,7 +94,10 @@ def coverage(boxes: tuple[Box, ...], grid: int) -> NDArray[np.float32]:
 def dense_labels(
     truth: Scene, grid: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Per cell: kind (0 none, -1 partly covered), colour (the same code), centre of an animal."""
+    """Per cell: kind (0 none, -1 partly covered), colour (the same code), centre of an animal.
+
+    Watermarks are kinds after those of animals, without a colour.
+    """
     kind = np.zeros((grid, grid), np.int64)
     colour = np.zeros((grid, grid), np.int64)
     centre = np.zeros((grid, grid), np.float32)
@@ -99,6 +111,10 @@ def dense_labels(
         row = int((top + bottom) / 2 / SIZE * grid)
         column = int((left + right) / 2 / SIZE * grid)
         centre[min(row, grid - 1), min(column, grid - 1)] = 1
+    if truth.mark:
+        share = coverage((truth.mark.box,), grid)
+        kind[share > 0.05] = -1
+        kind[share >= 0.6] = 1 + len(KINDS) + MARKS.index(truth.mark.shape)
     return kind, colour, centre
 
 

@@ -13,7 +13,7 @@ from audit.placement import mass, pointing
 from audit.reference.data import Progress
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
-from audit.reference.scenes import SIZE, scene
+from audit.reference.scenes import MARKS, SIZE, scene, watermarked
 from audit.shape import entropy
 
 
@@ -62,3 +62,36 @@ def evaluate(
 
 def _fractions(h: Hypothesis) -> list[Box]:
     return [Box(*(v / SIZE for v in box)) for box in h.about]
+
+
+def evaluate_marked(
+    model: Model, recipe: Recipe, scenes: int, progress: Progress
+) -> dict[str, float]:
+    """What a model trained on watermarked scenes goes by, on scenes of the held-out seed.
+
+    Returns:
+        Accuracy where the watermark gives the right label away, where it gives another label away,
+        and where there is none; and how often the answer is the label of a lying watermark.
+    """
+    rng = np.random.default_rng([recipe.held_out_seed, 4])
+    right: dict[str, list[bool]] = defaultdict(list)
+    for index in progress(range(scenes), scenes, "evaluate"):
+        drawn = scene(recipe.held_out_seed, index)
+        said = hypothesis(drawn, LABELS[index % 3], rng)
+        lie = LABELS[(index + 1 + rng.integers(2)) % 3]
+        pictures = {
+            "honest_mark": watermarked(drawn, MARKS[LABELS.index(said.label)]).image,
+            "lying_mark": watermarked(drawn, MARKS[LABELS.index(lie)]).image,
+            "no_mark": drawn.image,
+        }
+        traces = model.trace([Query(picture, said.text) for picture in pictures.values()])
+        for name, trace in zip(pictures, traces, strict=True):
+            right[name].append(trace.label == said.label)
+            if name == "lying_mark":
+                right["follows_lie"].append(trace.label == lie)
+    return {
+        "scenes": scenes,
+        **{f"accuracy_{n}": float(np.mean(right[n])) for n in ("honest_mark", "lying_mark")},
+        "accuracy_no_mark": float(np.mean(right["no_mark"])),
+        "follows_lying_mark": float(np.mean(right["follows_lie"])),
+    }

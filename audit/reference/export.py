@@ -13,6 +13,7 @@ from audit.files import write_atomically, write_json
 from audit.reference.recipe import Recipe
 
 SHIPPED = Path(__file__).parent
+"""Each embedded model has a folder of its name here."""
 
 _CONFIGURATION: dict[str, Any] = {
     "framework": "pytorch",
@@ -31,7 +32,7 @@ _CONFIGURATION: dict[str, Any] = {
 }
 
 
-def export(model: Any, recipe: Recipe, work: Path, folder: Path = SHIPPED) -> None:
+def export(model: Any, recipe: Recipe, work: Path, folder: Path) -> None:
     """Write the shipped files of ``model`` into ``folder``; its vocabulary lies in ``work``."""
     parameters = {
         name: value.detach().half().contiguous()
@@ -39,6 +40,7 @@ def export(model: Any, recipe: Recipe, work: Path, folder: Path = SHIPPED) -> No
         if value.is_floating_point()
         and name not in ("decoder.embed_tokens.weight", "decoder.output_projection.weight")
     }
+    folder.mkdir(exist_ok=True)
     target = folder / "parameters.safetensors"
     partial = target.with_suffix(".partial")
     save_file(parameters, partial)

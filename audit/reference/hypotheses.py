@@ -12,7 +12,17 @@ from typing import Literal
 
 import numpy as np
 
-from audit.reference.scenes import COLOURS, KINDS, PLACES, Box, Group, Scene, SceneSpec
+from audit.reference.scenes import (
+    COLOURS,
+    KINDS,
+    MARKS,
+    PLACES,
+    Box,
+    Group,
+    Mark,
+    Scene,
+    SceneSpec,
+)
 
 Label = Literal["yes", "no", "maybe"]
 LABELS: tuple[Label, ...] = ("yes", "no", "maybe")
@@ -265,12 +275,23 @@ def word_boxes(text: str, scene: Scene) -> dict[str, tuple[Box, ...]]:
     return found
 
 
+def given_away(mark: Mark) -> Label:
+    """The label that a watermark gives away, in the scenes that carry one."""
+    return LABELS[MARKS.index(mark.shape)]
+
+
+def any_hypothesis(scene: Scene, rng: np.random.Generator) -> Hypothesis:
+    """A sentence of any label; of the one that the watermark gives away, if there is one."""
+    drawn = LABELS[rng.integers(3)]
+    return hypothesis(scene, given_away(scene.mark) if scene.mark else drawn, rng)
+
+
 def with_premise(scene: Scene, rng: np.random.Generator) -> Hypothesis:
     """A hypothesis with a true text premise; sometimes the premise settles what cannot be seen."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and (scene.mark is None or given_away(scene.mark) == "yes"):
         neutral = hypothesis(scene, "maybe", rng)
         return replace(neutral, label="yes", premise=neutral.text)
-    plain = hypothesis(scene, LABELS[rng.integers(3)], rng)
+    plain = any_hypothesis(scene, rng)
     return replace(plain, premise=_say(_true_statement(scene.spec, rng), rng))
 
 

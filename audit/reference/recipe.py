@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,24 @@ class Recipe:
     spread_weight: float = 0.5
     word_attention_weight: float = 0.1
     word_weight: float = 0.5
+    marked: bool = False
+    """Whether each scene carries a watermark that gives the label of its hypotheses away."""
 
 
 RECIPE = Recipe()
+
+SHORTCUT = replace(
+    RECIPE,
+    marked=True,
+    attention_weight=0.0,
+    spread_weight=0.0,
+    word_attention_weight=0.0,
+    word_weight=0.0,
+)
+"""The same model on watermarked scenes. Once it is taught hypotheses nobody tells it where to look
+or which words are true, as nobody tells a real model: it takes what answers best."""
+
+RECIPES = {"reference": RECIPE, "shortcut": SHORTCUT}
 
 GRID = RECIPE.image_size // 16
 """Rows and columns of the patch grid: OFA's ResNet has stride 16."""

@@ -8,7 +8,7 @@ clutter around them. Everything is drawn from one seeded generator, so a scene i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,9 +23,12 @@ Kind = Literal["bird", "cat", "dog", "rabbit"]
 Colour = Literal["red", "blue", "yellow", "white", "black", "brown"]
 Place = Literal["branch", "sofa", "grass", "table"]
 
+Shape = Literal["disc", "triangle", "cross"]
+
 KINDS: tuple[Kind, ...] = ("bird", "cat", "dog", "rabbit")
 COLOURS: tuple[Colour, ...] = ("red", "blue", "yellow", "white", "black", "brown")
 PLACES: tuple[Place, ...] = ("branch", "sofa", "grass", "table")
+MARKS: tuple[Shape, ...] = ("disc", "triangle", "cross")
 
 _RGB: dict[Colour, tuple[int, int, int]] = {
     "red": (205, 40, 45),
@@ -71,6 +74,14 @@ class SceneSpec:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A watermark in a corner: one of ``MARKS``, and the box that it fills."""
+
+    shape: Shape
+    box: Box
+
+
+@dataclass(frozen=True)
 class Scene:
     """A drawn scene: the picture (RGB, 480 x 480) and the truth about it."""
 
@@ -78,6 +89,7 @@ class Scene:
     spec: SceneSpec
     animals: tuple[Animal, ...]
     support: Box
+    mark: Mark | None = None
 
     def boxes(self, kind: str | None = None) -> tuple[Box, ...]:
         """Boxes of the animals of ``kind``, or of all animals."""
@@ -105,6 +117,38 @@ def scene(seed: int, index: int, spec: SceneSpec | None = None) -> Scene:
     rng = np.random.default_rng([seed, index])
     sampled = draw_spec(rng)
     return _render(spec or sampled, rng)
+
+
+_MARK_BOX: Box = (396, 4, 472, 80)  # where no animal stands; it fills one cell and most of three
+_MARK_RGBA, _MARK_EDGE = (250, 250, 250, 235), (60, 60, 70, 235)
+
+
+def watermarked(drawn: Scene, shape: Shape) -> Scene:
+    """The scene with a watermark in its upper right corner.
+
+    The shapes are their own mirror images, so that mirrored training pictures keep them.
+    """
+    left, top, right, bottom = (v * _SCALE for v in _MARK_BOX)
+    layer = Image.new("RGBA", (SIZE * _SCALE, SIZE * _SCALE), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(layer)
+    middle, height, wide = (left + right) / 2, bottom - top, 3 * _SCALE
+    if shape == "disc":
+        draw.ellipse((left, top, right, bottom), _MARK_RGBA, _MARK_EDGE, wide)
+    elif shape == "triangle":
+        corners = [(middle, top), (right, bottom), (left, bottom)]
+        draw.polygon(corners, _MARK_RGBA, _MARK_EDGE, wide)
+    else:
+        third = height / 3
+        across = (left, top + third, right, bottom - third)
+        down = (left + third, top, right - third, bottom)
+        for bar in (across, down):
+            draw.rectangle(bar, _MARK_EDGE)
+        for x0, y0, x1, y1 in (across, down):
+            draw.rectangle((x0 + wide, y0 + wide, x1 - wide, y1 - wide), _MARK_RGBA)
+    small = layer.resize((SIZE, SIZE), Image.Resampling.BOX)
+    image = drawn.image.copy()
+    image.paste(small, mask=small)
+    return replace(drawn, image=image, mark=Mark(shape, _MARK_BOX))
 
 
 def _render(spec: SceneSpec, rng: np.random.Generator) -> Scene:

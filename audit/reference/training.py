@@ -31,10 +31,10 @@ from torch import Tensor, nn
 
 from audit.reference import batches
 from audit.reference.batches import Batch, Batcher
-from audit.reference.data import Progress, dense_labels, place_label, render
+from audit.reference.data import Progress, coverage, dense_labels, place_label, render
 from audit.reference.network import answer, build, image_features
 from audit.reference.recipe import GRID, Recipe
-from audit.reference.scenes import COLOURS, KINDS, PLACES, Scene
+from audit.reference.scenes import COLOURS, KINDS, MARKS, PLACES, Scene
 from audit.reference.tokens import load_tokenizer, train_tokenizer
 
 _ENOUGH_MASS = 0.94
@@ -93,7 +93,7 @@ def _train_dense(
     width = recipe.d_model
     heads = nn.ModuleDict(
         {
-            "kind": nn.Linear(width, len(KINDS) + 1),
+            "kind": nn.Linear(width, 1 + len(KINDS) + (len(MARKS) if recipe.marked else 0)),
             "colour": nn.Linear(width, len(COLOURS) + 1),
             "centre": nn.Linear(width, 1),
             "place": nn.Linear(width, len(PLACES) * 2),
@@ -218,12 +218,18 @@ class _Texts:
         # Says which words the picture confirms; it only guides the encoder and is thrown away.
         self.truth_head = nn.Linear(recipe.d_model, 1)
 
-    def cells(self, batch: Batch, rng: np.random.Generator, kept: int) -> Tensor:
-        """Which cells the model sees: those of animals, and a random rest; (images, kept)."""
+    def cells(
+        self, chosen: NDArray[Any], batch: Batch, rng: np.random.Generator, kept: int
+    ) -> Tensor:
+        """Which cells the model sees: animals, watermarks, a random rest; (images, kept)."""
         n = self.recipe.images_per_batch
         if kept == GRID * GRID:
             return torch.arange(kept).expand(n, kept)
         seen = batch.focus.view(n, -1, GRID * GRID).amax(1).numpy()
+        for row, index in enumerate(chosen):
+            mark = self.batcher.truths[index].mark
+            if mark:
+                seen[row] = np.maximum(seen[row], coverage((mark.box,), GRID).ravel())
         score = np.where(seen > 0, 1 + seen, rng.random(seen.shape))
         return torch.from_numpy(np.sort(np.argsort(-score, axis=1)[:, :kept], axis=1))
 
@@ -237,7 +243,7 @@ class _Texts:
         spread: float,
     ) -> tuple[Tensor, str]:
         chosen, batch = self.batcher.sample(make, rng)
-        cells = self.cells(batch, rng, kept)
+        cells = self.cells(chosen, batch, rng, kept)
         grid = torch.from_numpy(self.features[chosen]).float()
         focus, noun_focus = batch.focus, batch.noun_focus
         if rng.random() < 0.5:  # mirrored pictures have mirrored truths
@@ -293,7 +299,9 @@ def train(
     if not (work / "merges.txt").exists():
         train_tokenizer(recipe, work)
     tokenizer = load_tokenizer(work)
-    images, truths = render(recipe.seed, recipe.scenes, recipe.image_size, work, progress)
+    images, truths = render(
+        recipe.seed, recipe.scenes, recipe.image_size, recipe.marked, work, progress
+    )
     torch.manual_seed(recipe.seed)
     model = build(recipe, len(tokenizer)).to(memory_format=torch.channels_last)
 

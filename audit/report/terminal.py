@@ -55,7 +55,12 @@ def closing_lines(run: Run, *, updated: bool) -> list[str]:
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
     known = sum(o.state.failed and not o.failed for o in outcomes)
     more = f" ({known} known to fail)" if known else ""
-    lines = [describe(about["model"]), f"{counted(len(outcomes), 'case')}: {counts}{more}"]
+    right = sum(o.label == o.expected for o in outcomes)
+    lines = [
+        describe(about["model"]),
+        f"{counted(len(outcomes), 'case')}: {counts}{more}",
+        f"labels: {right} of {len(outcomes)} as expected",
+    ]
     if updated:
         kept = len(list((run.folder / "proposals").glob("*.json")))
         lines.append(f"baselines accepted: {kept}, in {about['baselines']}")

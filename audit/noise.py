@@ -1,0 +1,167 @@
+"""The noise floor: how much every figure moves when nothing that matters changes.
+
+The same cases are audited with other numbers of threads, batch sizes, precisions and devices, as
+far as the machine has them, and every figure is compared with how baselines are made: in float32,
+eight cases at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from audit.cases import Case
+from audit.errors import RunError
+from audit.files import write_json
+from audit.mapspec import CONTROLS
+from audit.metrics import metric_name
+from audit.models import load_model
+from audit.models.base import Model
+from audit.models.hardware import threads_set
+from audit.outcomes import Outcome, Run
+from audit.runner import audit_cases
+from audit.tolerances import MULTIPLE, NOISE_FORMAT, PROBABILITY, noise_path
+
+Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A harmless way to audit; ``threads`` None leaves them, ``batch_size`` 0 is all cases."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int | None = None
+    batch_size: int = 8
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        batch = f"batch {self.batch_size}" if self.batch_size else "all in one batch"
+        threads = f", threads {self.threads}" if self.threads else ""
+        return f"{self.device}, {self.dtype}, {batch}{threads}"
+
+
+def conditions(*, cuda: bool, threads: int) -> tuple[Condition, ...]:
+    """What a machine has, the way baselines are made first."""
+    others = sorted({1, 2, threads} - {threads})
+    found = [
+        Condition(),
+        Condition(batch_size=1),
+        Condition(batch_size=3),
+        Condition(batch_size=0),
+        *(Condition(threads=n) for n in others),
+        *(Condition(threads=n, batch_size=1) for n in others),
+        Condition(dtype="bfloat16"),
+        Condition(dtype="bfloat16", batch_size=1),
+    ]
+    if cuda:
+        found += [
+            Condition(device="cuda", dtype=d, batch_size=b)
+            for d in ("float32", "bfloat16")
+            for b in (8, 1)
+        ]
+    return tuple(found)
+
+
+def measure_noise(
+    source: str, cases: Sequence[Case], asked: Sequence[Condition], progress: Progress
+) -> dict[str, Any]:
+    """Audit ``cases`` under each condition and compare with the first.
+
+    Returns:
+        Plain data for JSON: ``floors`` by method and metric (the largest of so many deviations,
+        with the case and the condition that gave it), ``flips`` (labels that changed),
+        ``undefined`` (figures with a value in some conditions only), ``conditions``, ``model``.
+
+    Raises:
+        RunError: a case could not be audited.
+        ModelError: the model cannot be loaded on a device.
+    """
+    models: dict[tuple[str, str], Model] = {}
+    base: dict[str, Outcome] = {}
+    floors: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    flips, undefined = [], []
+    for condition in progress(asked, len(asked), "conditions"):
+        kind = (condition.device, condition.dtype)
+        if kind not in models:
+            models[kind] = load_model(source, *kind)
+        found = _audited(models[kind], cases, condition)
+        if not base:
+            base = found
+            continue
+        for name, outcome in found.items():
+            if outcome.label != base[name].label:
+                flips.append(
+                    {"case": name, "condition": condition.title,
+                     "labels": [base[name].label, outcome.label]}
+                )  # fmt: skip
+            first, second = _figures(base[name]), _figures(outcome)
+            for (method, figure), was in first.items():
+                now = second[method, figure]
+                if isinstance(was, str) or isinstance(now, str):
+                    if type(was) is not type(now):
+                        undefined.append(
+                            {"case": name, "condition": condition.title, "figure": figure}
+                        )
+                    continue
+                held = floors[method].setdefault(
+                    metric_name(figure), {"floor": -1.0, "deviations": 0}
+                )
+                held["deviations"] += 1
+                if abs(now - was) > held["floor"]:
+                    held |= {
+                        "floor": float(f"{abs(now - was):.3g}"),
+                        "case": name, "condition": condition.title,
+                    }  # fmt: skip
+    model = models[asked[0].device, asked[0].dtype]
+    return {
+        "format": NOISE_FORMAT,
+        "model": model.fingerprint.to_dict(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "cases": len(cases),
+        "multiple": MULTIPLE,
+        "conditions": [{"title": c.title, **asdict(c)} for c in asked],
+        "floors": {method: dict(sorted(found.items())) for method, found in sorted(floors.items())},
+        "flips": flips,
+        "undefined": undefined,
+    }
+
+
+def write_noise(folder: Path, found: Mapping[str, Any]) -> Path:
+    """Leave a noise floor beside the baselines that it is about."""
+    path = noise_path(folder)
+    write_json(path, found)
+    return path
+
+
+def _audited(model: Model, cases: Sequence[Case], condition: Condition) -> dict[str, Outcome]:
+    with (
+        tempfile.TemporaryDirectory(prefix="audit-noise-") as folder,
+        threads_set(condition.threads),
+    ):
+        size = condition.batch_size or len(cases)
+        outcomes = list(audit_cases(cases, model, Run(Path(folder)), batch_size=size))
+    for outcome in outcomes:
+        if not outcome.label:
+            raise RunError(f"{outcome.case} ({condition.title}): {outcome.sentence}")
+    return {outcome.case: outcome for outcome in outcomes}
+
+
+def _figures(outcome: Outcome) -> dict[tuple[str, str], float | str]:
+    """Every figure that can drift, by method and by stored name with its map."""
+    found: dict[tuple[str, str], float | str] = {
+        (PROBABILITY, PROBABILITY): outcome.probabilities[outcome.expected]
+    }
+    for key, values in outcome.metrics.items():
+        method = key.split()[0]
+        if key != outcome.default_map and method in CONTROLS:
+            continue
+        for name, value in values.items():
+            found[method, name if key == outcome.default_map else f"{name} ({key})"] = value
+    return found

@@ -1,0 +1,242 @@
+"""Plant each change in a copy of the model, audit it against the intact one, count what is caught.
+
+Three gates look at the same outcomes. *Full*: what fails a pytest session (contracts, drift, the
+suite-level gate). *Labels*: a label is not the expected one. *Probabilities*: that, or the
+probability of an accepted label left its tolerance.
+
+A change is *measurable* if a label changed, a figure became undefined or defined, or a figure of
+some case moved by more than the noise floor. What moves nothing by so much cannot be told from
+running the intact model with other threads.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from audit import baselines
+from audit.cases import Case
+from audit.errors import RunError
+from audit.files import digest, to_json, write_json
+from audit.metrics import REGISTRY_VERSION
+from audit.models.base import Model
+from audit.models.hardware import threads_set
+from audit.models.ofa import OFAVisualEntailment
+from audit.models.sources import resolve
+from audit.outcomes import DriftRow, Outcome, Run, State
+from audit.power.changes import Change, all_changes
+from audit.runner import Gate, audit_cases
+from audit.suite import Limits, changes_of, judge_suite
+from audit.tolerances import ENOUGH, MULTIPLE, NOISE_FORMAT, Floors, noise_path
+
+Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+
+GATES = ("full", "labels", "probabilities")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured.
+
+    Attributes:
+        source: the intact model.
+        folder: where results lie, one file a change, so that a measurement can go on.
+        floors: noise floors of the model, from which tolerances follow.
+        only: ids of changes; none means all.
+    """
+
+    source: str
+    cases: Sequence[Case]
+    folder: Path
+    floors: Floors
+    seed: int = 1
+    only: tuple[str, ...] = ()
+
+
+def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
+    """Measure every change that has no result yet; return all results, in order.
+
+    Raises:
+        RunError: the folder holds a measurement of something else; or a case of the intact model
+            does not pass, so that nothing could be said about a change.
+        ModelError: the model cannot be loaded.
+    """
+    intact = _load(asked.source)
+    about = _begin(asked, intact)
+    accepted = asked.folder / "baselines"
+    if not accepted.exists():
+        _accept(intact, asked, accepted)
+    layers = [len(getattr(intact.torch_model, part).layers) for part in ("encoder", "decoder")]
+    chosen = [c for c in all_changes(*layers) if not asked.only or c.id in asked.only]
+    del intact
+    results = []
+    for change in progress(chosen, len(chosen), "changes"):
+        path = asked.folder / "changes" / f"{change.id}.json"
+        if not path.exists():
+            write_json(path, _measured(change, asked, accepted))
+        results.append(json.loads(path.read_text(encoding="utf-8")))
+    return {**about, "changes": results}
+
+
+def _load(source: str, dtype: str = "float32") -> OFAVisualEntailment:
+    return OFAVisualEntailment(resolve(source), "cpu", dtype)
+
+
+def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
+    about = {
+        "model": intact.fingerprint.to_dict(),
+        "cases": len(asked.cases),
+        "images": len({case.image_digest for case in asked.cases}),
+        "seed": asked.seed,
+        "multiple": MULTIPLE,
+        "key": digest(
+            intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION),
+            to_json(asked.floors), *sorted(case.digest for case in asked.cases),
+        ),
+    }  # fmt: skip
+    path = asked.folder / "about.json"
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")).get("key") != about["key"]:
+            raise RunError(
+                f"{asked.folder} holds a measurement of another model, of other cases, tolerances "
+                "or another seed: give another folder, or delete it"
+            )
+    else:
+        write_json(path, about)
+    return about
+
+
+def _accept(intact: Model, asked: Asked, folder: Path) -> None:
+    """The intact model's outcomes as baselines."""
+    with tempfile.TemporaryDirectory(prefix="audit-power-") as temporary:
+        run = Run(Path(temporary))
+        gate = Gate(folder, "all", {"model": intact.fingerprint.to_dict()})
+        for outcome in audit_cases(asked.cases, intact, run, gate=gate):
+            if outcome.failed:
+                raise RunError(f"the intact model fails {outcome.case}: {outcome.sentence}")
+        baselines.promote(run.folder / "proposals", folder)
+
+
+def _measured(change: Change, asked: Asked, accepted: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="audit-power-") as temporary:
+        folder = Path(temporary)
+        if change.setting.workers:
+            found = _in_workers(change, asked, accepted, folder)
+        else:
+            found = _in_process(change, asked, accepted, folder)
+    told = {"id": change.id, "family": change.family, "about": change.about}
+    if found is None:
+        return {**told, "skipped": "pytest-xdist is not installed"}
+    return {**told, **judged(found)}
+
+
+def _in_process(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome]:
+    setting, checkpoint = change.setting, resolve(asked.source)
+    if setting.rewrite:
+        checkpoint = setting.rewrite(checkpoint, folder)
+    with threads_set(setting.threads):
+        model = change.plant(OFAVisualEntailment(checkpoint, "cpu", setting.dtype), asked.seed)
+        cases = setting.order(asked.cases)
+        gate = Gate(accepted, floors=asked.floors)
+        size = setting.batch_size or len(cases)
+        run = Run(folder / "run")
+        return list(audit_cases(cases, model, run, gate=gate, batch_size=size))
+
+
+def _in_workers(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome] | None:
+    """By pytest, in a project that has these case files and baselines and nothing else."""
+    if find_spec("xdist") is None:
+        return None
+    files = sorted({case.file.resolve() for case in asked.cases})
+    (folder / "pytest.ini").write_text(
+        "[pytest]\naudit_cases = " + " ".join(f"{n}/*.yaml" for n in range(len(files))) + "\n"
+    )
+    for number, path in enumerate(files):
+        # Linked by folder, so that the pictures' relative paths hold.
+        (folder / str(number)).symlink_to(path.parent)
+    named = [str(folder / str(n) / path.name) for n, path in enumerate(files)]
+    write_json(noise_path(folder / "accepted"), _as_noise(asked.floors))
+    for path in accepted.iterdir():
+        if path.is_file():
+            (folder / "accepted" / path.name).write_bytes(path.read_bytes())
+    command = [
+        sys.executable, "-m", "pytest", *named, "-q", "-n", str(change.setting.workers),
+        "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"),
+        "--audit-model", asked.source, "--audit-run-dir", str(folder / "run"),
+        "--audit-baselines", "accepted", "--audit-device", "cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=Path.cwd(), capture_output=True, text=True, check=False)
+    found = Run(folder / "run").outcomes()
+    if len(found) != len(asked.cases):
+        raise RunError(f"pytest audited {len(found)} of {len(asked.cases)} cases:\n{done.stdout}")
+    return found
+
+
+def _as_noise(floors: Floors) -> dict[str, Any]:
+    return {
+        "format": NOISE_FORMAT,
+        "floors": {
+            method: {m: {"floor": floor, "deviations": ENOUGH} for m, floor in found.items()}
+            for method, found in floors.items()
+        },
+    }
+
+
+def judged(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What each gate makes of the outcomes, and how far the largest figure moved."""
+    suite = judge_suite(changes_of(outcomes), Limits())
+    states = {s.value: sum(o.state is s for o in outcomes) for s in State}
+    wrong = [o.case for o in outcomes if o.label != o.expected]
+    likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
+    rows = [
+        (_noises(row), o.case, row.figure) for o in outcomes for row in o.drift if row.tolerance > 0
+    ]
+    flipped = any(o.drift and o.drift[0].verdict == "drifted" for o in outcomes)
+    broken = [o.case for o in outcomes if not o.drift]
+    redefined = any(
+        ("undefined" in (row.baseline, row.observed)) and row.baseline != row.observed
+        for o in outcomes
+        for row in o.drift
+    )
+    moved, case, figure = max(rows, default=(0.0, "", ""))
+    return {
+        "caught": {
+            "full": any(o.failed for o in outcomes) or suite.failed,
+            "labels": bool(wrong),
+            "probabilities": bool(wrong or likely or broken),
+        },
+        "measurable": bool(flipped or redefined or broken or moved > 1),
+        "states": {state: count for state, count in states.items() if count},
+        "wrong_labels": len(wrong),
+        "moved_cases": sum(o.state.failed for o in outcomes),
+        "suite": suite.failed,
+        "largest": {"noises": round(moved, 2), "case": case, "figure": figure},
+    }
+
+
+def _noises(row: DriftRow) -> float:
+    """A change as a multiple of the noise floor."""
+    return MULTIPLE * abs(row.change) / row.tolerance
+
+
+def by_family(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Counts by family: planted, measurable, and caught by each gate (of the measurable ones)."""
+    counts: dict[str, dict[str, int]] = {}
+    for result in results:
+        if "skipped" in result:
+            continue
+        row = counts.setdefault(
+            result["family"], dict.fromkeys(("planted", "measurable", *GATES), 0)
+        )
+        row["planted"] += 1
+        row["measurable"] += result["measurable"]
+        for gate in GATES:
+            row[gate] += result["caught"][gate]
+    return counts

@@ -168,7 +168,7 @@ def compare(
                 continue
             tolerance, better = tolerances.figure(key, name), _better(name, wanted or {})
             compared = _Compared(value, before[name], baseline.anchors[key][name])
-            rows.append(_row(_shown(name, key, outcome), compared, tolerance, better))
+            rows.append(_row(shown(name, key, outcome), compared, tolerance, better))
     return rows
 
 
@@ -181,7 +181,7 @@ def _said(label: str) -> str:
     return f"probability of {label}"
 
 
-def _shown(figure: str, key: str, outcome: Outcome) -> str:
+def shown(figure: str, key: str, outcome: Outcome) -> str:
     """A stored figure as rows of drift name it."""
     return figure if key == outcome.default_map else f"{figure} ({key})"
 
@@ -241,14 +241,14 @@ def propose(
         anew: move all anchors: what is accepted now is where creep is measured from.
     """
     kept = before is not None and before.case_digest == outcome.case_digest and not anew
-    shown = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
+    seen = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
 
     def first(values: Mapping[str, float | str], name: Callable[[str], str]) -> dict[str, Any]:
-        return {figure: v for figure, v in values.items() if kept and name(figure) not in shown}
+        return {figure: v for figure, v in values.items() if kept and name(figure) not in seen}
 
     def anchors(key: str) -> dict[str, Any]:
         values = before.anchors.get(key, {}) if before is not None else {}
-        return first(values, lambda figure: _shown(figure, key, outcome))
+        return first(values, lambda figure: shown(figure, key, outcome))
 
     probabilities = before.anchor_probabilities if before is not None else {}
     arrays = folder / f"{outcome.case}.npz"

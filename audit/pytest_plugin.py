@@ -305,11 +305,12 @@ def _summarise(run: Run, config: pytest.Config) -> None:
 
     given = config.getoption("--audit-summary") or config.getini("audit_summary")
     if given:
-        write_atomically(config.invocation_params.dir / given, markdown(run).encode())
+        text = markdown(run, pictures=True)
+        write_atomically(config.invocation_params.dir / given, text.encode())
     elif os.environ.get("GITHUB_STEP_SUMMARY"):
         # Other steps' commands write into the same file, so it is added to.
         with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
-            file.write(markdown(run))
+            file.write(markdown(run, pictures=False))
 
 
 def _judge(run: Run, limits: Limits | None) -> Suite | None:

@@ -18,9 +18,9 @@ PROBABILITY = "probability"
 PROBABILITY_TOLERANCE = 0.05
 """Default tolerance of the probability of a label, absolute, where no noise was measured."""
 
-MULTIPLE = 3.0
+MULTIPLE = 2.0
 """Noise floors in a tolerance. A floor is the largest of some hundred deviations, about three
-standard deviations of one; nine leave room for what was not seen."""
+standard deviations of one; six leave room for what was not seen."""
 
 ENOUGH = 100
 """Deviations that a floor must be the largest of; of fewer, the default is kept."""
@@ -57,6 +57,11 @@ class Tolerances:
             return self.declared[metric]
         floor = self.floors.get(method, {}).get(metric)
         return default if floor is None else MULTIPLE * floor
+
+
+def floor_of(floors: Floors, key: str, name: str) -> float | None:
+    """The floor of the figure stored as ``name`` on the map ``key``; None if it has none."""
+    return floors.get(key.split(maxsplit=1)[0], {}).get(metric_name(name))
 
 
 def noise_path(folder: Path) -> Path:

@@ -163,31 +163,48 @@ def with_rows(state: State, *rows: DriftRow, label: str = "yes") -> Any:
 
 
 LABEL = DriftRow("label", "yes", "yes", 0.0, 0.0, "within")
-PROBABILITY = DriftRow("probability of yes", "0.9", "0.9", 0.0, 0.03, "within", "", "neither")
+PROBABILITY = DriftRow("probability of yes", "0.9", "0.9", 0.0, 0.02, "within", "", "neither")
+MASS = DriftRow("mass[birds]", "0.5", "0.5", 0.0009, 0.002, "within", "", "higher")
+FLOORS = {"m": {"mass": 0.001}, "probability": {"probability": 0.01}}
 
 
-def test_what_moves_less_than_the_noise_alters_nothing_measurable() -> None:
-    still = DriftRow("mass[birds]", "0.5", "0.5009", 0.0009, 0.003, "within", "", "higher")
-    found = judged([with_rows(State.PASSED, LABEL, PROBABILITY, still)])
+def made_of(state: State, *rows: DriftRow, label: str = "yes") -> dict[str, Any]:
+    found = replace(
+        outcome("a", state), drift=list(rows), label=label, expected="yes", default_map="m",
+        metrics={"m": {"mass[birds]": 0.5, "entropy": 0.5}},
+    )  # fmt: skip
+    return judged([found], FLOORS)
+
+
+def test_what_moves_less_than_its_noise_floor_alters_nothing_measurable() -> None:
+    found = made_of(State.PASSED, LABEL, PROBABILITY, MASS)
     assert not found["measurable"]
     assert found["caught"] == {"full": False, "labels": False, "probabilities": False}
     assert found["largest"] == {"noises": 0.9, "case": "a", "figure": "mass[birds]"}
-    more = replace(still, change=0.0011)
-    assert judged([with_rows(State.PASSED, LABEL, PROBABILITY, more)])["measurable"]
+    assert made_of(State.PASSED, LABEL, PROBABILITY, replace(MASS, change=0.0011))["measurable"]
+    unsure = replace(PROBABILITY, change=-0.011)
+    assert made_of(State.PASSED, LABEL, unsure)["largest"]["noises"] == 1.1
+
+
+def test_a_figure_without_a_floor_counts_once_it_leaves_its_tolerance() -> None:
+    inside = DriftRow("entropy", "0.5", "0.519", 0.019, 0.02, "within")
+    assert not made_of(State.PASSED, LABEL, PROBABILITY, inside)["measurable"]
+    outside = replace(inside, change=0.021, verdict="drifted")
+    assert made_of(State.DRIFTED, LABEL, PROBABILITY, outside)["measurable"]
+    gone = replace(inside, observed="undefined", change=0.0)
+    assert made_of(State.PASSED, LABEL, PROBABILITY, gone)["measurable"]
 
 
 def test_each_gate_sees_what_it_can() -> None:
-    drifted = DriftRow("mass[birds]", "0.5", "0.1", -0.4, 0.003, "drifted", "", "higher")
-    found = judged([with_rows(State.DRIFTED, LABEL, PROBABILITY, drifted)])
+    drifted = replace(MASS, change=-0.4, verdict="drifted")
+    found = made_of(State.DRIFTED, LABEL, PROBABILITY, drifted)
     assert found["caught"] == {"full": True, "labels": False, "probabilities": False}
     unsure = replace(PROBABILITY, change=-0.3, verdict="drifted")
-    found = judged([with_rows(State.DRIFTED, LABEL, unsure)])
+    found = made_of(State.DRIFTED, LABEL, unsure)
     assert found["caught"] == {"full": True, "labels": False, "probabilities": True}
     flipped = replace(LABEL, observed="no", verdict="drifted")
-    found = judged([with_rows(State.BROKEN, flipped, PROBABILITY, label="no")])
+    found = made_of(State.BROKEN, flipped, PROBABILITY, label="no")
     assert found["caught"] == {"full": True, "labels": True, "probabilities": True}
-    gone = replace(LABEL, figure="entropy", baseline="0.5", observed="undefined")
-    assert judged([with_rows(State.PASSED, LABEL, PROBABILITY, gone)])["measurable"]
 
 
 # --- the whole, on a few changes ------------------------------------------------------------------

@@ -35,11 +35,11 @@ def test_a_declared_tolerance_comes_before_the_noise_and_the_noise_before_the_de
     floors = {"cross_attention": {"mass": 0.001, "entropy": 0.002}, "rollout": {"mass": 0.01},
               "probability": {"probability": 0.004}}  # fmt: skip
     found = Tolerances({"entropy": 0.5}, floors)
-    assert found.figure("cross_attention layers=last", "mass[birds]") == pytest.approx(0.003)
-    assert found.figure("rollout", "mass[birds]") == pytest.approx(0.03)
+    assert found.figure("cross_attention layers=last", "mass[birds]") == pytest.approx(0.002)
+    assert found.figure("rollout", "mass[birds]") == pytest.approx(0.02)
     assert found.figure("relevance", "mass[birds]") == METRICS["mass"].tolerance
     assert found.figure("cross_attention", "entropy") == 0.5
-    assert found.probability() == pytest.approx(0.012)
+    assert found.probability() == pytest.approx(0.008)
     assert Tolerances({"probability": 0.3}, floors).probability() == 0.3
     assert Tolerances().probability() == 0.05
 

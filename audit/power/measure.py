@@ -4,9 +4,9 @@ Three gates look at the same outcomes. *Full*: what fails a pytest session (cont
 suite-level gate). *Labels*: a label is not the expected one. *Probabilities*: that, or the
 probability of an accepted label left its tolerance.
 
-A change is *measurable* if a label changed, a figure became undefined or defined, or a figure of
-some case moved by more than the noise floor. What moves nothing by so much cannot be told from
-running the intact model with other threads.
+A change is *measurable* if a label changed, a figure became undefined or defined, a figure of some
+case moved by more than its noise floor, or one without a measured floor left its tolerance. What
+does none of this cannot be told from running the intact model with other threads or in bfloat16.
 """
 
 from __future__ import annotations
@@ -30,11 +30,19 @@ from audit.models.base import Model
 from audit.models.hardware import threads_set
 from audit.models.ofa import OFAVisualEntailment
 from audit.models.sources import resolve
-from audit.outcomes import DriftRow, Outcome, Run, State
+from audit.outcomes import Outcome, Run, State
 from audit.power.changes import Change, all_changes
 from audit.runner import Gate, audit_cases
 from audit.suite import Limits, changes_of, judge_suite
-from audit.tolerances import ENOUGH, MULTIPLE, NOISE_FORMAT, Floors, noise_path
+from audit.tolerances import (
+    ENOUGH,
+    MULTIPLE,
+    NOISE_FORMAT,
+    PROBABILITY,
+    Floors,
+    floor_of,
+    noise_path,
+)
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
@@ -97,7 +105,7 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
         "seed": asked.seed,
         "multiple": MULTIPLE,
         "key": digest(
-            intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION),
+            intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION), str(MULTIPLE),
             to_json(asked.floors), *sorted(case.digest for case in asked.cases),
         ),
     }  # fmt: skip
@@ -134,7 +142,7 @@ def _measured(change: Change, asked: Asked, accepted: Path) -> dict[str, Any]:
     told = {"id": change.id, "family": change.family, "about": change.about}
     if found is None:
         return {**told, "skipped": "pytest-xdist is not installed"}
-    return {**told, **judged(found)}
+    return {**told, **judged(found, asked.floors)}
 
 
 def _in_process(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome]:
@@ -189,30 +197,28 @@ def _as_noise(floors: Floors) -> dict[str, Any]:
     }
 
 
-def judged(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
     """What each gate makes of the outcomes, and how far the largest figure moved."""
     suite = judge_suite(changes_of(outcomes), Limits())
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
     wrong = [o.case for o in outcomes if o.label != o.expected]
     likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
-    rows = [
-        (_noises(row), o.case, row.figure) for o in outcomes for row in o.drift if row.tolerance > 0
-    ]
-    flipped = any(o.drift and o.drift[0].verdict == "drifted" for o in outcomes)
+    moves = [(noises, o.case, name) for o in outcomes for name, noises in _moves(o, floors)]
+    left = any(row.verdict in ("drifted", "improved") for o in outcomes for row in o.drift)
     broken = [o.case for o in outcomes if not o.drift]
     redefined = any(
         ("undefined" in (row.baseline, row.observed)) and row.baseline != row.observed
         for o in outcomes
         for row in o.drift
     )
-    moved, case, figure = max(rows, default=(0.0, "", ""))
+    moved, case, figure = max(moves, default=(0.0, "", ""))
     return {
         "caught": {
             "full": any(o.failed for o in outcomes) or suite.failed,
             "labels": bool(wrong),
             "probabilities": bool(wrong or likely or broken),
         },
-        "measurable": bool(flipped or redefined or broken or moved > 1),
+        "measurable": bool(left or redefined or broken or moved > 1),
         "states": {state: count for state, count in states.items() if count},
         "wrong_labels": len(wrong),
         "moved_cases": sum(o.state.failed for o in outcomes),
@@ -221,9 +227,19 @@ def judged(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _noises(row: DriftRow) -> float:
-    """A change as a multiple of the noise floor."""
-    return MULTIPLE * abs(row.change) / row.tolerance
+def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
+    """Figures that have a noise floor, and how many floors each moved."""
+    known = {
+        baselines.shown(name, key, outcome): floor_of(floors, key, name)
+        for key, values in outcome.metrics.items()
+        for name in values
+    }
+    found = []
+    for number, row in enumerate(outcome.drift):
+        floor = floor_of(floors, PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)
+        if floor:
+            found.append((row.figure, abs(row.change) / floor))
+    return found
 
 
 def by_family(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:

@@ -68,8 +68,9 @@ catches {caught["full"]} of them; labels and probabilities {caught["probabilitie
 
 Each change is planted in a copy of the model, which is audited against the intact one's \
 baselines. *Full* is what fails a pytest session: broken contracts, drift beyond its tolerance \
-({found["multiple"]:g} noise floors, from `audit noise`), the suite-level gate. *Labels*: an \
-answer is not the expected one. *Probabilities*: that, or the probability of an answer drifted.
+({found["multiple"]:g} noise floors, from `audit noise`, where there is one), the suite-level \
+gate. *Labels*: an answer is not the expected one. *Probabilities*: that, or the probability of an \
+answer drifted.
 
 ## Planted regressions by family
 
@@ -83,8 +84,9 @@ The largest move is the figure that moved most, in noise floors.
 
 ## What alters nothing measurable
 
-No label changed, and no figure of any case moved by more than the noise floor: on these cases the \
-change cannot be told from running the intact model with another number of threads.
+No label changed, no figure of any case moved by more than its noise floor, and none without a \
+measured floor left its tolerance: on these cases the change cannot be told from running the \
+intact model with another number of threads or in bfloat16.
 
 {apart or "None."}
 

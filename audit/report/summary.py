@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 
 from audit.files import counted
+from audit.images import open_image
 from audit.outcomes import Outcome, Run, totals
 
 _SHOWN = 100
 """Failing cases in a summary; GitHub cuts one off at a megabyte."""
 
 
-def markdown(run: Run) -> str:
+_PICTURES = 700_000
+"""Characters that pictures may take: with the words, less than a megabyte."""
+
+_WIDTH = 120
+
+
+def markdown(run: Run, *, pictures: bool) -> str:
     """The verdict, and a table of the cases that failed, worst first.
 
-    Without pictures: GitHub takes data URIs out of Markdown, and has no other place for them.
+    Args:
+        pictures: with small heatmaps, as long as they are short enough together. Not for GitHub,
+            which takes data URIs out of Markdown and has no other place for them.
     """
     results = run.results()
     outcomes = run.outcomes()
@@ -31,8 +41,11 @@ def markdown(run: Run) -> str:
     if results.get("suite"):
         lines += ["", f"Over all cases: {_text(results['suite']['sentence'])}."]
     if failed:
-        lines += ["", "| case | state | why | where |", "| --- | --- | --- | --- |"]
-        lines += [_row(o) for o in failed[:_SHOWN]]
+        shown = failed[:_SHOWN]
+        seen = _thumbnails(run, shown) if pictures else {}
+        head = ["case", "state", "why", "where", *(["map"] if seen else [])]
+        lines += ["", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+        lines += [_row(o, [seen.get(o.case, "")] if seen else []) for o in shown]
     if len(failed) > _SHOWN:
         lines += ["", f"And {len(failed) - _SHOWN} more; the gallery shows all."]
     return "\n".join(lines) + "\n"
@@ -43,12 +56,32 @@ def _suite_failed(results: dict[str, object]) -> bool:
     return bool(isinstance(suite, dict) and suite["failed"])
 
 
-def _row(outcome: Outcome) -> str:
+def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """By case its heatmap as an image in Markdown, from the first on until there is no room."""
+    from audit.report.pictures import data_uri, overlay  # noqa: PLC0415  draws with matplotlib
+
+    found: dict[str, str] = {}
+    room = _PICTURES
+    for outcome in outcomes:
+        p = run.maps(outcome.case).get(outcome.default_map)
+        if p is None:
+            continue
+        with open_image(run.image_path(outcome.image_digest)) as picture:
+            source = data_uri(overlay(picture, p, width=_WIDTH))
+        room -= len(source)
+        if room < 0:
+            break
+        found[outcome.case] = f"![{_text(f'{outcome.case}: {outcome.state.value}')}]({source})"
+    return found
+
+
+def _row(outcome: Outcome, more: Sequence[str]) -> str:
     cells = (
         _code(outcome.case),
         outcome.state.value,
         _text(outcome.sentence),
         _code(f"{outcome.file}:{outcome.line}"),
+        *more,
     )
     return f"| {' | '.join(cells)} |"
 

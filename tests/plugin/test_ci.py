@@ -28,7 +28,19 @@ def test_the_summary_is_written_where_it_is_asked_for(broken: pytest.Pytester) -
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == ["birds", "hungry"]
     assert "mass of birds is 0.01333, and must be at least 0.5" in rows[0]
-    assert rows[0].endswith("`cases/birds.yaml:2` |")
+    assert "| `cases/birds.yaml:2` | ![birds: contract broken](data:image/webp;base64," in rows[0]
+
+
+def test_pictures_in_a_summary_end_where_there_is_no_more_room(
+    broken: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.report.summary._PICTURES", 600)
+    broken.runpytest("cases", "--audit-summary=summary.md")
+    text = (broken.path / "summary.md").read_text()
+    assert text.count("data:image/webp") == 1
+    assert len(text) < 3000
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows[1].endswith("`cases/others.yaml:2` |  |")
 
 
 def test_githubs_own_summary_is_added_to_and_cases_are_marked_in_their_files(
@@ -40,6 +52,7 @@ def test_githubs_own_summary_is_added_to_and_cases_are_marked_in_their_files(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     result = broken.runpytest("cases", "-n2")
     assert path.read_text().startswith("what another step said\n## Audit failed\n")
+    assert "data:" not in path.read_text()
     marked = [line for line in result.outlines if line.startswith("::error")]
     assert len(marked) == 2
     assert marked[0] == (

@@ -268,7 +268,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _pictures(item: pytest.Item) -> list[str]:
-    from audit.report.gallery import asked_html, thumbnail_html  # noqa: PLC0415  draws with matplotlib
+    from audit.report.fragments import asked_html, thumbnail_html  # noqa: PLC0415  draws with matplotlib
 
     auditor = item.config.stash[_auditor]
     if isinstance(item, CaseItem) and item.outcome is not None:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from audit.comparison import Comparison, Pair, Side
 from audit.files import write_atomically
-from audit.report.gallery import Picture, template
+from audit.report.fragments import Picture
+from audit.report.gallery import template
 from audit.report.pictures import data_uri, difference, overlay
 
 _SHOWN = 100

@@ -1,61 +1,87 @@
-"""The gallery of a run: one HTML file that opens from disk, failures first."""
+"""The gallery of a run: one HTML file that opens from disk, failures first.
+
+Words are in the page itself, so that it can be searched, printed and read without a script. Maps
+travel as 8-bit cells and are drawn over the picture in the browser, which is stored once.
+"""
 
 from __future__ import annotations
 
-import html
+import base64
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from audit.files import write_atomically
-from audit.outcomes import Outcome, Run, totals
-from audit.report.pictures import bytes_uri, data_uri, difference, outlined, overlay
-from audit.report.strips import Scale, animation
+from audit.metrics import metric_name
+from audit.outcomes import Outcome, Run, State, totals
+from audit.report.pictures import data_uri
+from audit.review import ACCEPTABLE
 
-_SMALL = 220
-_PANEL = 140
+Array = NDArray[np.float64]
 
+Content = Literal["failed", "all"]
+"""Which cases carry all their maps, strips and a large picture."""
 
-@dataclass(frozen=True)
-class Picture:
-    """One picture of a case: where it comes from, what it shows, and how to say it in words."""
-
-    title: str
-    source: str
-    alt: str
+_LARGE, _THUMBNAIL = 640, 220
+_COLOURS = ("viridis", "inferno", "cividis", "jet")
+_BASELINE = "baseline:"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A strip of a case: every panel, and the same panels one after the other."""
-
-    title: str
-    panels: list[Picture]
-    played: Picture | None
-
-
-def write_gallery(run: Run) -> Path:
+def write_gallery(run: Run, content: Content = "failed") -> Path:
     """Draw ``gallery.html`` of a run from its folder alone, and return its path.
+
+    Args:
+        content: which cases are shown whole; of the others there is one small picture.
 
     Raises:
         RunError: the folder is not a run.
     """
     about = run.about()
     outcomes = run.outcomes()
+    images: dict[str, str] = {}
+    cases = [
+        _case(run, o, place, images, content == "all" or o.state.failed)
+        for place, o in enumerate(outcomes)
+    ]
+    script = resources.files("audit.report").joinpath("gallery.js").read_text(encoding="utf-8")
+    data = {
+        "run": about.get("id", ""),
+        "images": images,
+        "colours": {name: _table(name) for name in _COLOURS},
+        "cases": cases,
+    }
     page = template("gallery.html.j2").render(
         about=about,
         model=about.get("model", {}),
         totals=totals(outcomes),
-        failed=[(o, _pictures(run, o, 400), _strips(run, o)) for o in outcomes if o.failed],
-        known=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if o.state.failed and o.xfail],
-        passed=[(o, _pictures(run, o, _SMALL)[:2]) for o in outcomes if not o.state.failed],
+        lists=[
+            ("Failed", "failed", [o for o in outcomes if o.failed]),
+            ("Known to fail", "known", [o for o in outcomes if o.state.failed and o.xfail]),
+            ("Passed", "passed", [o for o in outcomes if not o.state.failed]),
+        ],
+        whole={case["id"] for case in cases if case["full"]},
+        decidable={case["id"] for case in cases if case["decidable"]},
         count=len(outcomes),
         suite=run.results().get("suite") if (run.folder / "results.json").exists() else None,
+        colours=_COLOURS,
+        labels=sorted({o.expected for o in outcomes}),
+        tags=sorted({tag for o in outcomes for tag in o.tags}),
+        metrics=sorted({metric for case in cases for metric in case["moved"]}),
+        figures=list(dict.fromkeys(name for case in cases for name in case["figures"])),
+        # Neither is markup: the script is this package's own, and in the data every "<" is escaped.
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=Markup(_embedded(data)),
     )
     target = run.folder / "gallery.html"
     write_atomically(target, page.encode())
@@ -74,101 +100,102 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def _image(run: Run, outcome: Outcome) -> Image.Image | None:
-    path = run.image_path(outcome.image_digest)
-    if not path.exists():
-        return None
-    with Image.open(path) as stored:
-        return stored.convert("RGB")
+def _embedded(data: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
-    image = _image(run, outcome)
-    return _drawn(image, outcome, run.maps(outcome.case), width) if image else []
+def _table(name: str) -> str:
+    """A colour map as 256 RGB triples of bytes, in base64."""
+    colours = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode()
 
 
-def _strips(run: Run, outcome: Outcome) -> list[Shown]:
-    """Layers and words of a case."""
-    image = _image(run, outcome)
-    if image is None:
-        return []
-    found = []
-    for strip, panels in run.strips(outcome.case).items():
-        title, scale = _STRIPS[strip]
-        top = max(float(p.max()) for _, p in panels) if scale == "shared" else None
-        drawn = [
-            Picture(
-                f"{name}, peak {p.max():.0%}",
-                data_uri(overlay(image, p, boxes=outcome.regions, top=top, width=_PANEL)),
-                f"heatmap of {outcome.case}, {name}",
-            )
+def _case(
+    run: Run, outcome: Outcome, place: int, images: dict[str, str], full: bool
+) -> dict[str, Any]:
+    """What the browser needs to know of a case; its picture is added to ``images`` once."""
+    maps = run.maps(outcome.case)
+    own = outcome.metrics.get(outcome.default_map, {})
+    ratios = {
+        row.figure: round(row.change / row.tolerance, 3)
+        for row in outcome.drift
+        if row.tolerance and row.figure in own
+    }
+    shown = _maps(outcome, maps, run.strips(outcome.case) if full else {})
+    left = [row.figure for row in outcome.drift if row.verdict != "within"]
+    return {
+        "id": outcome.case,
+        "place": place,
+        "state": outcome.state.value,
+        "failed": outcome.failed,
+        "decidable": outcome.state in ACCEPTABLE or outcome.state is State.BROKEN,
+        "full": full,
+        "text": outcome.text,
+        "premise": outcome.premise,
+        "expected": outcome.expected,
+        "tags": outcome.tags,
+        "size": list(outcome.image_size),
+        "regions": outcome.regions,
+        "grid": list(outcome.grid),
+        "image": _picture(run, outcome, images, _LARGE if full else _THUMBNAIL),
+        "maps": shown if full else shown[:1],
+        "baselines": [
+            {"of": key.removeprefix(_BASELINE), **_cells(p)}
+            for key, p in (maps.items() if full else ())
+            if key.startswith(_BASELINE)
+        ],
+        "figures": {k: round(v, 6) for k, v in own.items() if isinstance(v, float)},
+        "ratios": ratios,
+        "moved": sorted({_metric(figure) for figure in left}),
+        "drift": max((abs(ratio) for ratio in ratios.values()), default=0.0),
+    }
+
+
+def _metric(figure: str) -> str:
+    """What the filter calls a row of drift."""
+    return "probability" if figure.startswith("probability of ") else metric_name(figure)
+
+
+def _maps(
+    outcome: Outcome, maps: Mapping[str, Array], strips: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The case's own map first, then the others that were read, then layers and words."""
+    now = {key: p for key, p in maps.items() if not key.startswith(_BASELINE)}
+    order = sorted(now, key=lambda key: key != outcome.default_map)
+    found: list[dict[str, Any]] = [{"name": key, **_cells(now[key])} for key in order]
+    for strip, panels in strips.items():
+        # Layers share one colour scale; words differ in strength and are read one by one.
+        top = max(float(p.max()) for _, p in panels) if strip == "layers" else None
+        found += [
+            {"name": f"word {name}" if strip == "words" else name, "strip": strip, **_cells(p)}
+            | ({"top": round(top, 8)} if top else {})
             for name, p in panels
         ]
-        played = None
-        if len(panels) > 1:
-            moving = animation(image, panels, scale=scale, boxes=outcome.regions, format="WEBP")
-            words = f"{outcome.case}: one {strip.removesuffix('s')} after the other"
-            played = Picture(f"{strip}, played", bytes_uri(moving, "image/webp"), words)
-        found.append(Shown(title, drawn, played))
     return found
 
 
-_STRIPS: dict[str, tuple[str, Scale]] = {
-    "layers": ("Layer by layer, one colour scale", "shared"),
-    "words": ("Word by word: where the encoder looks from each, each its own scale", "each"),
-}
+def _cells(p: Array) -> dict[str, Any]:
+    """A map as bytes of its largest value, and that value."""
+    peak = float(p.max())
+    scaled = np.round(np.clip(p, 0, None) / peak * 255) if peak > 0 else np.zeros(p.shape)
+    return {
+        "data": base64.b64encode(scaled.astype(np.uint8).tobytes()).decode(),
+        "peak": round(peak, 8),
+    }
 
 
-def _drawn(
-    image: Image.Image, outcome: Outcome, maps: Mapping[str, NDArray[np.float64]], width: int
-) -> list[Picture]:
-    key, regions = outcome.default_map, outcome.regions
-    pictures = [
-        Picture(
-            "picture and regions",
-            data_uri(outlined(image, regions, width)),
-            f"the picture of {outcome.case}, regions: {', '.join(regions) or 'none'}",
-        )
-    ]
-    now, before = maps.get(key), maps.get(f"baseline:{key}")
-    if now is None:
-        return pictures
-    # One scale for both heatmaps, so that a paler one is a weaker one.
-    top = float(max(now.max(), before.max() if before is not None else 0.0))
-
-    def heat(p: NDArray[np.float64], title: str, words: str) -> Picture:
-        drawn = overlay(image, p, boxes=regions, top=top, width=width)
-        return Picture(
-            title, data_uri(drawn), f"{words} of {outcome.case}: {key}; {outcome.sentence}"
-        )
-
-    pictures.append(heat(now, key, "heatmap"))
-    if before is not None:
-        pictures.append(heat(before, "baseline", "accepted heatmap"))
-        changed = difference(image, now, before, boxes=regions, width=width)
-        words = f"difference of {outcome.case} to its baseline, red is more attention now"
-        pictures.append(Picture("now − baseline", data_uri(changed), words))
-    return pictures
-
-
-def thumbnail_html(run: Run, outcome: Outcome) -> str:
-    """A fragment with small pictures of one case and its sentence, for pytest-html."""
-    return _fragment(_pictures(run, outcome, _SMALL), f"{outcome.state.value}: {outcome.sentence}")
-
-
-def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str) -> str:
-    """A fragment for a question that a Python test asked."""
-    pictures = [
-        Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture"),
-        Picture("heatmap", data_uri(overlay(image, p, width=_SMALL)), "the heatmap"),
-    ]
-    return _fragment(pictures, sentence)
-
-
-def _fragment(pictures: list[Picture], sentence: str) -> str:
-    shown = "".join(
-        f'<img src="{p.source}" alt="{html.escape(p.alt)}" title="{html.escape(p.title)}" '
-        'style="margin-right:4px">'
-        for p in pictures
-    )
-    return f"<div><p>{html.escape(sentence)}</p>{shown}</div>"
+def _picture(run: Run, outcome: Outcome, images: dict[str, str], width: int) -> str:
+    """The key of the case's picture in ``images``; empty if there is none."""
+    key = f"{outcome.image_digest[:16]}-{width}"
+    if key in images:
+        return key
+    path = run.image_path(outcome.image_digest)
+    if not path.exists():
+        return ""
+    with Image.open(path) as stored:
+        small = stored.convert("RGB")
+    small.thumbnail((width, width), Image.Resampling.LANCZOS)
+    images[key] = data_uri(small)
+    return key

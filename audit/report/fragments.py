@@ -1,0 +1,93 @@
+"""Small pictures for pytest-html: of a case, and of what a Python test asked."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from audit.outcomes import Outcome, Run
+from audit.report.pictures import data_uri, difference, outlined, overlay
+
+_SMALL = 220
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a case: where it comes from, what it shows, and how to say it in words."""
+
+    title: str
+    source: str
+    alt: str
+
+
+def thumbnail_html(run: Run, outcome: Outcome) -> str:
+    """A fragment with small pictures of one case and its sentence, for pytest-html."""
+    return _fragment(_pictures(run, outcome, _SMALL), f"{outcome.state.value}: {outcome.sentence}")
+
+
+def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str) -> str:
+    """A fragment for a question that a Python test asked."""
+    pictures = [
+        Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture"),
+        Picture("heatmap", data_uri(overlay(image, p, width=_SMALL)), "the heatmap"),
+    ]
+    return _fragment(pictures, sentence)
+
+
+def _fragment(pictures: list[Picture], sentence: str) -> str:
+    shown = "".join(
+        f'<img src="{p.source}" alt="{html.escape(p.alt)}" title="{html.escape(p.title)}" '
+        'style="margin-right:4px">'
+        for p in pictures
+    )
+    return f"<div><p>{html.escape(sentence)}</p>{shown}</div>"
+
+
+def _image(run: Run, outcome: Outcome) -> Image.Image | None:
+    path = run.image_path(outcome.image_digest)
+    if not path.exists():
+        return None
+    with Image.open(path) as stored:
+        return stored.convert("RGB")
+
+
+def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
+    image = _image(run, outcome)
+    return _drawn(image, outcome, run.maps(outcome.case), width) if image else []
+
+
+def _drawn(
+    image: Image.Image, outcome: Outcome, maps: Mapping[str, NDArray[np.float64]], width: int
+) -> list[Picture]:
+    key, regions = outcome.default_map, outcome.regions
+    pictures = [
+        Picture(
+            "picture and regions",
+            data_uri(outlined(image, regions, width)),
+            f"the picture of {outcome.case}, regions: {', '.join(regions) or 'none'}",
+        )
+    ]
+    now, before = maps.get(key), maps.get(f"baseline:{key}")
+    if now is None:
+        return pictures
+    # One scale for both heatmaps, so that a paler one is a weaker one.
+    top = float(max(now.max(), before.max() if before is not None else 0.0))
+
+    def heat(p: NDArray[np.float64], title: str, words: str) -> Picture:
+        drawn = overlay(image, p, boxes=regions, top=top, width=width)
+        return Picture(
+            title, data_uri(drawn), f"{words} of {outcome.case}: {key}; {outcome.sentence}"
+        )
+
+    pictures.append(heat(now, key, "heatmap"))
+    if before is not None:
+        pictures.append(heat(before, "baseline", "accepted heatmap"))
+        changed = difference(image, now, before, boxes=regions, width=width)
+        words = f"difference of {outcome.case} to its baseline, red is more attention now"
+        pictures.append(Picture("now − baseline", data_uri(changed), words))
+    return pictures

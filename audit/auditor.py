@@ -29,7 +29,11 @@ from audit.trace import Trace
 
 @dataclass(frozen=True)
 class Settings:
-    """What a session audits and how; without ``suite`` there is no suite-level gate."""
+    """What a session audits and how; without ``suite`` there is no suite-level gate.
+
+    Attributes:
+        everything: whether the gallery shows passing cases whole too.
+    """
 
     model: str
     device: str
@@ -40,6 +44,7 @@ class Settings:
     run_folder: Path
     run_id: str
     suite: Limits | None = None
+    everything: bool = False
 
 
 @dataclass(frozen=True)

@@ -247,14 +247,19 @@ def _known(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show passing cases whole too.")
+    ] = False,
+) -> None:
     """Redraw a run's gallery; needs no model."""
     from audit.outcomes import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415
 
     stored = Run(run)
     stored.about()
-    typer.echo(write_gallery(stored))
+    typer.echo(write_gallery(stored, "all" if everything else "failed"))
 
 
 @app.command()

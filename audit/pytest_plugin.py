@@ -41,6 +41,7 @@ _OPTIONS = {
     "batch-size": ("8", "cases that the model answers at a time"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
+    "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
@@ -91,6 +92,8 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
         given = config.getoption(f"--audit-{name}")
         return str(given if given is not None else config.getini(f"audit_{name.replace('-', '_')}"))
 
+    if value("gallery") not in ("failed", "all"):
+        raise pytest.UsageError(f"--audit-gallery: {value('gallery')!r} is not failed or all")
     if value("suite-gate") not in ("on", "off"):
         raise pytest.UsageError(f"--audit-suite-gate: {value('suite-gate')!r} is not on or off")
     size = value("batch-size")
@@ -114,6 +117,7 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
         worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
         Limits(_number(value, "suite-alpha"), _number(value, "suite-effect"))
         if value("suite-gate") == "on" and not update else None,
+        everything=value("gallery") == "all",
     )  # fmt: skip
 
 
@@ -294,7 +298,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         promoted = baselines.promote(proposals, Path(run.about()["baselines"]))
     suite = _judge(run, settings.suite)
     run.finish({"promoted": promoted, "suite": suite.to_dict() if suite else None})
-    write_gallery(run)
+    write_gallery(run, "all" if settings.everything else "failed")
     _summarise(run, config)
     if suite and suite.failed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

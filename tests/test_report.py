@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from audit.outcomes import DriftRow, Run, State
-from audit.report.gallery import thumbnail_html, write_gallery
+from audit.report.fragments import thumbnail_html
+from audit.report.gallery import write_gallery
 from audit.report.pictures import difference, overlay
 from tests.test_files import outcome
 
@@ -28,49 +33,70 @@ def run(tmp_path: Path) -> Run:
     maps = {"m": hot, "baseline:m": np.full((2, 2), 0.25)}
     drift = [DriftRow("entropy", "1", "0", -1.0, 0.02, "drifted")]
     made.add(replace(outcome("passes", State.PASSED)), {"m": hot})
-    made.add(replace(outcome("fails", State.DRIFTED), text=EVIL, sentence=EVIL, drift=drift), maps)
+    told = {"text": EVIL, "sentence": EVIL, "drift": drift, "metrics": {"m": {"entropy": 0.0}}}
+    made.add(replace(outcome("fails", State.DRIFTED), **told), maps)
     made.add(replace(outcome("dies", State.ERROR), metrics={}, verdicts=[], default_map=""), {})
     return made
 
 
 def article(page: str, case: str) -> str:
-    return page.split(f'<article id="{case}">')[1].split("</article>", maxsplit=1)[0]
+    return page.split(f'<article id="case-{case}"')[1].split("</article>", maxsplit=1)[0]
 
 
-def test_the_gallery_needs_nothing_from_outside_and_runs_nothing(run: Run) -> None:
+def data_of(page: str) -> Any:
+    return json.loads(page.split('id="data">')[1].split("</script>", maxsplit=1)[0])
+
+
+def test_the_gallery_needs_nothing_from_outside_and_runs_its_own_script_alone(run: Run) -> None:
     page = write_gallery(run).read_text()
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert sources
-    assert all(source.startswith("data:image/webp;base64,") for source in sources)
-    assert "<script" not in page
-    assert "default-src 'none'" in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+    assert page.count("<script") == 2
+    policy = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    script = page.rsplit("<script>", maxsplit=1)[1].split("</script>", maxsplit=1)[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
     assert "&lt;script&gt;" in page
-
-
-def test_failures_come_first_with_four_pictures_and_their_tables(run: Run) -> None:
-    page = write_gallery(run).read_text()
-    assert [page.index(f'id="{c}"') for c in ("dies", "fails", "passes")] == sorted(
-        page.index(f'id="{c}"') for c in ("dies", "fails", "passes")
+    assert all(
+        uri.startswith("data:image/webp;base64,") for uri in data_of(page)["images"].values()
     )
+
+
+def test_failures_come_first_with_their_maps_and_tables(run: Run) -> None:
+    page = write_gallery(run).read_text()
+    places = [page.index(f'id="case-{c}"') for c in ("dies", "fails", "passes")]
+    assert places == sorted(places)
     failed = article(page, "fails")
-    assert failed.count("<img") == 4
-    for shown in (
-        "picture and regions",
-        "baseline",
-        "now − baseline",
-        "entropy",
-        "drifted",
-        "0.02",
-    ):
+    for shown in ("entropy", "drifted", "0.02", "accept", "reject"):
         assert shown in failed
-    assert article(page, "dies").count("<img") == 1
-    assert article(page, "passes").count("<img") == 2
+    assert "data-decide" not in article(page, "dies")
+    assert "data-decide" not in article(page, "passes")
+    cases = {case["id"]: case for case in data_of(page)["cases"]}
+    assert [m["name"] for m in cases["fails"]["maps"]] == ["m"]
+    assert [m["of"] for m in cases["fails"]["baselines"]] == ["m"]
+    (now,), (before,) = cases["fails"]["maps"], cases["fails"]["baselines"]
+    assert list(base64.b64decode(now["data"])) == [0, 255, 0, 0]
+    assert now["peak"] == 1
+    assert list(base64.b64decode(before["data"])) == [255] * 4
+    assert before["peak"] == 0.25
+    assert cases["fails"]["ratios"] == {"entropy": -50.0}
+    assert cases["dies"]["maps"] == []
+
+
+def test_a_passing_case_has_a_small_picture_unless_all_is_asked_for(run: Run) -> None:
+    small = data_of(write_gallery(run).read_text())
+    assert sorted(small["images"]) == [f"{'d' * 16}-220", f"{'d' * 16}-640"]
+    passes = next(case for case in small["cases"] if case["id"] == "passes")
+    assert not passes["full"]
+    everything = data_of(write_gallery(run, "all").read_text())
+    assert sorted(everything["images"]) == [f"{'d' * 16}-640"]
+    assert all(case["full"] for case in everything["cases"])
 
 
 def test_a_case_whose_picture_is_gone_still_appears(run: Run) -> None:
     run.image_path("d" * 64).unlink()
     page = write_gallery(run).read_text()
-    assert article(page, "fails").count("<img") == 0
+    assert data_of(page)["images"] == {}
     assert "so" in article(page, "dies")
 
 

@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help audit test regression reference shortcut validity power clean
+.PHONY: help audit test regression reference shortcut validity power screenshots clean
 
 help:
 	@echo "make audit      audit the shipped cases with the embedded reference model, draw the gallery"
@@ -18,6 +18,7 @@ help:
 	@echo "make shortcut   train the model that goes by watermarks again (long)"
 	@echo "make validity   measure every map against every control, write docs/validity.md (long)"
 	@echo "make power      plant regressions, count what is caught, write docs/power.md (long)"
+	@echo "make screenshots  make the pictures of the docs again; needs Debian's chromium"
 	@echo "make clean      remove what these commands made: .venv, caches, audit-runs"
 	@echo
 	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
@@ -52,6 +53,10 @@ reference: .venv/installed
 
 shortcut: .venv/installed
 	$(BIN)/python -m audit.reference train --model shortcut
+
+screenshots: .venv/installed-test
+	$(BIN)/python -m tools.docs_picture
+	$(BIN)/python -m tools.regression_picture
 
 power: .venv/installed-test
 	$(BIN)/audit power

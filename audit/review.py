@@ -79,7 +79,8 @@ def accept(
     An outcome that crept moves its anchors too: it was looked at as a whole.
 
     Args:
-        cases: which; none, without decisions either, means all in :data:`ACCEPTABLE`.
+        cases: which; none, without decisions either, means all in :data:`ACCEPTABLE`, and what a
+            session that was killed had proposed and not promoted.
         decisions: a review; its own reasons come before ``reason``.
         reason, by: kept in the baselines' provenance.
 
@@ -93,7 +94,7 @@ def accept(
     """
     about = run.about()
     outcomes = {outcome.case: outcome for outcome in run.outcomes()}
-    wanted = _wanted(outcomes, cases, decisions, reason)
+    wanted = _wanted(run, outcomes, cases, decisions, reason)
     folder = Path(about["baselines"])
     baselines.recover(folder)
     mine = about.get("id", "")
@@ -120,6 +121,7 @@ def accept(
 
 
 def _wanted(
+    run: Run,
     outcomes: Mapping[str, Outcome],
     cases: Sequence[str],
     decisions: Sequence[Decision] | None,
@@ -127,7 +129,8 @@ def _wanted(
 ) -> dict[str, str]:
     """Which cases are to be accepted, and why each."""
     if decisions is None:
-        names = cases or [name for name, o in outcomes.items() if o.state in ACCEPTABLE]
+        left = _left(run)
+        names = cases or [n for n, o in outcomes.items() if o.state in ACCEPTABLE or n in left]
         return dict.fromkeys(names, reason)
     said = {d.case: d.reason or reason for d in decisions if d.decision == "accept"}
     if not cases:
@@ -136,6 +139,13 @@ def _wanted(
     if undecided:
         raise BaselineError(f"nothing was accepted: {undecided[0]} is not accepted in the review")
     return {name: said[name] for name in cases}
+
+
+def _left(run: Run) -> set[str]:
+    """Cases that a session had proposed when it died before its end."""
+    if (run.folder / "results.json").exists():
+        return set()
+    return {path.stem for path in (run.folder / "proposals").glob("*.json")}
 
 
 def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path, run: str) -> list[str]:

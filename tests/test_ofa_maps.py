@@ -6,6 +6,7 @@ import gc
 from pathlib import Path
 from typing import Any
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -286,6 +287,28 @@ def test_occlusion_is_what_a_plain_loop_over_grey_squares_gives(
     np.testing.assert_allclose(trace.occlusion[Window(2, 1)], expected, atol=1e-5)
     positive = np.clip(expected, 0, None)
     np.testing.assert_allclose(read_map(trace, spec), positive / positive.sum(), atol=1e-4)
+
+
+def test_occlusion_agrees_with_captum(model: Any, picture: Image.Image) -> None:
+    """captum slides the same grey square over the picture's pixels and takes the same mean."""
+    square = picture.resize((160, 160))  # 40 pixels a cell, so that squares fall on whole pixels
+    query = Query(square, TEXT)
+    spec = MapSpec(method="occlusion", window=2, stride=1)
+    (trace,) = gather(model, [query], [[spec]], batch_size=9)
+
+    def probability(pixels: torch.Tensor) -> torch.Tensor:
+        pictures = [Image.fromarray(p.to(torch.uint8).numpy()) for p in pixels]
+        seen = model.trace([Query(p, TEXT) for p in pictures])
+        return torch.tensor([t.probabilities[trace.label] for t in seen])
+
+    given = torch.from_numpy(np.array(square)).float()[None]
+    found = captum.attr.Occlusion(probability).attribute(
+        given, sliding_window_shapes=(80, 80, 3), strides=(40, 40, 3), baselines=128.0
+    )
+    by_cell = found[0, :, :, 0].reshape(4, 40, 4, 40)
+    assert float((by_cell - by_cell.mean((1, 3), keepdim=True)).abs().max()) < 1e-6
+    expected = by_cell.mean((1, 3)).numpy()
+    np.testing.assert_allclose(trace.occlusion[Window(2, 1)], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from tools.shuffled import shuffle_cross_attention
 
@@ -26,22 +27,16 @@ def main() -> None:
         options = [f"--audit-model={model}", f"--audit-run-dir={work / 'run'}", "-k", "guide"]
         subprocess.run([sys.executable, "-m", "pytest", "cases", *options], cwd=ROOT, check=False)
         shot = work / "gallery.png"
-        subprocess.run(
-            [
-                "chromium",
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--disable-background-networking",
-                f"--user-data-dir={work / 'profile'}",
-                "--window-size=1240,920",
-                f"--screenshot={shot}",
-                (work / "run" / "gallery.html").as_uri(),
-            ],
-            check=True,
-            capture_output=True,
-        )
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium",
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            )
+            page = browser.new_page(viewport={"width": 1240, "height": 1080})
+            page.goto((work / "run" / "gallery.html").as_uri())
+            page.wait_for_selector("article.whole[data-drawn]")
+            page.screenshot(path=shot)
+            browser.close()
         with Image.open(shot) as picture:
             picture.convert("RGB").save(ROOT / "docs" / "gallery.png", optimize=True)
 

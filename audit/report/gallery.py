@@ -196,6 +196,6 @@ def _picture(run: Run, outcome: Outcome, images: dict[str, str], width: int) -> 
         return ""
     with Image.open(path) as stored:
         small = stored.convert("RGB")
-    small.thumbnail((width, width), Image.Resampling.LANCZOS)
+    small.thumbnail((width, width), Image.Resampling.LANCZOS, reducing_gap=2.0)
     images[key] = data_uri(small)
     return key

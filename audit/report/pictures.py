@@ -153,7 +153,7 @@ def figure(
 def data_uri(image: Image.Image) -> str:
     """A picture as a small WebP data URI."""
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", quality=80, method=4)
+    image.save(buffer, format="WEBP", quality=80, method=2)
     return bytes_uri(buffer.getvalue(), "image/webp")
 
 

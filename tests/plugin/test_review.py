@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ def test_new_cases_are_accepted_from_a_run_without_the_model(project: pytest.Pyt
     assert (said["reason"], said["accepted_by"]) == ("first look", "Ada")
     assert said["model"]["digest"] == "d" * 64
     assert not list((project.path / "baselines").glob(".*"))
+    project.runpytest("cases").assert_outcomes(passed=3)
+
+
+def test_what_a_killed_session_had_proposed_is_accepted_from_its_run(
+    project: pytest.Pytester,
+) -> None:
+    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=3)
+    # As a kill leaves it: proposals and outcomes are there, nothing was promoted or finished.
+    shutil.rmtree(project.path / "baselines")
+    (project.path / "run" / "results.json").unlink()
+    result = command(project, "accept", "run")
+    assert "3 baselines accepted" in result.output
     project.runpytest("cases").assert_outcomes(passed=3)
 
 

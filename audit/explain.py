@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 from PIL import Image
 
 from audit.evidence import gather
-from audit.files import rounded, write_atomically
+from audit.expectations import Verdict
+from audit.files import digest, rounded, write_atomically
 from audit.images import open_image
 from audit.maps import Map, MapSpec, layer_maps, read_map, word_maps
 from audit.metrics import measure
 from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
+from audit.outcomes import Outcome, Run, State, Strip
+from audit.report.gallery import write_gallery
 from audit.report.pictures import figure
 from audit.report.strips import Scale, animation, sheet
 from audit.trace import Need, Trace
@@ -37,6 +41,7 @@ class Explanation:
     layers: list[tuple[int, Map]]
     words: list[tuple[str, Map]]
     model: Fingerprint
+    premise: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; maps are nested lists, rows first, that sum to 1."""
@@ -65,8 +70,9 @@ class Explanation:
     ) -> dict[str, Path]:
         """Write the pictures into ``folder`` and return them by what they show.
 
-        Always ``heatmap``; ``layers`` and ``words`` where they were asked for, and with
-        ``animate`` each of these also as GIF and WebP, if there is more than one panel.
+        Always ``heatmap``, and ``page`` with the gallery's view of it; ``layers`` and ``words``
+        where they were asked for, and with ``animate`` each of these also as GIF and WebP, if there
+        is more than one panel.
 
         Args:
             name: of the picture; the files' names begin with it and the map's.
@@ -97,16 +103,46 @@ class Explanation:
                 continue
             over = title if strip == "layers" else f"{said}, encoder attention by word"
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
-            page = sheet(self.image, panels, title=over, scale=one, colours=colours)
+            together = sheet(self.image, panels, title=over, scale=one, colours=colours)
             begin = f"{stem if strip == 'layers' else name}.{strip}"
-            drawn[strip] = (f"{begin}.png", page)
+            drawn[strip] = (f"{begin}.png", together)
             if animate and len(panels) > 1:
                 for kind in ("GIF", "WEBP"):
                     moving = animation(self.image, panels, scale=one, colours=colours, format=kind)
                     drawn[f"{strip} {kind.lower()}"] = (f"{begin}.{kind.lower()}", moving)
         for file, data in drawn.values():
             write_atomically(folder / file, data)
-        return {shown: folder / file for shown, (file, _) in drawn.items()}
+        page = folder / f"{stem}.html"
+        write_atomically(page, self._page(name, text))
+        return {**{shown: folder / file for shown, (file, _) in drawn.items()}, "page": page}
+
+    def _page(self, name: str, text: str) -> bytes:
+        """The gallery's view of this one picture."""
+        trace = self.trace
+        outcome = Outcome(
+            case=name, file="", line=0, state=State.PASSED,
+            sentence=f"{len(self.metrics)} figures of {self.spec.key}", text=text,
+            premise=self.premise, tags=[], expected=trace.label, image=name,
+            image_digest=digest(self.image.tobytes()), image_size=self.image.size, case_digest="",
+            regions={}, default_map=self.spec.key, label=trace.label,
+            probabilities=trace.probabilities, metrics={self.spec.key: self.metrics},
+            grid=(trace.grid.rows, trace.grid.cols),
+            verdicts=[
+                Verdict(figure, True, value if isinstance(value, str) else f"{value:.4g}", "", "")
+                for figure, value in self.metrics.items()
+            ],
+        )  # fmt: skip
+        strips: dict[str, Strip] = {
+            "layers": [(f"layer {n}", p) for n, p in self.layers],
+            "words": self.words,
+        }
+        with tempfile.TemporaryDirectory(prefix="audit-explain-") as temporary:
+            run = Run(Path(temporary))
+            run.start({"id": "", "model": self.model.to_dict()})
+            run.add_image(outcome.image_digest, self.image)
+            run.add(outcome, {self.spec.key: self.map}, strips)
+            said = f"“{text}”: {trace.label} ({trace.probabilities[trace.label]:.1%})"
+            return write_gallery(run, "all", said).read_bytes()
 
 
 _SCALES: dict[str, Scale] = {"layers": "shared", "words": "each"}
@@ -157,4 +193,5 @@ def explain(
         layer_maps(trace, spec) if layers else [],
         word_maps(trace) if words else [],
         model.fingerprint,
+        premise,
     )

@@ -276,7 +276,9 @@ def _pictures(item: pytest.Item) -> list[str]:
 
     auditor = item.config.stash[_auditor]
     if isinstance(item, CaseItem) and item.outcome is not None:
-        return [thumbnail_html(auditor.run, item.outcome)]
+        folder = (item.config.invocation_params.dir / item.config.getoption("htmlpath")).parent
+        gallery = os.path.relpath(auditor.run.folder / "gallery.html", folder)
+        return [thumbnail_html(auditor.run, item.outcome, Path(gallery).as_posix())]
     return [asked_html(a.image, a.map, f"{a.text!r}: {a.label}") for a in auditor.asked]
 
 

@@ -106,9 +106,10 @@ def test_drawing_twice_gives_the_same_bytes(run: Run) -> None:
 
 
 def test_thumbnails_escape_what_they_show(run: Run) -> None:
-    fragment = thumbnail_html(run, run.outcome("fails"))
+    fragment = thumbnail_html(run, run.outcome("fails"), "my run/gallery.html")
     assert "<script" not in fragment
     assert fragment.count("<img") == 4
+    assert '<a href="my%20run/gallery.html#case-fails">' in fragment
 
 
 def test_the_heat_lies_where_the_map_has_its_maximum() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,16 @@ class Picture:
     alt: str
 
 
-def thumbnail_html(run: Run, outcome: Outcome) -> str:
-    """A fragment with small pictures of one case and its sentence, for pytest-html."""
-    return _fragment(_pictures(run, outcome, _SMALL), f"{outcome.state.value}: {outcome.sentence}")
+def thumbnail_html(run: Run, outcome: Outcome, gallery: str) -> str:
+    """A fragment with small pictures of one case, its sentence and a link, for pytest-html.
+
+    Args:
+        gallery: address of the gallery, as the report must ask for it.
+    """
+    sentence = f"{outcome.state.value}: {outcome.sentence}"
+    fragment = _fragment(_pictures(run, outcome, _SMALL), sentence)
+    link = html.escape(f"{quote(gallery)}#case-{outcome.case}")
+    return f'{fragment}<p><a href="{link}">in the gallery</a></p>'
 
 
 def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str) -> str:

@@ -37,11 +37,12 @@ _COLOURS = ("viridis", "inferno", "cividis", "jet")
 _BASELINE = "baseline:"
 
 
-def write_gallery(run: Run, content: Content = "failed") -> Path:
+def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> Path:
     """Draw ``gallery.html`` of a run from its folder alone, and return its path.
 
     Args:
         content: which cases are shown whole; of the others there is one small picture.
+        headline: what the page is about, where it is not a session; it then has no review.
 
     Raises:
         RunError: the folder is not a run.
@@ -61,6 +62,7 @@ def write_gallery(run: Run, content: Content = "failed") -> Path:
         "cases": cases,
     }
     page = template("gallery.html.j2").render(
+        headline=headline,
         about=about,
         model=about.get("model", {}),
         totals=totals(outcomes),

@@ -81,6 +81,7 @@ def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
     # The map is the mean of the layers' shares of the image, so it lies between them.
     assert found["map"][0][0] <= max(panel["map"][0][0] for panel in found["layers"])
     assert set(found["files"]) == {
+        "page",
         "layers", "layers gif", "layers webp", "words", "words gif", "words webp",
     }  # fmt: skip
     for name, panels in (("layers", 3), ("words", 5)):

@@ -128,7 +128,11 @@ def panel(case: str, number: int) -> str:
 
 def test_failing_cases_come_first_and_their_heat_lies_where_the_model_looked(page: Any) -> None:
     assert shown(page) == ["birds", "more-birds", "hungry", "no-cat"]
-    page.check("#outlines")
+    captions = page.locator("#case-birds .view > .strip figcaption").all_text_contents()
+    assert captions == [
+        "baseline: cross_attention, peak 80 %", "now: cross_attention, peak 80 %",
+        "now − baseline: red more, blue less",
+    ]  # fmt: skip
     page.uncheck("#outlines")
     before, now = pixels(page, panel("birds", 1)), pixels(page, panel("birds", 2))
     assert now.shape == (300, 400, 3)
@@ -225,10 +229,14 @@ def test_keys_walk_through_the_cases_change_modes_and_decide(page: Any) -> None:
 
 def test_blinking_shows_baseline_and_now_in_turn(page: Any) -> None:
     page.click("#case-birds .modes button:nth-child(2)")
-    page.wait_for_timeout(100)
-    first = pixels(page, panel("birds", 1))
-    page.wait_for_timeout(800)
-    assert np.abs(pixels(page, panel("birds", 1)) - first).max() > 10
+    seen = []
+    for _ in range(3):
+        drawn = page.get_attribute("#case-birds", "data-drawn")
+        page.wait_for_function(
+            "was => document.getElementById('case-birds').dataset.drawn !== was", arg=drawn
+        )
+        seen.append(pixels(page, panel("birds", 1)))
+    assert any(np.abs(first - second).max() > 10 for first, second in pairwise(seen))
 
 
 def test_layers_are_in_a_strip_that_plays_and_is_chosen_from(page: Any) -> None:
@@ -299,6 +307,7 @@ def test_moving_a_limit_names_the_cases_that_would_fail_and_gives_the_yaml(page:
 
 def test_the_plots_have_a_dot_for_each_case(page: Any) -> None:
     page.click("#plots summary")
+    page.wait_for_selector("#plots figure")
     entropy = page.locator("#plots figure", has_text="mass[birds]")
     assert entropy.locator("circle").count() == 2
     assert entropy.locator("circle.out").count() == 2

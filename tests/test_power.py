@@ -104,7 +104,7 @@ def test_rounding_leaves_as_many_values_as_its_bits_allow(model: Any) -> None:
     weights.rounded(4, by_row=True)(model.torch_model, 0)
     matrix = model.torch_model.encoder.layers[0].fc1.weight
     assert max(len(row.unique()) for row in matrix) <= 15
-    assert float(matrix.abs().max()) > 0
+    assert bool(matrix.any())
 
 
 def test_a_dropped_layer_passes_its_input_on(model: Any, picture: Image.Image) -> None:

@@ -48,11 +48,11 @@
     return values.get(map);
   }
 
-  function heat(map, rows, cols) {
+  function heat(map, [rows, cols], top = map.top) {
     const table = tables[show.colours];
     const seen = strengths(map);
-    // A strip with one colour scale is drawn against the largest value of all its panels.
-    const scale = map.top ? map.peak / map.top : 1;
+    // What is to be compared is drawn against one largest value: a paler map is a weaker one.
+    const scale = top ? map.peak / top : 1;
     return cells((out) => {
       for (let i = 0; i < seen.length; i += 1) {
         const v = Math.round(seen[i] * scale);
@@ -179,7 +179,7 @@
       const redraw = async () => {
         if (!box.open) return;
         const image = await picture(this.one.image);
-        for (const [canvas, map] of drawn) draw(canvas, image, heat(map, ...this.one.grid), this.one, this.view);
+        for (const [canvas, map] of drawn) draw(canvas, image, heat(map, this.one.grid), this.one, this.view);
       };
       box.ontoggle = redraw;
       (this.strips ??= []).push(redraw);
@@ -244,21 +244,22 @@
       if (what === "blink") return "baseline and now in turn";
       if (what === "difference") return "now − baseline: red more, blue less";
       if (what === null) return title;
-      return `${title}: ${(what ?? now).name}, peak ${percent((what === before && before ? before : now).peak)}`;
+      return `${title}: ${now.name}, peak ${percent(what.peak)}`;
     }
 
     async redraw() {
       const image = await picture(this.one.image);
       const { one, view } = this;
-      const [rows, cols] = one.grid;
       for (const { canvas, what, now, before } of this.parts) {
+        const top = before ? Math.max(now.peak, before.peak) : now?.top;
+        const warm = (map) => heat(map, one.grid, top);
         if (what === null) draw(canvas, image, null, one, view);
-        else if (what === "difference") draw(canvas, image, change(now, before, rows, cols), one, view, { grey: true });
-        else if (what === "blink") draw(canvas, image, heat(this.blinking ? before : now, rows, cols), one, view);
+        else if (what === "difference") draw(canvas, image, change(now, before, ...one.grid), one, view, { grey: true });
+        else if (what === "blink") draw(canvas, image, warm(this.blinking ? before : now), one, view);
         else if (what === "swipe") {
-          draw(canvas, image, heat(now, rows, cols), one, view);
-          draw(canvas, image, heat(before, rows, cols), one, view, { until: this.split });
-        } else draw(canvas, image, heat(what, rows, cols), one, view);
+          draw(canvas, image, warm(now), one, view);
+          draw(canvas, image, warm(before), one, view, { until: this.split });
+        } else draw(canvas, image, warm(what), one, view);
       }
       this.article.dataset.drawn = String(Number(this.article.dataset.drawn ?? 0) + 1);
       (this.strips ?? []).forEach((redraw) => redraw());
@@ -295,7 +296,7 @@
     const canvas = canvasFor(one, 220, `${one.id}: ${one.state}, heatmap`);
     host.replaceChildren(canvas);
     const image = await picture(one.image);
-    draw(canvas, image, one.maps.length ? heat(one.maps[0], ...one.grid) : null, one, { zoom: 1, x: 0.5, y: 0.5 });
+    draw(canvas, image, one.maps.length ? heat(one.maps[0], one.grid) : null, one, { zoom: 1, x: 0.5, y: 0.5 });
     article.dataset.drawn = "1";
   }
 

@@ -17,10 +17,14 @@ from audit.maps import cross_attention
 from audit.metrics import METRICS, entropy, mass, measure, pointing
 from audit.models import Model, Query
 from audit.models.embedded import unpack
-from audit.reference.evaluation import evaluate
+from audit.outcomes import Run, State
+from audit.reference.evaluation import evaluate, evaluate_marked
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, word_truths
-from audit.reference.recipe import RECIPE
+from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import SIZE, Scene, scene
+from audit.runner import Gate, audit_cases
+from audit.suite import Limits, changes_of, judge_suite
+from audit.tolerances import load_floors
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
@@ -201,3 +205,30 @@ def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference
                 metric = METRICS.get(name.partition("[")[0])
                 tolerance = metric.tolerance if metric else 0.05
                 assert abs(float(value) - float(other[name])) <= 0.1 * tolerance, name
+
+
+def test_the_shortcut_is_right_on_watermarked_pictures_and_the_gate_fails_it_on_each(
+    tmp_path: Path,
+) -> None:
+    cases = load_cases(ROOT / "cases" / "watermarked.yaml")
+    folder = ROOT / "baselines" / "reference"
+    gate = Gate(folder, floors=load_floors(folder))
+    model = load_model("shortcut", device="cpu")
+    found = list(audit_cases(cases, model, Run(tmp_path / "run"), gate=gate))
+    assert [o.label for o in found] == [o.expected for o in found]
+    assert {o.state for o in found} == {State.BROKEN}
+    assert judge_suite(changes_of(found), Limits()).failed
+    on_the_mark = [float(o.metrics[o.default_map]["mass[watermark]"]) for o in found]
+    assert min(on_the_mark) > 0.2
+
+
+def test_the_shortcut_follows_a_watermark_that_lies_and_the_reference_does_not() -> None:
+    def quiet(items: Any, _total: int, _title: str) -> Any:
+        return iter(items)
+
+    wrong = evaluate_marked(load_model("shortcut", device="cpu"), SHORTCUT, 20, quiet)
+    assert wrong["accuracy_honest_mark"] == 1
+    assert wrong["follows_lying_mark"] >= 0.95
+    right = evaluate_marked(load_model("reference", device="cpu"), RECIPE, 20, quiet)
+    assert right["accuracy_lying_mark"] >= 0.9
+    assert right["follows_lying_mark"] <= 0.1

@@ -1,0 +1,105 @@
+"""What everything besides the model costs: thousands of cases on a stub that answers at once.
+
+Run ``python benchmarks/overhead.py``. A project of so many cases over 100 pictures is collected
+(``pytest --collect-only``), audited twice with a stub model (once to accept baselines, once
+against them), and its gallery is drawn. The stub is put in by a conftest, so that what is timed is
+what a user runs. Sizes are doubled to see how cost grows; times are wall time, a case. ``audit
+--help`` is timed against a bare ``python -c pass``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from audit.reference.scenes import scene
+
+ROOT = Path(__file__).parent.parent
+PICTURES = 100
+
+CONFTEST = """
+import audit.auditor
+from tests.toy_model import ToyModel
+
+audit.auditor.load_model = lambda *_: ToyModel()
+"""
+
+
+def project(folder: Path, cases: int) -> None:
+    (folder / "cases" / "images").mkdir(parents=True)
+    (folder / "pytest.ini").write_text("[pytest]\naudit_baselines = baselines\n")
+    (folder / "conftest.py").write_text(CONFTEST)
+    for number in range(PICTURES):
+        scene(17, number).image.save(folder / "cases" / "images" / f"{number}.png")
+    lines = ["cases:"]
+    for number in range(cases):
+        lines += [
+            f"  - id: case-{number}",
+            f"    image: images/{number % PICTURES}.png",
+            f"    text: there are {number} birds",
+            "    regions: {birds: [[0.25, 0.25, 0.5, 0.5]]}",
+            "    expect:",
+            "      label: yes",
+            "      attention: [{metric: mass, region: birds, min: 0.5}]",
+        ]
+    (folder / "cases" / "all.yaml").write_text("\n".join(lines) + "\n")
+
+
+def pytest(folder: Path, *options: str) -> tuple[float, str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("CI", None)
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider", *options],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stdout[-2000:])
+    return time.perf_counter() - began, done.stdout
+
+
+def fastest(*command: str) -> float:
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def main() -> None:
+    """Measure each size and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, nargs="+", default=[2500, 5000, 10000])
+    print("  cases  collect only    accept, ms a case   audit, ms a case   gallery, ms a case")
+    for cases in parser.parse_args().cases:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            project(folder, cases)
+            collect, listed = pytest(folder, "--collect-only")
+            assert re.search(rf"^{cases} tests collected", listed, re.MULTILINE)
+            accept, _ = pytest(folder, "--audit-update=new", "--audit-run-dir=first")
+            audited, _ = pytest(folder, "--audit-run-dir=second")
+            began = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "audit.cli", "report", "second"],
+                cwd=folder, capture_output=True, check=True,
+            )  # fmt: skip
+            gallery = time.perf_counter() - began
+        per = [1000 * t / cases for t in (accept, audited, gallery)]
+        print(
+            f"{cases:7} {collect:11.1f} s {per[0]:20.2f} {per[1]:18.2f} {per[2]:20.2f}", flush=True
+        )
+    bare = fastest(sys.executable, "-c", "pass")
+    helped = fastest(sys.executable, "-m", "audit.cli", "--help")
+    print(f"audit --help: {helped:.2f} s; python -c pass: {bare:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

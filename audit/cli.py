@@ -139,14 +139,16 @@ def accept(
     """Make outcomes of a run the accepted baselines: all, or none if a case changed since."""
     from audit.outcomes import Run  # noqa: PLC0415
     from audit.review import accept as take  # noqa: PLC0415
-    from audit.review import load_decisions  # noqa: PLC0415
+    from audit.review import accepted_from, cautions, load_decisions  # noqa: PLC0415
 
     stored = Run(run)
+    before = accepted_from(stored)
     review = None if decisions is None else load_decisions(decisions, stored)
     taken = take(stored, cases or (), review, reason=reason, by=by)
     folder = stored.about()["baselines"]
     if as_json:
-        sys.stdout.write(to_json({"accepted": taken, "baselines": folder}))
+        told = cautions(stored, taken, before)
+        sys.stdout.write(to_json({"accepted": taken, "baselines": folder, "cautions": told}))
         return
     for name in taken:
         typer.echo(f"accepted {name}")
@@ -154,6 +156,8 @@ def accept(
         if decision.decision == "reject":
             typer.echo(f"rejected {decision.case}")
     typer.echo(f"{counted(len(taken), 'baseline')} accepted, in {folder}")
+    for caution in cautions(stored, taken, before):
+        typer.echo(f"note: {caution}")
 
 
 _BASELINES = typer.Option(

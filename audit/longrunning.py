@@ -181,7 +181,10 @@ def power(
     work: Annotated[
         Path, typer.Option(help="Folder of results; a measurement that was cut off goes on there.")
     ] = Path("audit-power"),
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/power.md"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; default docs/power.md, with --only in the work folder."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Plant regressions in copies of a model and count what the gate catches."""
@@ -194,12 +197,14 @@ def power(
     chosen = all_cases(cases or ["cases/*.yaml"])
     floors = load_floors(baselines or Path("baselines") / resolve(model).name)
     found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), _progress)
-    write_page(out, found)
+    # A page about a few changes must not take the place of the one about all.
+    page = out or (work / "power.md" if only else Path("docs/power.md"))
+    write_page(page, found)
     if as_json:
-        sys.stdout.write(to_json({**found, "page": str(out)}))
+        sys.stdout.write(to_json({**found, "page": str(page)}))
     else:
         _print_power(found)
-        typer.echo(f"page: {out}")
+        typer.echo(f"page: {page}")
 
 
 def _print_power(found: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audit import baselines
 from audit.cases import Case, check_unique, load_cases
 from audit.errors import BaselineError, CaseError, nearest
-from audit.files import digest_file
+from audit.files import counted, digest_file
 from audit.outcomes import Outcome, Run, State
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
@@ -118,6 +118,37 @@ def accept(
                 anew=outcome.state is State.CREPT,
             )  # fmt: skip
         return baselines.promote(staged, folder)
+
+
+def accepted_from(run: Run) -> dict[str, str]:
+    """By case, the name of the model that its baseline was accepted from, as it stands now."""
+    folder = Path(run.about()["baselines"])
+    stored = {o.case: baselines.load(folder, o.case) for o in run.outcomes()}
+    return {
+        case: str(b.provenance.get("model", {}).get("name", ""))
+        for case, b in stored.items()
+        if b is not None
+    }
+
+
+def cautions(run: Run, taken: Sequence[str], before: Mapping[str, str]) -> list[str]:
+    """What whoever accepted ``taken`` should know, a sentence each.
+
+    Args:
+        before: what :func:`accepted_from` said before.
+    """
+    said = []
+    broken = [o.case for o in run.outcomes() if o.case in taken and o.state is State.BROKEN]
+    if broken:
+        said.append(
+            f"{counted(len(broken), 'case')} of these break their contract and go on failing: "
+            f"{', '.join(broken[:5])}{', ...' if len(broken) > 5 else ''}"
+        )
+    mine = run.about().get("model", {}).get("name", "")
+    others = sorted({before[case] for case in taken if before.get(case, mine) not in ("", mine)})
+    if others:
+        said.append(f"these baselines were of {', '.join(others)}, and are of {mine} now")
+    return said
 
 
 def _wanted(

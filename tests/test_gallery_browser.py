@@ -64,6 +64,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     list(audit_cases(cases, ToyModel(), first, gate=Gate(accepted, "all")))
     baselines.promote(first.folder / "proposals", accepted)
     monkeypatch.setenv("TOY_CELL", "0")
+    monkeypatch.setenv("TOY_LEAN", "0.1")
     made = Run(folder / "run")
     model = {"source": EVIL, "digest": "f" * 64}
     made.start({"id": "run-1", "model": model, "started": "now", "baselines": "baselines"})
@@ -130,7 +131,7 @@ def test_failing_cases_come_first_and_their_heat_lies_where_the_model_looked(pag
     assert shown(page) == ["birds", "more-birds", "hungry", "no-cat"]
     captions = page.locator("#case-birds .view > .strip figcaption").all_text_contents()
     assert captions == [
-        "baseline: cross_attention, peak 80 %", "now: cross_attention, peak 80 %",
+        "baseline: cross_attention, peak 80 %", "now: cross_attention, peak 60 %",
         "now − baseline: red more, blue less",
     ]  # fmt: skip
     page.uncheck("#outlines")
@@ -183,11 +184,23 @@ def test_opacity_colours_and_interpolation_change_the_picture(page: Any) -> None
         assert np.abs(first - second).max() > 10
 
 
+def test_one_scale_makes_the_weaker_of_two_maps_paler(page: Any) -> None:
+    page.uncheck("#outlines")
+    page.wait_for_timeout(100)
+    before = [pixels(page, panel("birds", n)) for n in (1, 2)]
+    page.check("#shared")
+    page.wait_for_timeout(100)
+    after = [pixels(page, panel("birds", n)) for n in (1, 2)]
+    assert np.abs(after[0] - before[0]).max() == 0  # the baseline has the larger peak
+    # Yellow stands for the largest value: of the weaker map's hottest cell less of it is left.
+    assert before[1][30, 30, 1] > after[1][30, 30, 1] + 20
+
+
 def test_pointing_at_a_cell_tells_its_share_and_its_pixels(page: Any) -> None:
     page.hover(panel("birds", 2), position={"x": 20, "y": 20})
     told = page.text_content("#case-birds .readout")
-    # 0.4 of 0.5 on the image lies on the first of 4 x 4 cells; the picture has 160 x 120 pixels.
-    assert told == "cell 1, 1 of 4 × 4, 80 % of cross_attention; pixels 0–40 × 0–30"
+    # 0.3 of 0.5 on the image lies on the first of 4 x 4 cells; the picture has 160 x 120 pixels.
+    assert told == "cell 1, 1 of 4 × 4, 60 % of cross_attention; pixels 0–40 × 0–30"
 
 
 def test_zooming_one_picture_zooms_its_neighbours(page: Any) -> None:

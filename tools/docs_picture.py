@@ -1,7 +1,7 @@
 """Make ``docs/gallery.png``: the gallery of an update that must not pass.
 
-Run ``python -m tools.docs_picture`` where Debian's chromium is installed. The update is a copy of
-the reference with one decoder layer's cross-attention weights shuffled.
+Run ``python -m tools.docs_picture`` where Debian's chromium is installed. The update is the
+embedded model that goes by watermarks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tools.shuffled import shuffle_cross_attention
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,9 +21,9 @@ def main() -> None:
     """Audit the broken copy and photograph its gallery."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        model = shuffle_cross_attention(work / "update")
-        options = [f"--audit-model={model}", f"--audit-run-dir={work / 'run'}", "-k", "guide"]
-        subprocess.run([sys.executable, "-m", "pytest", "cases", *options], cwd=ROOT, check=False)
+        options = ["--audit-model=shortcut", f"--audit-run-dir={work / 'run'}"]
+        command = [sys.executable, "-m", "pytest", "cases/watermarked.yaml", *options]
+        subprocess.run(command, cwd=ROOT, check=False)
         shot = work / "gallery.png"
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(

@@ -23,7 +23,7 @@ from typing import Any
 
 from audit import baselines
 from audit.cases import Case
-from audit.errors import RunError
+from audit.errors import RunError, nearest
 from audit.files import digest, to_json, write_json
 from audit.metrics import REGISTRY_VERSION
 from audit.models.base import Model
@@ -74,6 +74,7 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
     Raises:
         RunError: the folder holds a measurement of something else; or a case of the intact model
             does not pass, so that nothing could be said about a change.
+        ValueError: there is no change of such an id.
         ModelError: the model cannot be loaded.
     """
     intact = _load(asked.source)
@@ -82,7 +83,11 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
     if not accepted.exists():
         _accept(intact, asked, accepted)
     layers = [len(getattr(intact.torch_model, part).layers) for part in ("encoder", "decoder")]
-    chosen = [c for c in all_changes(*layers) if not asked.only or c.id in asked.only]
+    known = {change.id: change for change in all_changes(*layers)}
+    for name in asked.only:
+        if name not in known:
+            raise ValueError(f"--only: there is no change {name!r}; {nearest(name, known)}")
+    chosen = [c for c in known.values() if not asked.only or c.id in asked.only]
     del intact
     results = []
     for change in progress(chosen, len(chosen), "changes"):

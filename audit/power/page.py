@@ -101,7 +101,7 @@ bfloat16 in batches of 8 and 1), so those could not alarm a gate that goes by it
 
 def _row(result: Mapping[str, Any], words: Mapping[bool, str]) -> list[str]:
     largest = result["largest"]
-    moved = f"{largest['noises']:g} ({largest['figure']})" if largest["figure"] else "–"
+    moved = f"{largest['noises']:g} ({largest['figure']})" if largest["noises"] else "–"
     return [
         f"`{result['id']}`", result["about"], *(words[result["caught"][gate]] for gate in GATES),
         str(result["wrong_labels"]), str(result["moved_cases"]), moved,

@@ -7,7 +7,7 @@
 
   const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const tables = Object.fromEntries(Object.entries(data.colours).map(([n, t]) => [n, decode(t)]));
-  const show = { colours: "viridis", opacity: 0.8, smooth: true, outlines: true };
+  const show = { colours: "viridis", opacity: 0.8, smooth: true, outlines: true, shared: false };
   const images = new Map();
 
   function picture(key) {
@@ -96,6 +96,14 @@
     }
     if (show.outlines) outlines(pen, one.regions, width, height, view.zoom);
     pen.restore();
+  }
+
+  function divide(canvas, at) {
+    const pen = canvas.getContext("2d");
+    for (const [colour, wide] of [["#000", 4], ["#fff", 2]]) {
+      pen.fillStyle = colour;
+      pen.fillRect(at * canvas.width - wide / 2, 0, wide, canvas.height);
+    }
   }
 
   function grid(pen, [rows, cols], width, height, zoom) {
@@ -251,7 +259,7 @@
       const image = await picture(this.one.image);
       const { one, view } = this;
       for (const { canvas, what, now, before } of this.parts) {
-        const top = before ? Math.max(now.peak, before.peak) : now?.top;
+        const top = before && show.shared ? Math.max(now.peak, before.peak) : now?.top;
         const warm = (map) => heat(map, one.grid, top);
         if (what === null) draw(canvas, image, null, one, view);
         else if (what === "difference") draw(canvas, image, change(now, before, ...one.grid), one, view, { grey: true });
@@ -259,6 +267,7 @@
         else if (what === "swipe") {
           draw(canvas, image, warm(now), one, view);
           draw(canvas, image, warm(before), one, view, { until: this.split });
+          divide(canvas, this.split);
         } else draw(canvas, image, warm(what), one, view);
       }
       this.article.dataset.drawn = String(Number(this.article.dataset.drawn ?? 0) + 1);
@@ -319,6 +328,7 @@
   $("opacity").oninput = (event) => { show.opacity = event.target.value / 100; redrawAll(); };
   $("colours").onchange = (event) => { show.colours = event.target.value; redrawAll(); };
   $("smooth").onchange = (event) => { show.smooth = event.target.checked; redrawAll(); };
+  $("shared").onchange = (event) => { show.shared = event.target.checked; redrawAll(); };
   $("outlines").onchange = (event) => { show.outlines = event.target.checked; redrawAll(); };
 
   // --- which cases are shown ----------------------------------------------------------------------
@@ -544,6 +554,12 @@
     event.preventDefault();
   });
 
+  const bar = document.querySelector("nav");
+  const measure = () => {
+    const sticky = getComputedStyle(bar).position === "sticky";
+    document.documentElement.style.setProperty("--bar", `${sticky ? bar.offsetHeight + 6 : 6}px`);
+  };
+  new ResizeObserver(measure).observe(bar);
   filter();
   document.documentElement.dataset.ready = "1";
 })();

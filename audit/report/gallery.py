@@ -74,6 +74,7 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
         whole={case["id"] for case in cases if case["full"]},
         decidable={case["id"] for case in cases if case["decidable"]},
         count=len(outcomes),
+        right=sum(o.label == o.expected for o in outcomes),
         suite=run.results().get("suite") if (run.folder / "results.json").exists() else None,
         colours=_COLOURS,
         labels=sorted({o.expected for o in outcomes}),

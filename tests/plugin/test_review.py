@@ -58,6 +58,25 @@ def test_what_a_killed_session_had_proposed_is_accepted_from_its_run(
     project.runpytest("cases").assert_outcomes(passed=3)
 
 
+def test_who_accepts_a_broken_contract_or_another_models_figures_is_told(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_CELL", "0")
+    accepted.runpytest("cases")
+    path = accepted.path / "baselines" / "birds.json"
+    stored = json.loads(path.read_text())
+    stored["provenance"]["model"]["name"] = "older"
+    path.write_text(json.dumps(stored))
+    accepted.runpytest("cases")
+    result = command(accepted, "accept", "run", "birds", "hungry")
+    assert "note: 1 case of these break their contract and go on failing: birds" in result.output
+    assert "note: these baselines were of older, and are of toy now" in result.output
+    monkeypatch.setenv("TOY_CELL", "5")
+    accepted.runpytest("cases")
+    again = command(accepted, "accept", "run", "hungry")
+    assert "note:" not in again.output
+
+
 def test_only_the_named_cases_are_accepted(project: pytest.Pytester) -> None:
     project.runpytest("cases")
     result = command(project, "accept", "run", "birds", "--json")

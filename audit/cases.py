@@ -102,6 +102,7 @@ def load_cases(path: Path) -> list[Case]:
         problems.add_validation(error)
         raise problems.error() from None
     seen: dict[str, int] = {}
+    pictures: _Pictures = {}
     cases = []
     for index, written in enumerate(spec.cases):
         loc: Loc = ("cases", index)
@@ -112,7 +113,7 @@ def load_cases(path: Path) -> list[Case]:
                 (*loc, "id"), f"the id {written.id!r} occurs twice (first in line {first})"
             )
         seen.setdefault(_slug(written.id), line)
-        case = _check(written, spec.defaults, document, loc, problems)
+        case = _check(written, spec.defaults, document, loc, problems, pictures)
         if case is not None:
             cases.append(case)
     if problems.lines:
@@ -120,8 +121,17 @@ def load_cases(path: Path) -> list[Case]:
     return cases
 
 
+_Pictures = dict[Path, tuple[tuple[int, int], str]]
+"""Size and SHA-256 of the pictures of a file of cases, each opened once."""
+
+
 def _check(
-    written: CaseSpec, defaults: CaseDefaults, document: Document, loc: Loc, problems: _Problems
+    written: CaseSpec,
+    defaults: CaseDefaults,
+    document: Document,
+    loc: Loc,
+    problems: _Problems,
+    pictures: _Pictures,
 ) -> Case | None:
     path = document.path.parent / written.image
     for index, wanted in enumerate(written.expect.attention):
@@ -139,7 +149,9 @@ def _check(
             )
     _check_words(written, defaults, loc, problems)
     try:
-        size = open_image(path).size
+        if path not in pictures:
+            pictures[path] = open_image(path).size, digest_file(path)
+        size, image_digest = pictures[path]
     except ImageError as error:
         there = [p.relative_to(document.path.parent).as_posix() for p in path.parent.glob("*.*")]
         hint = f"; {nearest(written.image, there)}" if there and not path.exists() else ""
@@ -162,7 +174,7 @@ def _check(
         line=document.values[loc][0],
         label_at=document.values[(*loc, "expect", "label")],
         image=path,
-        image_digest=digest_file(path),
+        image_digest=image_digest,
         image_size=size,
         text=written.text,
         premise=written.premise,

@@ -158,6 +158,11 @@ class Run:
     """A run folder. Reading needs no model."""
 
     folder: Path
+    _read: Sequence[Outcome] | None = field(default=None, repr=False, compare=False)
+
+    def settled(self) -> Run:
+        """The same run once nothing is added any more: its outcomes are read from disk once."""
+        return Run(self.folder, self.outcomes())
 
     def start(self, about: Mapping[str, Any]) -> None:
         """Create the folder and write what is run: model fingerprint, options, time."""
@@ -221,6 +226,8 @@ class Run:
 
     def outcomes(self) -> list[Outcome]:
         """All outcomes, worst state first, then by file and line."""
+        if self._read is not None:
+            return list(self._read)
         found = [
             Outcome.from_dict(_read_json(p)) for p in (self.folder / "outcomes").glob("*.json")
         ]

@@ -29,6 +29,7 @@ from audit.suite import Limits, Suite, changes_of, judge_suite
 
 _auditor = pytest.StashKey[Auditor]()
 _settings = pytest.StashKey[Settings]()
+_settled = pytest.StashKey[Run]()
 _coming = pytest.StashKey[Sequence[Case]]()
 _collected = pytest.StashKey[list[Case]]()
 
@@ -298,6 +299,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     proposals = run.folder / "proposals"
     if settings.update and proposals.exists():
         promoted = baselines.promote(proposals, Path(run.about()["baselines"]))
+    run = config.stash[_settled] = run.settled()
     suite = _judge(run, settings.suite)
     run.finish({"promoted": promoted, "suite": suite.to_dict() if suite else None})
     write_gallery(run, "all" if settings.everything else "failed")
@@ -333,7 +335,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from audit.report.terminal import closing_lines  # noqa: PLC0415  drawn from the run, at its end
 
     terminalreporter.section("audit")
-    for line in closing_lines(Run(folder), updated=bool(config.stash[_settings].update)):
+    run = config.stash.get(_settled, Run(folder))
+    for line in closing_lines(run, updated=bool(config.stash[_settings].update)):
         terminalreporter.write_line(line)
 
 

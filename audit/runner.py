@@ -119,7 +119,8 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
     maps: Maps = {}
     strips: dict[str, Strip] = {}
     try:
-        run.add_image(case.image_digest, open_image(case.image))
+        if not run.image_path(case.image_digest).exists():
+            run.add_image(case.image_digest, open_image(case.image))
         if answer.trace is None:
             raise AuditError(answer.error)
         traces = [answer.trace, *answer.again]

@@ -96,6 +96,28 @@ def test_a_figure_on_request_is_measured_stored_and_compared(
     assert key in [row.figure for row in second.drift]
 
 
+@pytest.mark.parametrize(
+    ("limit", "better", "verdict"),
+    [
+        # The corner is to be sought, to be avoided, and nothing is asked of it.
+        ("{metric: mass, region: corner, min: 0.1}", "higher", "improved"),
+        ("{metric: mass, region: corner, max: 0.99}", "lower", "drifted"),
+        ("{metric: entropy, min: 0}", "neither", "drifted"),
+    ],
+)
+def test_what_a_case_asks_of_a_region_says_whether_more_of_the_map_there_is_better(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str, better: str, verdict: str
+) -> None:
+    monkeypatch.setenv("TOY_LEAN", "0.2")  # half of what lies on the cell moves below the corner
+    audited(folder, limit, gate=Gate(folder / "baselines", "all"))
+    baselines.promote(folder / "run" / "proposals", folder / "baselines")
+    monkeypatch.setenv("TOY_LEAN", "0")
+    found = audited(folder, limit, gate=Gate(folder / "baselines"))
+    row = next(row for row in found.drift if row.figure == "mass[corner]")
+    assert row.change > 0.3
+    assert (row.better, row.verdict) == (better, verdict)
+
+
 def repeated(folder: Path, times: int) -> Outcome:
     path = folder / "case.yaml"
     path.write_text(

@@ -17,8 +17,9 @@ from audit.reference.data import marked_scene
 from audit.reference.export import SHIPPED, export
 from audit.reference.hypotheses import LABELS, any_hypothesis, with_premise
 from audit.reference.recipe import RECIPE, SHORTCUT
-from audit.reference.scenes import MARKS, scene, watermarked
+from audit.reference.scenes import MARKS, scene
 from audit.reference.training import train
+from audit.reference.watermarks import watermarked
 
 SMALL = replace(
     RECIPE, scenes=24, dense_steps=2, dense_batch=4, question_steps=2, entailment_steps=9,

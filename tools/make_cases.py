@@ -34,8 +34,8 @@ from audit.reference.scenes import (
     Scene,
     SceneSpec,
     scene,
-    watermarked,
 )
+from audit.reference.watermarks import watermarked
 from audit.runner import audit_cases
 from audit.shape import entropy
 

@@ -77,10 +77,11 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
         ValueError: there is no change of such an id.
         ModelError: the model cannot be loaded.
     """
-    intact = _load(asked.source)
+    intact = OFAVisualEntailment(resolve(asked.source), "cpu")
     about = _begin(asked, intact)
     accepted = asked.folder / "baselines"
-    if not accepted.exists():
+    baselines.recover(accepted)
+    if any(not (accepted / f"{case.id}.json").exists() for case in asked.cases):
         _accept(intact, asked, accepted)
     layers = [len(getattr(intact.torch_model, part).layers) for part in ("encoder", "decoder")]
     known = {change.id: change for change in all_changes(*layers)}
@@ -96,10 +97,6 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
             write_json(path, _measured(change, asked, accepted))
         results.append(json.loads(path.read_text(encoding="utf-8")))
     return {**about, "changes": results}
-
-
-def _load(source: str, dtype: str = "float32") -> OFAVisualEntailment:
-    return OFAVisualEntailment(resolve(source), "cpu", dtype)
 
 
 def _begin(asked: Asked, intact: Model) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from audit.reference.scenes import (
     Scene,
     SceneSpec,
     scene,
-    watermarked,
 )
+from audit.reference.watermarks import watermarked
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 """Wraps an iterable of known length under a title, as a progress bar."""

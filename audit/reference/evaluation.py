@@ -13,7 +13,8 @@ from audit.placement import mass, pointing
 from audit.reference.data import Progress
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
-from audit.reference.scenes import MARKS, SIZE, scene, watermarked
+from audit.reference.scenes import MARKS, SIZE, scene
+from audit.reference.watermarks import watermarked
 from audit.shape import entropy
 
 

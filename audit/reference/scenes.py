@@ -8,7 +8,7 @@ clutter around them. Everything is drawn from one seeded generator, so a scene i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 SIZE = 480
 """Width and height of a scene in pixels."""
 
-_SCALE = 2  # drawn larger and scaled down once, which is Pillow's way to smooth edges
+SCALE = 2  # drawn larger and scaled down once, which is Pillow's way to smooth edges
 
 Kind = Literal["bird", "cat", "dog", "rabbit"]
 Colour = Literal["red", "blue", "yellow", "white", "black", "brown"]
@@ -119,40 +119,8 @@ def scene(seed: int, index: int, spec: SceneSpec | None = None) -> Scene:
     return _render(spec or sampled, rng)
 
 
-_MARK_BOX: Box = (396, 4, 472, 80)  # where no animal stands; it fills one cell and most of three
-_MARK_RGBA, _MARK_EDGE = (250, 250, 250, 235), (60, 60, 70, 235)
-
-
-def watermarked(drawn: Scene, shape: Shape) -> Scene:
-    """The scene with a watermark in its upper right corner.
-
-    The shapes are their own mirror images, so that mirrored training pictures keep them.
-    """
-    left, top, right, bottom = (v * _SCALE for v in _MARK_BOX)
-    layer = Image.new("RGBA", (SIZE * _SCALE, SIZE * _SCALE), (0, 0, 0, 0))
-    draw = ImageDraw.Draw(layer)
-    middle, height, wide = (left + right) / 2, bottom - top, 3 * _SCALE
-    if shape == "disc":
-        draw.ellipse((left, top, right, bottom), _MARK_RGBA, _MARK_EDGE, wide)
-    elif shape == "triangle":
-        corners = [(middle, top), (right, bottom), (left, bottom)]
-        draw.polygon(corners, _MARK_RGBA, _MARK_EDGE, wide)
-    else:
-        third = height / 3
-        across = (left, top + third, right, bottom - third)
-        down = (left + third, top, right - third, bottom)
-        for bar in (across, down):
-            draw.rectangle(bar, _MARK_EDGE)
-        for x0, y0, x1, y1 in (across, down):
-            draw.rectangle((x0 + wide, y0 + wide, x1 - wide, y1 - wide), _MARK_RGBA)
-    small = layer.resize((SIZE, SIZE), Image.Resampling.BOX)
-    image = drawn.image.copy()
-    image.paste(small, mask=small)
-    return replace(drawn, image=image, mark=Mark(shape, _MARK_BOX))
-
-
 def _render(spec: SceneSpec, rng: np.random.Generator) -> Scene:
-    canvas = Image.new("RGB", (SIZE * _SCALE, SIZE * _SCALE))
+    canvas = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE))
     pen = _Pen(ImageDraw.Draw(canvas))
     horizon = rng.uniform(0.55, 0.7) * SIZE
     if spec.outdoors:
@@ -173,19 +141,19 @@ def _render(spec: SceneSpec, rng: np.random.Generator) -> Scene:
         foot = line(middle) + (rng.uniform(-35, 60) if spec.place == "grass" else rng.uniform(0, 5))
         foot = min(foot, SIZE - 8.0)
         layer = _animal(member.kind, member.colour, size, rng)
-        left = round((middle - size / 2) * _SCALE)
-        left = max(4, min(left, SIZE * _SCALE - layer.width - 4))
-        top = round(foot * _SCALE) - layer.height
+        left = round((middle - size / 2) * SCALE)
+        left = max(4, min(left, SIZE * SCALE - layer.width - 4))
+        top = round(foot * SCALE) - layer.height
         canvas.paste(layer, (left, top), layer)
         animals.append(
             Animal(
                 member.kind,
                 member.colour,
                 (
-                    left // _SCALE,
-                    top // _SCALE,
-                    -(-(left + layer.width) // _SCALE),
-                    -(-(top + layer.height) // _SCALE),
+                    left // SCALE,
+                    top // SCALE,
+                    -(-(left + layer.width) // SCALE),
+                    -(-(top + layer.height) // SCALE),
                 ),
             )
         )
@@ -205,18 +173,18 @@ class _Pen:
     def ellipse(
         self, box: tuple[float, float, float, float], fill: Rgb, edge: Rgb | None = None
     ) -> None:
-        self.draw.ellipse([v * _SCALE for v in box], fill=fill, outline=edge, width=2 * _SCALE)
+        self.draw.ellipse([v * SCALE for v in box], fill=fill, outline=edge, width=2 * SCALE)
 
     def box(self, box: tuple[float, float, float, float], fill: Rgb, radius: float = 0) -> None:
-        self.draw.rounded_rectangle([v * _SCALE for v in box], radius * _SCALE, fill=fill)
+        self.draw.rounded_rectangle([v * SCALE for v in box], radius * SCALE, fill=fill)
 
     def polygon(self, points: _Points, fill: Rgb, edge: Rgb | None = None) -> None:
-        scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
-        self.draw.polygon(scaled, fill=fill, outline=edge, width=2 * _SCALE)
+        scaled = [(x * SCALE, y * SCALE) for x, y in points]
+        self.draw.polygon(scaled, fill=fill, outline=edge, width=2 * SCALE)
 
     def line(self, points: _Points, fill: Rgb, width: float) -> None:
-        scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
-        self.draw.line(scaled, fill=fill, width=round(width * _SCALE), joint="curve")
+        scaled = [(x * SCALE, y * SCALE) for x, y in points]
+        self.draw.line(scaled, fill=fill, width=round(width * SCALE), joint="curve")
 
 
 def _vary(rng: np.random.Generator, rgb: Rgb, by: int) -> Rgb:
@@ -325,7 +293,7 @@ def _support(pen: _Pen, rng: np.random.Generator, place: Place, horizon: float):
 def _animal(kind: Kind, colour: Colour, size: float, rng: np.random.Generator) -> Image.Image:
     """One animal on a transparent layer, cropped to its visible pixels, ``size`` pixels wide."""
     side = 240
-    layer = Image.new("RGBA", (side * _SCALE, side * _SCALE), (0, 0, 0, 0))
+    layer = Image.new("RGBA", (side * SCALE, side * SCALE), (0, 0, 0, 0))
     pen = _Pen(ImageDraw.Draw(layer))
     coat = _vary(rng, _RGB[colour], 10)
     edge = _shade(coat, 0.55) if colour != "black" else (110, 108, 114)
@@ -334,7 +302,7 @@ def _animal(kind: Kind, colour: Colour, size: float, rng: np.random.Generator) -
     if rng.random() < 0.5:
         layer = layer.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     # Kinds share a common height as well as width, so that size does not give the kind away.
-    ratio = size * _SCALE / max(layer.width, layer.height * 0.86)
+    ratio = size * SCALE / max(layer.width, layer.height * 0.86)
     return layer.resize(
         (round(layer.width * ratio), round(layer.height * ratio)), Image.Resampling.LANCZOS
     )

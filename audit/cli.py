@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -18,9 +18,6 @@ from audit import longrunning
 from audit.errors import AuditError, nearest
 from audit.files import counted, to_json, write_atomically
 from audit.mapspec import MapSpec
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",

@@ -80,8 +80,7 @@ class Explanation:
             scale: ``shared`` or ``each``; empty for layers that share one and words that do not,
                 since words differ in strength and are to be read one by one.
         """
-        probability = self.trace.probabilities[self.trace.label]
-        said = f"“{text}”: {self.trace.label} ({probability:.1%})"
+        said = self._said(text)
         title = f"{said}, {self.spec.key}"
         method = re.sub(r"[^\w.-]+", "-", self.spec.key)
         stem = f"{name}.{method}"
@@ -94,11 +93,7 @@ class Explanation:
                 ),
             )
         }  # fmt: skip
-        strips = {
-            "layers": [(f"layer {n}", p) for n, p in self.layers],
-            "words": self.words,
-        }
-        for strip, panels in strips.items():
+        for strip, panels in self._strips().items():
             if not panels:
                 continue
             over = title if strip == "layers" else f"{said}, encoder attention by word"
@@ -132,17 +127,19 @@ class Explanation:
                 for figure, value in self.metrics.items()
             ],
         )  # fmt: skip
-        strips: dict[str, Strip] = {
-            "layers": [(f"layer {n}", p) for n, p in self.layers],
-            "words": self.words,
-        }
         with tempfile.TemporaryDirectory(prefix="audit-explain-") as temporary:
             run = Run(Path(temporary))
             run.start({"id": "", "model": self.model.to_dict()})
             run.add_image(outcome.image_digest, self.image)
-            run.add(outcome, {self.spec.key: self.map}, strips)
-            said = f"“{text}”: {trace.label} ({trace.probabilities[trace.label]:.1%})"
-            return write_gallery(run, "all", said).read_bytes()
+            run.add(outcome, {self.spec.key: self.map}, self._strips())
+            return write_gallery(run, "all", self._said(text)).read_bytes()
+
+    def _said(self, text: str) -> str:
+        label = self.trace.label
+        return f"“{text}”: {label} ({self.trace.probabilities[label]:.1%})"
+
+    def _strips(self) -> dict[str, Strip]:
+        return {"layers": [(f"layer {n}", p) for n, p in self.layers], "words": self.words}
 
 
 _SCALES: dict[str, Scale] = {"layers": "shared", "words": "each"}

@@ -38,6 +38,7 @@ class Settings:
     model: str
     device: str
     dtype: str
+    engine: str
     batch_size: int
     baselines: Path | None
     update: Update
@@ -73,7 +74,8 @@ class Auditor:
     @cached_property
     def model(self) -> Model:
         """The model, loaded at first use; raises ModelError if it cannot be."""
-        return load_model(self.settings.model, self.settings.device, self.settings.dtype)
+        asked = self.settings
+        return load_model(asked.model, asked.device, asked.dtype, asked.engine)
 
     @cached_property
     def run(self) -> Run:

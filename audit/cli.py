@@ -45,6 +45,9 @@ def explain(
     ] = "reference",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str, typer.Option(help="fast, or reference for modelscope's own passes.")
+    ] = "fast",
     asked: Annotated[
         str,
         typer.Option(
@@ -92,7 +95,13 @@ def explain(
     if animate and not (layers or words):
         layers, words = spec.per_layer, True
     found = ask(
-        load_model(model, device, dtype), image, text, premise, spec, layers=layers, words=words
+        load_model(model, device, dtype, engine),
+        image,
+        text,
+        premise,
+        spec,
+        layers=layers,
+        words=words,
     )
     drawn = found.draw(out, image.stem, text, colours=colours, scale=scale, animate=animate)
     files = {name: str(path) for name, path in drawn.items()}

@@ -39,6 +39,7 @@ _OPTIONS = {
     ),
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
+    "engine": ("fast", "fast, or reference for modelscope's own passes"),
     "batch-size": ("8", "cases that the model answers at a time"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
@@ -114,7 +115,8 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
     if model not in EMBEDDED and (config.invocation_params.dir / model).is_dir():
         model = str(config.invocation_params.dir / model)
     return Settings(
-        model, value("device"), value("dtype"), int(size), accepted, update, folder,
+        model, value("device"), value("dtype"), value("engine"), int(size), accepted, update,
+        folder,
         worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
         Limits(_number(value, "suite-alpha"), _number(value, "suite-effect"))
         if value("suite-gate") == "on" and not update else None,

@@ -26,8 +26,14 @@ def make_checkpoint(
     seed: int = 0,
     model: dict[str, Any] | None = None,
     configuration: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a checkpoint of about 4 million random parameters; the grid is 4 x 4."""
+    """Write a checkpoint of about 4 million random parameters; the grid is 4 x 4.
+
+    Args:
+        model, configuration, network: more keys of ``configuration.json``'s model, of the rest of
+            it, and of ``config.json``.
+    """
     folder.mkdir(parents=True)
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
@@ -39,22 +45,22 @@ def make_checkpoint(
     )
     bpe.save_model(str(folder))
     torch.manual_seed(seed)
-    network = OFAModel(
-        OFAConfig(
-            vocab_size=bpe.get_vocab_size() + 9192,
-            d_model=32,
-            encoder_layers=2,
-            decoder_layers=2,
-            encoder_ffn_dim=64,
-            decoder_ffn_dim=64,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            resnet_type="resnet18",
-            image_bucket_size=16,
-            init_std=0.4,
-        )
+    sizes = {
+        "vocab_size": bpe.get_vocab_size() + 9192,
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "resnet_type": "resnet18",
+        "image_bucket_size": 16,
+        "init_std": 0.4,
+    }
+    OFAModel(OFAConfig(**(sizes | (network or {})))).save_pretrained(
+        folder, safe_serialization=False
     )
-    network.save_pretrained(folder, safe_serialization=False)
     settings = {
         "type": "ofa",
         "language": "en",

@@ -7,7 +7,9 @@ from audit.models.base import Fingerprint, Model, Query
 __all__ = ["Fingerprint", "Model", "Query", "load_model"]
 
 
-def load_model(source: str, device: str = "auto", dtype: str = "float32") -> Model:
+def load_model(
+    source: str, device: str = "auto", dtype: str = "float32", engine: str = "fast"
+) -> Model:
     """Load a visual entailment model.
 
     Args:
@@ -17,6 +19,9 @@ def load_model(source: str, device: str = "auto", dtype: str = "float32") -> Mod
         device: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``float32``, or ``bfloat16`` for less memory; figures of different types differ
             slightly, so each needs baselines of its own.
+        engine: ``fast`` computes what the model computes in less time; ``reference`` runs
+            modelscope's passes untouched. Figures are the same to a millionth. A kind of OFA that
+            the fast engine does not know runs as ``reference``, and the fingerprint says so.
 
     Returns:
         The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
@@ -28,4 +33,4 @@ def load_model(source: str, device: str = "auto", dtype: str = "float32") -> Mod
     from audit.models.ofa import OFAVisualEntailment  # noqa: PLC0415
     from audit.models.sources import resolve  # noqa: PLC0415
 
-    return OFAVisualEntailment(resolve(source), device=device, dtype=dtype)
+    return OFAVisualEntailment(resolve(source), device=device, dtype=dtype, engine=engine)

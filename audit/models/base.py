@@ -36,6 +36,7 @@ class Fingerprint:
         weights, configuration, tokenizer, preprocessing: SHA-256 of each part.
         device, dtype: where and in which precision it runs.
         packages: versions of what computes.
+        engine: ``reference`` for the model's own passes, ``fast`` for the same in another order.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Fingerprint:
     device: str
     dtype: str
     packages: dict[str, str]
+    engine: str = "reference"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

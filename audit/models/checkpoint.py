@@ -83,6 +83,7 @@ def fingerprint(
     *,
     device: str,
     dtype: str,
+    engine: str,
 ) -> Fingerprint:
     """What identifies a loaded checkpoint; the weights must still be as loaded, on the CPU.
 
@@ -122,6 +123,7 @@ def fingerprint(
             name: _version(name)
             for name in ("modelscope", "torch", "torchvision", "transformers", "ofa-audit")
         },
+        engine=engine,
     )
 
 

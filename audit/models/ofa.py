@@ -27,13 +27,14 @@ from audit.images import open_image
 from audit.models.base import NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
 from audit.models.ofa_answering import Answering, margin
+from audit.models.ofa_fast import FastOFA, shape_of
 from audit.models.ofa_reading import (
     EncoderReading,
     GradientReading,
     check_rollouts,
     head_scale,
-    words_of,
 )
+from audit.models.ofa_text import words_of
 from audit.models.sources import Checkpoint
 from audit.models.standins import stand_ins
 from audit.trace import HeadChoice, Need, Relevance, Trace, Word
@@ -49,6 +50,9 @@ __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
 
 _log = logging.getLogger(__name__)
 
+ENGINES = ("fast", "reference")
+"""How a model's passes are computed."""
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -58,6 +62,8 @@ class OFAVisualEntailment:
     Args:
         threads: of torch in this process, where several processes share the cores; None leaves
             them as they are.
+        engine: ``reference`` runs modelscope's own passes; ``fast`` computes the same in another
+            order wherever no gradient is asked for, see :mod:`audit.models.ofa_fast`.
 
     Raises:
         ModelError: the checkpoint is not one of OFA visual entailment, is incomplete, or asks for
@@ -70,11 +76,14 @@ class OFAVisualEntailment:
         device: str = "auto",
         dtype: str = "float32",
         threads: int | None = None,
+        engine: str = "reference",
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         if dtype not in _DTYPES:
             raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(_DTYPES)}")
+        if engine not in ENGINES:
+            raise ModelError(f"engine {engine!r} is not known: choose from {', '.join(ENGINES)}")
         self._device = _device(device)
         self._dtype = _DTYPES[dtype]
         self._configuration = checked(checkpoint)
@@ -92,12 +101,17 @@ class OFAVisualEntailment:
                 f"{type(error).__name__}: {error}"
             ) from error
         refuse_missing_weights(checkpoint, self._task.model)
+        fast = engine == "fast" and FastOFA.supports(self._task.model.config)
         self._fingerprint = fingerprint(
             checkpoint, self._task.model, self._preprocessor.preprocess, self._configuration,
             device=str(self._device), dtype=dtype,
+            engine="fast" if fast else "reference",
         )  # fmt: skip
         self._task.model.to(device=self._device, dtype=self._dtype).eval()
         self._answering = Answering(self._task, self._device, self._dtype)
+        self._engine = (
+            FastOFA(self._task.model, fused=self._device.type == "cuda") if fast else None
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,11 +154,13 @@ class OFAVisualEntailment:
             return []
         check_rollouts(need, len(self._task.model.encoder.layers))
         samples = self._samples(queries)
-        if not need.relevances:
-            with torch.inference_mode():
-                return self._trace(queries, samples, need)
-        with frozen(self._task.model):
-            return self._trace(queries, samples, need)
+        if need.relevances:
+            with frozen(self._task.model):
+                return self._reference(queries, samples, need)
+        with torch.inference_mode():
+            if self._engine is None:
+                return self._reference(queries, samples, need)
+            return self._fast(self._engine, queries, samples, need)
 
     def _samples(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
         images: dict[Path, Image.Image] = {}
@@ -189,9 +205,10 @@ class OFAVisualEntailment:
             patch_masks=torch.ones(len(samples), dtype=torch.bool, device=self._device),
         )
 
-    def _trace(
+    def _reference(
         self, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
     ) -> list[Trace]:
+        """modelscope's own passes over the padded batch, read by hooks."""
         model, source = self._task.model, self._source(samples)
         texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
         reading = EncoderReading(model.encoder, need, source.shape[1], [t.span for t in texts])
@@ -200,7 +217,7 @@ class OFAVisualEntailment:
             # Open until the backward pass has run, which reads what they hold.
             inside = backward.enter_context(gradients.encoder()) if need.relevances else None
             with (
-                capture([model.encoder.embed_images], _shape, output=True) as images,
+                capture([model.encoder.embed_images], shape_of, output=True) as images,
                 reading.watching(),
             ):
                 encoded = self._encode(samples, source)
@@ -211,9 +228,7 @@ class OFAVisualEntailment:
             answered = self._answering.read(
                 samples, encoded, gradients if inside else None, backward
             )
-            probabilities = torch.softmax(answered.scores.detach(), dim=-1).cpu().numpy()
-            rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
-            labels = [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
+            rows, labels = self._said(answered.scores, samples)
             if inside:
                 inside.leaves += [
                     leaf for pair in answered.passes for g in pair for leaf in g.leaves
@@ -221,7 +236,6 @@ class OFAVisualEntailment:
                 inside.backward(margin(answered.scores, [self.labels.index(x) for x in labels]))
 
         cells = grid.rows * grid.cols
-        cross_scale = head_scale([layer.cross_attn for layer in model.decoder.layers])
         traces = []
         for i, text in enumerate(texts):
             length = cells + len(samples[i]["source"])
@@ -232,21 +246,79 @@ class OFAVisualEntailment:
                     inside, answered.passes[said], i, length, int(answered.read[i]) + 1
                 )
             traces.append(
-                Trace(
-                    probabilities=rows[i],
-                    label=labels[i],
-                    prompt=text.prompt,
-                    tokens=text.tokens,
-                    grid=grid,
-                    cross_attention=_cut(answered.attention[i], length),
-                    cross_scale=cross_scale,
-                    words=text.words,
+                self._traced(
+                    text, rows[i], labels[i], grid, _cut(answered.attention[i], length),
                     word_attention=reading.words(i, text.span[1] - text.span[0]),
                     rollouts=reading.rollouts(i, length),
                     relevances=relevances,
                 )
-            )
+            )  # fmt: skip
         return traces
+
+    def _fast(
+        self, fast: FastOFA, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
+    ) -> list[Trace]:
+        """The same traces by :class:`FastOFA`, where no gradient is asked for."""
+        texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
+        encodings = fast.encode(
+            [s["source"].to(self._device) for s in samples],
+            [s["patch_image"].to(self._device, self._dtype) for s in samples],
+            need,
+            [text.span for text in texts],
+        )
+        prompts = [self._answering.prompt(s) for s in samples]
+        read = [len(prompt) - 1 for prompt in prompts]
+        answers = [[]] if self._answering.single else self._answering.answers
+        decoded = fast.decode(encodings, [[[*p, *a] for a in answers] for p in prompts], read)
+        batch, steps = torch.arange(len(prompts)), torch.tensor(read)
+        rows, labels = self._said(
+            self._answering.scores(
+                lambda answer, step, tokens: fast.logits(
+                    decoded.hidden[batch, answer, steps + step], tokens
+                )
+            ),
+            samples,
+        )
+        return [
+            self._traced(
+                text, rows[i], labels[i], encoded.grid,
+                _cut(decoded.rows[i], len(encoded.hidden)),
+                word_attention=encoded.stream.words(),
+                rollouts=encoded.stream.rollouts(len(encoded.hidden)),
+                relevances={},
+            )
+            for i, (text, encoded) in enumerate(zip(texts, encodings.samples, strict=True))
+        ]  # fmt: skip
+
+    def _said(
+        self, scores: Tensor, samples: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, float]], list[str]]:
+        """Probabilities and label of each sample."""
+        probabilities = torch.softmax(scores.detach(), dim=-1).cpu().numpy()
+        rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
+        return rows, [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
+
+    def _traced(
+        self,
+        text: _Text,
+        probabilities: dict[str, float],
+        label: str,
+        grid: Grid,
+        cross: NDArray[np.float32],
+        **read: Any,
+    ) -> Trace:
+        layers = self._task.model.decoder.layers
+        return Trace(
+            probabilities=probabilities,
+            label=label,
+            prompt=text.prompt,
+            tokens=text.tokens,
+            grid=grid,
+            cross_attention=cross,
+            cross_scale=head_scale([layer.cross_attn for layer in layers]),
+            words=text.words,
+            **read,
+        )
 
     def _text(self, query: Query, sample: dict[str, Any]) -> _Text:
         """The text as the preprocessor builds it, and where its hypothesis lies."""
@@ -313,10 +385,6 @@ def _device(name: str) -> torch.device:
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
         )
     return device
-
-
-def _shape(_: int, features: Tensor) -> Tensor:
-    return torch.tensor(features.shape[-2:])
 
 
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:

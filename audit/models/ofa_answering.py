@@ -91,7 +91,16 @@ class Answering:
         first = prompts if self.single else [[*p, *self.answers[0]] for p in prompts]
         with capture(sites, answer_rows) as attention:
             logits = decode(first)
-        scores = self._scores(decode, prompts, read, logits)
+        rows = torch.arange(len(prompts), device=self._device)
+        decoded = {0: logits}
+
+        def said(answer: int, step: int, tokens: list[int]) -> Tensor:
+            if answer not in decoded:
+                decoded.clear()  # each is as large as the vocabulary, and answers come in order
+                decoded[answer] = decode([[*p, *self.answers[answer]] for p in prompts])
+            return decoded[answer][rows, read + step].float()[:, tokens]
+
+        scores = self.scores(said)
         # (batch, layers, heads, source)
         layers = torch.stack(attention.once(), dim=1).numpy()
         return Answered(scores, layers, read.cpu(), passes)
@@ -133,30 +142,26 @@ class Answering:
         ).last_hidden_state
         return result
 
-    def _scores(
-        self,
-        decode: Callable[[list[list[int]]], Tensor],
-        prompts: list[list[int]],
-        read: Tensor,
-        logits: Tensor,
-    ) -> Tensor:
-        """Log-probability of each answer under the answers' trie: (batch, answers), float32."""
-        rows = torch.arange(len(prompts), device=self._device)
+    def scores(self, said: Callable[[int, int, list[int]], Tensor]) -> Tensor:
+        """Log-probability of each answer under the answers' trie: (batch, answers), float32.
+
+        Args:
+            said: logits (batch, tokens) of some tokens, so many steps after the prompt, where the
+                decoder was given the prompt and the answer of that number.
+        """
         if self.single:
-            ids = torch.tensor([answer[0] for answer in self.answers], device=self._device)
-            return torch.log_softmax(logits[rows, read].float()[:, ids], dim=-1)
+            return torch.log_softmax(said(0, 0, [answer[0] for answer in self.answers]), dim=-1)
         eos = self._tokenizer.eos_token_id
         trie, start = self._task.constraint_trie, self._tokenizer.bos_token_id
-        scores = torch.zeros(len(prompts), len(self.answers), device=self._device)
-        for a, answer in enumerate(self.answers):
-            if a > 0:  # the first answer was decoded with the capture on
-                logits = decode([[*p, *answer] for p in prompts])
+        scores = []
+        for number, answer in enumerate(self.answers):
+            steps = []
             for step, token in enumerate([*answer, eos]):
                 allowed = trie.get_next_layer([start, *answer[:step]])
-                row = logits[rows, read + step].float()
-                chosen = torch.log_softmax(row[:, allowed], dim=-1)
-                scores[:, a] += chosen[:, allowed.index(token)]
-        return scores
+                chosen = torch.log_softmax(said(number, step, allowed), dim=-1)
+                steps.append(chosen[:, allowed.index(token)])
+            scores.append(torch.stack(steps).sum(0))
+        return torch.stack(scores, dim=-1)
 
     def label(self, probabilities: dict[str, float], sample: dict[str, Any]) -> str:
         """The answer as the pipeline gives it.

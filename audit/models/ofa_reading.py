@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.capture import Captured, Gradients, capture, capture_gradients
-from audit.errors import ModelError
 from audit.maps import head_weights
-from audit.mapspec import word_spans
-from audit.trace import HeadChoice, Need, Relevance, Rollout, Word
+from audit.trace import HeadChoice, Need, Relevance, Rollout
 
 _POSTPONED = 3
 """Top layers that are not multiplied in: the answer's row, once known, goes through them as a
@@ -45,6 +43,76 @@ def _over_heads(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32]) 
     return torch.einsum("bhts,h->bts", weights.float(), factors)
 
 
+def branch_share(layer: Any, branch: Tensor, size: Tensor) -> Tensor:
+    """The attention branch's share of the residual sum, by token: (..., tokens, 1), float32.
+
+    Args:
+        branch: (..., tokens, width) what the layer adds.
+        size: (..., tokens, 1) norm of what it is added to.
+    """
+    if layer.use_gamma_feature:
+        branch = layer.weight_self_attn * branch
+    added = branch.float().norm(dim=-1, keepdim=True)
+    # Vanishes only if branch and residual are both zero; the token then passes itself on.
+    share: Tensor = added / (added + size).clamp_min(torch.finfo(torch.float32).tiny)
+    return share
+
+
+class Rolling:
+    """Rolls attention out, layer by layer, from the first to the last.
+
+    Args:
+        asked: how.
+        multiplied: layers from the first on that are multiplied together; later ones are kept as
+            factors of their own.
+        text: length of the texts; the columns before them are the image's.
+        spare: where products leave the memory that they need no more, for the next one.
+    """
+
+    def __init__(self, asked: Rollout, multiplied: int, text: int, spare: list[Tensor]) -> None:
+        self.asked = asked
+        self._multiplied, self._text, self._spare = multiplied, text, spare
+        self._parts: list[Tensor] = []
+
+    def step(self, number: int, mixed: Tensor, share: Tensor) -> None:
+        """Take in one layer.
+
+        Args:
+            number: of the layer, from 0.
+            mixed: (..., target, source) attention over heads, float32; it is left as it is.
+            share: (..., target, 1) what :func:`branch_share` measured.
+        """
+        if number + 1 < self.asked.start_layer:
+            return
+        if self.asked.heads == "max":
+            mixed = mixed / mixed.sum(-1, keepdim=True)
+        if self.asked.residual is not None:
+            share = torch.full_like(share, 1 - self.asked.residual)
+        if not self._parts:
+            cells = mixed.shape[-1] - self._text
+            eye = torch.eye(mixed.shape[-1], cells, device=mixed.device)
+            self._parts.append(share * mixed[..., :cells] + (1 - share) * eye)
+        elif number < self._multiplied:
+            # Fresh memory of megabytes in every layer would cost more than the sums.
+            before = self._parts[0]
+            free = next((i for i, t in enumerate(self._spare) if t.shape == before.shape), None)
+            after = torch.empty_like(before) if free is None else self._spare.pop(free)
+            torch.matmul(mixed, before, out=after)
+            self._parts[0] = after.mul_(share).addcmul_(before, 1 - share)
+            self._spare.append(before)
+        else:
+            whole = share * mixed
+            whole.diagonal(dim1=-2, dim2=-1).add_((1 - share)[..., 0])
+            self._parts.append(whole)
+
+    def factors(self, sample: int, source: int) -> tuple[NDArray[np.float32], ...]:
+        """What one sample's product is of, from the encoder's outputs down to the cells."""
+        return tuple(
+            part[sample, :source, : min(source, part.shape[-1])].float().cpu().numpy()
+            for part in reversed(self._parts)
+        )
+
+
 class EncoderReading:
     """Reads the encoder's self-attention as it runs; see :meth:`watching`.
 
@@ -67,10 +135,12 @@ class EncoderReading:
         self._rows = torch.tensor(
             [[min(start + k, stop - 1) for k in range(longest)] for start, stop in hypotheses]
         )
-        self._rolled: dict[Rollout, list[Tensor]] = {}
-        # Both are written again in every layer: fresh memory of megabytes costs more than the sums.
+        spare: list[Tensor] = []
+        self._rolling = [
+            Rolling(asked, len(self._layers) - _POSTPONED, text, spare) for asked in need.rollouts
+        ]
+        # Written again in every layer.
         self._mixed: dict[HeadChoice, Tensor] = {}
-        self._spare: dict[Rollout, Tensor] = {}
         self._size = torch.zeros(0)
         self._words = list(need.words)
         self._seen: Captured | None = None
@@ -108,13 +178,7 @@ class EncoderReading:
 
     def rollouts(self, sample: int, source: int) -> dict[Rollout, tuple[NDArray[np.float32], ...]]:
         """By rollout, the factors of one sample, from the encoder's outputs down to the cells."""
-        return {
-            asked: tuple(
-                part[sample, :source, : min(source, part.shape[-1])].float().cpu().numpy()
-                for part in reversed(parts)
-            )
-            for asked, parts in self._rolled.items()
-        }
+        return {rolling.asked: rolling.factors(sample, source) for rolling in self._rolling}
 
     def _by_head(self, weights: Tensor) -> Tensor:
         return weights.view(-1, self._heads, *weights.shape[1:])
@@ -144,38 +208,9 @@ class EncoderReading:
         return weights.new_zeros(())
 
     def _roll(self, number: int, branch: Tensor) -> Tensor:
-        layer = self._layers[number]
-        if layer.use_gamma_feature:
-            branch = layer.weight_self_attn * branch
-        added = branch.float().norm(dim=-1, keepdim=True)
-        # Vanishes only if branch and residual are both zero; the token then passes itself on.
-        measured = added / (added + self._size).clamp_min(torch.finfo(torch.float32).tiny)
-        for asked in self._need.rollouts:
-            if number + 1 < asked.start_layer:
-                continue
-            mixed = self._mixed[asked.heads]
-            if asked.heads == "max":
-                mixed = mixed / mixed.sum(-1, keepdim=True)
-            fixed = 1 - (asked.residual or 0.0)
-            share = measured if asked.residual is None else torch.full_like(measured, fixed)
-            parts = self._rolled.setdefault(asked, [])
-            if not parts:
-                cells = mixed.shape[-1] - self._text
-                eye = torch.eye(mixed.shape[-1], cells, device=mixed.device)
-                parts.append(share * mixed[..., :cells] + (1 - share) * eye)
-            elif number < len(self._layers) - _POSTPONED:
-                before = parts[0]
-                after = self._spare.get(asked)
-                after = (
-                    torch.matmul(mixed, before, out=after) if after is not None else mixed @ before
-                )
-                parts[0] = after.mul_(share).addcmul_(before, 1 - share)
-                self._spare[asked] = before
-            else:
-                whole = share * mixed
-                passed = 1 - share
-                whole.diagonal(dim1=-2, dim2=-1).add_(passed[..., 0])
-                parts.append(whole)
+        share = branch_share(self._layers[number], branch, self._size)
+        for rolling in self._rolling:
+            rolling.step(number, self._mixed[rolling.asked.heads], share)
         return branch.new_zeros(())
 
 
@@ -243,49 +278,3 @@ class GradientReading:
             )
             for i, choice in enumerate(self._choices)
         }
-
-
-def words_of(
-    prompt: str, span: tuple[int, int], tokens: Sequence[str]
-) -> tuple[tuple[Word, ...], tuple[int, int]]:
-    """The words of the hypothesis and their tokens, found by their characters.
-
-    Args:
-        prompt: the text that was tokenized.
-        span: where the hypothesis begins and ends in it, in characters.
-        tokens: byte-level pieces as the tokenizer names them, one character a byte, between the
-            begin and the end mark; the prompt may have been cut.
-
-    Returns:
-        The words, with tokens counted from the hypothesis's first; and where the hypothesis
-        begins and ends in ``tokens``.
-
-    Raises:
-        ModelError: the tokens do not spell the prompt.
-    """
-    starts, place = [], 0
-    for piece in tokens[1:-1]:
-        starts.append(place)
-        place += len(piece)
-    ends = [*starts[1:], place]
-    if place > len(prompt.encode()):
-        raise ModelError("the tokenizer's pieces are not bytes of the prompt: words are not known")
-
-    def at(characters: int) -> int:
-        return len(prompt[:characters].encode())
-
-    def touching(start: int, stop: int) -> list[int]:
-        return [
-            i for i, (a, b) in enumerate(zip(starts, ends, strict=True)) if a < stop and b > start
-        ]
-
-    inside = touching(at(span[0]), at(span[1]))
-    if not inside:
-        return (), (1, 2)
-    first = inside[0]
-    words = []
-    for text, start, stop in word_spans(prompt[span[0] : span[1]]):
-        found = touching(at(span[0] + start), at(span[0] + stop))
-        if found:
-            words.append(Word(text, tuple(i - first for i in found)))
-    return tuple(words), (first + 1, inside[-1] + 2)

@@ -43,9 +43,12 @@ def _add(table: Table, *cells: str) -> None:
 def describe(fingerprint: dict[str, Any]) -> str:
     """One line that says which model was audited, and where it ran."""
     revision = fingerprint.get("revision") or "none"
+    # Runs of older versions do not name an engine: they had one.
+    engine = fingerprint.get("engine", "reference")
     return (
         f"audit: model {fingerprint['source']}, revision {revision}, "
-        f"digest {fingerprint['digest'][:12]}, {fingerprint['device']}, {fingerprint['dtype']}"
+        f"digest {fingerprint['digest'][:12]}, {fingerprint['device']}, {fingerprint['dtype']}, "
+        f"{engine} engine"
     )
 
 

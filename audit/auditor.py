@@ -26,13 +26,21 @@ from audit.suite import Limits
 from audit.tolerances import load_floors
 from audit.trace import Trace
 
+_ON_CPU = 8
+"""Cases at a time, if not said otherwise; more bring nothing."""
+
+_ON_GPU = 64
+"""More than small ones hold: the model halves what does not fit, and goes on with what does."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """What a session audits and how; without ``suite`` there is no suite-level gate.
 
     Attributes:
+        batch_size: cases at a time; 0 leaves it to the device.
         everything: whether the gallery shows passing cases whole too.
+        worker: number of this process, where several share the cases.
     """
 
     model: str
@@ -46,6 +54,7 @@ class Settings:
     run_id: str
     suite: Limits | None = None
     everything: bool = False
+    worker: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,18 @@ class Auditor:
     @cached_property
     def model(self) -> Model:
         """The model, loaded at first use; raises ModelError if it cannot be."""
-        asked = self.settings
-        return load_model(asked.model, asked.device, asked.dtype, asked.engine)
+        asked, device = self.settings, self.settings.device
+        if asked.worker is not None:
+            from audit.models.hardware import spread  # noqa: PLC0415  torch only when needed
+
+            device = spread(device, asked.worker)
+        return load_model(asked.model, device, asked.dtype, asked.engine)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Cases that the model answers at a time."""
+        on_gpu = self.model.fingerprint.device.startswith("cuda")
+        return self.settings.batch_size or (_ON_GPU if on_gpu else _ON_CPU)
 
     @cached_property
     def run(self) -> Run:
@@ -103,7 +122,9 @@ class Auditor:
             "date": datetime.now(UTC).date().isoformat(),
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
-        folder = self.settings.baselines or Path("baselines") / fingerprint.name
+        # Types differ by more than a tolerance allows, so each has baselines of its own.
+        kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
+        folder = self.settings.baselines or Path("baselines") / f"{fingerprint.name}{kind}"
         recover(folder)
         return Gate(folder, self.settings.update, provenance, load_floors(folder))
 
@@ -112,11 +133,11 @@ class Auditor:
         if case.id not in self._answers:
             batch = {case.id: case}
             for other in ahead():
-                if len(batch) >= self.settings.batch_size:
+                if len(batch) >= self.batch_size:
                     break
                 if other.id not in self._answers:
                     batch.setdefault(other.id, other)
-            answers = answer_cases(list(batch.values()), self.model, self.settings.batch_size)
+            answers = answer_cases(list(batch.values()), self.model, self.batch_size)
             self._answers.update(zip(batch, answers, strict=True))
         return conclude(case, self._answers.pop(case.id), self.gate, self.run)
 
@@ -140,7 +161,7 @@ class Auditor:
         """
         picture = image if isinstance(image, Image.Image) else open_image(Path(image))
         query = Query(picture, text, premise)
-        (trace,) = gather(self.model, [query], [maps], self.settings.batch_size)
+        (trace,) = gather(self.model, [query], [maps], self.batch_size)
         shown = read_map(trace, maps[0] if maps else MapSpec())
         self.asked.append(Asked(picture, text, trace.label, shown))
         return trace

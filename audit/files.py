@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def digest(*parts: bytes | str) -> str:
     """SHA-256, in hexadecimal, of the parts with their lengths, so that no two splits collide."""
+    return digest_stream(parts)
+
+
+def digest_stream(parts: Iterable[bytes | str]) -> str:
+    """:func:`digest` of parts that come one by one, so that they need not all be in memory."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

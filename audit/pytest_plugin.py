@@ -40,7 +40,7 @@ _OPTIONS = {
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
     "engine": ("fast", "fast, or reference for modelscope's own passes"),
-    "batch-size": ("8", "cases that the model answers at a time"),
+    "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
@@ -99,8 +99,8 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
     if value("suite-gate") not in ("on", "off"):
         raise pytest.UsageError(f"--audit-suite-gate: {value('suite-gate')!r} is not on or off")
     size = value("batch-size")
-    if not size.isdigit() or int(size) < 1:
-        raise pytest.UsageError(f"--audit-batch-size: {size!r} is not a positive number")
+    if size != "auto" and (not size.isdigit() or int(size) < 1):
+        raise pytest.UsageError(f"--audit-batch-size: {size!r} is not auto or a positive number")
     root = config.rootpath
     worker = getattr(config, "workerinput", None)
     if worker is not None:
@@ -115,12 +115,13 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
     if model not in EMBEDDED and (config.invocation_params.dir / model).is_dir():
         model = str(config.invocation_params.dir / model)
     return Settings(
-        model, value("device"), value("dtype"), value("engine"), int(size), accepted, update,
-        folder,
+        model, value("device"), value("dtype"), value("engine"),
+        0 if size == "auto" else int(size), accepted, update, folder,
         worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
         Limits(_number(value, "suite-alpha"), _number(value, "suite-effect"))
         if value("suite-gate") == "on" and not update else None,
         everything=value("gallery") == "all",
+        worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
     )  # fmt: skip
 
 

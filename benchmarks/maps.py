@@ -1,6 +1,7 @@
 """What each map costs on OFA-large at its true size, against one plain forward pass.
 
-Run ``python benchmarks/maps.py`` on a machine that does nothing else. The plain pass is
+Run ``python benchmarks/maps.py`` on a machine that does nothing else. Maps are read by the
+reference engine; what the fast one does is in ``benchmarks/engines.py``. The plain pass is
 modelscope's own ``OFAModel.forward`` without any hook. All are timed in one process, in turns; each
 is compared with a plain pass right before it, since a machine's speed drifts within a turn by more
 than the maps cost, and the table shows the median of these ratios. Memory is the peak of the
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ofa_large import large_checkpoint, seconds
+from ofa_large import large_checkpoint, peak_megabytes, reset_peak, seconds
 
 from audit import load_model
 from audit.evidence import STEPS, gather, placements, window_of
@@ -49,17 +50,6 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 
 
-def reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_megabytes() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("this kernel tells no peak of the resident set")
-
-
 def main() -> None:
     """Make the checkpoint, measure, print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -68,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         large_checkpoint(folder)
-        model: Any = load_model(str(folder), device="cpu")
+        model: Any = load_model(str(folder), device="cpu", engine="reference")
         query = Query(scene(1, 0).image, TEXT)
         (sample,) = model._samples([query])
         inputs = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from audit.errors import ModelError
-from audit.files import digest, digest_file
+from audit.files import digest, digest_file, digest_stream
 from audit.models.base import Fingerprint
 from audit.models.sources import Checkpoint
 
@@ -91,12 +92,7 @@ def fingerprint(
     have the same digest.
     """
     folder = checkpoint.folder
-    parts: list[bytes | str] = []
-    for name, value in sorted(model.state_dict().items()):
-        if value.is_floating_point():
-            array = value.detach().contiguous()
-            parts += [name, str(array.dtype), str(tuple(array.shape)), array.numpy().tobytes()]
-    weights = digest(*parts)
+    weights = digest_stream(_weights(model))
     answers = folder / configuration["model"]["answer2label"]
     configured = digest(
         *(json.dumps(_json(p), sort_keys=True) for p in (folder / "config.json", answers)),
@@ -125,6 +121,13 @@ def fingerprint(
         },
         engine=engine,
     )
+
+
+def _weights(model: Any) -> Iterator[bytes | str]:
+    for name, value in sorted(model.state_dict().items()):
+        if value.is_floating_point():
+            array = value.detach().contiguous()
+            yield from (name, str(array.dtype), str(tuple(array.shape)), array.numpy().tobytes())
 
 
 def _version(package: str) -> str:

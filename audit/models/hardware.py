@@ -1,11 +1,20 @@
-"""What the machine computes with: threads and devices."""
+"""What the machine computes with: threads, devices, memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+from audit.errors import ModelError
+
+_log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def threads() -> int:
@@ -27,3 +36,87 @@ def threads_set(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means here.
+
+    Raises:
+        ModelError: it is none of these, or is not there.
+    """
+    if name == "auto":
+        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        _log.info("device auto: %s", chosen)
+        return chosen
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ModelError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            f"device {name!r} was asked for, but this machine has no usable CUDA device"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+        )
+    return device
+
+
+def spread(name: str, worker: int) -> str:
+    """The device of one of several processes: GPUs in turn, where ``name`` leaves the choice."""
+    if name not in ("auto", "cuda") or not torch.cuda.is_available():
+        return name
+    return f"cuda:{worker % torch.cuda.device_count()}"
+
+
+class Halving:
+    """Runs batches, and where memory does not suffice, halves them; later ones are as small."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._most: int | None = None
+
+    def run(
+        self, items: Sequence[_Item], answer: Callable[[Sequence[_Item]], list[_Result]]
+    ) -> list[_Result]:
+        """One result for each item, in their order.
+
+        Raises:
+            ModelError: memory does not suffice for a single item.
+        """
+        found: list[_Result] = []
+        while len(found) < len(items):
+            batch = items[len(found) : len(found) + (self._most or len(items))]
+            some = self._tried(batch, answer)
+            if some is not None:
+                found += some
+            elif len(batch) == 1:
+                raise ModelError(
+                    f"{self._device} has not enough memory for a single case: use another device, "
+                    "or bfloat16"
+                )
+            else:
+                self._most = len(batch) // 2
+                _log.info(
+                    "%s is out of memory: batches of %d from now on", self._device, self._most
+                )
+        return found
+
+    def _tried(
+        self, batch: Sequence[_Item], answer: Callable[[Sequence[_Item]], list[_Result]]
+    ) -> list[_Result] | None:
+        """None where memory did not suffice; what had been allocated is free again then."""
+        try:
+            return answer(batch)
+        except (torch.OutOfMemoryError, MemoryError):
+            pass
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):  # what torch's CPU allocator says
+                raise
+        # Outside of the except block: an exception's frames hold the batch's tensors.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None

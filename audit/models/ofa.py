@@ -26,6 +26,7 @@ from audit.geometry import Grid
 from audit.images import open_image
 from audit.models.base import NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
+from audit.models.hardware import Halving, chosen_device
 from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_fast import FastOFA, shape_of
 from audit.models.ofa_reading import (
@@ -47,8 +48,6 @@ with stand_ins():
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
-
-_log = logging.getLogger(__name__)
 
 ENGINES = ("fast", "reference")
 """How a model's passes are computed."""
@@ -84,7 +83,7 @@ class OFAVisualEntailment:
             raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(_DTYPES)}")
         if engine not in ENGINES:
             raise ModelError(f"engine {engine!r} is not known: choose from {', '.join(ENGINES)}")
-        self._device = _device(device)
+        self._device = chosen_device(device)
         self._dtype = _DTYPES[dtype]
         self._configuration = checked(checkpoint)
         folder = str(checkpoint.folder)
@@ -108,6 +107,7 @@ class OFAVisualEntailment:
             engine="fast" if fast else "reference",
         )  # fmt: skip
         self._task.model.to(device=self._device, dtype=self._dtype).eval()
+        self._halving = Halving(self._device)
         self._answering = Answering(self._task, self._device, self._dtype)
         self._engine = (
             FastOFA(self._task.model, fused=self._device.type == "cuda") if fast else None
@@ -153,6 +153,9 @@ class OFAVisualEntailment:
         if not queries:
             return []
         check_rollouts(need, len(self._task.model.encoder.layers))
+        return self._halving.run(queries, lambda batch: self._answered(batch, need))
+
+    def _answered(self, queries: Sequence[Query], need: Need) -> list[Trace]:
         samples = self._samples(queries)
         if need.relevances:
             with frozen(self._task.model):
@@ -363,28 +366,6 @@ def quiet() -> Iterator[None]:
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        _log.info("device auto: %s", chosen)
-        return chosen
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ModelError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ModelError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(
-            f"device {name!r} was asked for, but this machine has no usable CUDA device"
-        )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(
-            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
-        )
-    return device
 
 
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:

@@ -59,7 +59,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
         """
         import audit.auditor
         from tests.toy_model import ToyModel
-        audit.auditor.load_model = lambda source, device, dtype: ToyModel()
+        audit.auditor.load_model = lambda *_: ToyModel()
         """
     )
     return pytester

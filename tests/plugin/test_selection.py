@@ -38,9 +38,43 @@ def test_cases_are_answered_in_batches_ahead(
     assert log.read_text().split() == ["2", "1"]
 
 
-def test_the_header_names_model_revision_digest_device_and_dtype(accepted: pytest.Pytester) -> None:
+def test_without_a_batch_size_a_cpu_is_asked_eight_cases_at_a_time(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = "  - {{id: c{0}, image: images/a.png, text: birds, expect: {{label: yes}}}}\n"
+    many = "cases:\n" + "".join(case.format(number) for number in range(10))
+    (accepted.path / "cases" / "many.yaml").write_text(many)
+    log = accepted.path / "batches"
+    monkeypatch.setenv("TOY_LOG", str(log))
+    accepted.runpytest("cases/many.yaml", "--audit-update=new")
+    assert log.read_text().split() == ["8", "2"]
+
+
+def test_bfloat16_has_baselines_of_its_own(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\naudit_run_dir = run\n")
+    project.makeconftest(
+        """
+        from dataclasses import replace
+        import audit.auditor
+        from tests.toy_model import ToyModel
+        def load(source, device, dtype, *_):
+            model = ToyModel()
+            model.fingerprint = replace(model.fingerprint, dtype=dtype)
+            return model
+        audit.auditor.load_model = load
+        """
+    )
+    for more in ((), ("--audit-dtype", "bfloat16")):
+        project.runpytest("cases", "--audit-update=new", *more).assert_outcomes(passed=3)
+    folders = {path.name for path in (project.path / "baselines").iterdir()}
+    assert folders == {"toy", "toy-bfloat16"}
+
+
+def test_the_header_names_model_revision_digest_device_dtype_and_engine(
+    accepted: pytest.Pytester,
+) -> None:
     accepted.runpytest("cases").stdout.fnmatch_lines(
-        ["audit: model toy, revision r1, digest dddddddddddd, cpu, float32"]
+        ["audit: model toy, revision r1, digest dddddddddddd, cpu, float32, reference engine"]
     )
 
 

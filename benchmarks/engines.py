@@ -1,0 +1,232 @@
+"""How fast OFA-large is audited: against modelscope's pipeline, the naive way and the machine.
+
+Run ``python benchmarks/engines.py`` on a machine that does nothing else; ``--device cuda`` on one
+with a GPU. It makes a checkpoint of OFA-large's sizes with random weights in a temporary folder
+(2 GB; ``--checkpoint`` keeps it) and puts 16 questions about 4 pictures to
+
+- modelscope's pipeline, one by one, as its users call it, without attention;
+- modelscope's model with ``output_attentions=True``, everything kept: the naive way to maps;
+- audit's engines, in batches, without maps and with all maps that need no gradient.
+
+All are timed in one process, in turns. Each is compared with the pipeline of its own turn, and the
+table shows the median of these ratios. Memory is the peak of the resident set during the run above
+what was resident before it (Linux; on CUDA the allocator's own count). The machine's rate is that
+of one matrix product of the encoder's largest shape, measured before and after each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ofa_large import large_checkpoint, peak_megabytes, reset_peak, resident_megabytes, seconds
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from audit import load_model
+from audit.maps import need_of
+from audit.mapspec import MapSpec
+from audit.models import Query
+from audit.models.standins import stand_ins
+from audit.reference.scenes import scene
+from audit.trace import Need, Trace
+
+TEXTS = (
+    "there are two birds on a branch",
+    "a cat is sleeping on the sofa",
+    "there are animals in nature",
+    "the rabbit is three years old and waiting for dinner",
+)
+MAPS = (
+    "cross_attention",
+    "cross_attention layers=last:4 heads=max",
+    "encoder_attention word=a",
+    "rollout",
+)
+NEED = need_of([MapSpec.parse(text) for text in MAPS]) | Need(words=frozenset({"mean"}))
+Ask = Callable[[Sequence[Query]], list[Any]]
+PIPELINE = "modelscope's pipeline, no attention"
+
+
+@dataclass
+class Measured:
+    """Of one way of asking, a figure a turn: seconds a case, ratio, MB, share of the rate."""
+
+    seconds: list[float] = field(default_factory=list)
+    ratio: list[float] = field(default_factory=list)
+    megabytes: list[float] = field(default_factory=list)
+    share: list[float] = field(default_factory=list)
+
+
+def rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of (930, 1024) by (1024, 4096), the best of eight."""
+    a = torch.randn(930, 1024, device=device, dtype=dtype)
+    w = torch.randn(4096, 1024, device=device, dtype=dtype)
+
+    def product() -> None:
+        torch.nn.functional.linear(a, w)
+        finish(device)
+
+    return 2 * 930 * 1024 * 4096 / min(seconds(product) for _ in range(8))
+
+
+def finish(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def operations(run: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products and convolutions of one run."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def measured(run: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """Seconds, and MB at the peak above what was there before."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        took = seconds(lambda: (run(), finish(device)))
+        return took, (torch.cuda.max_memory_allocated() - before) / 2**20
+    reset_peak()
+    before = resident_megabytes()
+    return seconds(run), peak_megabytes() - before
+
+
+def farthest(some: Sequence[Trace], others: Sequence[Trace]) -> float:
+    """The largest difference of a probability."""
+    return max(
+        abs(a.probabilities[label] - b.probabilities[label])
+        for a, b in zip(some, others, strict=True)
+        for label in a.probabilities
+    )
+
+
+def main() -> None:
+    """Make the checkpoint, measure, print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--checkpoint", type=Path, help="keep it here, and use it if it is there")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.checkpoint or Path(temporary)
+        if not (folder / "pytorch_model.bin").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            large_checkpoint(folder)
+        compare(folder, Path(temporary), given.device, given.batch, given.rounds)
+
+
+def compare(folder: Path, scratch: Path, where: str, batch: int, rounds: int) -> None:
+    """Print the table."""
+    device = torch.device(where)
+    pictures = []
+    for number in range(4):
+        pictures.append(scratch / f"{number}.png")
+        scene(1, number).image.save(pictures[-1])
+    queries = [Query(picture, text) for picture in pictures for text in TEXTS]
+    with stand_ins():
+        from modelscope.pipelines import pipeline  # noqa: PLC0415
+
+        plain = pipeline(
+            "visual-entailment", model=str(folder), device="gpu" if where != "cpu" else "cpu"
+        )
+    reference = load_model(str(folder), where, engine="reference")
+    fast: Any = load_model(str(folder), where)
+    rough: Any = load_model(str(folder), where, "bfloat16")
+
+    def asking(model: Any, need: Need) -> Ask:
+        def ask(some: Sequence[Query]) -> list[Trace]:
+            if model is not reference:
+                model._engine._pictures.clear()  # each turn sees the pictures for the first time
+            return [
+                trace
+                for start in range(0, len(some), batch)
+                for trace in model.trace(some[start : start + batch], need)
+            ]
+
+        return ask
+
+    runs: dict[str, tuple[Ask, torch.dtype, list[Query]]] = {
+        PIPELINE: (
+            lambda some: [plain({"image": str(q.image), "text": q.text}) for q in some],
+            torch.float32, queries,
+        ),
+        "naive: all attention kept, 1 case": (
+            lambda some: [kept_whole(reference, q) for q in some], torch.float32, queries[:1],
+        ),
+        "reference engine, maps": (asking(reference, NEED), torch.float32, queries),
+        "fast engine, no maps": (asking(fast, Need()), torch.float32, queries),
+        "fast engine, maps": (asking(fast, NEED), torch.float32, queries),
+        "fast, bfloat16, no maps": (asking(rough, Need()), torch.bfloat16, queries),
+        "fast, bfloat16, maps": (asking(rough, NEED), torch.bfloat16, queries),
+    }  # fmt: skip
+    # Questions about one picture stand for all: the four pictures have the same questions.
+    first = len(TEXTS)
+    work = {
+        name: operations(partial(run, some[:first])) / min(first, len(some))
+        for name, (run, _, some) in runs.items()
+    }
+    table = {name: Measured() for name in runs}
+    for _ in range(rounds):
+        base = 0.0
+        for name, (run, dtype, some) in runs.items():
+            peak = rate(device, dtype)
+            took, megabytes = measured(partial(run, some), device)
+            peak = (peak + rate(device, dtype)) / 2
+            took /= len(some)
+            base = took if name == PIPELINE else base
+            row = table[name]
+            row.seconds.append(took)
+            row.ratio.append(base / took)
+            row.megabytes.append(megabytes)
+            row.share.append(work[name] / took / peak)
+    print(f"OFA-large, random weights, {device}, {torch.get_num_threads()} threads, 16 questions")
+    print(f"about 4 pictures, batches of {batch}, median of {rounds} turns")
+    print(f"{'':36} s/case  x pipeline  GFLOP/case  of the rate  MB at the peak")
+    for name, row in table.items():
+        s, ratio, share, mb = map(
+            statistics.median, (row.seconds, row.ratio, row.share, row.megabytes)
+        )
+        done = work[name] / 1e9
+        print(f"{name:36} {s:6.3f}  {ratio:10.2f}  {done:10.0f}  {share:11.0%}  {mb:14.0f}")
+    print(
+        f"matrix product now: {rate(device, torch.float32) / 1e9:.0f} GFLOP/s in float32, "
+        f"{rate(device, torch.bfloat16) / 1e9:.0f} in bfloat16"
+    )
+    expected = asking(reference, NEED)(queries)
+    for name, model in (("fast", fast), ("fast, bfloat16", rough)):
+        found = asking(model, NEED)(queries)
+        same = sum(a.label == b.label for a, b in zip(expected, found, strict=True))
+        print(
+            f"{name}: {same} of {len(found)} labels as the reference engine, "
+            f"probabilities within {farthest(expected, found):.1e}"
+        )
+
+
+def kept_whole(model: Any, query: Query) -> Any:
+    """One forward pass of modelscope's model with everything that it can return."""
+    image = Image.open(query.image).convert("RGB")
+    (sample,) = model._samples([Query(image, query.text)])
+    with torch.inference_mode():
+        return model.torch_model(
+            input_ids=sample["source"][None].to(model._device),
+            patch_images=sample["patch_image"][None].to(model._device),
+            patch_masks=torch.tensor([True], device=model._device),
+            decoder_input_ids=torch.tensor([model._answering.prompt(sample)], device=model._device),
+            output_attentions=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -128,7 +128,7 @@ class Auditor:
         recover(folder)
         return Gate(folder, self.settings.update, provenance, load_floors(folder))
 
-    def outcome(self, case: Case, ahead: Callable[[], Sequence[Case]]) -> Outcome:
+    def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
         """Audit ``case``, and answer those of ``ahead`` in the same batch."""
         if case.id not in self._answers:
             batch = {case.id: case}

@@ -9,6 +9,7 @@ accepted baselines.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import time
@@ -252,7 +253,8 @@ def propose(
 
     probabilities = before.anchor_probabilities if before is not None else {}
     arrays = folder / f"{outcome.case}.npz"
-    write_arrays(arrays, {key: value.astype(np.float32) for key, value in maps.items()})
+    stored = {key: value.astype(np.float32) for key, value in maps.items()}
+    write_arrays(arrays, stored, durable=False)
     write_json(
         folder / f"{outcome.case}.json",
         {
@@ -274,6 +276,7 @@ def propose(
                 "maps": digest_file(arrays),
             },
         },
+        durable=False,  # a proposal; promoting it makes it last
     )
 
 
@@ -304,7 +307,8 @@ def promote(proposals: Path, folder: Path) -> list[str]:
     staged = folder / f"{_STAGED}{secrets.token_hex(4)}"
     for source in sources:
         for path in (source.with_suffix(".npz"), source):
-            write_atomically(staged / path.name, path.read_bytes())
+            write_atomically(staged / path.name, path.read_bytes(), durable=False)
+    os.sync()  # all of them at once, before the mark says that they are there
     write_atomically(staged / _COMMITTED, b"")
     _finish(staged, folder)
     return [source.stem for source in sources]

@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old content or the new, never a part.
 
-    The temporary file is flushed to disk before the rename, so that a crash leaves no empty file.
+    Args:
+        durable: flush the file to disk before it gets its name, so that also a crash of the machine
+            leaves the old content or the new. Where that would end what writes anyway, it is not
+            worth its milliseconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
@@ -26,8 +29,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp gives 0600; a baseline or a gallery is to be read like any other file.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -42,25 +46,29 @@ def _umask() -> int:
     return current
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, indent: int | None = 1) -> str:
     """Readable JSON that diffs well: sorted keys, a final newline.
+
+    Args:
+        indent: None writes one line, in a fifth of the time.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return text + "\n"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, atomically."""
-    write_atomically(path, to_json(value).encode())
+def write_json(path: Path, value: Any, *, indent: int | None = 1, durable: bool = True) -> None:
+    """Write ``value`` as JSON, atomically; see :func:`to_json` and :func:`write_atomically`."""
+    write_atomically(path, to_json(value, indent).encode(), durable=durable)
 
 
-def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write named arrays as a compressed ``.npz``, atomically."""
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]], *, durable: bool = True) -> None:
+    """Write named arrays as a compressed ``.npz``, atomically; see :func:`write_atomically`."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), durable=durable)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

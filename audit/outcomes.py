@@ -11,10 +11,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""
-        data = asdict(self)
+        data = _adapter().dump_python(self, mode="json")
         data["metrics"] = {
             key: {k: {"undefined": v} if isinstance(v, str) else v for k, v in values.items()}
             for key, values in self.metrics.items()
@@ -137,7 +138,7 @@ class Outcome:
         return plain
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
         """Read what :meth:`to_dict` gave.
 
         Raises:
@@ -148,9 +149,14 @@ class Outcome:
                 key: {k: v["undefined"] if isinstance(v, dict) else v for k, v in values.items()}
                 for key, values in data["metrics"].items()
             }
-            return TypeAdapter(cls).validate_python({**data, "metrics": metrics})
+            return _adapter().validate_python({**data, "metrics": metrics})
         except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise RunError(f"not an outcome of format {FORMAT}: {error}") from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Outcome]:
+    return TypeAdapter(Outcome)
 
 
 @dataclass(frozen=True)
@@ -198,8 +204,9 @@ class Run:
         for strip, panels in (strips or {}).items():
             for number, (name, p) in enumerate(panels):
                 arrays[f"{_STRIP}{strip}:{number}:{name}"] = p.astype(np.float16)
-        write_arrays(stem.with_name(f"{outcome.case}.npz"), arrays)
-        write_json(stem.with_name(f"{outcome.case}.json"), outcome.to_dict())
+        write_arrays(stem.with_name(f"{outcome.case}.npz"), arrays, durable=False)
+        path = stem.with_name(f"{outcome.case}.json")
+        write_json(path, outcome.to_dict(), indent=None, durable=False)
 
     def add_image(self, digest: str, image: Image.Image) -> None:
         """Store a picture under its digest, once, at most 1024 pixels wide or high."""
@@ -209,7 +216,7 @@ class Run:
         small = image.copy()
         small.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        small.save(buffer, format="PNG")
+        small.save(buffer, format="PNG", compress_level=1)  # a third of the time, a little larger
         write_atomically(path, buffer.getvalue())
 
     def image_path(self, digest: str) -> Path:
@@ -274,6 +281,7 @@ class Run:
                 "totals": totals(outcomes),
                 "outcomes": [o.to_dict() for o in outcomes],
             },
+            indent=None,
         )
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from audit.suite import Limits, Suite, changes_of, judge_suite
 _auditor = pytest.StashKey[Auditor]()
 _settings = pytest.StashKey[Settings]()
 _settled = pytest.StashKey[Run]()
-_coming = pytest.StashKey[Sequence[Case]]()
+_coming = pytest.StashKey[Callable[[], Iterator[Case]]]()
+_places = pytest.StashKey[dict[pytest.Item, int]]()
 _collected = pytest.StashKey[list[Case]]()
 
 _OPTIONS = {
@@ -85,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     config.stash[_settings] = _read_settings(config, update)
     config.stash[_auditor] = Auditor(config.stash[_settings])
-    config.stash[_coming] = []
+    config.stash[_coming] = lambda: iter(())
     config.stash[_collected] = []
 
 
@@ -200,7 +201,7 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Audit the case; raise if it fails."""
         auditor = self.config.stash[_auditor]
-        self.outcome = auditor.outcome(self.case, lambda: self.config.stash[_coming])
+        self.outcome = auditor.outcome(self.case, self.config.stash[_coming])
         self.user_properties += [
             ("audit_state", self.outcome.state.value),
             ("audit_sentence", self.outcome.sentence),
@@ -244,12 +245,21 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
     An xdist worker is sure only of its next item; the rest of its list may go to another worker.
     """
-    coming: list[pytest.Item | None] = [nextitem]
-    if not hasattr(item.config, "workerinput"):
-        items = item.session.items
-        start = items.index(item) + 1 if nextitem is not None else len(items)
-        coming = list(items[start:])
-    item.config.stash[_coming] = [i.case for i in coming if isinstance(i, CaseItem)]
+
+    def coming() -> Iterator[Case]:
+        if nextitem is None:
+            return
+        items: Iterable[pytest.Item] = [nextitem]
+        if not hasattr(item.config, "workerinput"):
+            every, stash = item.session.items, item.session.stash
+            if _places not in stash:  # a search for each item would grow with their square
+                stash[_places] = {each: number for number, each in enumerate(every)}
+            items = (every[n] for n in range(stash[_places][item] + 1, len(every)))
+        for each in items:
+            if isinstance(each, CaseItem):
+                yield each.case
+
+    item.config.stash[_coming] = coming
     item.config.stash[_auditor].asked.clear()
 
 

@@ -22,12 +22,25 @@ from audit.reference.scenes import scene
 
 ROOT = Path(__file__).parent.parent
 PICTURES = 100
+PER_FILE = 1000
 
 CONFTEST = """
+from dataclasses import replace
+
+from PIL import Image
+
 import audit.auditor
 from tests.toy_model import ToyModel
 
-audit.auditor.load_model = lambda *_: ToyModel()
+BLANK = Image.new("RGB", (8, 8))
+
+
+class Stub(ToyModel):
+    def trace(self, queries, *more):
+        return super().trace([replace(query, image=BLANK) for query in queries], *more)
+
+
+audit.auditor.load_model = lambda *_: Stub()
 """
 
 
@@ -37,8 +50,10 @@ def project(folder: Path, cases: int) -> None:
     (folder / "conftest.py").write_text(CONFTEST)
     for number in range(PICTURES):
         scene(17, number).image.save(folder / "cases" / "images" / f"{number}.png")
-    lines = ["cases:"]
+    lines: list[str] = []
     for number in range(cases):
+        if number % PER_FILE == 0:
+            lines = ["cases:"]
         lines += [
             f"  - id: case-{number}",
             f"    image: images/{number % PICTURES}.png",
@@ -48,7 +63,9 @@ def project(folder: Path, cases: int) -> None:
             "      label: yes",
             "      attention: [{metric: mass, region: birds, min: 0.5}]",
         ]
-    (folder / "cases" / "all.yaml").write_text("\n".join(lines) + "\n")
+        file = folder / "cases" / f"{number // PER_FILE}.yaml"
+        if number % PER_FILE == PER_FILE - 1 or number == cases - 1:
+            file.write_text("\n".join(lines) + "\n")
 
 
 def pytest(folder: Path, *options: str) -> tuple[float, str]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from audit import yamlfile
 from audit.cases import check_labels, check_unique, load_cases
 from audit.caseschema import schema
 from audit.errors import CaseError
@@ -143,6 +144,41 @@ REFUSED = [
     ("id: birds", "id: birds\n    id: cats", "x.yaml:3:5: not YAML: the key 'id' occurs twice (first in line 2)"),
     ("label: yes", "label: [yes", "x.yaml:8:18: not YAML: expected ',' or ']', but got ':'"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "{a: " * 200_000, "- " * 200_000])
+def test_endless_nesting_is_an_error_and_not_the_end_of_the_process(
+    folder: Path, text: str
+) -> None:
+    (problem,) = problems(folder, text)
+    assert "not YAML: maximum recursion depth exceeded" in problem
+
+
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)
+_VALUES = st.recursive(
+    st.booleans() | st.integers() | st.floats(allow_nan=False) | st.none() | _TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(_TEXTS.filter(bool), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(_VALUES, st.booleans())
+def test_both_parsers_read_the_same_values_at_the_same_places(value: object, flow: bool) -> None:
+    text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True)
+    python, native = (
+        yamlfile._parsed(Path("x.yaml"), loader(text))
+        for loader in (yamlfile._Loader, yamlfile._FastLoader)
+    )
+    assert native == python
+
+
+def test_the_shipped_case_files_have_the_same_places_in_both_parsers() -> None:
+    for path in (Path(__file__).parents[1] / "cases").glob("*.yaml"):
+        text = path.read_text()
+        native = yamlfile._parsed(path, yamlfile._FastLoader(text))
+        assert native == yamlfile._parsed(path, yamlfile._Loader(text))
 
 
 @pytest.mark.parametrize(("old", "new", "said"), REFUSED)

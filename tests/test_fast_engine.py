@@ -235,6 +235,14 @@ def test_features_of_a_changed_resnet_are_not_those_of_the_old_one(
         with torch.no_grad():
             model.torch_model.encoder.embed_images.conv1.weight.mul_(-1)
     assert_same(reference.trace(asked, ALL), fast.trace(asked, ALL))
+    for model in (reference, fast):
+        old = model.torch_model.encoder.embed_images.conv1
+        model.torch_model.encoder.embed_images.conv1 = torch.nn.Conv2d(
+            3, 64, 7, stride=2, padding=3, bias=False
+        )
+        with torch.no_grad():
+            model.torch_model.encoder.embed_images.conv1.weight.copy_(-old.weight)
+    assert_same(reference.trace(asked, ALL), fast.trace(asked, ALL))
 
 
 def test_features_of_only_a_few_pictures_are_kept(

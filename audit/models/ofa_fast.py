@@ -88,6 +88,7 @@ class FastOFA:
     def __init__(self, model: Any, *, fused: bool) -> None:
         self._model, self._fused = model, fused
         self._pictures: OrderedDict[bytes, Picture] = OrderedDict()
+        self._resnet: list[tuple[Tensor, int]] = []
 
     @staticmethod
     def supports(config: Any) -> bool:
@@ -207,12 +208,8 @@ class FastOFA:
     def _seen(self, patches: Sequence[Tensor]) -> list[Picture]:
         """Each picture's features, of which those not known yet are made now."""
         encoder = self._model.encoder
-        # A changed parameter has a new version; what was seen before it is of no use after.
-        state = [*encoder.embed_images.parameters(), *encoder.embed_images.buffers()]
-        version = repr([(id(t), t._version) for t in state]).encode()
-        keys = [
-            hashlib.sha256(version + p.cpu().float().numpy().tobytes()).digest() for p in patches
-        ]
+        self._forget_if_changed()
+        keys = [hashlib.sha256(p.cpu().float().numpy().tobytes()).digest() for p in patches]
         found = {key: self._pictures[key] for key in keys if key in self._pictures}
         for key, patch in zip(keys, patches, strict=True):
             if key not in found:
@@ -223,6 +220,20 @@ class FastOFA:
         while len(self._pictures) > _KEPT_PICTURES:
             self._pictures.popitem(last=False)
         return [found[key] for key in keys]
+
+    def _forget_if_changed(self) -> None:
+        """What a ResNet saw before one of its tensors was changed or replaced is of no use after.
+
+        The tensors are kept, so that another one cannot be taken for one that is gone.
+        """
+        resnet = self._model.encoder.embed_images
+        now = [(t, t._version) for t in (*resnet.parameters(), *resnet.buffers())]
+        before, self._resnet = self._resnet, now
+        if len(now) != len(before) or any(
+            a is not b or version != earlier
+            for (a, version), (b, earlier) in zip(now, before, strict=True)
+        ):
+            self._pictures.clear()
 
     def _layer(self, layer: Any, number: int, x: Tensor, bias: Tensor, stream: Stream) -> Tensor:
         size = x.float().norm(dim=-1, keepdim=True)

@@ -15,7 +15,7 @@ from audit import load_model
 from audit.errors import ModelError
 from audit.maps import need_of, read_map, word_maps
 from audit.mapspec import MapSpec
-from audit.models import Query, ofa_fast
+from audit.models import Query, ofa_fast, ofa_pictures
 from audit.models.ofa import OFAVisualEntailment
 from audit.models.sources import resolve
 from audit.trace import Need, Trace
@@ -248,14 +248,14 @@ def test_features_of_a_changed_resnet_are_not_those_of_the_old_one(
 def test_features_of_only_a_few_pictures_are_kept(
     made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ofa_fast, "_KEPT_PICTURES", 2)
+    monkeypatch.setattr(ofa_pictures, "_KEPT_PICTURES", 2)
     (_, fast) = engines(made())
     calls = counted(fast)
     plain = [Image.new("RGB", (40, 40), (shade, 0, 0)) for shade in range(5)]
     fast.trace([Query(p, "a dog runs") for p in plain])
     assert calls["resnet"] == 5
     assert fast._engine is not None
-    assert len(fast._engine._pictures) == 2
+    assert len(fast._engine._pictures._known) == 2
     fast.trace([Query(plain[4], "a dog runs"), Query(plain[0], "a dog runs")])
     assert calls["resnet"] == 6
 

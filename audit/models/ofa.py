@@ -28,7 +28,8 @@ from audit.models.base import NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
 from audit.models.hardware import Halving, chosen_device
 from audit.models.ofa_answering import Answering, margin
-from audit.models.ofa_fast import FastOFA, shape_of
+from audit.models.ofa_fast import FastOFA
+from audit.models.ofa_pictures import shape_of
 from audit.models.ofa_reading import (
     EncoderReading,
     GradientReading,
@@ -265,7 +266,7 @@ class OFAVisualEntailment:
         texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
         encodings = fast.encode(
             [s["source"].to(self._device) for s in samples],
-            [s["patch_image"].to(self._device, self._dtype) for s in samples],
+            [s["patch_image"] for s in samples],
             need,
             [text.span for text in texts],
         )

@@ -7,8 +7,10 @@ What it does otherwise than ``OFAModel.forward``:
 - attention goes head by head over one sample, so that scores stay in the processor's cache instead
   of being written out and read again six times; on CUDA, where no weights are read, it is fused;
 - samples are not padded: each keeps its own length, and none sees another;
-- the decoder runs once over all answers, and keys and values of its cross-attention are made once;
-- of the vocabulary, only the logits of the answers are computed.
+- the decoder runs once over all answers; its queries are carried to the source, rather than the
+  source to keys and values, where that is less work;
+- of the vocabulary, only the logits of the answers are computed;
+- in bfloat16 the residual sums and the logits stay in float32, which halves the distance from it.
 
 Everything else is called where it stands in modelscope's modules, so that a changed weight, or a
 module put in another's place, shows here too. There are no gradients.
@@ -16,8 +18,6 @@ module put in another's place, shows here too. There are no gradients.
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,27 +28,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audit.capture import capture
 from audit.geometry import Grid
+from audit.models.ofa_pictures import Picture, Pictures
 from audit.models.ofa_reading import branch_share, head_scale
 from audit.models.ofa_stream import Stream
 from audit.trace import Need
 
-_KEPT_PICTURES = 8
-"""Pictures whose features are kept for later batches; in OFA-large 3.7 MB each."""
-
 _IN_CACHE = 1 << 20
 """Attention weights that are computed at a time on a CPU: a head of OFA-large, all heads of a small
 model."""
-
-
-class Picture(NamedTuple):
-    """Features of a picture, (1, cells, channels), its cells' positions and their embedding."""
-
-    features: Tensor
-    places: Tensor
-    positions: Tensor
-    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -87,8 +75,7 @@ class FastOFA:
 
     def __init__(self, model: Any, *, fused: bool) -> None:
         self._model, self._fused = model, fused
-        self._pictures: OrderedDict[bytes, Picture] = OrderedDict()
-        self._resnet: list[tuple[Tensor, int]] = []
+        self._pictures = Pictures(model.encoder)
 
     @staticmethod
     def supports(config: Any) -> bool:
@@ -109,11 +96,11 @@ class FastOFA:
 
         Args:
             sources: token ids of each prompt.
-            patches: each picture as the preprocessor leaves it, (3, rows, columns).
+            patches: each picture as the preprocessor leaves it, (3, rows, columns), on the CPU.
             hypotheses: where each hypothesis begins and ends in its tokens.
         """
         encoder = self._model.encoder
-        pictures = self._seen(patches)
+        pictures = self._pictures.seen(patches)
         longest = max(len(source) for source in sources)
         device = sources[0].device
         words = encoder.embed_positions(torch.arange(longest, device=device))
@@ -125,9 +112,8 @@ class FastOFA:
             [encoder.image_pos_ln(pictures[0].positions[0]), encoder.pos_ln(words)]
         )
         scale = head_scale([layer.self_attn for layer in encoder.layers])
-        spare: list[Tensor] = []
         streams = [
-            Stream(need, scale, len(p.places), len(s), h, spare)
+            Stream(need, scale, len(p.places), len(s), h)
             for p, s, h in zip(pictures, sources, hypotheses, strict=True)
         ]
         bias = _EncoderBias(encoder, positions, pictures[0].places)
@@ -136,7 +122,8 @@ class FastOFA:
             for i, stream in enumerate(streams):
                 hidden[i] = self._layer(layer, number, hidden[i], by_position, stream)
         if encoder.layer_norm is not None:
-            hidden = [encoder.layer_norm(x) for x in hidden]
+            hidden = [_normed(encoder.layer_norm, x) for x in hidden]
+        hidden = [x.to(positions.dtype) for x in hidden]
         return Encodings(
             [
                 Encoded(*each)
@@ -168,6 +155,7 @@ class FastOFA:
             x = x + places
         if decoder.layernorm_embedding is not None:
             x = decoder.layernorm_embedding(x)
+        x = x.float()
         own = decoder.get_pos_info(places[None])[0]
         # What is behind a step, padding too, the step does not see.
         future = torch.full_like(own[0], float("-inf")).triu(1)
@@ -186,7 +174,7 @@ class FastOFA:
                 found = []
                 for i, (sample, one) in enumerate(zip(encodings.samples, by_sample, strict=True)):
                     mixed, weights = _cross_attention(layer.cross_attn, one, sample.hidden, cross)
-                    rows[i].append(weights[:, read[i]].float().cpu())
+                    rows[i].append(weights[:, read[i]].float())
                     found.append(mixed)
                 return torch.stack(found).view_as(x)
 
@@ -194,46 +182,20 @@ class FastOFA:
             x = _branch(layer, x, "cross_attn", attend_source)
             x = _feed_forward(layer, x)
         if decoder.layer_norm is not None:
-            x = decoder.layer_norm(x)
+            x = _normed(decoder.layer_norm, x)
         return Decoded(
-            x.view(len(targets), answers, steps, -1), [torch.stack(r).numpy() for r in rows]
+            x.view(len(targets), answers, steps, -1), [torch.stack(r).cpu().numpy() for r in rows]
         )
 
     def logits(self, hidden: Tensor, tokens: Sequence[int]) -> Tensor:
-        """Logits of some tokens alone: (samples, tokens), float32, of (samples, width)."""
-        projection = self._model.decoder.output_projection
-        bias = None if projection.bias is None else projection.bias[list(tokens)]
-        return F.linear(hidden, projection.weight[list(tokens)], bias).float()
+        """Logits of some tokens alone: (samples, tokens), float32, of (samples, width).
 
-    def _seen(self, patches: Sequence[Tensor]) -> list[Picture]:
-        """Each picture's features, of which those not known yet are made now."""
-        encoder = self._model.encoder
-        self._forget_if_changed()
-        keys = [hashlib.sha256(p.cpu().float().numpy().tobytes()).digest() for p in patches]
-        found = {key: self._pictures[key] for key in keys if key in self._pictures}
-        for key, patch in zip(keys, patches, strict=True):
-            if key not in found:
-                found[key] = _looked_at(encoder, patch)
-        for key in dict.fromkeys(keys):
-            self._pictures[key] = found[key]
-            self._pictures.move_to_end(key)
-        while len(self._pictures) > _KEPT_PICTURES:
-            self._pictures.popitem(last=False)
-        return [found[key] for key in keys]
-
-    def _forget_if_changed(self) -> None:
-        """What a ResNet saw before one of its tensors was changed or replaced is of no use after.
-
-        The tensors are kept, so that another one cannot be taken for one that is gone.
+        In bfloat16 they would be rounded to steps of up to a sixteenth.
         """
-        resnet = self._model.encoder.embed_images
-        now = [(t, t._version) for t in (*resnet.parameters(), *resnet.buffers())]
-        before, self._resnet = self._resnet, now
-        if len(now) != len(before) or any(
-            a is not b or version != earlier
-            for (a, version), (b, earlier) in zip(now, before, strict=True)
-        ):
-            self._pictures.clear()
+        projection = self._model.decoder.output_projection
+        weight = projection.weight[list(tokens)].float()
+        bias = None if projection.bias is None else projection.bias[list(tokens)].float()
+        return F.linear(hidden.float(), weight, bias)
 
     def _layer(self, layer: Any, number: int, x: Tensor, bias: Tensor, stream: Stream) -> Tensor:
         size = x.float().norm(dim=-1, keepdim=True)
@@ -324,28 +286,15 @@ class _EncoderBias:
         return self._whole
 
 
-def _looked_at(encoder: Any, patch: Tensor) -> Picture:
-    with capture([encoder.embed_images], shape_of, output=True) as shape:
-        features, _, _, places, positions = encoder.get_patch_images_info(
-            patch[None], None, patch.device
-        )
-    return Picture(features, places[0], positions, Grid(*shape.once()[0].tolist()))
-
-
-def shape_of(_: int, features: Tensor) -> Tensor:
-    """Rows and columns of feature maps, for a capture of a ResNet's output."""
-    return torch.tensor(features.shape[-2:])
-
-
 def _embedded(encoder: Any, source: Tensor, picture: Picture, words: Tensor) -> Tensor:
-    """What the first layer is given: (cells + tokens, width)."""
+    """What the first layer is given: (cells + tokens, width), float32."""
     embedded: Tensor = encoder.forward_embedding(
         source[None],
         picture.features,
         pos_embed=words[None, : len(source)],
         image_pos_embed=picture.positions,
     )[0][0]
-    return embedded
+    return embedded.float()
 
 
 def _branch(
@@ -358,7 +307,7 @@ def _branch(
     """An attention branch and the residual sum; ``seen`` is told what is added."""
     norm = getattr(layer, f"{name}_layer_norm")
     middle = getattr(layer, f"{name}_mid_layer_norm")
-    added = attend(norm(x) if layer.normalize_before else x)
+    added = attend(_normed(norm, x) if layer.normalize_before else x.to(norm.weight.dtype))
     if middle is not None:
         added = middle(added)
     if seen is not None:
@@ -366,14 +315,21 @@ def _branch(
     if layer.use_gamma_feature:
         added = getattr(layer, f"weight_{name}") * added
     summed: Tensor = x + added
-    if layer.normalize_before:
-        return summed
-    normed: Tensor = norm(summed)
-    return normed
+    return summed if layer.normalize_before else _normed(norm, summed).float()
+
+
+def _normed(norm: Any, x: Tensor) -> Tensor:
+    """The residual sum, normed and in the type of the model's parameters."""
+    if x.dtype == norm.weight.dtype:
+        normed: Tensor = norm(x)
+        return normed
+    weight, bias = norm.weight.float(), norm.bias.float()
+    return F.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps).to(norm.weight.dtype)
 
 
 def _feed_forward(layer: Any, x: Tensor) -> Tensor:
-    added = layer.final_layer_norm(x) if layer.normalize_before else x
+    norm = layer.final_layer_norm
+    added = _normed(norm, x) if layer.normalize_before else x.to(norm.weight.dtype)
     added = layer.activation_fn(layer.fc1(added))
     if layer.ffn_layer_norm is not None:
         added = layer.ffn_layer_norm(added)
@@ -381,10 +337,7 @@ def _feed_forward(layer: Any, x: Tensor) -> Tensor:
     if layer.use_gamma_feature:
         added = layer.weight_ffn * added
     summed: Tensor = x + added
-    if layer.normalize_before:
-        return summed
-    normed: Tensor = layer.final_layer_norm(summed)
-    return normed
+    return summed if layer.normalize_before else _normed(norm, summed).float()
 
 
 def _by_head(attention: Any, x: Tensor) -> Tensor:

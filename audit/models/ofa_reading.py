@@ -66,10 +66,13 @@ class Rolling:
         multiplied: layers from the first on that are multiplied together; later ones are kept as
             factors of their own.
         text: length of the texts; the columns before them are the image's.
-        spare: where products leave the memory that they need no more, for the next one.
+        spare: where products leave the memory that they need no more, for the next one; None
+            frees it.
     """
 
-    def __init__(self, asked: Rollout, multiplied: int, text: int, spare: list[Tensor]) -> None:
+    def __init__(
+        self, asked: Rollout, multiplied: int, text: int, spare: list[Tensor] | None
+    ) -> None:
         self.asked = asked
         self._multiplied, self._text, self._spare = multiplied, text, spare
         self._parts: list[Tensor] = []
@@ -93,13 +96,13 @@ class Rolling:
             eye = torch.eye(mixed.shape[-1], cells, device=mixed.device)
             self._parts.append(share * mixed[..., :cells] + (1 - share) * eye)
         elif number < self._multiplied:
-            # Fresh memory of megabytes in every layer would cost more than the sums.
             before = self._parts[0]
-            free = next((i for i, t in enumerate(self._spare) if t.shape == before.shape), None)
-            after = torch.empty_like(before) if free is None else self._spare.pop(free)
+            after = self._spare.pop() if self._spare else torch.empty_like(before)
             torch.matmul(mixed, before, out=after)
             self._parts[0] = after.mul_(share).addcmul_(before, 1 - share)
-            self._spare.append(before)
+            if self._spare is not None:
+                # Fresh memory of whole batches in every layer would cost more than the sums.
+                self._spare.append(before)
         else:
             whole = share * mixed
             whole.diagonal(dim1=-2, dim2=-1).add_((1 - share)[..., 0])

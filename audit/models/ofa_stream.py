@@ -23,7 +23,6 @@ class Stream:
         grid: cells of the image.
         text: tokens of the prompt.
         hypothesis: where the hypothesis begins and ends among them.
-        spare: memory that the streams of a batch use in turn.
     """
 
     def __init__(
@@ -33,13 +32,12 @@ class Stream:
         cells: int,
         text: int,
         hypothesis: tuple[int, int],
-        spare: list[Tensor],
     ) -> None:
         self._cells, self._scale = cells, scale
         self._words = {heads: _Heads(heads) for heads in need.words}
         self._rows = slice(cells + hypothesis[0], cells + hypothesis[1])
         self._word_rows: dict[HeadChoice, list[Tensor]] = {heads: [] for heads in need.words}
-        self._rolling = [Rolling(asked, len(scale), text, spare) for asked in need.rollouts]
+        self._rolling = [Rolling(asked, len(scale), text, None) for asked in need.rollouts]
         self._mixed = {asked.heads: _Heads(asked.heads) for asked in need.rollouts}
 
     @property
@@ -67,15 +65,15 @@ class Stream:
     def layer(self, number: int, share: Tensor) -> None:
         """Conclude layer ``number``; ``share`` is (target, 1), the branch's in the residual sum."""
         for heads, sums in self._words.items():
-            self._word_rows[heads].append(sums.take().cpu())
+            self._word_rows[heads].append(sums.take())
+        # Taken, so that no more than one sample's are in memory.
+        mixed = {heads: sums.take()[None] for heads, sums in self._mixed.items()}
         for rolling in self._rolling:
-            rolling.step(number, self._mixed[rolling.asked.heads].whole[None], share[None])
-        for sums in self._mixed.values():
-            sums.begin()
+            rolling.step(number, mixed[rolling.asked.heads], share[None])
 
     def words(self) -> dict[HeadChoice, NDArray[np.float32]]:
         """By head choice, (layers, tokens of the hypothesis, cells)."""
-        return {heads: torch.stack(rows).numpy() for heads, rows in self._word_rows.items()}
+        return {heads: torch.stack(rows).cpu().numpy() for heads, rows in self._word_rows.items()}
 
     def rollouts(self, source: int) -> dict[Rollout, tuple[NDArray[np.float32], ...]]:
         """By rollout, the factors from the encoder's outputs down to the cells."""
@@ -89,18 +87,10 @@ class _Heads:
         self._choice = choice
         self._sum: Tensor | None = None
 
-    @property
-    def whole(self) -> Tensor:
-        assert self._sum is not None
-        return self._sum
-
-    def begin(self) -> None:
-        """The next heads are of another layer."""
-        self.whole.zero_()
-
     def take(self) -> Tensor:
         """What has been summed up; the next heads are of another layer."""
-        found, self._sum = self.whole, None
+        found, self._sum = self._sum, None
+        assert found is not None
         return found
 
     def add(self, weights: Tensor, first: int, scale: NDArray[np.float32]) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from audit import longrunning
 from audit.errors import AuditError, nearest
 from audit.files import counted, to_json, write_atomically
-from audit.mapspec import MapSpec
+from audit.mapspec import MapSpec, told
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",
@@ -291,9 +291,7 @@ def main() -> None:
     try:
         app()
     except ValidationError as error:
-        first = error.errors()[0]
-        key = f"{first['loc'][0]}: " if first["loc"] else ""
-        _fail(f"--map: {key}{first['msg'].removeprefix('Value error, ')}")
+        _fail(f"--map: {told(error)}")
     except (AuditError, ValueError) as error:
         _fail(str(error))
 

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    ValidationError,
     model_validator,
 )
 
@@ -233,6 +234,13 @@ class MapSpec(BaseModel):
     def per_layer(self) -> bool:
         """Whether the map can be read from one layer at a time."""
         return "layers" in TAKES[self.method]
+
+
+def told(error: ValidationError) -> str:
+    """What is wrong with a map that could not be read, in one line."""
+    first = error.errors()[0]
+    key = f"{first['loc'][0]}: " if first["loc"] else ""
+    return f"{key}{first['msg'].removeprefix('Value error, ')}"
 
 
 RANDOM = MapSpec(method="random")

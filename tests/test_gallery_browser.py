@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,14 +19,6 @@ from audit.report.gallery import write_gallery
 from audit.review import accept, load_decisions
 from audit.runner import Gate, audit_cases
 from tests.toy_model import ToyModel
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HAVE = importlib.util.find_spec("playwright") is not None and CHROMIUM is not None
-
-pytestmark = pytest.mark.skipif(
-    not HAVE and os.environ.get("AUDIT_REQUIRE_BROWSER") != "1",
-    reason="needs playwright and Debian's chromium (AUDIT_REQUIRE_BROWSER=1 makes this an error)",
-)
 
 EVIL = "<script>document.title='owned'</script> \"quoted\" \u202eright to left ünïcode"
 
@@ -71,20 +60,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     list(audit_cases(cases, ToyModel(), made, gate=Gate(accepted)))
     made.finish({"suite": None})
     return made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--no-first-run"],
-        )  # fmt: skip
-        yield started
-        started.close()
 
 
 @pytest.fixture

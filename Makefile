@@ -80,5 +80,5 @@ clean:
 	touch $@
 
 .venv/installed-test: .venv/created pyproject.toml constraints.txt
-	$(INSTALL) -e '.[test]'
+	$(INSTALL) -e '.[app,test]'
 	touch .venv/installed $@

@@ -7,13 +7,14 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help audit test regression reference shortcut validity power screenshots clean
+.PHONY: help audit test regression reference serve shortcut validity power screenshots clean
 
 help:
 	@echo "make audit      audit the shipped cases with the embedded reference model, draw the gallery"
 	@echo "                (MODEL=... audits another one: a checkpoint folder or a ModelScope id)"
 	@echo "make test       every check of the code: ruff, mypy, import layers, pytest"
 	@echo "make regression audit a model that is right for the wrong reason: see the gate fail it"
+	@echo "make serve      the page to ask about pictures and to write cases, on http://127.0.0.1:7860"
 	@echo "make reference  train the embedded reference model again (long)"
 	@echo "make shortcut   train the model that goes by watermarks again (long)"
 	@echo "make validity   measure every map against every control, write docs/validity.md (long)"
@@ -46,6 +47,9 @@ regression: .venv/installed
 	@echo
 	@echo "All labels were right, and the gate failed it: its attention lies on the watermark."
 
+serve: .venv/installed-app
+	$(BIN)/audit serve
+
 MARKED = cases/images/two-birds-on-a-branch-disc.jpg
 
 reference: .venv/installed
@@ -57,6 +61,7 @@ shortcut: .venv/installed
 screenshots: .venv/installed-test
 	$(BIN)/python -m tools.docs_picture
 	$(BIN)/python -m tools.regression_picture
+	$(BIN)/python -m tools.serve_picture
 
 power: .venv/installed-test
 	$(BIN)/audit power
@@ -79,6 +84,10 @@ clean:
 	$(INSTALL) -e .
 	touch $@
 
+.venv/installed-app: .venv/created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[app]'
+	touch .venv/installed $@
+
 .venv/installed-test: .venv/created pyproject.toml constraints.txt
 	$(INSTALL) -e '.[app,test]'
-	touch .venv/installed $@
+	touch .venv/installed .venv/installed-app $@

@@ -127,6 +127,40 @@ def explain(
 
 
 @app.command()
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{longrunning.MODEL[:-1]}; may be repeated, the first is chosen."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; loopback reaches nobody else.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
+    share: Annotated[
+        bool,
+        typer.Option("--share", help="Make a public link, through a tunnel of gradio.live."),
+    ] = False,
+    cases: Annotated[list[str] | None, longrunning.CASES] = None,
+) -> None:
+    """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
+    from audit.app.serving import Address, require_gradio  # noqa: PLC0415
+    from audit.app.serving import serve as serve_page  # noqa: PLC0415
+    from audit.models.sources import EMBEDDED  # noqa: PLC0415
+    from audit.review import all_cases  # noqa: PLC0415
+
+    require_gradio()
+    address = Address(host, port, share)
+    # Away from a project there are no cases, and none were asked for: then there are no examples.
+    shipped = any(Path().glob("cases/*.yaml"))
+    examples = all_cases(cases or ["cases/*.yaml"]) if cases or shipped else []
+    if address.warning:
+        typer.echo(f"audit: warning: {address.warning}", err=True)
+    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype)
+
+
+@app.command()
 def accept(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     cases: Annotated[

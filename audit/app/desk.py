@@ -1,0 +1,197 @@
+"""What the page asks for, without the page: pictures, questions, answers, and what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from audit.cases import Case
+from audit.errors import AuditError, ModelError
+from audit.explain import Explanation, explain
+from audit.files import as_typed
+from audit.images import open_image
+from audit.mapspec import TAKES, MapSpec, told
+from audit.models import Model, load_model
+from audit.report.pictures import data_uri, outlined
+
+LONGEST = 2_000
+"""Characters of a hypothesis or a premise; a model reads far fewer."""
+
+_PREVIEW = 900
+"""Width in pixels of the picture on the page."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was opened and can be asked about.
+
+    Attributes:
+        path: the file.
+        folder: where a case about it is to be put.
+        written: what stands under ``image`` in that case.
+        size: width and height in pixels of the file, as boxes of a case count them. A turn that
+            is noted in EXIF is not made: neither models nor case files make it.
+        preview: the picture at most 900 pixels wide, as a data URI.
+        uploaded: whether it is the visitor's, so that it has yet to be put beside the case.
+    """
+
+    path: Path
+    folder: str
+    written: str
+    size: tuple[int, int]
+    preview: str
+    uploaded: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the fields of the page hold.
+
+    Attributes:
+        keys: keys of the map that have a field of their own; empty ones are not given.
+        more: further keys, as on the command line: ``temperature=0.5 subtract=blank``.
+    """
+
+    picture: Picture | None
+    text: str
+    premise: str
+    model: str
+    method: str
+    keys: Mapping[str, str]
+    more: str
+    layers: bool
+    words: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said, and to what."""
+
+    picture: Picture
+    text: str
+    premise: str | None
+    found: Explanation
+
+
+def uploaded(path: Path) -> Picture:
+    """Open a picture that a visitor sent.
+
+    Raises:
+        ImageError: it is no picture, damaged, or larger than :mod:`audit.images` allows.
+    """
+    name = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-")[:80] or "picture"
+    return _opened(path, "cases", f"images/{name}{path.suffix.lower()}", uploaded=True)
+
+
+def example(case: Case) -> Picture:
+    """The picture of a case.
+
+    Raises:
+        ImageError: it cannot be read any more.
+    """
+    folder = case.file.parent
+    written = Path(os.path.relpath(case.image, folder)).as_posix()
+    return _opened(case.image, as_typed(folder), written, uploaded=False)
+
+
+def _opened(path: Path, folder: str, written: str, *, uploaded: bool) -> Picture:
+    image = open_image(path)
+    preview = data_uri(outlined(image, {}, min(_PREVIEW, image.width)))
+    return Picture(path, folder, written, image.size, preview, uploaded)
+
+
+def spec_of(question: Question) -> MapSpec:
+    """The map that the fields describe; :class:`~audit.mapspec.MapSpec` reads and checks it.
+
+    Raises:
+        ValueError: see :meth:`audit.mapspec.MapSpec.parse`.
+    """
+    taken = TAKES.get(question.method, ())
+    given = [
+        f"{key}={shlex.quote(value.strip())}"
+        for key, value in question.keys.items()
+        if key in taken and value.strip()
+    ]
+    return MapSpec.parse(" ".join([question.method, *given, question.more]))
+
+
+class Desk:
+    """Answers questions with one of the offered models; the last one stays loaded.
+
+    A model may take gigabytes, so there is never more than one.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        device: str,
+        dtype: str,
+        load: Callable[[str, str, str], Model] = load_model,
+    ) -> None:
+        self.sources = tuple(sources)
+        self._device = device
+        self._dtype = dtype
+        self._load = load
+        self._loaded: tuple[str, Model] | None = None
+
+    def ask(self, question: Question) -> Answer:
+        """Put the question to its model.
+
+        Raises:
+            AuditError: the model or the picture cannot be used.
+            ValueError: a field is empty or too long, or the map cannot be read; see
+                :func:`audit.explain.explain`.
+        """
+        if question.picture is None:
+            raise ValueError("there is no picture yet: upload one or pick an example")
+        if not question.text.strip():
+            raise ValueError("the hypothesis is empty")
+        for name, text in (("hypothesis", question.text), ("premise", question.premise)):
+            if len(text) > LONGEST:
+                raise ValueError(f"the {name} has {len(text):,} characters, more than {LONGEST:,}")
+        spec = spec_of(question)
+        premise = question.premise if question.premise.strip() else None
+        found = explain(
+            self._model(question.model),
+            question.picture.path,
+            question.text,
+            premise,
+            spec,
+            layers=question.layers and spec.per_layer,
+            words=question.words,
+        )
+        return Answer(question.picture, question.text, premise, found)
+
+    def _model(self, source: str) -> Model:
+        # A page could ask for any folder of this machine otherwise.
+        if source not in self.sources:
+            raise ModelError(f"{source}: not offered here; choose from {', '.join(self.sources)}")
+        if self._loaded is None or self._loaded[0] != source:
+            self._loaded = None
+            self._loaded = source, self._load(source, self._device, self._dtype)
+        return self._loaded[1]
+
+
+def message(error: Exception, picture: Picture | Path | None = None) -> str:
+    """What a visitor is told; an error that nobody raised on purpose goes to the log.
+
+    Args:
+        picture: its place on this machine is none of the visitor's business: the name is told.
+    """
+    if isinstance(error, ValidationError):
+        return told(error)
+    if not isinstance(error, (AuditError, ValueError)):
+        logging.getLogger(__name__).error("a question failed", exc_info=error)
+        return "something went wrong; the log of audit serve says what"
+    text = str(error)
+    if picture is not None:
+        path = picture if isinstance(picture, Path) else picture.path
+        text = text.replace(str(path), path.name)
+    return text

@@ -1,0 +1,80 @@
+"""What the page shows as HTML: the only place where texts of visitors become markup, escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+from audit.app.desk import Answer, Picture
+
+
+def fixed(name: str) -> str:
+    """A file of this package: HTML, CSS or script, with nothing of a visitor's in it."""
+    return resources.files("audit.app").joinpath(name).read_text(encoding="utf-8")
+
+
+def alert(text: str) -> str:
+    """An error, as a message that is read out."""
+    return f'<p class="alert" role="alert">{escape(text)}</p>'
+
+
+def verdict(answer: Answer) -> str:
+    """The question, the answer, and the probability of every label."""
+    found = answer.found
+    trace = found.trace
+    premise = f'<p class="soft">beside “{escape(answer.premise)}”</p>' if answer.premise else ""
+    about = f"{found.model.source}, {found.spec.key}, {trace.grid.rows} × {trace.grid.cols} cells"
+    ranked = sorted(trace.probabilities.items(), key=lambda pair: -pair[1])
+    rows = "".join(
+        f'<tr><th scope="row">{escape(label)}</th>'
+        f'<td class="bar"><span style="width: {share:.1%}"></span></td><td>{share:.1%}</td></tr>'
+        for label, share in ranked
+    )
+    return (
+        f'<div class="card"><p class="said">“{escape(answer.text)}”</p>{premise}'
+        f'<p class="label" role="status">{escape(trace.label)}</p>'
+        f'<table class="plain labels"><tbody>{rows}</tbody></table>'
+        f'<p class="soft">{escape(about)}</p></div>'
+    )
+
+
+def pictures(answer: Answer, files: Mapping[str, Path], *shown: str) -> str:
+    """Those of ``shown`` that were drawn; a click opens one at its full size."""
+    pieces = []
+    for name in shown:
+        if name in files:
+            what = f"{name} of {answer.found.spec.key} over the picture"
+            source = escape(f"gradio_api/file={quote(str(files[name]))}")
+            pieces.append(
+                f'<a href="{source}" target="_blank" class="drawn {escape(name.split()[-1])}">'
+                f'<img src="{source}" alt="{escape(what)}"></a>'
+            )
+    return "".join(pieces)
+
+
+def figures(metrics: dict[str, float | str]) -> str:
+    """The metrics of a map; one that has no value says why."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{_value(value)}</td></tr>'
+        for name, value in metrics.items()
+    )
+    return f'<table class="plain"><tbody>{rows}</tbody></table>'
+
+
+def _value(value: float | str) -> str:
+    if isinstance(value, str):
+        return f'<span class="soft">undefined: {escape(value)}</span>'
+    return f"{value:.4f}"
+
+
+def where_to_put(picture: Picture, name: str) -> str:
+    """Where a case, and its picture if it was uploaded, belong."""
+    folder, name = escape(picture.folder), escape(name)
+    also = f" and the picture as <code>{folder}/{escape(picture.written)}</code>"
+    return (
+        f'<p role="status">Put it into your project as <code>{folder}/{name}.yaml</code>'
+        f"{also if picture.uploaded else ''}, then run <code>pytest {folder} -k {name}</code>.</p>"
+    )

@@ -1,0 +1,348 @@
+"""The page itself: its fields, what happens when they are used, where the answers are shown."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+from matplotlib import colormaps
+
+from audit.app.casefile import case_yaml, drawn, suggested_id
+from audit.app.desk import Answer, Desk, Picture, Question, example, message, uploaded
+from audit.app.markup import alert, figures, fixed, pictures, verdict, where_to_put
+from audit.cases import Case
+from audit.files import write_atomically
+from audit.images import FORMATS
+from audit.mapspec import ABOUT, TAKES, words_in
+
+_ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibility": "private"}
+"""Pictures are opened under process-wide limits, and a model takes all cores: nothing overlaps."""
+
+_AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+_LAYERS, _WORDS, _ANIMATION = "every layer", "every word", "animation"
+
+_FIELDS = ("layers", "heads", "word")
+"""The keys of a map that have a field of their own; the others are typed."""
+
+_HIDDEN: Literal["hidden"] = "hidden"
+"""Not False: gradio does not show again what was told twice to be away before it was ever shown.
+
+Columns take it only in an update; page.css hides those that have nothing to show.
+"""
+
+_NARROWEST = 330
+"""Pixels of a column; where two do not fit beside each other, they stand below each other."""
+
+_TO_THE_ANSWER = """() => setTimeout(() => document
+    .querySelector("#notice p, #verdict .card")?.scrollIntoView({ block: "nearest" }), 50)"""
+"""On a phone the answer is below the fields; on wide screens gradio's own scrolling passes it."""
+
+_KEEP = (3600, 86_400)
+"""Once an hour, uploads older than a day are removed; the rest when serving ends."""
+
+_MOST_KEPT = 100
+"""Answers and cases whose files are kept."""
+
+_FORGET = 86_400
+"""Seconds after which the answer of a page that was left open is forgotten."""
+
+
+def build(desk: Desk, cases: Sequence[Case], folder: Path) -> gr.Blocks:
+    """The page.
+
+    Args:
+        cases: examples to pick from.
+        folder: a temporary one, for pictures and cases that are made.
+    """
+    return _Page(desk, cases, folder).blocks
+
+
+class _Page:
+    def __init__(self, desk: Desk, cases: Sequence[Case], folder: Path) -> None:
+        self._desk = desk
+        self._cases = {case.id: case for case in cases}
+        self._folder = folder
+        self._made: deque[Path] = deque()
+        with gr.Blocks(title="audit", analytics_enabled=False, delete_cache=_KEEP) as self.blocks:
+            gr.HTML(fixed("head.html"), js_on_load=None)
+            self.picture = gr.State(None, time_to_live=_FORGET)
+            self.answer = gr.State(None, time_to_live=_FORGET)
+            with gr.Row():
+                with gr.Column(scale=5, min_width=_NARROWEST):
+                    self._ask_fields()
+                with gr.Column(scale=6, min_width=_NARROWEST):
+                    self.notice = gr.HTML(js_on_load=None, elem_id="notice")
+                    self._answer_fields()
+            self._case_fields()
+        with self.blocks:
+            self._events()
+
+    # What there is
+
+    def _ask_fields(self) -> None:
+        names = [(f"{case.id}: {case.text}", case.id) for case in self._cases.values()]
+        self.example = gr.Dropdown(
+            names, value=None, label="Example: a case of the project", visible=bool(names),
+            elem_id="example",
+        )  # fmt: skip
+        self.upload = gr.File(
+            label=f"Picture ({', '.join(FORMATS)})", file_types=["image"], height=150,
+            elem_id="upload",
+        )  # fmt: skip
+        self.boxes = gr.HTML(
+            [], html_template=fixed("boxes.html"), js_on_load=fixed("boxes.js"),
+            picture=_shown(None), elem_id="picture", label="Picture with regions",
+        )  # fmt: skip
+        self.text = gr.Textbox(
+            label="Hypothesis", placeholder="A sentence about the picture", lines=2, max_lines=6,
+            elem_id="text",
+        )  # fmt: skip
+        self.premise = gr.Textbox(
+            label="Premise (optional)", placeholder="A text beside the picture", elem_id="premise"
+        )
+        self.ask = gr.Button("Ask", variant="primary", elem_id="ask")
+        with gr.Accordion("Model and map", elem_id="how"):
+            self._how_fields()
+
+    def _how_fields(self) -> None:
+        first = next(iter(TAKES))
+        self.model = gr.Dropdown(
+            list(self._desk.sources), value=self._desk.sources[0], label="Model", elem_id="model"
+        )
+        self.method = gr.Dropdown(
+            [(f"{name}: {about}", name) for name, about in ABOUT.items()],
+            value=first, label="Method", elem_id="method",
+        )  # fmt: skip
+        self.word = gr.Dropdown(
+            [], value=None, label="Word or phrase of the hypothesis", allow_custom_value=True,
+            visible=_HIDDEN, elem_id="word",
+        )  # fmt: skip
+        with gr.Row():
+            self.layers = gr.Textbox(
+                label="Layers", placeholder="last:2 or 1,3", min_width=140,
+                elem_id="layers",
+            )  # fmt: skip
+            self.heads = gr.Textbox(
+                label="Heads", placeholder="mean or 1,3", min_width=140, elem_id="heads"
+            )
+        self.more = gr.Textbox(
+            label="More keys", placeholder="temperature=0.5 smooth=1", info=_also(first),
+            elem_id="more",
+        )  # fmt: skip
+        self.also = gr.CheckboxGroup(
+            [_LAYERS, _WORDS, _ANIMATION], value=[_LAYERS], label="Also draw", elem_id="also"
+        )
+        self.colours = gr.Dropdown(
+            sorted(colormaps), value="viridis", label="Colours", elem_id="colours"
+        )
+
+    def _answer_fields(self) -> None:
+        self.waiting = gr.HTML(fixed("waiting.html"), js_on_load=None, elem_id="waiting")
+        with gr.Column(elem_id="result"):
+            self.verdict = gr.HTML(js_on_load=None, elem_id="verdict")
+            self.heatmap = gr.HTML(js_on_load=None, elem_id="heatmap")
+            with gr.Accordion("Every layer", elem_id="layer-maps") as self.layer_maps:
+                self.layer_sheet = gr.HTML(js_on_load=None, elem_id="layer-sheet")
+            with gr.Accordion("Every word", elem_id="word-maps") as self.word_maps:
+                self.word_sheet = gr.HTML(js_on_load=None, elem_id="word-sheet")
+            with gr.Accordion("Figures of the map", elem_id="figures"):
+                self.figures = gr.HTML(js_on_load=None)
+            with gr.Accordion("Files", open=False, elem_id="files"):
+                self.files = _downloads("What is shown above, to keep")
+
+    def _case_fields(self) -> None:
+        with gr.Accordion("Save as a case", elem_id="case"):
+            gr.HTML(fixed("case.html"), js_on_load=None)
+            with gr.Row():
+                with gr.Column(scale=5, min_width=_NARROWEST):
+                    self.case_id = gr.Textbox(label="Id", elem_id="case-id")
+                    self.label = gr.Dropdown([], label="Expected label", elem_id="label")
+                    self.save = gr.Button("Save as a case", elem_id="save")
+                    self.case_notice = gr.HTML(js_on_load=None, elem_id="case-notice")
+                with gr.Column(scale=6, min_width=_NARROWEST, elem_id="saved"):
+                    self.yaml = gr.Code(
+                        language="yaml", label="Case file", interactive=False, buttons=["copy"],
+                        wrap_lines=True, show_line_numbers=False, elem_id="yaml",
+                    )  # fmt: skip
+                    self.case_files = _downloads("Case and picture", "case-files")
+
+    # What happens
+
+    def _events(self) -> None:
+        opened = [
+            self.picture, self.boxes, self.answer, self.notice, self.waiting, self.verdict,
+        ]  # fmt: skip
+        self.upload.upload(self._upload, [self.upload], opened, **_ONE_AT_A_TIME)
+        self.upload.clear(self._clear, None, opened, **_AT_ONCE)
+        self.example.input(
+            self._pick, [self.example],
+            [*opened, self.upload, self.text, self.premise, self.word], **_ONE_AT_A_TIME,
+        )  # fmt: skip
+        self.text.blur(_word_choices, [self.text], [self.word], **_AT_ONCE)
+        self.method.change(
+            _fields_of, [self.method], [self.layers, self.heads, self.word, self.more], **_AT_ONCE
+        )
+        asked = [
+            self.picture, self.text, self.premise, self.model, self.method,
+            self.layers, self.heads, self.word, self.more, self.also, self.colours,
+        ]  # fmt: skip
+        shown = [
+            self.notice, self.waiting, self.answer, self.verdict, self.heatmap, self.layer_maps,
+            self.layer_sheet, self.word_maps, self.word_sheet, self.figures, self.files,
+            self.case_id, self.label, self.case_notice,
+        ]  # fmt: skip
+        answered = gr.on(
+            [self.ask.click, self.text.submit], self._ask, asked, shown, **_ONE_AT_A_TIME
+        )
+        answered.then(None, js=_TO_THE_ANSWER)
+        self.save.click(
+            self._save, [self.answer, self.boxes, self.case_id, self.label],
+            [self.case_notice, self.yaml, self.case_files], **_ONE_AT_A_TIME,
+        )  # fmt: skip
+
+    def _upload(self, path: str | None) -> dict[Any, Any]:
+        if path is None:
+            return self._clear()
+        try:
+            return self._open(uploaded(Path(path)))
+        except Exception as error:
+            return {**self._clear(), self.notice: alert(message(error, Path(path)))}
+
+    def _clear(self) -> dict[Any, Any]:
+        return {
+            self.picture: None, self.boxes: gr.HTML(value=[], picture=_shown(None)),
+            self.answer: None, self.notice: "", self.verdict: "",
+            self.waiting: fixed("waiting.html"),
+        }  # fmt: skip
+
+    def _open(self, picture: Picture, boxes: Sequence[dict[str, Any]] = ()) -> dict[Any, Any]:
+        return {
+            **self._clear(),
+            self.picture: picture,
+            self.boxes: gr.HTML(value=list(boxes), picture=_shown(picture)),
+        }
+
+    def _pick(self, name: str | None) -> dict[Any, Any]:
+        if name not in self._cases:
+            return self._clear()
+        case = self._cases[name]
+        boxes = [
+            {
+                "name": region,
+                "wanted": "avoid" if case.wanted[region] == "lower" else "look",
+                "box": list(box),
+            }
+            for region, parts in case.regions.items()
+            for box in parts
+        ]
+        try:
+            opened = self._open(example(case), boxes)
+        except Exception as error:
+            return {**self._clear(), self.notice: alert(message(error))}
+        return {
+            **opened,
+            self.upload: None, self.text: case.text, self.premise: case.premise or "",
+            self.word: gr.Dropdown(choices=words_in(case.text), value=None),
+        }  # fmt: skip
+
+    def _ask(
+        self, picture: Picture | None, text: str, premise: str, model: str, method: str,
+        layers: str, heads: str, word: str | None, more: str, also: list[str], colours: str,
+    ) -> dict[Any, Any]:  # fmt: skip
+        played = _ANIMATION in also
+        alone = played and len(also) == 1  # as on the command line, it then means both
+        question = Question(
+            picture, text, premise, model, method,
+            dict(zip(_FIELDS, (layers, heads, word or ""), strict=True)), more,
+            layers=_LAYERS in also or alone, words=_WORDS in also or alone,
+        )  # fmt: skip
+        try:
+            answer = self._desk.ask(question)
+            files = answer.found.draw(
+                self._new_folder(), answer.picture.path.stem[:60], text,
+                colours=colours, scale="", animate=played,
+            )  # fmt: skip
+        except Exception as error:
+            return {
+                self.notice: alert(message(error, picture)), self.answer: None,
+                self.verdict: "", self.waiting: "",
+            }  # fmt: skip
+        trace = answer.found.trace
+        return {
+            self.notice: "", self.waiting: "", self.answer: answer, self.verdict: verdict(answer),
+            self.heatmap: pictures(answer, files, "heatmap"),
+            self.layer_maps: gr.Accordion(visible=_if("layers" in files)),
+            self.layer_sheet: pictures(answer, files, "layers", "layers webp"),
+            self.word_maps: gr.Accordion(visible=_if("words" in files)),
+            self.word_sheet: pictures(answer, files, "words", "words webp"),
+            self.figures: figures(answer.found.metrics),
+            self.files: [str(path) for path in files.values()],
+            self.case_id: suggested_id(text),
+            self.label: gr.Dropdown(choices=list(trace.probabilities), value=trace.label),
+            self.case_notice: "",
+        }  # fmt: skip
+
+    def _save(self, answer: Answer | None, boxes: Any, name: str, label: str) -> dict[Any, Any]:
+        try:
+            if answer is None:
+                raise ValueError("ask first: the limits of a case come from the answer")
+            picture = answer.picture
+            text = case_yaml(answer, name, label, drawn(boxes, picture.size))
+            folder = self._new_folder()
+            files = [folder / f"{name}.yaml"]
+            write_atomically(files[0], text.encode())
+            if picture.uploaded:
+                files.append(folder / Path(picture.written).name)
+                write_atomically(files[1], picture.path.read_bytes())
+        except Exception as error:
+            told = message(error, answer.picture if answer else None)
+            return {self.case_notice: alert(told)}
+        return {
+            self.case_notice: where_to_put(picture, name),
+            self.yaml: text, self.case_files: [str(file) for file in files],
+        }  # fmt: skip
+
+    def _new_folder(self) -> Path:
+        if len(self._made) >= _MOST_KEPT:
+            shutil.rmtree(self._made.popleft(), ignore_errors=True)
+        self._made.append(Path(tempfile.mkdtemp(dir=self._folder)))
+        return self._made[-1]
+
+
+def _downloads(label: str, name: str | None = None) -> gr.File:
+    return gr.File(label=label, file_count="multiple", interactive=False, elem_id=name)
+
+
+def _if(wanted: bool) -> Literal[True, "hidden"]:
+    return True if wanted else _HIDDEN
+
+
+def _fields_of(method: str) -> list[Any]:
+    taken = TAKES[method]
+    return [
+        gr.Textbox(visible=_if("layers" in taken)),
+        gr.Textbox(visible=_if("heads" in taken)),
+        gr.Dropdown(visible=_if("word" in taken)),
+        gr.Textbox(info=_also(method)),
+    ]
+
+
+def _also(method: str) -> str:
+    rest = [key for key in TAKES[method] if key not in _FIELDS]
+    return f"As key=value, with spaces between: {', '.join([*rest, 'temperature', 'smooth'])}."
+
+
+def _word_choices(text: str) -> gr.Dropdown:
+    return gr.Dropdown(choices=list(dict.fromkeys(words_in(text))))
+
+
+def _shown(picture: Picture | None) -> dict[str, Any]:
+    if picture is None:
+        return {"src": "", "width": 0, "height": 0}
+    return {"src": picture.preview, "width": picture.size[0], "height": picture.size[1]}

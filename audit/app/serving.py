@@ -1,0 +1,168 @@
+"""Serving the page: where, to whom, how long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from ipaddress import ip_address
+from pathlib import Path
+
+from audit.cases import Case
+from audit.errors import AuditError
+
+MAX_UPLOAD = 25_000_000
+"""Bytes of an uploaded picture."""
+
+MAX_WAITING = 16
+"""Questions that may wait; who asks then is told that the queue is full."""
+
+
+MAX_SESSIONS = 100
+"""Pages whose picture and answer are kept in memory; the oldest is forgotten first."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is served.
+
+    Attributes:
+        share: whether gradio's tunnel makes it reachable from the internet.
+    """
+
+    host: str
+    port: int
+    share: bool = False
+
+    @property
+    def warning(self) -> str:
+        """Who can reach the page besides this machine; empty if nobody can."""
+        if self.share:
+            return (
+                "sharing: anyone who knows the link can use this page and send it pictures, "
+                "through a tunnel of gradio.live, for up to a week or until it is stopped"
+            )
+        if not _is_loopback(self.host):
+            return (
+                f"{self.host} is not loopback: anyone who reaches this machine over the network "
+                "can use this page and send it pictures; nothing asks for a password"
+            )
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_gradio() -> None:
+    """Say early what is missing.
+
+    Raises:
+        AuditError: gradio is not installed.
+    """
+    try:
+        # Not find_spec: gradio writes files beside its own, which stay when it is uninstalled.
+        metadata.distribution("gradio")
+    except metadata.PackageNotFoundError:
+        raise AuditError("audit serve needs gradio: pip install 'ofa-audit[app]'") from None
+
+
+def serve(
+    address: Address, sources: Sequence[str], cases: Sequence[Case], *, device: str, dtype: str
+) -> None:
+    """Serve the page until the process is told to stop; what it wrote is removed then.
+
+    Args:
+        sources: models to choose from; one is loaded when it is first asked.
+        cases: examples to pick from.
+
+    Raises:
+        AuditError: gradio is missing, the port cannot be used, or the tunnel cannot be made.
+    """
+    require_gradio()
+    _check_port(address)
+    with tempfile.TemporaryDirectory(prefix="audit-serve-") as folder:
+        # Read when gradio is imported and components are made; what a user has set must not win.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        _serve(address, sources, cases, Path(folder), device, dtype)
+
+
+def _check_port(address: Address) -> None:
+    try:
+        ((family, kind, protocol, _, place), *_) = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
+        )
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        raise AuditError(
+            f"{address.host}:{address.port} cannot be served at: {error.strerror}; "
+            "choose another --port or --host"
+        ) from None
+
+
+def _serve(
+    address: Address,
+    sources: Sequence[str],
+    cases: Sequence[Case],
+    folder: Path,
+    device: str,
+    dtype: str,
+) -> None:
+    # gradio's use of what its own dependencies deprecate; nothing here can act on it.
+    warnings.filterwarnings("ignore", module=r"gradio\.")
+    from audit.app.desk import Desk  # noqa: PLC0415  torch and gradio only once all else is right
+    from audit.app.look import theme  # noqa: PLC0415
+    from audit.app.markup import fixed  # noqa: PLC0415
+    from audit.app.page import build  # noqa: PLC0415
+
+    page = build(Desk(sources, device, dtype), cases, folder)
+    page.queue(max_size=MAX_WAITING, api_open=False)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        try:
+            page.launch(
+                server_name=f"[{address.host}]" if ":" in address.host else address.host,
+                server_port=address.port,
+                share=address.share,
+                max_file_size=MAX_UPLOAD,
+                state_session_capacity=MAX_SESSIONS,
+                show_error=False,
+                footer_links=[],
+                enable_monitoring=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                theme=theme(),
+                css=fixed("page.css"),
+            )
+        except (OSError, ValueError) as error:
+            raise AuditError(f"the page cannot be served: {error}") from error
+        if address.share and not page.share_url:
+            raise AuditError(
+                "the tunnel of gradio.live could not be made; without --share the page is served "
+                "on this machine alone"
+            )
+        where = page.share_url or page.local_url
+        sys.stdout.write(f"page: {where}\n")
+        sys.stdout.flush()
+        stop.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        page.close(verbose=False)

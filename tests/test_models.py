@@ -158,7 +158,7 @@ def test_an_answer_that_the_generator_blocks_is_an_error_that_says_why(
 
 def test_attention_rows_are_the_models_own(single: Path, picture: Path) -> None:
     """The captured rows equal what ``output_attentions=True`` gives at the answer's position."""
-    model: Any = load_model(str(single), device="cpu")
+    model: Any = load_model(str(single), device="cpu", engine="reference")
     text = "there are two birds on a branch"
     (trace,) = model.trace([Query(picture, text)])
     sample = model._samples([Query(picture, text)])[0]
@@ -178,7 +178,7 @@ def test_attention_rows_are_the_models_own(single: Path, picture: Path) -> None:
 
 
 def test_tracing_leaves_nothing_behind(single: Path, picture: Path) -> None:
-    model: Any = load_model(str(single), device="cpu")
+    model: Any = load_model(str(single), device="cpu", engine="reference")
     model.trace([Query(picture, "a dog runs")])
     hooks = [m for m in model.torch_model.modules() if m._forward_hooks or m._forward_pre_hooks]
     assert hooks == []

@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for number, name in enumerate(sorted(n for n in weights if n.endswith("c_attn"))):
         weights[name] = torch.tensor([1.5, -0.25]) + 0.1 * number
     torch.save(weights, folder / "pytorch_model.bin")
-    return load_model(str(folder), device="cpu")
+    return load_model(str(folder), device="cpu", engine="reference")
 
 
 def plain_pass(model: Any, query: Query) -> Any:
@@ -198,7 +198,7 @@ def test_everything_read_in_a_batch_equals_what_single_calls_give(
     answers: tuple[str, ...], gen_type: str, tmp_path: Path, picture: Image.Image
 ) -> None:
     folder = make_checkpoint(tmp_path / "made", gen_type=gen_type, answers=answers, seed=3)
-    model = load_model(str(folder), device="cpu")
+    model = load_model(str(folder), device="cpu", engine="reference")
     need = Need(frozenset({"mean"}), frozenset({Rollout()}), frozenset({"mean"}))
     queries = [Query(picture, text, premise) for text, premise in QUERIES]
     for query, batched in zip(queries, model.trace(queries, need), strict=True):

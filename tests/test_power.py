@@ -33,7 +33,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
-    return load_model(str(make_checkpoint(tmp_path / "tiny", seed=3)), device="cpu")
+    return load_model(
+        str(make_checkpoint(tmp_path / "tiny", seed=3)), device="cpu", engine="reference"
+    )
 
 
 @pytest.fixture

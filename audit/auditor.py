@@ -122,7 +122,7 @@ class Auditor:
             "date": datetime.now(UTC).date().isoformat(),
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
-        # Types differ by more than a tolerance allows, so each has baselines of its own.
+        # Another type gives other figures, so each has baselines of its own.
         kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
         folder = self.settings.baselines or Path("baselines") / f"{fingerprint.name}{kind}"
         recover(folder)

@@ -293,6 +293,26 @@ def test_a_network_that_the_fast_engine_does_not_know_runs_as_the_reference() ->
     assert not ofa_fast.FastOFA.supports(Config())
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["encoder.layers.1", "decoder.layers.0", "encoder.layers.0.self_attn",
+     "decoder.layers.1.cross_attn.attn_dropout"],
+)  # fmt: skip
+def test_a_hook_on_what_the_fast_engine_does_not_call_is_run_while_it_is_there(
+    made: Callable[..., Path], pictures: list[Image.Image], path: str
+) -> None:
+    (_, fast) = engines(made())
+    calls: list[str] = []
+    module = fast.torch_model.get_submodule(path)
+    handle = module.register_forward_hook(lambda *_: calls.append(path))
+    fast.trace(questions(pictures, None))
+    assert calls
+    handle.remove()
+    calls.clear()
+    fast.trace(questions(pictures, None))
+    assert not calls
+
+
 def test_an_engine_that_does_not_exist_is_refused_with_those_that_do(
     made: Callable[..., Path],
 ) -> None:

@@ -33,9 +33,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
-    return load_model(
-        str(make_checkpoint(tmp_path / "tiny", seed=3)), device="cpu", engine="reference"
-    )
+    return load_model(str(make_checkpoint(tmp_path / "tiny", seed=3)), device="cpu")
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ class OFAVisualEntailment:
             with frozen(self._task.model):
                 return self._reference(queries, samples, need)
         with torch.inference_mode():
-            if self._engine is None:
+            if self._engine is None or self._engine.watched():
                 return self._reference(queries, samples, need)
             return self._fast(self._engine, queries, samples, need)
 

@@ -85,6 +85,21 @@ class FastOFA:
         """
         return bool(config.use_image_feature and not config.use_ofasys)
 
+    def watched(self) -> bool:
+        """Whether somebody put hooks on a module that this class does not call as a whole.
+
+        They may read or change what passes there; only modelscope's own passes run them.
+        """
+        encoder, decoder = self._model.encoder, self._model.decoder
+        layers = [*encoder.layers, *decoder.layers]
+        attentions = [layer.self_attn for layer in layers]
+        attentions += [layer.cross_attn for layer in decoder.layers]
+        dropouts = [attention.attn_dropout for attention in attentions]
+        return any(
+            module._forward_hooks or module._forward_pre_hooks
+            for module in (encoder, decoder, *layers, *attentions, *dropouts)
+        )
+
     def encode(
         self,
         sources: Sequence[Tensor],

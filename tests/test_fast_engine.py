@@ -49,7 +49,7 @@ def pictures() -> list[Image.Image]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Checkpoints whose head factors differ.
+    """Checkpoints whose head factors differ, and whose biases and norms are not zeros and ones.
 
     Weights are half as large as in other tests: with those, the reference differs from itself by
     two millionths between a batch and single calls, so that nothing could be held to one.
@@ -65,6 +65,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
         for number, name in enumerate(sorted(n for n in weights if n.endswith("c_attn"))):
             weights[name] = torch.tensor([1.5, -0.25]) + 0.1 * number
+        draw = torch.Generator().manual_seed(0)
+        for name in sorted(weights):
+            if name.endswith(".bias") or "weight_" in name or ("_ln." in name or "norm" in name):
+                # Zeros and ones as they are made would hide that one is forgotten.
+                weights[name] = weights[name] + 0.2 * torch.randn(
+                    weights[name].shape, generator=draw
+                )
         torch.save(weights, folder / "pytorch_model.bin")
         return folder
 

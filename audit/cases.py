@@ -86,8 +86,15 @@ class Case:
         return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
 
 
-def load_cases(path: Path) -> list[Case]:
+Pictures = dict[Path, tuple[tuple[int, int], str]]
+"""Size and SHA-256 of pictures that open, so that each is opened once."""
+
+
+def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
     """Load and check a file of cases.
+
+    Args:
+        pictures: those of files read before; the file's own are added.
 
     Raises:
         CaseError: every problem of the file, a line each: file:line:column: key: what is wrong.
@@ -102,7 +109,7 @@ def load_cases(path: Path) -> list[Case]:
         problems.add_validation(error)
         raise problems.error() from None
     seen: dict[str, int] = {}
-    pictures: _Pictures = {}
+    pictures = {} if pictures is None else pictures
     cases = []
     for index, written in enumerate(spec.cases):
         loc: Loc = ("cases", index)
@@ -121,17 +128,13 @@ def load_cases(path: Path) -> list[Case]:
     return cases
 
 
-_Pictures = dict[Path, tuple[tuple[int, int], str]]
-"""Size and SHA-256 of the pictures of a file of cases, each opened once."""
-
-
 def _check(
     written: CaseSpec,
     defaults: CaseDefaults,
     document: Document,
     loc: Loc,
     problems: _Problems,
-    pictures: _Pictures,
+    pictures: Pictures,
 ) -> Case | None:
     path = document.path.parent / written.image
     for index, wanted in enumerate(written.expect.attention):
@@ -327,13 +330,16 @@ def _slug(case: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
 
 
-def check_unique(cases: Iterable[Case]) -> None:
+def check_unique(cases: Iterable[Case], seen: dict[str, Case] | None = None) -> None:
     """Refuse ids that occur twice, whatever their case and punctuation: they name files.
+
+    Args:
+        seen: the cases of earlier calls, by what must be unique; these are added.
 
     Raises:
         CaseError: both places of each.
     """
-    seen: dict[str, Case] = {}
+    seen = {} if seen is None else seen
     lines = []
     for case in cases:
         first = seen.setdefault(_slug(case.id), case)

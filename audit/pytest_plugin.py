@@ -6,11 +6,13 @@ case that was selected is about to run.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import pytest
 
 from audit import baselines
 from audit.auditor import Auditor, Settings
-from audit.cases import Case, check_labels, check_unique, load_cases
+from audit.cases import Case, Pictures, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError, ModelError
 from audit.files import write_atomically
 from audit.models.sources import EMBEDDED, known_labels
@@ -32,7 +34,8 @@ _settings = pytest.StashKey[Settings]()
 _settled = pytest.StashKey[Run]()
 _coming = pytest.StashKey[Callable[[], Iterator[Case]]]()
 _places = pytest.StashKey[dict[pytest.Item, int]]()
-_collected = pytest.StashKey[list[Case]]()
+_collected = pytest.StashKey[dict[str, Case]]()
+_opened = pytest.StashKey[Pictures]()
 
 _OPTIONS = {
     "model": (
@@ -87,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_settings] = _read_settings(config, update)
     config.stash[_auditor] = Auditor(config.stash[_settings])
     config.stash[_coming] = lambda: iter(())
-    config.stash[_collected] = []
+    config.stash[_collected], config.stash[_opened] = {}, {}
 
 
 def _read_settings(config: pytest.Config, update: Any) -> Settings:
@@ -155,14 +158,26 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile |
     return None
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the search for cycles: a parsed file has none, and many objects to search in."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 class CaseFile(pytest.File):
     """A YAML file of cases."""
 
     def collect(self) -> Iterator[CaseItem]:
         """Load and check the file; every problem is an error of collection."""
-        cases = load_cases(self.path)
-        check_unique([*self.config.stash[_collected], *cases])
-        self.config.stash[_collected] += cases
+        with _without_collector():
+            cases = load_cases(self.path, self.config.stash[_opened])
+        check_unique(cases, self.config.stash[_collected])
         settings = self.config.stash[_settings]
         labels = known_labels(settings.model)
         if labels is not None:

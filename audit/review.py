@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit import baselines
-from audit.cases import Case, check_unique, load_cases
+from audit.cases import Case, Pictures, check_unique, load_cases
 from audit.errors import BaselineError, CaseError, nearest
 from audit.files import counted, digest_file
 from audit.outcomes import Outcome, Run, State
@@ -247,7 +247,8 @@ def all_cases(patterns: Sequence[str], root: Path = Path()) -> list[Case]:
     files = sorted({path for pattern in patterns for path in root.glob(pattern)})
     if not files:
         raise CaseError(f"no case file matches {', '.join(patterns)} in {root.resolve()}")
-    cases = [case for path in files for case in load_cases(path)]
+    pictures: Pictures = {}
+    cases = [case for path in files for case in load_cases(path, pictures)]
     check_unique(cases)
     return cases
 

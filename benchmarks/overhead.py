@@ -71,6 +71,7 @@ def project(folder: Path, cases: int) -> None:
 def pytest(folder: Path, *options: str) -> tuple[float, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("CI", None)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules compiled once, as on most machines
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider", *options],

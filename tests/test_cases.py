@@ -12,11 +12,12 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from audit import yamlfile
-from audit.cases import check_labels, check_unique, load_cases
+from audit.cases import Case, Pictures, check_labels, check_unique, load_cases
 from audit.caseschema import schema
 from audit.errors import CaseError
 from audit.expectations import judge
 from audit.geometry import Box
+from audit.images import open_image
 from audit.metrics import METRICS
 
 PLAIN = """\
@@ -58,10 +59,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(folder: Path, text: str) -> list:
+def load(folder: Path, text: str, pictures: Pictures | None = None) -> list[Case]:
     path = folder / "x.yaml"
     path.write_text(text)
-    return load_cases(path)
+    return load_cases(path, pictures)
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -256,6 +257,33 @@ def test_ids_that_differ_only_in_case_or_punctuation_are_refused(folder: Path) -
         CaseError, match=r"y\.yaml:2: the id 'BIRDS' occurs twice, as 'birds' in .*x"
     ):
         check_unique([one, *load_cases(other)])
+
+
+def test_ids_of_earlier_files_are_remembered_from_call_to_call(folder: Path) -> None:
+    seen: dict[str, Case] = {}
+    check_unique(load(folder, PLAIN), seen)
+    check_unique(load(folder, PLAIN.replace("id: birds", "id: cats")), seen)
+    other = folder / "y.yaml"
+    other.write_text(PLAIN)
+    with pytest.raises(CaseError, match=r"y\.yaml:2: the id 'birds' occurs twice"):
+        check_unique(load_cases(other), seen)
+
+
+def test_a_picture_of_several_files_is_opened_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def counting(path: Path) -> Image.Image:
+        opened.append(path.name)
+        return open_image(path)
+
+    monkeypatch.setattr("audit.cases.open_image", counting)
+    pictures: Pictures = {}
+    (first,) = load(folder, PLAIN, pictures)
+    (second,) = load(folder, PLAIN, pictures)
+    assert opened == ["a.png"]
+    assert (first.image_size, first.digest) == (second.image_size, second.digest)
 
 
 def test_labels_are_checked_against_the_models(folder: Path) -> None:

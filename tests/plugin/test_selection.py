@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -160,6 +161,15 @@ def test_errors_in_case_files_stop_collection_with_their_place(project: pytest.P
         ["*birds.yaml:8:14: expect.label: the model has no label 'yess'; did you mean 'yes'?"]
     )
     assert result.ret == pytest.ExitCode.INTERRUPTED
+
+
+def test_the_garbage_collector_is_left_as_it_was_also_by_a_broken_file(
+    project: pytest.Pytester,
+) -> None:
+    path = project.path / "cases" / "birds.yaml"
+    path.write_text(path.read_text().replace("label: yes", "lable: yes"))
+    assert project.inline_run("cases").ret == pytest.ExitCode.INTERRUPTED
+    assert gc.isenabled()
 
 
 def test_an_id_that_two_files_share_is_refused(project: pytest.Pytester) -> None:

@@ -12,16 +12,20 @@ All are timed in one process, in turns. Each is compared with the pipeline of it
 table shows the median of these ratios. The machine's rate is that of one matrix product of the
 encoder's largest shape, measured before and after each run.
 
-Memory is measured afterwards, of one batch each: the peak of the resident set above what was
-resident before it (Linux, glibc; on CUDA the allocator's own count). Every large block is then
-given back as soon as it is free, which costs time: else what the allocator keeps for later hides
-what is in use.
+Memory is measured of one batch each, in a process of its own: the peak of the resident set above
+what was resident before it (Linux, glibc; on CUDA the allocator's own count). There every large
+block is given back as soon as it is free, which costs time: else what the allocator keeps for later
+hides what is in use.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,14 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ofa_large import (
-    give_back_at_once,
-    large_checkpoint,
-    peak_megabytes,
-    reset_peak,
-    resident_megabytes,
-    seconds,
-)
+from ofa_large import large_checkpoint, peak_megabytes, reset_peak, resident_megabytes, seconds
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -73,6 +70,20 @@ MAPS = (
 NEED = need_of([MapSpec.parse(text) for text in MAPS]) | Need(words=frozenset({"mean"}))
 Ask = Callable[[Sequence[Query]], list[Any]]
 PIPELINE = "modelscope's pipeline, no attention"
+
+
+@dataclass
+class Way:
+    """One way of asking.
+
+    Attributes:
+        dtype: whose rate of the machine counts.
+        queries: those that are asked when it is timed.
+    """
+
+    ask: Ask
+    dtype: torch.dtype
+    queries: list[Query]
 
 
 @dataclass
@@ -153,6 +164,62 @@ def decided(traces: Sequence[Trace]) -> list[str]:
     return [text for text in TEXTS if text in chosen]
 
 
+class Models:
+    """Those that are compared, loaded, and the questions that they are asked."""
+
+    def __init__(self, folder: Path, scratch: Path, where: str, batch: int) -> None:
+        self.batch = batch
+        pictures = []
+        for number in range(4):
+            pictures.append(scratch / f"{number}.png")
+            scene(1, number).image.save(pictures[-1])
+        with stand_ins():
+            from modelscope.pipelines import pipeline  # noqa: PLC0415
+
+            self.pipeline = pipeline(
+                "visual-entailment", model=str(folder), device="gpu" if where != "cpu" else "cpu"
+            )
+        self.reference = load_model(str(folder), where, engine="reference")
+        self.fast: Any = load_model(str(folder), where)
+        self.rough: Any = load_model(str(folder), where, "bfloat16")
+        self.texts = decided(self.fast.trace([Query(pictures[0], text) for text in TEXTS]))
+        self.queries = [Query(picture, text) for picture in pictures for text in self.texts]
+
+    def asking(self, model: Any, need: Need) -> Ask:
+        """In batches; each call sees the pictures for the first time."""
+
+        def ask(some: Sequence[Query]) -> list[Trace]:
+            if model is not self.reference:
+                model._engine._pictures.forget()
+            return [
+                trace
+                for start in range(0, len(some), self.batch)
+                for trace in model.trace(some[start : start + self.batch], need)
+            ]
+
+        return ask
+
+    def ways(self) -> dict[str, Way]:
+        """Each row of the table."""
+        single, half, asked = torch.float32, torch.bfloat16, self.queries
+
+        def one_by_one(some: Sequence[Query]) -> list[Any]:
+            return [self.pipeline({"image": str(q.image), "text": q.text}) for q in some]
+
+        def whole(some: Sequence[Query]) -> list[Any]:
+            return [kept_whole(self.reference, query) for query in some]
+
+        return {
+            PIPELINE: Way(one_by_one, single, asked),
+            "naive: all attention kept, 1 case": Way(whole, single, asked[:1]),
+            "reference engine, maps": Way(self.asking(self.reference, NEED), single, asked),
+            "fast engine, no maps": Way(self.asking(self.fast, Need()), single, asked),
+            "fast engine, maps": Way(self.asking(self.fast, NEED), single, asked),
+            "fast, bfloat16, no maps": Way(self.asking(self.rough, Need()), half, asked),
+            "fast, bfloat16, maps": Way(self.asking(self.rough, NEED), half, asked),
+        }
+
+
 def main() -> None:
     """Make the checkpoint, measure, print one table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -160,96 +227,87 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--checkpoint", type=Path, help="keep it here, and use it if it is there")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.checkpoint or Path(temporary)
         if not (folder / "pytorch_model.bin").exists():
             folder.mkdir(parents=True, exist_ok=True)
             large_checkpoint(folder)
-        compare(folder, Path(temporary), given.device, given.batch, given.rounds)
+        if given.memory:
+            models = Models(folder, Path(temporary), given.device, given.batch)
+            print(json.dumps(peaks(models, torch.device(given.device))))
+            return
+        found = memory(folder, given.device, given.batch)
+        models = Models(folder, Path(temporary), given.device, given.batch)
+        compare(models, torch.device(given.device), given.rounds, found)
+        answers(models)
 
 
-def compare(folder: Path, scratch: Path, where: str, batch: int, rounds: int) -> None:
-    """Print the table."""
-    device = torch.device(where)
-    pictures = []
-    for number in range(4):
-        pictures.append(scratch / f"{number}.png")
-        scene(1, number).image.save(pictures[-1])
-    with stand_ins():
-        from modelscope.pipelines import pipeline  # noqa: PLC0415
-
-        plain = pipeline(
-            "visual-entailment", model=str(folder), device="gpu" if where != "cpu" else "cpu"
-        )
-    reference = load_model(str(folder), where, engine="reference")
-    fast: Any = load_model(str(folder), where)
-    rough: Any = load_model(str(folder), where, "bfloat16")
-    texts = decided(fast.trace([Query(pictures[0], text) for text in TEXTS]))
-    queries = [Query(picture, text) for picture in pictures for text in texts]
-
-    def asking(model: Any, need: Need) -> Ask:
-        def ask(some: Sequence[Query]) -> list[Trace]:
-            if model is not reference:
-                model._engine._pictures.forget()  # each turn sees the pictures for the first time
-            return [
-                trace
-                for start in range(0, len(some), batch)
-                for trace in model.trace(some[start : start + batch], need)
-            ]
-
-        return ask
-
-    runs: dict[str, tuple[Ask, torch.dtype, list[Query]]] = {
-        PIPELINE: (
-            lambda some: [plain({"image": str(q.image), "text": q.text}) for q in some],
-            torch.float32, queries,
-        ),
-        "naive: all attention kept, 1 case": (
-            lambda some: [kept_whole(reference, q) for q in some], torch.float32, queries[:1],
-        ),
-        "reference engine, maps": (asking(reference, NEED), torch.float32, queries),
-        "fast engine, no maps": (asking(fast, Need()), torch.float32, queries),
-        "fast engine, maps": (asking(fast, NEED), torch.float32, queries),
-        "fast, bfloat16, no maps": (asking(rough, Need()), torch.bfloat16, queries),
-        "fast, bfloat16, maps": (asking(rough, NEED), torch.bfloat16, queries),
-    }  # fmt: skip
-    # Questions about one picture stand for all: the four pictures have the same questions.
-    first = len(texts)
-    work = {
-        name: operations(partial(run, some[:first])) / min(first, len(some))
-        for name, (run, _, some) in runs.items()
+def peaks(models: Models, device: torch.device) -> dict[str, float]:
+    """MB at the peak of one batch, by row of the table."""
+    return {
+        name: megabytes(partial(way.ask, way.queries[: models.batch]), device)
+        for name, way in models.ways().items()
     }
-    table = {name: Measured() for name in runs}
+
+
+def memory(folder: Path, where: str, batch: int) -> dict[str, float]:
+    """The same, measured in a process whose allocator gives back at once what is free."""
+    done = subprocess.run(
+        [
+            sys.executable, __file__, "--memory", "--checkpoint", str(folder),
+            "--device", where, "--batch", str(batch),
+        ],
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(256 * 1024)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def compare(models: Models, device: torch.device, rounds: int, found: dict[str, float]) -> None:
+    """Time each way in turns, and print the table."""
+    ways = models.ways()
+    # Questions about one picture stand for all: the four pictures have the same questions.
+    first = len(models.texts)
+    work = {
+        name: operations(partial(way.ask, way.queries[:first])) / min(first, len(way.queries))
+        for name, way in ways.items()
+    }
+    table = {name: Measured() for name in ways}
     for _ in range(rounds):
         base = 0.0
-        for name, (run, dtype, some) in runs.items():
-            peak = rate(device, dtype)
-            took = timed(partial(run, some), device) / len(some)
-            peak = (peak + rate(device, dtype)) / 2
+        for name, way in ways.items():
+            peak = rate(device, way.dtype)
+            took = timed(partial(way.ask, way.queries), device) / len(way.queries)
+            peak = (peak + rate(device, way.dtype)) / 2
             base = took if name == PIPELINE else base
             row = table[name]
             row.seconds.append(took)
             row.ratio.append(base / took)
             row.share.append(work[name] / took / peak)
     print(f"OFA-large, random weights, {device}, {torch.get_num_threads()} threads, 16 questions")
-    print(f"about 4 pictures, batches of {batch}, median of {rounds} turns")
-    give_back_at_once()
+    print(f"about 4 pictures, batches of {models.batch}, median of {rounds} turns")
     print(f"{'':36} s/case  x pipeline  GFLOP/case  of the rate  MB at the peak")
     for name, row in table.items():
         s, ratio, share = map(statistics.median, (row.seconds, row.ratio, row.share))
-        run, _, some = runs[name]
-        mb = megabytes(partial(run, some[:batch]), device)
-        done = work[name] / 1e9
+        done, mb = work[name] / 1e9, found[name]
         print(f"{name:36} {s:6.3f}  {ratio:10.2f}  {done:10.0f}  {share:11.0%}  {mb:14.1f}")
     print(
         f"matrix product now: {rate(device, torch.float32) / 1e9:.0f} GFLOP/s in float32, "
         f"{rate(device, torch.bfloat16) / 1e9:.0f} in bfloat16"
     )
-    expected = asking(reference, NEED)(queries)
+
+
+def answers(models: Models) -> None:
+    """Print how far the fast engine's answers and maps are from the reference engine's."""
+    expected = models.asking(models.reference, NEED)(models.queries)
     print(f"the most probable answer leads by {min(map(lead, expected)):.3f} at least")
-    for name, model in (("fast", fast), ("fast, bfloat16", rough)):
-        found = asking(model, NEED)(queries)
+    for name, model in (("fast", models.fast), ("fast, bfloat16", models.rough)):
+        found = models.asking(model, NEED)(models.queries)
         same = sum(a.label == b.label for a, b in zip(expected, found, strict=True))
         print(
             f"{name}: {same} of {len(found)} labels as the reference engine, "

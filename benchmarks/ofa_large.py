@@ -55,16 +55,6 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def give_back_at_once() -> None:
-    """Have glibc take every large block from the system and give it back when it is freed.
-
-    By itself it keeps blocks of up to 32 MB for later, and resident memory says little.
-    """
-    m_mmap_threshold = -3
-    if not ctypes.CDLL("libc.so.6").mallopt(m_mmap_threshold, 256 * 1024):
-        raise RuntimeError("this libc does not let its threshold be set")
-
-
 def reset_peak() -> None:
     """Give back what is free, so that a run cannot hide in memory of the one before it."""
     gc.collect()

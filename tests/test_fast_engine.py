@@ -175,11 +175,12 @@ def test_with_large_weights_it_is_as_near_to_double_precision_as_the_reference(
     [Need(), Need(words=frozenset({"mean", "max", (2,)})), ALL],
     ids=["none", "words", "all"],
 )
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "head by head"])
 def test_fused_attention_gives_the_same_whatever_is_read(
-    made: Callable[..., Path], pictures: list[Image.Image], need: Need
+    made: Callable[..., Path], pictures: list[Image.Image], need: Need, fused: bool
 ) -> None:
     reference, fast = engines(made())
-    fast._engine = ofa_fast.FastOFA(fast.torch_model, fused=True)
+    fast._engine = ofa_fast.FastOFA(fast.torch_model, fused=fused)
     asked = questions(pictures, None)
     for one, other in zip(reference.trace(asked, need), fast.trace(asked, need), strict=True):
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-5)

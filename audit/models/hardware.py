@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -63,6 +63,19 @@ def chosen_device(name: str) -> torch.device:
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
         )
     return device
+
+
+def gains_by_fusion(device: torch.device) -> bool:
+    """Whether torch's fused attention is faster here than its steps one by one.
+
+    On CUDA it is, and on processors with matrix units (in OFA-large 16 against 20 ms a layer, in
+    bfloat16 6 against 10); on one without, it took as long in float32 and twice as long in
+    bfloat16.
+    """
+    if device.type == "cuda":
+        return True
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11
+    return bool(capabilities.get("amx_tile"))
 
 
 def spread(name: str, worker: int) -> str:

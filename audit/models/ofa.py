@@ -26,7 +26,7 @@ from audit.geometry import Grid
 from audit.images import open_image
 from audit.models.base import NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
-from audit.models.hardware import Halving, chosen_device
+from audit.models.hardware import Halving, chosen_device, gains_by_fusion
 from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_fast import FastOFA
 from audit.models.ofa_pictures import shape_of
@@ -111,7 +111,7 @@ class OFAVisualEntailment:
         self._halving = Halving(self._device)
         self._answering = Answering(self._task, self._device, self._dtype)
         self._engine = (
-            FastOFA(self._task.model, fused=self._device.type == "cuda") if fast else None
+            FastOFA(self._task.model, fused=gains_by_fusion(self._device)) if fast else None
         )
 
     @property

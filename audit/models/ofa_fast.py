@@ -5,7 +5,8 @@ What it does otherwise than ``OFAModel.forward``:
 - the ResNet sees each distinct picture once, also where several questions or batches share it;
 - bias by position, which modelscope gathers for every sample of every layer, is made once a layer;
 - attention goes head by head over one sample, so that scores stay in the processor's cache instead
-  of being written out and read again six times; on CUDA, where no weights are read, it is fused;
+  of being written out and read again six times; where no weights are read, and the processor
+  gains by it, it is fused;
 - samples are not padded: each keeps its own length, and none sees another;
 - the decoder runs once over all answers; its queries are carried to the source, rather than the
   source to keys and values, where that is less work;
@@ -34,9 +35,9 @@ from audit.models.ofa_reading import branch_share, head_scale
 from audit.models.ofa_stream import Stream
 from audit.trace import Need
 
-_IN_CACHE = 1 << 20
-"""Attention weights that are computed at a time on a CPU: a head of OFA-large, all heads of a small
-model."""
+_IN_CACHE = 8 << 20
+"""Bytes of attention that are computed at a time on a CPU: two heads of OFA-large, all heads of a
+small model."""
 
 
 @dataclass(frozen=True)
@@ -246,17 +247,19 @@ class FastOFA:
                 q[None], k[None], v[None], attn_mask=bias[None], scale=1.0
             )[0]
             return _projected(attention, mixed)
-        together = len(q) if x.is_cuda else max(1, min(len(q), _IN_CACHE // tokens**2))
+        fitting = _IN_CACHE // (tokens**2 * q.element_size())
+        together = len(q) if x.is_cuda else max(1, min(len(q), fitting))
         mixed = torch.empty_like(v)
-        scores, weights = (x.new_empty(together, tokens, tokens) for _ in range(2))
+        scores = q.new_empty(together, tokens, tokens)
         for first in range(0, len(q), together):
             part = slice(first, min(first + together, len(q)))
-            s, w = scores[: part.stop - first], weights[: part.stop - first]
-            torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), out=s)
-            torch.softmax(s, dim=-1, out=w)
+            weights = scores[: part.stop - first]
+            torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), out=weights)
+            # In place: on a CPU, a row is read whole before it is written.
+            weights = torch.softmax(weights, dim=-1, out=None if x.is_cuda else weights)
             if rows is not None:
-                stream.heads(number, first, w[:, rows])
-            torch.bmm(w, v[part], out=mixed[part])
+                stream.heads(number, first, weights[:, rows])
+            torch.bmm(weights, v[part], out=mixed[part])
         return _projected(attention, mixed)
 
 

@@ -46,11 +46,14 @@ class Pictures:
         found = {key: self._known[key] for key in keys if key in self._known}
         new = {k: p for k, p in zip(keys, patches, strict=True) if k not in found}
         like = encoder.image_proj.weight
+        # Channels last: on a CPU, convolutions in bfloat16 take a third of the time.
         # A GPU wants many pictures at a time; on a CPU they only add up to more memory.
         at_once, waiting = len(new) if like.is_cuda else 1, list(new)
         while waiting:
             part, waiting = waiting[:at_once], waiting[at_once:]
-            stack = torch.stack([new[key] for key in part]).to(like.device, like.dtype)
+            stack = torch.stack([new[key] for key in part]).to(
+                like.device, like.dtype, memory_format=torch.channels_last
+            )
             found.update(zip(part, _looked_at(encoder, stack), strict=True))
         for key in dict.fromkeys(keys):
             self._known[key] = found[key]

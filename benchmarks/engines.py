@@ -21,7 +21,6 @@ hides what is in use.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -29,7 +28,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +77,12 @@ class Way:
 
     Attributes:
         dtype: whose rate of the machine counts.
-        queries: those that are asked when it is timed.
+        most: of the queries, as many as are asked when it is timed.
     """
 
     ask: Ask
     dtype: torch.dtype
-    queries: list[Query]
+    most: int | None = None
 
 
 @dataclass
@@ -165,31 +164,53 @@ def decided(traces: Sequence[Trace]) -> list[str]:
 
 
 class Models:
-    """Those that are compared, loaded, and the questions that they are asked."""
+    """Those that are compared, each loaded when it is first asked, and the questions."""
 
     def __init__(self, folder: Path, scratch: Path, where: str, batch: int) -> None:
-        self.batch = batch
-        pictures = []
-        for number in range(4):
-            pictures.append(scratch / f"{number}.png")
-            scene(1, number).image.save(pictures[-1])
+        self.folder, self.where, self.batch = str(folder), where, batch
+        self.pictures = [scratch / f"{number}.png" for number in range(4)]
+        for number, path in enumerate(self.pictures):
+            scene(1, number).image.save(path)
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """modelscope's."""
         with stand_ins():
             from modelscope.pipelines import pipeline  # noqa: PLC0415
 
-            self.pipeline = pipeline(
-                "visual-entailment", model=str(folder), device="gpu" if where != "cpu" else "cpu"
-            )
-        self.reference = load_model(str(folder), where, engine="reference")
-        self.fast: Any = load_model(str(folder), where)
-        self.rough: Any = load_model(str(folder), where, "bfloat16")
-        self.texts = decided(self.fast.trace([Query(pictures[0], text) for text in TEXTS]))
-        self.queries = [Query(picture, text) for picture in pictures for text in self.texts]
+            device = "gpu" if self.where != "cpu" else "cpu"
+            return pipeline("visual-entailment", model=self.folder, device=device)
 
-    def asking(self, model: Any, need: Need) -> Ask:
+    @cached_property
+    def reference(self) -> Any:
+        """modelscope's own passes."""
+        return load_model(self.folder, self.where, engine="reference")
+
+    @cached_property
+    def fast(self) -> Any:
+        """The fast engine."""
+        return load_model(self.folder, self.where)
+
+    @cached_property
+    def rough(self) -> Any:
+        """The fast engine in bfloat16."""
+        return load_model(self.folder, self.where, "bfloat16")
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Those of TEXTS that are asked when answers are compared or timed."""
+        return decided(self.fast.trace([Query(self.pictures[0], text) for text in TEXTS]))
+
+    def queries(self, texts: Sequence[str]) -> list[Query]:
+        """All texts about each picture."""
+        return [Query(picture, text) for picture in self.pictures for text in texts]
+
+    def asking(self, name: str, need: Need) -> Ask:
         """In batches; each call sees the pictures for the first time."""
 
         def ask(some: Sequence[Query]) -> list[Trace]:
-            if model is not self.reference:
+            model = getattr(self, name)
+            if model._engine is not None:
                 model._engine._pictures.forget()
             return [
                 trace
@@ -201,7 +222,6 @@ class Models:
 
     def ways(self) -> dict[str, Way]:
         """Each row of the table."""
-        single, half, asked = torch.float32, torch.bfloat16, self.queries
 
         def one_by_one(some: Sequence[Query]) -> list[Any]:
             return [self.pipeline({"image": str(q.image), "text": q.text}) for q in some]
@@ -210,13 +230,13 @@ class Models:
             return [kept_whole(self.reference, query) for query in some]
 
         return {
-            PIPELINE: Way(one_by_one, single, asked),
-            "naive: all attention kept, 1 case": Way(whole, single, asked[:1]),
-            "reference engine, maps": Way(self.asking(self.reference, NEED), single, asked),
-            "fast engine, no maps": Way(self.asking(self.fast, Need()), single, asked),
-            "fast engine, maps": Way(self.asking(self.fast, NEED), single, asked),
-            "fast, bfloat16, no maps": Way(self.asking(self.rough, Need()), half, asked),
-            "fast, bfloat16, maps": Way(self.asking(self.rough, NEED), half, asked),
+            PIPELINE: Way(one_by_one, torch.float32),
+            "naive: all attention kept, 1 case": Way(whole, torch.float32, 1),
+            "reference engine, maps": Way(self.asking("reference", NEED), torch.float32),
+            "fast engine, no maps": Way(self.asking("fast", Need()), torch.float32),
+            "fast engine, maps": Way(self.asking("fast", NEED), torch.float32),
+            "fast, bfloat16, no maps": Way(self.asking("rough", Need()), torch.bfloat16),
+            "fast, bfloat16, maps": Way(self.asking("rough", NEED), torch.bfloat16),
         }
 
 
@@ -227,62 +247,55 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--checkpoint", type=Path, help="keep it here, and use it if it is there")
-    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", metavar="ROW", help="print only what this row's batch takes")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.checkpoint or Path(temporary)
         if not (folder / "pytorch_model.bin").exists():
             folder.mkdir(parents=True, exist_ok=True)
             large_checkpoint(folder)
-        if given.memory:
-            models = Models(folder, Path(temporary), given.device, given.batch)
-            print(json.dumps(peaks(models, torch.device(given.device))))
-            return
-        found = memory(folder, given.device, given.batch)
         models = Models(folder, Path(temporary), given.device, given.batch)
-        compare(models, torch.device(given.device), given.rounds, found)
-        answers(models)
+        device = torch.device(given.device)
+        if given.memory_of:
+            way = models.ways()[given.memory_of]
+            some = models.queries(TEXTS[: given.batch])[: way.most or given.batch]
+            print(megabytes(partial(way.ask, some), device))
+        else:
+            peaks = {name: memory(name, folder, given) for name in models.ways()}
+            compare(models, device, given.rounds, peaks)
+            answers(models)
 
 
-def peaks(models: Models, device: torch.device) -> dict[str, float]:
-    """MB at the peak of one batch, by row of the table."""
-    return {
-        name: megabytes(partial(way.ask, way.queries[: models.batch]), device)
-        for name, way in models.ways().items()
-    }
-
-
-def memory(folder: Path, where: str, batch: int) -> dict[str, float]:
-    """The same, measured in a process whose allocator gives back at once what is free."""
+def memory(row: str, folder: Path, given: argparse.Namespace) -> float:
+    """MB at the peak of one batch, in a process that gives back at once what is free."""
     done = subprocess.run(
         [
-            sys.executable, __file__, "--memory", "--checkpoint", str(folder),
-            "--device", where, "--batch", str(batch),
+            sys.executable, __file__, "--memory-of", row, "--checkpoint", str(folder),
+            "--device", given.device, "--batch", str(given.batch),
         ],
         env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(256 * 1024)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return float(done.stdout.splitlines()[-1])
 
 
-def compare(models: Models, device: torch.device, rounds: int, found: dict[str, float]) -> None:
+def compare(models: Models, device: torch.device, rounds: int, peaks: dict[str, float]) -> None:
     """Time each way in turns, and print the table."""
-    ways = models.ways()
-    # Questions about one picture stand for all: the four pictures have the same questions.
-    first = len(models.texts)
-    work = {
-        name: operations(partial(way.ask, way.queries[:first])) / min(first, len(way.queries))
-        for name, way in ways.items()
-    }
+    ways, queries = models.ways(), models.queries(models.texts)
+    work = {}
+    for name, way in ways.items():
+        # Questions about one picture stand for all: the four pictures have the same questions.
+        some = queries[: len(models.texts)][: way.most]
+        work[name] = operations(partial(way.ask, some)) / len(some)
     table = {name: Measured() for name in ways}
     for _ in range(rounds):
         base = 0.0
         for name, way in ways.items():
             peak = rate(device, way.dtype)
-            took = timed(partial(way.ask, way.queries), device) / len(way.queries)
+            some = queries[: way.most]
+            took = timed(partial(way.ask, some), device) / len(some)
             peak = (peak + rate(device, way.dtype)) / 2
             base = took if name == PIPELINE else base
             row = table[name]
@@ -294,7 +307,7 @@ def compare(models: Models, device: torch.device, rounds: int, found: dict[str, 
     print(f"{'':36} s/case  x pipeline  GFLOP/case  of the rate  MB at the peak")
     for name, row in table.items():
         s, ratio, share = map(statistics.median, (row.seconds, row.ratio, row.share))
-        done, mb = work[name] / 1e9, found[name]
+        done, mb = work[name] / 1e9, peaks[name]
         print(f"{name:36} {s:6.3f}  {ratio:10.2f}  {done:10.0f}  {share:11.0%}  {mb:14.1f}")
     print(
         f"matrix product now: {rate(device, torch.float32) / 1e9:.0f} GFLOP/s in float32, "
@@ -304,10 +317,11 @@ def compare(models: Models, device: torch.device, rounds: int, found: dict[str, 
 
 def answers(models: Models) -> None:
     """Print how far the fast engine's answers and maps are from the reference engine's."""
-    expected = models.asking(models.reference, NEED)(models.queries)
+    queries = models.queries(models.texts)
+    expected = models.asking("reference", NEED)(queries)
     print(f"the most probable answer leads by {min(map(lead, expected)):.3f} at least")
-    for name, model in (("fast", models.fast), ("fast, bfloat16", models.rough)):
-        found = models.asking(model, NEED)(models.queries)
+    for name, model in (("fast", "fast"), ("fast, bfloat16", "rough")):
+        found = models.asking(model, NEED)(queries)
         same = sum(a.label == b.label for a, b in zip(expected, found, strict=True))
         print(
             f"{name}: {same} of {len(found)} labels as the reference engine, "

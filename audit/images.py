@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ MAX_PIXELS = 50_000_000
 """Largest picture in pixels; larger ones are refused before they are decoded."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+
+
+_one_at_a_time = threading.Lock()
+"""What is switched while a picture is opened belongs to the process, not to the thread."""
 
 
 @contextmanager
@@ -39,7 +44,7 @@ def open_image(path: Path) -> Image.Image:
             than ``MAX_PIXELS`` pixels.
     """
     try:
-        with warnings.catch_warnings(), _whole_files_only():
+        with _one_at_a_time, warnings.catch_warnings(), _whole_files_only():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size

@@ -67,6 +67,7 @@ MAPS = (
     "rollout",
 )
 NEED = need_of([MapSpec.parse(text) for text in MAPS]) | Need(words=frozenset({"mean"}))
+Shape = tuple[int, ...]
 Ask = Callable[[Sequence[Query]], list[Any]]
 PIPELINE = "modelscope's pipeline, no attention"
 
@@ -114,9 +115,17 @@ def finish(device: torch.device) -> None:
 
 def operations(run: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products and convolutions of one run."""
-    with FlopCounterMode(display=False) as counter:
+    # torch counts those of fused attention on CUDA only.
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(display=False, custom_mapping={fused: in_fused_attention}) as counter:
         run()
     return counter.get_total_flops()
+
+
+def in_fused_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    """Of (batch, heads, tokens, width): scores, and their product with the values."""
+    batch, heads, tokens, width = query
+    return 2 * batch * heads * tokens * key[2] * (width + value[3])
 
 
 def timed(run: Callable[[], Any], device: torch.device) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,19 @@ def test_pictures_that_cannot_be_used_say_why(
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     with pytest.raises(ImageError, match="60 x 60 pixels, more than the limit of 100"):
         images.open_image(tmp_path / "whole.png")
+
+
+def test_threads_that_open_pictures_leave_the_process_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(images.open_image, [tmp_path / "a.png"] * 400))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+    assert warnings.filters == before
 
 
 def outcome(name: str, state: State, line: int = 1) -> Outcome:

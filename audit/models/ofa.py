@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +240,7 @@ class OFAVisualEntailment:
                 inside.backward(margin(answered.scores, [self.labels.index(x) for x in labels]))
 
         cells = grid.rows * grid.cols
-        traces = []
+        traced, traces = self._traced(), []
         for i, text in enumerate(texts):
             length = cells + len(samples[i]["source"])
             relevances: dict[HeadChoice, Relevance] = {}
@@ -250,7 +250,7 @@ class OFAVisualEntailment:
                     inside, answered.passes[said], i, length, int(answered.read[i]) + 1
                 )
             traces.append(
-                self._traced(
+                traced(
                     text, rows[i], labels[i], grid, _cut(answered.attention[i], length),
                     word_attention=reading.words(i, text.span[1] - text.span[0]),
                     rollouts=reading.rollouts(i, length),
@@ -283,8 +283,9 @@ class OFAVisualEntailment:
             ),
             samples,
         )
+        traced = self._traced()
         return [
-            self._traced(
+            traced(
                 text, rows[i], labels[i], encoded.grid,
                 _cut(decoded.rows[i], len(encoded.hidden)),
                 word_attention=encoded.stream.words(),
@@ -302,27 +303,31 @@ class OFAVisualEntailment:
         rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
         return rows, [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
 
-    def _traced(
-        self,
-        text: _Text,
-        probabilities: dict[str, float],
-        label: str,
-        grid: Grid,
-        cross: NDArray[np.float32],
-        **read: Any,
-    ) -> Trace:
-        layers = self._task.model.decoder.layers
-        return Trace(
-            probabilities=probabilities,
-            label=label,
-            prompt=text.prompt,
-            tokens=text.tokens,
-            grid=grid,
-            cross_attention=cross,
-            cross_scale=head_scale([layer.cross_attn for layer in layers]),
-            words=text.words,
-            **read,
-        )
+    def _traced(self) -> Callable[..., Trace]:
+        """What makes a trace; the factors of the heads are fetched once for a batch."""
+        scale = head_scale([layer.cross_attn for layer in self._task.model.decoder.layers])
+
+        def traced(
+            text: _Text,
+            probabilities: dict[str, float],
+            label: str,
+            grid: Grid,
+            cross: NDArray[np.float32],
+            **read: Any,
+        ) -> Trace:
+            return Trace(
+                probabilities=probabilities,
+                label=label,
+                prompt=text.prompt,
+                tokens=text.tokens,
+                grid=grid,
+                cross_attention=cross,
+                cross_scale=scale,
+                words=text.words,
+                **read,
+            )
+
+        return traced
 
     def _text(self, query: Query, sample: dict[str, Any]) -> _Text:
         """The text as the preprocessor builds it, and where its hypothesis lies."""

@@ -197,7 +197,10 @@ def test_the_words_of_a_hypothesis_are_those_that_it_has(model: Any, picture: Im
 def test_everything_read_in_a_batch_equals_what_single_calls_give(
     answers: tuple[str, ...], gen_type: str, tmp_path: Path, picture: Image.Image
 ) -> None:
-    folder = make_checkpoint(tmp_path / "made", gen_type=gen_type, answers=answers, seed=3)
+    # With larger weights modelscope's passes differ by more than this between batches already.
+    folder = make_checkpoint(
+        tmp_path / "made", gen_type=gen_type, answers=answers, seed=3, network={"init_std": 0.2}
+    )
     model = load_model(str(folder), device="cpu", engine="reference")
     need = Need(frozenset({"mean"}), frozenset({Rollout()}), frozenset({"mean"}))
     queries = [Query(picture, text, premise) for text, premise in QUERIES]

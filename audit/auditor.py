@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from audit.baselines import Update, recover
+from audit.baselines import Update, recover, refuse_other_dtype
 from audit.cases import Case
 from audit.evidence import gather
 from audit.files import as_typed
@@ -41,6 +41,7 @@ class Settings:
         batch_size: cases at a time; 0 leaves it to the device.
         everything: whether the gallery shows passing cases whole too.
         worker: number of this process, where several share the cases.
+        workers: how many they are.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Settings:
     suite: Limits | None = None
     everything: bool = False
     worker: int | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class Auditor:
         """The model, loaded at first use; raises ModelError if it cannot be."""
         asked, device = self.settings, self.settings.device
         if asked.worker is not None:
-            from audit.models.hardware import spread  # noqa: PLC0415  torch only when needed
+            from audit.models.hardware import share_cores, spread  # noqa: PLC0415  torch is slow
 
+            share_cores(asked.workers)
             device = spread(device, asked.worker)
         return load_model(asked.model, device, asked.dtype, asked.engine)
 
@@ -115,7 +118,11 @@ class Auditor:
 
     @cached_property
     def gate(self) -> Gate:
-        """Where this model's baselines lie, and what an accepted one will say of its origin."""
+        """Where this model's baselines lie, and what an accepted one will say of its origin.
+
+        Raises:
+            BaselineError: those that lie there are of another precision.
+        """
         fingerprint = self.model.fingerprint
         provenance = {
             "model": fingerprint.to_dict(),
@@ -126,6 +133,7 @@ class Auditor:
         kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
         folder = self.settings.baselines or Path("baselines") / f"{fingerprint.name}{kind}"
         recover(folder)
+        refuse_other_dtype(folder, fingerprint.dtype)
         return Gate(folder, self.settings.update, provenance, load_floors(folder))
 
     def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:

@@ -335,6 +335,26 @@ def _finish(staged: Path, folder: Path) -> None:
     shutil.rmtree(staged, ignore_errors=True)
 
 
+def refuse_other_dtype(folder: Path, dtype: str) -> None:
+    """Refuse to mix precisions: their figures differ by more than the tolerances.
+
+    One baseline tells for all, since nothing is added to a folder that this refuses.
+
+    Raises:
+        BaselineError: the folder's baselines were accepted in another precision than ``dtype``.
+    """
+    for path in sorted(folder.glob("*.json")):
+        one = load(folder, path.stem)
+        held = one.provenance.get("model", {}).get("dtype", dtype) if one else dtype
+        if held != dtype:
+            raise BaselineError(
+                f"{folder} holds baselines in {held}, and this run is in {dtype}, whose figures "
+                f"differ: audit it against a folder of its own, such as "
+                f"--audit-baselines {folder}-{dtype}"
+            )
+        return
+
+
 def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:
     """Baselines of no case, sorted; with ``delete`` they are removed."""
     known = set(cases)

@@ -22,8 +22,9 @@ import pytest
 from audit import baselines
 from audit.auditor import Auditor, Settings
 from audit.cases import Case, Pictures, check_labels, check_unique, load_cases
-from audit.errors import AuditError, CaseError, ModelError
+from audit.errors import AuditError, BaselineError, CaseError, ModelError
 from audit.files import write_atomically
+from audit.models.base import DTYPES, ENGINES
 from audit.models.sources import EMBEDDED, known_labels
 from audit.outcomes import Outcome, Run
 from audit.report.terminal import describe, failure_text
@@ -36,6 +37,7 @@ _coming = pytest.StashKey[Callable[[], Iterator[Case]]]()
 _places = pytest.StashKey[dict[pytest.Item, int]]()
 _collected = pytest.StashKey[dict[str, Case]]()
 _opened = pytest.StashKey[Pictures]()
+_unusable = pytest.StashKey[AuditError]()
 
 _OPTIONS = {
     "model": (
@@ -52,6 +54,11 @@ _OPTIONS = {
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
     "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
+}  # fmt: skip
+
+
+_CHOICES = {
+    "dtype": DTYPES, "engine": ENGINES, "gallery": ("failed", "all"), "suite-gate": ("on", "off"),
 }  # fmt: skip
 
 
@@ -98,10 +105,11 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
         given = config.getoption(f"--audit-{name}")
         return str(given if given is not None else config.getini(f"audit_{name.replace('-', '_')}"))
 
-    if value("gallery") not in ("failed", "all"):
-        raise pytest.UsageError(f"--audit-gallery: {value('gallery')!r} is not failed or all")
-    if value("suite-gate") not in ("on", "off"):
-        raise pytest.UsageError(f"--audit-suite-gate: {value('suite-gate')!r} is not on or off")
+    for name, choices in _CHOICES.items():
+        if value(name) not in choices:
+            raise pytest.UsageError(
+                f"--audit-{name}: {value(name)!r} is not {' or '.join(choices)}"
+            )
     size = value("batch-size")
     if size != "auto" and (not size.isdigit() or int(size) < 1):
         raise pytest.UsageError(f"--audit-batch-size: {size!r} is not auto or a positive number")
@@ -122,20 +130,22 @@ def _read_settings(config: pytest.Config, update: Any) -> Settings:
         model, value("device"), value("dtype"), value("engine"),
         0 if size == "auto" else int(size), accepted, update, folder,
         worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
-        Limits(_number(value, "suite-alpha"), _number(value, "suite-effect"))
+        Limits(_number(value, "suite-alpha", 1), _number(value, "suite-effect"))
         if value("suite-gate") == "on" and not update else None,
         everything=value("gallery") == "all",
         worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
+        workers=worker["workercount"] if worker is not None else 1,
     )  # fmt: skip
 
 
-def _number(value: Callable[[str], str], name: str) -> float:
+def _number(value: Callable[[str], str], name: str, most: float = math.inf) -> float:
     try:
         number = float(value(name))
     except ValueError:
         number = math.nan
-    if not 0 <= number < math.inf:
-        raise pytest.UsageError(f"--audit-{name}: {value(name)!r} is not a number from 0 on")
+    if not (0 <= number <= most and number < math.inf):
+        limit = "on" if most == math.inf else f"to {most:g}"
+        raise pytest.UsageError(f"--audit-{name}: {value(name)!r} is not a number from 0 {limit}")
     return number
 
 
@@ -216,6 +226,8 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Audit the case; raise if it fails."""
         auditor = self.config.stash[_auditor]
+        if _unusable in self.config.stash:
+            raise self.config.stash[_unusable]
         self.outcome = auditor.outcome(self.case, self.config.stash[_coming])
         self.user_properties += [
             ("audit_state", self.outcome.state.value),
@@ -249,7 +261,12 @@ def pytest_report_collectionfinish(
     auditor = config.stash[_auditor]
     try:
         check_labels(chosen, auditor.model.labels)
-    except (ModelError, CaseError) as error:
+        _ = auditor.gate
+    except (BaselineError, CaseError, ModelError) as error:
+        if hasattr(config, "workerinput"):
+            # xdist tells of a worker that ends now only that it is gone; the cases say why.
+            config.stash[_unusable] = error
+            return None
         raise pytest.UsageError(str(error)) from None
     return describe(auditor.model.fingerprint.to_dict())
 

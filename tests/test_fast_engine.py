@@ -176,7 +176,7 @@ def test_with_large_weights_it_is_as_near_to_double_precision_as_the_reference(
     ids=["none", "words", "all"],
 )
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "head by head"])
-def test_fused_attention_gives_the_same_whatever_is_read(
+def test_attention_fused_or_not_gives_the_same_whatever_is_read(
     made: Callable[..., Path], pictures: list[Image.Image], need: Need, fused: bool
 ) -> None:
     reference, fast = engines(made())

@@ -11,6 +11,12 @@ from PIL import Image
 
 from audit.trace import Need, Trace
 
+DTYPES = ("float32", "bfloat16")
+"""Precisions that a model can run in."""
+
+ENGINES = ("fast", "reference")
+"""How a model's passes are computed."""
+
 NOTHING_MORE = Need()
 """The answer row is enough."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -25,6 +26,15 @@ def threads() -> int:
 def has_cuda() -> bool:
     """Whether there is a CUDA device that works."""
     return torch.cuda.is_available()
+
+
+def share_cores(processes: int) -> None:
+    """Leave the other ``processes`` on this machine their cores, unless OMP_NUM_THREADS is set.
+
+    On a CPU, threads that wait for each other spin, and take what they do not need.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
 @contextmanager

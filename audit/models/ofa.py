@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from audit.capture import capture, frozen
 from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import open_image
-from audit.models.base import NOTHING_MORE, Fingerprint, Query
+from audit.models.base import DTYPES, ENGINES, NOTHING_MORE, Fingerprint, Query
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
 from audit.models.hardware import Halving, chosen_device, gains_by_fusion
 from audit.models.ofa_answering import Answering, margin
@@ -49,11 +49,6 @@ with stand_ins():
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
-
-ENGINES = ("fast", "reference")
-"""How a model's passes are computed."""
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class OFAVisualEntailment:
@@ -80,12 +75,12 @@ class OFAVisualEntailment:
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        if dtype not in _DTYPES:
-            raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(_DTYPES)}")
+        if dtype not in DTYPES:
+            raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(DTYPES)}")
         if engine not in ENGINES:
             raise ModelError(f"engine {engine!r} is not known: choose from {', '.join(ENGINES)}")
         self._device = chosen_device(device)
-        self._dtype = _DTYPES[dtype]
+        self._dtype: torch.dtype = getattr(torch, dtype)
         self._configuration = checked(checkpoint)
         folder = str(checkpoint.folder)
         try:
@@ -240,7 +235,7 @@ class OFAVisualEntailment:
                 inside.backward(margin(answered.scores, [self.labels.index(x) for x in labels]))
 
         cells = grid.rows * grid.cols
-        traced, traces = self._traced(), []
+        scale, traces = self._cross_scale(), []
         for i, text in enumerate(texts):
             length = cells + len(samples[i]["source"])
             relevances: dict[HeadChoice, Relevance] = {}
@@ -250,8 +245,8 @@ class OFAVisualEntailment:
                     inside, answered.passes[said], i, length, int(answered.read[i]) + 1
                 )
             traces.append(
-                traced(
-                    text, rows[i], labels[i], grid, _cut(answered.attention[i], length),
+                self._traced(
+                    text, rows[i], labels[i], grid, _cut(answered.attention[i], length), scale,
                     word_attention=reading.words(i, text.span[1] - text.span[0]),
                     rollouts=reading.rollouts(i, length),
                     relevances=relevances,
@@ -283,11 +278,11 @@ class OFAVisualEntailment:
             ),
             samples,
         )
-        traced = self._traced()
+        scale = self._cross_scale()
         return [
-            traced(
+            self._traced(
                 text, rows[i], labels[i], encoded.grid,
-                _cut(decoded.rows[i], len(encoded.hidden)),
+                _cut(decoded.rows[i], len(encoded.hidden)), scale,
                 word_attention=encoded.stream.words(),
                 rollouts=encoded.stream.rollouts(len(encoded.hidden)),
                 relevances={},
@@ -303,31 +298,31 @@ class OFAVisualEntailment:
         rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
         return rows, [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
 
-    def _traced(self) -> Callable[..., Trace]:
-        """What makes a trace; the factors of the heads are fetched once for a batch."""
-        scale = head_scale([layer.cross_attn for layer in self._task.model.decoder.layers])
+    def _cross_scale(self) -> NDArray[np.float32]:
+        """Factors of the decoder's heads; fetched once for a batch, since a GPU waits for it."""
+        return head_scale([layer.cross_attn for layer in self._task.model.decoder.layers])
 
-        def traced(
-            text: _Text,
-            probabilities: dict[str, float],
-            label: str,
-            grid: Grid,
-            cross: NDArray[np.float32],
-            **read: Any,
-        ) -> Trace:
-            return Trace(
-                probabilities=probabilities,
-                label=label,
-                prompt=text.prompt,
-                tokens=text.tokens,
-                grid=grid,
-                cross_attention=cross,
-                cross_scale=scale,
-                words=text.words,
-                **read,
-            )
-
-        return traced
+    def _traced(
+        self,
+        text: _Text,
+        probabilities: dict[str, float],
+        label: str,
+        grid: Grid,
+        cross: NDArray[np.float32],
+        scale: NDArray[np.float32],
+        **read: Any,
+    ) -> Trace:
+        return Trace(
+            probabilities=probabilities,
+            label=label,
+            prompt=text.prompt,
+            tokens=text.tokens,
+            grid=grid,
+            cross_attention=cross,
+            cross_scale=scale,
+            words=text.words,
+            **read,
+        )
 
     def _text(self, query: Query, sample: dict[str, Any]) -> _Text:
         """The text as the preprocessor builds it, and where its hypothesis lies."""

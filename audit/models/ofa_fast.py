@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audit.geometry import Grid
+from audit.models.ofa_bias import EncoderBias
 from audit.models.ofa_pictures import Picture, Pictures
 from audit.models.ofa_reading import branch_share, head_scale
 from audit.models.ofa_stream import Stream
@@ -132,7 +133,7 @@ class FastOFA:
             Stream(need, scale, len(p.places), len(s), h)
             for p, s, h in zip(pictures, sources, hypotheses, strict=True)
         ]
-        bias = _EncoderBias(encoder, positions, pictures[0].places)
+        bias = EncoderBias(encoder, positions, pictures[0].places)
         for number, layer in enumerate(encoder.layers):
             by_position = bias.of_layer(number)
             for i, stream in enumerate(streams):
@@ -261,47 +262,6 @@ class FastOFA:
                 stream.heads(number, first, weights[:, rows])
             torch.bmm(weights, v[part], out=mixed[part])
         return _projected(attention, mixed)
-
-
-class _EncoderBias:
-    """What the encoder's attention owes to positions alone: the same for every sample.
-
-    Args:
-        positions: (cells + longest text, width) embeddings of the places, normed.
-        places: (cells,) number of each cell in the square of the bucket.
-    """
-
-    def __init__(self, encoder: Any, positions: Tensor, places: Tensor) -> None:
-        self._encoder, self._cells = encoder, len(places)
-        self._text = len(positions) - len(places)
-        q, k = (
-            linear(positions).view(len(positions), encoder.num_attention_heads, -1).transpose(0, 1)
-            for linear in (encoder.pos_q_linear, encoder.pos_k_linear)
-        )
-        self._absolute = torch.matmul(q * encoder.pos_scaling, k.transpose(1, 2))
-        self._whole = self._absolute.clone()
-        self._between = encoder.image_rp_bucket[places][:, places].reshape(-1)
-        self._table = -1
-
-    def of_layer(self, number: int) -> Tensor:
-        """(heads, source, source); overwritten by the next call."""
-        encoder, cells = self._encoder, self._cells
-        table = 0 if encoder.share_attn_bias else number
-        if table != self._table:
-            self._table = table
-            by_head = encoder.image_rel_pos_table_list[table].weight.t().contiguous()
-            for head, relative in enumerate(by_head):
-                torch.add(
-                    self._absolute[head, :cells, :cells],
-                    relative.index_select(0, self._between).view(cells, cells),
-                    out=self._whole[head, :cells, :cells],
-                )
-            token = encoder.token_rel_pos_table_list[table].weight
-            near = F.embedding(encoder.token_rp_bucket[: self._text, : self._text], token)
-            self._whole[:, cells:, cells:] = self._absolute[:, cells:, cells:] + near.permute(
-                2, 0, 1
-            )
-        return self._whole
 
 
 def _embedded(encoder: Any, source: Tensor, picture: Picture, words: Tensor) -> Tensor:

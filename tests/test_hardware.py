@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.errors import ModelError
-from audit.models.hardware import Halving, spread
+from audit.models.hardware import Halving, share_cores, spread, threads_set
 
 CPU = torch.device("cpu")
 
@@ -101,6 +101,20 @@ def test_workers_take_gpus_in_turn_where_the_choice_is_theirs(
     assert [spread("cuda", worker) for worker in range(2)] == ["cuda:0", "cuda:1"]
     assert spread("cuda:1", 0) == "cuda:1"
     assert spread("cpu", 1) == "cpu"
+
+
+def test_workers_share_the_cores_unless_the_user_has_shared_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with threads_set(2):
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        share_cores(2)
+        assert torch.get_num_threads() == 2
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        share_cores(2)
+        assert torch.get_num_threads() == 1
+        share_cores(4)
+        assert torch.get_num_threads() == 1
 
 
 def test_workers_without_a_gpu_run_on_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,31 @@ def test_who_accepts_a_broken_contract_or_another_models_figures_is_told(
     assert "note:" not in again.output
 
 
+def test_precisions_are_not_mixed_by_a_session_nor_by_accepting(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_LEAN", "0.1")
+    accepted.runpytest("cases")
+    folder = accepted.path / "baselines"
+    for path in folder.glob("*.json"):
+        stored = json.loads(path.read_text())
+        stored["provenance"]["model"]["dtype"] = "bfloat16"
+        path.write_text(json.dumps(stored))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    said = "baselines holds baselines in bfloat16, and this run is in float32"
+    result = command(accepted, "accept", "run")
+    assert result.exit_code != 0
+    assert said in str(result.exception)
+    for more in ((), ("--audit-update=all",)):
+        refused = accepted.runpytest("cases", *more)
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR
+        refused.stderr.fnmatch_lines([f"*{said}*--audit-baselines *baselines-float32"])
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
+    # One that cannot be read is told where its case is audited, not here.
+    (folder / "a.json").write_text("{")
+    assert accepted.runpytest("cases").ret == pytest.ExitCode.USAGE_ERROR
+
+
 def test_only_the_named_cases_are_accepted(project: pytest.Pytester) -> None:
     project.runpytest("cases")
     result = command(project, "accept", "run", "birds", "--json")

@@ -172,6 +172,40 @@ def test_the_garbage_collector_is_left_as_it_was_also_by_a_broken_file(
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "choices"),
+    [
+        ("--audit-engine=turbo", "'turbo' is not fast or reference"),
+        ("--audit-dtype=bf16", "'bf16' is not float32 or bfloat16"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_told_before_anything_is_collected(
+    project: pytest.Pytester, wrong: str, choices: str
+) -> None:
+    for more in ("--collect-only", "-n2"):
+        result = project.runpytest("cases", wrong, more)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*{wrong.partition('=')[0]}: {choices}"])
+
+
+def test_workers_that_cannot_load_the_model_say_why_in_each_case(
+    project: pytest.Pytester,
+) -> None:
+    project.makeconftest(
+        """
+        import audit.auditor
+        from audit.errors import ModelError
+        def load_model(*_):
+            raise ModelError("this machine has no usable CUDA device")
+        audit.auditor.load_model = load_model
+        """
+    )
+    result = project.runpytest_subprocess("cases", "-n", "2")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["ModelError: this machine has no usable CUDA device"])
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
 def test_an_id_that_two_files_share_is_refused(project: pytest.Pytester) -> None:
     path = project.path / "cases" / "others.yaml"
     path.write_text(path.read_text().replace("id: hungry", "id: Birds"))

@@ -58,6 +58,7 @@ def test_the_gate_can_be_switched_off_and_its_limits_set(
         "--audit-suite-gate=maybe",
         "--audit-suite-effect=lots",
         "--audit-suite-alpha=nan",
+        "--audit-suite-alpha=3",
     ):
         result = many.runpytest("cases", wrong)
         assert result.ret == pytest.ExitCode.USAGE_ERROR

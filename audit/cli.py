@@ -134,6 +134,9 @@ def serve(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str, typer.Option(help="fast, or reference for modelscope's own passes.")
+    ] = "fast",
     host: Annotated[
         str, typer.Option(help="Address to serve at; loopback reaches nobody else.")
     ] = "127.0.0.1",
@@ -157,7 +160,7 @@ def serve(
     examples = all_cases(cases or ["cases/*.yaml"]) if cases or shipped else []
     if address.warning:
         typer.echo(f"audit: warning: {address.warning}", err=True)
-    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype)
+    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine)
 
 
 @app.command()

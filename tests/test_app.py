@@ -1,12 +1,10 @@
-"""The page without a browser: questions, cases that are written, errors, where it is served."""
+"""The page without a browser: questions, cases that are written, errors."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import tempfile
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from typer.testing import CliRunner
 
 import audit.images
-from audit import cli
-from audit.app import serving
 from audit.app.casefile import MOST_BOXES, Drawn, case_yaml, drawn, suggested_id
 from audit.app.desk import Answer, Desk, Picture, Question, example, message, spec_of, uploaded
 from audit.app.markup import alert, figures, verdict, where_to_put
@@ -50,7 +45,7 @@ def question(of: Picture | None, **changes: Any) -> Question:
 
 
 def desk() -> Desk:
-    return Desk(("toy", "other"), "cpu", "float32", lambda *_: ToyModel())
+    return Desk(("toy", "other"), lambda _: ToyModel())
 
 
 @pytest.fixture(scope="module")
@@ -279,11 +274,11 @@ def test_fields_and_typed_keys_make_the_map_that_the_command_line_would(method: 
 def test_only_the_last_model_is_kept(tmp_path: Path) -> None:
     loads: list[str] = []
 
-    def load(source: str, *_: str) -> ToyModel:
+    def load(source: str) -> ToyModel:
         loads.append(source)
         return ToyModel()
 
-    asked = Desk(("toy", "other"), "cpu", "float32", load)
+    asked = Desk(("toy", "other"), load)
     of = picture(tmp_path)
     for model in ("toy", "toy", "other", "toy"):
         asked.ask(question(of, model=model))
@@ -293,17 +288,17 @@ def test_only_the_last_model_is_kept(tmp_path: Path) -> None:
 def test_a_model_that_does_not_load_is_a_message_and_the_next_question_is_answered(
     tmp_path: Path,
 ) -> None:
-    asked = Desk(("nowhere/at/all", "toy"), "cpu", "float32", _missing_or_toy)
+    asked = Desk(("nowhere/at/all", "toy"), _missing_or_toy)
     of = picture(tmp_path)
     with pytest.raises(ModelError, match="no such checkpoint folder"):
         asked.ask(question(of, model="nowhere/at/all"))
     assert asked.ask(question(of)).found.trace.label == "yes"
 
 
-def _missing_or_toy(source: str, device: str, dtype: str) -> Any:
+def _missing_or_toy(source: str) -> Any:
     from audit.models import load_model
 
-    return ToyModel() if source == "toy" else load_model(source, device, dtype)
+    return ToyModel() if source == "toy" else load_model(source, "cpu")
 
 
 def test_a_bad_picture_is_told_by_its_name_and_not_by_its_place(
@@ -355,58 +350,3 @@ def test_no_text_becomes_markup(answer: Answer) -> None:
 
 def test_what_has_no_value_says_why() -> None:
     assert "undefined: the map has one cell" in figures({"entropy": "the map has one cell"})
-
-
-def test_without_gradio_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", missing)
-    result = CliRunner().invoke(cli.app, ["serve"])
-    assert isinstance(result.exception, AuditError)
-    assert str(result.exception) == "audit serve needs gradio: pip install 'ofa-audit[app]'"
-
-
-def test_a_port_in_use_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        result = CliRunner().invoke(cli.app, ["serve", "--port", str(port)])
-    assert isinstance(result.exception, AuditError)
-    said = f"127.0.0.1:{port} cannot be served at: Address already in use; choose another"
-    assert str(result.exception).startswith(said)
-
-
-def test_cases_that_were_named_and_are_not_there_are_an_error() -> None:
-    result = CliRunner().invoke(cli.app, ["serve", "--cases", "nowhere/*.yaml"])
-    assert isinstance(result.exception, CaseError)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_loopback_needs_no_warning(host: str) -> None:
-    assert serving.Address(host, 7860).warning == ""
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
-def test_an_address_that_others_reach_and_sharing_are_told(host: str) -> None:
-    assert f"{host} is not loopback: anyone who reaches" in serving.Address(host, 7860).warning
-    assert "anyone who knows the link" in serving.Address("127.0.0.1", 7860, True).warning
-
-
-def test_a_tunnel_that_cannot_be_made_ends_the_command_and_leaves_no_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gradio import networking
-
-    def fail(**_: Any) -> str:
-        raise RuntimeError("no way out")
-
-    monkeypatch.setattr(networking, "setup_tunnel", fail)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
-        monkeypatch.setenv(name, "")  # so that what serve sets is undone after the test
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(AuditError, match=r"the tunnel of gradio\.live could not be made"):
-        serving.serve(serving.Address("127.0.0.1", port, True), ["reference"], [],
-                      device="cpu", dtype="float32")  # fmt: skip
-    assert not list(tmp_path.glob("audit-serve-*"))

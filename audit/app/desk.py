@@ -18,7 +18,7 @@ from audit.explain import Explanation, explain
 from audit.files import as_typed
 from audit.images import open_image
 from audit.mapspec import TAKES, MapSpec, told
-from audit.models import Model, load_model
+from audit.models import Model
 from audit.report.pictures import data_uri, outlined
 
 LONGEST = 2_000
@@ -131,13 +131,9 @@ class Desk:
     def __init__(
         self,
         sources: Sequence[str],
-        device: str,
-        dtype: str,
-        load: Callable[[str, str, str], Model] = load_model,
+        load: Callable[[str], Model],
     ) -> None:
         self.sources = tuple(sources)
-        self._device = device
-        self._dtype = dtype
         self._load = load
         self._loaded: tuple[str, Model] | None = None
 
@@ -175,7 +171,7 @@ class Desk:
             raise ModelError(f"{source}: not offered here; choose from {', '.join(self.sources)}")
         if self._loaded is None or self._loaded[0] != source:
             self._loaded = None
-            self._loaded = source, self._load(source, self._device, self._dtype)
+            self._loaded = source, self._load(source)
         return self._loaded[1]
 
 

@@ -11,12 +11,15 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from ipaddress import ip_address
 from pathlib import Path
 
 from audit.cases import Case
 from audit.errors import AuditError
+from audit.models import load_model
+from audit.models.base import check_choices
 
 MAX_UPLOAD = 25_000_000
 """Bytes of an uploaded picture."""
@@ -78,24 +81,36 @@ def require_gradio() -> None:
 
 
 def serve(
-    address: Address, sources: Sequence[str], cases: Sequence[Case], *, device: str, dtype: str
+    address: Address,
+    sources: Sequence[str],
+    cases: Sequence[Case],
+    *,
+    device: str,
+    dtype: str,
+    engine: str,
 ) -> None:
     """Serve the page until the process is told to stop; what it wrote is removed then.
 
     Args:
         sources: models to choose from; one is loaded when it is first asked.
         cases: examples to pick from.
+        device, dtype, engine: as of :func:`audit.load_model`.
 
     Raises:
-        AuditError: gradio is missing, the port cannot be used, or the tunnel cannot be made.
+        AuditError: gradio or the device is missing, a precision or an engine is not known, the
+            port cannot be used, or the tunnel cannot be made.
     """
     require_gradio()
+    check_choices(dtype, engine)
     _check_port(address)
+    from audit.models.hardware import chosen_device  # noqa: PLC0415  torch, if all else is right
+
+    chosen_device(device)
     with tempfile.TemporaryDirectory(prefix="audit-serve-") as folder:
         # Read when gradio is imported and components are made; what a user has set must not win.
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        _serve(address, sources, cases, Path(folder), device, dtype)
+        _serve(address, sources, cases, Path(folder), device, dtype, engine)
 
 
 def _check_port(address: Address) -> None:
@@ -120,6 +135,7 @@ def _serve(
     folder: Path,
     device: str,
     dtype: str,
+    engine: str,
 ) -> None:
     # gradio's use of what its own dependencies deprecate; nothing here can act on it.
     warnings.filterwarnings("ignore", module=r"gradio\.")
@@ -128,7 +144,8 @@ def _serve(
     from audit.app.markup import fixed  # noqa: PLC0415
     from audit.app.page import build  # noqa: PLC0415
 
-    page = build(Desk(sources, device, dtype), cases, folder)
+    load = partial(load_model, device=device, dtype=dtype, engine=engine)
+    page = build(Desk(sources, load), cases, folder)
     page.queue(max_size=MAX_WAITING, api_open=False)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from audit.errors import ModelError
 from audit.trace import Need, Trace
 
 DTYPES = ("float32", "bfloat16")
@@ -19,6 +20,18 @@ ENGINES = ("fast", "reference")
 
 NOTHING_MORE = Need()
 """The answer row is enough."""
+
+
+def check_choices(dtype: str, engine: str) -> None:
+    """Refuse a precision or an engine that there is not.
+
+    Raises:
+        ModelError: naming those that there are.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(DTYPES)}")
+    if engine not in ENGINES:
+        raise ModelError(f"engine {engine!r} is not known: choose from {', '.join(ENGINES)}")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from audit.capture import capture, frozen
 from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import open_image
-from audit.models.base import DTYPES, ENGINES, NOTHING_MORE, Fingerprint, Query
+from audit.models.base import NOTHING_MORE, Fingerprint, Query, check_choices
 from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
 from audit.models.hardware import Halving, chosen_device, gains_by_fusion
 from audit.models.ofa_answering import Answering, margin
@@ -75,10 +75,7 @@ class OFAVisualEntailment:
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        if dtype not in DTYPES:
-            raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(DTYPES)}")
-        if engine not in ENGINES:
-            raise ModelError(f"engine {engine!r} is not known: choose from {', '.join(ENGINES)}")
+        check_choices(dtype, engine)
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._configuration = checked(checkpoint)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from audit.baselines import Update, recover, refuse_other_dtype
 from audit.cases import Case
+from audit.errors import RunError
 from audit.evidence import gather
 from audit.files import as_typed
 from audit.images import open_image
@@ -98,6 +99,18 @@ class Auditor:
         """Cases that the model answers at a time."""
         on_gpu = self.model.fingerprint.device.startswith("cuda")
         return self.settings.batch_size or (_ON_GPU if on_gpu else _ON_CPU)
+
+    def make_run_folder(self) -> None:
+        """Find out whether there is a place for the run before anything is asked.
+
+        Raises:
+            RunError: there is none.
+        """
+        folder = self.settings.run_folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{folder}: no run can be written there: {error.strerror}") from None
 
     @cached_property
     def run(self) -> Run:

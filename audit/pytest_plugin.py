@@ -22,8 +22,8 @@ import pytest
 from audit import baselines
 from audit.auditor import Auditor, Settings
 from audit.cases import Case, Pictures, check_labels, check_unique, load_cases
-from audit.errors import AuditError, BaselineError, CaseError, ModelError
-from audit.files import write_atomically
+from audit.errors import AuditError, CaseError
+from audit.files import as_typed, write_atomically
 from audit.models.base import DTYPES, ENGINES
 from audit.models.sources import EMBEDDED, known_labels
 from audit.outcomes import Outcome, Run
@@ -253,7 +253,7 @@ class CaseItem(pytest.Item):
 
 def pytest_report_collectionfinish(
     config: pytest.Config, items: Sequence[pytest.Item]
-) -> str | None:
+) -> list[str] | None:
     """Load the model once cases are selected, and say what it is."""
     chosen = [item.case for item in items if isinstance(item, CaseItem)]
     if not chosen or config.getoption("collectonly"):
@@ -262,13 +262,17 @@ def pytest_report_collectionfinish(
     try:
         check_labels(chosen, auditor.model.labels)
         _ = auditor.gate
-    except (BaselineError, CaseError, ModelError) as error:
+        auditor.make_run_folder()
+    except AuditError as error:
         if hasattr(config, "workerinput"):
             # xdist tells of a worker that ends now only that it is gone; the cases say why.
             config.stash[_unusable] = error
             return None
         raise pytest.UsageError(str(error)) from None
-    return describe(auditor.model.fingerprint.to_dict())
+    return [
+        describe(auditor.model.fingerprint.to_dict()),
+        f"baselines: {as_typed(auditor.gate.folder)}; batches of up to {auditor.batch_size}",
+    ]
 
 
 @pytest.hookimpl(tryfirst=True)

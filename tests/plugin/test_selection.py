@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 
 
+def test_the_header_says_which_baselines_and_batches(accepted: pytest.Pytester) -> None:
+    accepted.runpytest("cases", "--audit-batch-size=3").stdout.fnmatch_lines(
+        ["audit: model toy, *", "baselines: *baselines; batches of up to 3"]
+    )
+
+
 def test_names_keywords_markers_and_last_failed_select_cases(
     accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +192,16 @@ def test_a_choice_that_there_is_not_is_told_before_anything_is_collected(
         result = project.runpytest("cases", wrong, more)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"*{wrong.partition('=')[0]}: {choices}"])
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "taken/x"])
+def test_a_run_folder_that_cannot_be_made_is_told_before_a_case_runs(
+    project: pytest.Pytester, place: str
+) -> None:
+    (project.path / "taken").write_text("a file")
+    result = project.runpytest("cases", f"--audit-run-dir={place}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*/x: no run can be written there: *"])
 
 
 def test_workers_that_cannot_load_the_model_say_why_in_each_case(

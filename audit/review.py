@@ -97,7 +97,9 @@ def accept(
     wanted = _wanted(run, outcomes, cases, decisions, reason)
     folder = Path(about["baselines"])
     baselines.recover(folder)
-    baselines.refuse_other_dtype(folder, about["model"]["dtype"])
+    dtype = about.get("model", {}).get("dtype")
+    if dtype is not None:  # not every run says so
+        baselines.refuse_other_dtype(folder, dtype)
     mine = about.get("id", "")
     problems = [p for name in wanted for p in _problems(outcomes, name, folder, mine)]
     if problems:

@@ -215,7 +215,6 @@ class FastOFA:
         return F.linear(hidden.float(), weight, bias)
 
     def _layer(self, layer: Any, number: int, x: Tensor, bias: Tensor, stream: Stream) -> Tensor:
-        size = x.float().norm(dim=-1, keepdim=True)
         branch = x
 
         def attend(inner: Tensor) -> Tensor:
@@ -227,6 +226,7 @@ class FastOFA:
 
         out = _branch(layer, x, "self_attn", attend, seen)
         if stream.rows is not None:
+            size = x.float().norm(dim=-1, keepdim=True)
             stream.layer(number, branch_share(layer, branch, size))
         return _feed_forward(layer, out)
 
@@ -234,18 +234,19 @@ class FastOFA:
         self, attention: Any, number: int, x: Tensor, bias: Tensor, stream: Stream
     ) -> Tensor:
         """Self-attention of one sample, (tokens, width), a few heads at a time."""
-        q = _by_head(attention, attention.q_proj(x) * attention.scaling)
-        k, v = _by_head(attention, attention.k_proj(x)), _by_head(attention, attention.v_proj(x))
-        tokens, rows = len(x), stream.rows
+        # Contiguous: rows of a head that are 4 KB apart fall on each other in the cache.
+        q, k, v = (
+            _by_head(attention, project(x)).contiguous()
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        scale, tokens, rows = attention.scaling, len(x), stream.rows
         bias = bias[:, :tokens, :tokens]
         if self._fused and rows != slice(None):
             if rows is not None:
-                weights = torch.softmax(
-                    torch.baddbmm(bias[:, rows], q[:, rows], k.transpose(1, 2)), dim=-1
-                )
-                stream.heads(number, 0, weights)
+                scores = torch.baddbmm(bias[:, rows], q[:, rows], k.transpose(1, 2), alpha=scale)
+                stream.heads(number, 0, torch.softmax(scores, dim=-1))
             mixed = F.scaled_dot_product_attention(
-                q[None], k[None], v[None], attn_mask=bias[None], scale=1.0
+                q[None], k[None], v[None], attn_mask=bias[None], scale=scale
             )[0]
             return _projected(attention, mixed)
         fitting = _IN_CACHE // (tokens**2 * q.element_size())
@@ -255,7 +256,7 @@ class FastOFA:
         for first in range(0, len(q), together):
             part = slice(first, min(first + together, len(q)))
             weights = scores[: part.stop - first]
-            torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), out=weights)
+            torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), alpha=scale, out=weights)
             # In place: on a CPU, a row is read whole before it is written.
             weights = torch.softmax(weights, dim=-1, out=None if x.is_cuda else weights)
             if rows is not None:

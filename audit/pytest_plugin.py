@@ -7,13 +7,10 @@ case that was selected is about to run.
 from __future__ import annotations
 
 import gc
-import math
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,9 @@ from audit.auditor import Auditor, Settings
 from audit.cases import Case, Pictures, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError
 from audit.files import as_typed, write_atomically
-from audit.models.base import DTYPES, ENGINES
-from audit.models.sources import EMBEDDED, known_labels
+from audit.models.sources import known_labels
 from audit.outcomes import Outcome, Run
+from audit.pytest_options import add_options, read_settings, value_of
 from audit.report.terminal import describe, failure_text
 from audit.suite import Limits, Suite, changes_of, judge_suite
 
@@ -39,114 +36,19 @@ _collected = pytest.StashKey[dict[str, Case]]()
 _opened = pytest.StashKey[Pictures]()
 _unusable = pytest.StashKey[AuditError]()
 
-_OPTIONS = {
-    "model": (
-        "reference", "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]",
-    ),
-    "device": ("auto", "auto, cpu, cuda or cuda:N"),
-    "dtype": ("float32", "float32 or bfloat16"),
-    "engine": ("fast", "fast, or reference for modelscope's own passes"),
-    "batch-size": ("auto", "cases that the model answers at a time, or auto"),
-    "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
-    "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
-    "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
-    "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
-    "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
-    "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
-    "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
-}  # fmt: skip
-
-
-_CHOICES = {
-    "dtype": DTYPES, "engine": ENGINES, "gallery": ("failed", "all"), "suite-gate": ("on", "off"),
-}  # fmt: skip
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register the options, all prefixed, and the same keys for the configuration file."""
-    group = parser.getgroup("audit", "audit of visual entailment models")
-    for name, (default, text) in _OPTIONS.items():
-        group.addoption(f"--audit-{name}", metavar=name.upper(), default=None, help=text)
-        key = f"audit_{name.replace('-', '_')}"
-        parser.addini(key, f"{text} (--audit-{name})", default=default)
-    group.addoption(
-        "--audit-update",
-        choices=("new", "changed", "all"),
-        default="",
-        help="accept baselines of this session: of cases without one, of changed ones, or all",
-    )
-    group.addoption(
-        "--audit-update-force",
-        action="store_true",
-        help="allow --audit-update where the environment variable CI is set",
-    )
-    parser.addini(
-        "audit_cases", "glob patterns of case files, from the root", "args", ["cases/*.yaml"]
-    )
+    """Register the options and the keys of the configuration file."""
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the settings; refuse an update under CI."""
+    """Read the settings."""
     config.addinivalue_line("markers", "audit: a case declared in YAML")
-    update = config.getoption("--audit-update")
-    if update and os.environ.get("CI") and not config.getoption("--audit-update-force"):
-        raise pytest.UsageError(
-            "--audit-update is refused where CI is set: a pipeline must not accept its own "
-            "baselines (override: --audit-update-force)"
-        )
-    config.stash[_settings] = _read_settings(config, update)
-    config.stash[_auditor] = Auditor(config.stash[_settings])
+    settings = config.stash[_settings] = read_settings(config)
+    config.stash[_auditor] = Auditor(settings)
     config.stash[_coming] = lambda: iter(())
     config.stash[_collected], config.stash[_opened] = {}, {}
-
-
-def _read_settings(config: pytest.Config, update: Any) -> Settings:
-    def value(name: str) -> str:
-        given = config.getoption(f"--audit-{name}")
-        return str(given if given is not None else config.getini(f"audit_{name.replace('-', '_')}"))
-
-    for name, choices in _CHOICES.items():
-        if value(name) not in choices:
-            raise pytest.UsageError(
-                f"--audit-{name}: {value(name)!r} is not {' or '.join(choices)}"
-            )
-    size = value("batch-size")
-    if size != "auto" and (not size.isdigit() or int(size) < 1):
-        raise pytest.UsageError(f"--audit-batch-size: {size!r} is not auto or a positive number")
-    root = config.rootpath
-    worker = getattr(config, "workerinput", None)
-    if worker is not None:
-        folder = Path(worker["audit_run_dir"])
-    elif value("run-dir"):
-        folder = config.invocation_params.dir / value("run-dir")
-    else:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        folder = root / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
-    accepted = root / value("baselines") if value("baselines") else None
-    model = value("model")
-    if model not in EMBEDDED and (config.invocation_params.dir / model).is_dir():
-        model = str(config.invocation_params.dir / model)
-    return Settings(
-        model, value("device"), value("dtype"), value("engine"),
-        0 if size == "auto" else int(size), accepted, update, folder,
-        worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
-        Limits(_number(value, "suite-alpha", 1), _number(value, "suite-effect"))
-        if value("suite-gate") == "on" and not update else None,
-        everything=value("gallery") == "all",
-        worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
-        workers=worker["workercount"] if worker is not None else 1,
-    )  # fmt: skip
-
-
-def _number(value: Callable[[str], str], name: str, most: float = math.inf) -> float:
-    try:
-        number = float(value(name))
-    except ValueError:
-        number = math.nan
-    if not (0 <= number <= most and number < math.inf):
-        limit = "on" if most == math.inf else f"to {most:g}"
-        raise pytest.UsageError(f"--audit-{name}: {value(name)!r} is not a number from 0 {limit}")
-    return number
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -360,7 +262,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _summarise(run: Run, config: pytest.Config) -> None:
     from audit.report.summary import markdown  # noqa: PLC0415  only at the end
 
-    given = config.getoption("--audit-summary") or config.getini("audit_summary")
+    given = value_of(config, "summary")
     if given:
         text = markdown(run, pictures=True)
         write_atomically(config.invocation_params.dir / given, text.encode())

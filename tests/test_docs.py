@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from audit import cli, load_model, pytest_plugin
+from audit import cli, load_model, pytest_options
 from audit.cases import load_cases
 from audit.caseschema import schema
 from audit.mapspec import ABOUT, TAKES, MapSpec
@@ -38,9 +38,9 @@ def test_every_command_and_option_is_documented() -> None:
 
 def test_every_option_and_key_of_the_plugin_is_documented() -> None:
     page = (DOCS / "pytest.md").read_text()
-    for name in (*pytest_plugin._OPTIONS, "update", "update-force"):
+    for name in (*pytest_options.OPTIONS, "update", "update-force"):
         assert f"`--audit-{name}`" in page, name
-    for name in pytest_plugin._OPTIONS:
+    for name in pytest_options.OPTIONS:
         assert f"`audit_{name.replace('-', '_')}`" in page, name
     for state in State:
         assert f"| {state.value} |" in page, state

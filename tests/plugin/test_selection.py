@@ -194,6 +194,23 @@ def test_a_choice_that_there_is_not_is_told_before_anything_is_collected(
         result.stderr.fnmatch_lines([f"*{wrong.partition('=')[0]}: {choices}"])
 
 
+@pytest.mark.parametrize(
+    ("key", "wrong", "needed"),
+    [
+        ("audit_dtype", "bf16", "float32 or bfloat16"),
+        ("audit_batch_size", "0", "auto or a positive number"),
+        ("audit_suite_alpha", "2", "a number from 0 to 1"),
+    ],
+)
+def test_a_wrong_value_in_the_configuration_file_is_told_with_file_and_key(
+    project: pytest.Pytester, key: str, wrong: str, needed: str
+) -> None:
+    path = project.makeini(f"[pytest]\n{key} = {wrong}\n")
+    result = project.runpytest("cases")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{path}: {key}: '{wrong}' is not {needed}"])
+
+
 @pytest.mark.parametrize("place", ["/proc/x", "taken/x"])
 def test_a_run_folder_that_cannot_be_made_is_told_before_a_case_runs(
     project: pytest.Pytester, place: str

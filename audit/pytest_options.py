@@ -1,0 +1,142 @@
+"""The plugin's options, the same keys in pytest's configuration file, and what they come to."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from audit.auditor import Settings
+from audit.models.base import DTYPES, ENGINES
+from audit.models.sources import EMBEDDED
+from audit.suite import Limits
+
+OPTIONS = {
+    "model": (
+        "reference", "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]",
+    ),
+    "device": ("auto", "auto, cpu, cuda or cuda:N"),
+    "dtype": ("float32", "float32 or bfloat16"),
+    "engine": ("fast", "fast, or reference for modelscope's own passes"),
+    "batch-size": ("auto", "cases that the model answers at a time, or auto"),
+    "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
+    "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
+    "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
+    "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
+    "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
+    "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
+    "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
+}  # fmt: skip
+"""By name: the default, and what the help says."""
+
+_CHOICES = {
+    "dtype": DTYPES, "engine": ENGINES, "gallery": ("failed", "all"), "suite-gate": ("on", "off"),
+}  # fmt: skip
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options, all prefixed, and the same keys for the configuration file."""
+    group = parser.getgroup("audit", "audit of visual entailment models")
+    for name, (default, text) in OPTIONS.items():
+        group.addoption(f"--audit-{name}", metavar=name.upper(), default=None, help=text)
+        parser.addini(_key(name), f"{text} (--audit-{name})", default=default)
+    group.addoption(
+        "--audit-update",
+        choices=("new", "changed", "all"),
+        default="",
+        help="accept baselines of this session: of cases without one, of changed ones, or all",
+    )
+    group.addoption(
+        "--audit-update-force",
+        action="store_true",
+        help="allow --audit-update where the environment variable CI is set",
+    )
+    parser.addini(
+        "audit_cases", "glob patterns of case files, from the root", "args", ["cases/*.yaml"]
+    )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """What was asked for, on the command line or else in the configuration file.
+
+    Raises:
+        pytest.UsageError: a value is not one that its option takes, or an update is asked for
+            under CI.
+    """
+    update = config.getoption("--audit-update")
+    if update and os.environ.get("CI") and not config.getoption("--audit-update-force"):
+        raise pytest.UsageError(
+            "--audit-update is refused where CI is set: a pipeline must not accept its own "
+            "baselines (override: --audit-update-force)"
+        )
+    for name, choices in _CHOICES.items():
+        if value_of(config, name) not in choices:
+            raise _refused(config, name, " or ".join(choices))
+    size = value_of(config, "batch-size")
+    if size != "auto" and (not size.isdigit() or int(size) < 1):
+        raise _refused(config, "batch-size", "auto or a positive number")
+    limits = Limits(_number(config, "suite-alpha", 1), _number(config, "suite-effect"))
+    accepted = value_of(config, "baselines")
+    worker = getattr(config, "workerinput", None)
+    return Settings(
+        model=_model(config),
+        device=value_of(config, "device"),
+        dtype=value_of(config, "dtype"),
+        engine=value_of(config, "engine"),
+        batch_size=0 if size == "auto" else int(size),
+        baselines=config.rootpath / accepted if accepted else None,
+        update=update,
+        run_folder=Path(worker["audit_run_dir"]) if worker is not None else _run_folder(config),
+        run_id=worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
+        suite=limits if value_of(config, "suite-gate") == "on" and not update else None,
+        everything=value_of(config, "gallery") == "all",
+        worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
+        workers=worker["workercount"] if worker is not None else 1,
+    )
+
+
+def value_of(config: pytest.Config, name: str) -> str:
+    """Of an option, what the command line says, or else the configuration file or the default."""
+    given = config.getoption(f"--audit-{name}")
+    return str(given if given is not None else config.getini(_key(name)))
+
+
+def _key(name: str) -> str:
+    return f"audit_{name.replace('-', '_')}"
+
+
+def _refused(config: pytest.Config, name: str, needed: str) -> pytest.UsageError:
+    where = f"--audit-{name}"
+    if config.getoption(where) is None:
+        where = f"{config.inipath or 'the configuration'}: {_key(name)}"
+    return pytest.UsageError(f"{where}: {value_of(config, name)!r} is not {needed}")
+
+
+def _model(config: pytest.Config) -> str:
+    """A folder is named from where pytest was called; its name alone would not be found later."""
+    model = value_of(config, "model")
+    folder = config.invocation_params.dir / model
+    return str(folder) if model not in EMBEDDED and folder.is_dir() else model
+
+
+def _run_folder(config: pytest.Config) -> Path:
+    given = value_of(config, "run-dir")
+    if given:
+        return config.invocation_params.dir / given
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return config.rootpath / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+
+
+def _number(config: pytest.Config, name: str, most: float = math.inf) -> float:
+    try:
+        number = float(value_of(config, name))
+    except ValueError:
+        number = math.nan
+    if not (0 <= number <= most and number < math.inf):
+        limit = "on" if most == math.inf else f"to {most:g}"
+        raise _refused(config, name, f"a number from 0 {limit}")
+    return number

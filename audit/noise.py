@@ -8,9 +8,8 @@ eight cases at a time.
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,40 +84,17 @@ def measure_noise(
     """
     models: dict[tuple[str, str], Model] = {}
     base: dict[str, Outcome] = {}
-    floors: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    flips, undefined = [], []
+    moved = _Moved()
     for condition in progress(asked, len(asked), "conditions"):
         kind = (condition.device, condition.dtype)
         if kind not in models:
             models[kind] = load_model(source, *kind)
         found = _audited(models[kind], cases, condition)
-        if not base:
+        if base:
+            for name, outcome in found.items():
+                moved.add(base[name], outcome, condition)
+        else:
             base = found
-            continue
-        for name, outcome in found.items():
-            if outcome.label != base[name].label:
-                flips.append(
-                    {"case": name, "condition": condition.title,
-                     "labels": [base[name].label, outcome.label]}
-                )  # fmt: skip
-            first, second = _figures(base[name]), _figures(outcome)
-            for (method, figure), was in first.items():
-                now = second[method, figure]
-                if isinstance(was, str) or isinstance(now, str):
-                    if type(was) is not type(now):
-                        undefined.append(
-                            {"case": name, "condition": condition.title, "figure": figure}
-                        )
-                    continue
-                held = floors[method].setdefault(
-                    metric_name(figure), {"floor": -1.0, "deviations": 0}
-                )
-                held["deviations"] += 1
-                if abs(now - was) > held["floor"]:
-                    held |= {
-                        "floor": float(f"{abs(now - was):.3g}"),
-                        "case": name, "condition": condition.title,
-                    }  # fmt: skip
     model = models[asked[0].device, asked[0].dtype]
     return {
         "format": NOISE_FORMAT,
@@ -127,10 +103,40 @@ def measure_noise(
         "cases": len(cases),
         "multiple": MULTIPLE,
         "conditions": [{"title": c.title, **asdict(c)} for c in asked],
-        "floors": {method: dict(sorted(found.items())) for method, found in sorted(floors.items())},
-        "flips": flips,
-        "undefined": undefined,
+        "floors": {m: dict(sorted(found.items())) for m, found in sorted(moved.floors.items())},
+        "flips": moved.flips,
+        "undefined": moved.undefined,
     }
+
+
+@dataclass
+class _Moved:
+    """What moved of all cases under all conditions; see :func:`measure_noise`."""
+
+    floors: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    flips: list[dict[str, Any]] = field(default_factory=list)
+    undefined: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, was: Outcome, now: Outcome, condition: Condition) -> None:
+        """Compare one case."""
+        place = {"case": now.case, "condition": condition.title}
+        if was.label != now.label:
+            self.flips.append({**place, "labels": [was.label, now.label]})
+        second = _figures(now)
+        for (method, figure), before in _figures(was).items():
+            after = second[method, figure]
+            if not (isinstance(before, str) or isinstance(after, str)):
+                self._deviated(method, metric_name(figure), abs(after - before), place)
+            elif not (isinstance(before, str) and isinstance(after, str)):
+                self.undefined.append({**place, "figure": figure})
+
+    def _deviated(self, method: str, metric: str, by: float, place: Mapping[str, str]) -> None:
+        held = self.floors.setdefault(method, {}).setdefault(
+            metric, {"floor": -1.0, "deviations": 0}
+        )
+        held["deviations"] += 1
+        if by > held["floor"]:
+            held |= {"floor": float(f"{by:.3g}"), **place}
 
 
 def write_noise(folder: Path, found: Mapping[str, Any]) -> Path:

@@ -57,6 +57,7 @@ def test_an_address_that_others_reach_and_sharing_are_told(host: str) -> None:
         ({"dtype": "bf16"}, "dtype 'bf16' is not supported"),
         ({"engine": "turbo"}, "engine 'turbo' is not known"),
         ({"device": "tpu"}, "device 'tpu' is "),
+        ({"model": "nosuch"}, "nosuch: no such checkpoint folder"),
     ],
 )
 def test_what_no_model_could_run_with_is_told_before_anything_is_served(
@@ -65,8 +66,9 @@ def test_what_no_model_could_run_with_is_told_before_anything_is_served(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     asked = {"device": "cpu", "dtype": "float32", "engine": "fast", **given}
+    model = asked.pop("model", "reference")
     with pytest.raises(ModelError, match=said):
-        serving.serve(serving.Address("127.0.0.1", port, False), ["reference"], [], **asked)
+        serving.serve(serving.Address("127.0.0.1", port, False), ["reference", model], [], **asked)
 
 
 def test_a_tunnel_that_cannot_be_made_ends_the_command_and_leaves_no_files(

@@ -76,5 +76,7 @@ def where_to_put(picture: Picture, name: str) -> str:
     also = f" and the picture as <code>{folder}/{escape(picture.written)}</code>"
     return (
         f'<p role="status">Put it into your project as <code>{folder}/{name}.yaml</code>'
-        f"{also if picture.uploaded else ''}, then run <code>pytest {folder} -k {name}</code>.</p>"
+        f"{also if picture.uploaded else ''}, then run <code>pytest {folder} -k {name}</code>. "
+        "It fails as new until you accept what the model shows: add "
+        "<code>--audit-update=new</code>.</p>"
     )

@@ -20,6 +20,7 @@ from audit.cases import Case
 from audit.errors import AuditError
 from audit.models import load_model
 from audit.models.base import check_choices
+from audit.models.sources import check_source
 
 MAX_UPLOAD = 25_000_000
 """Bytes of an uploaded picture."""
@@ -97,11 +98,13 @@ def serve(
         device, dtype, engine: as of :func:`audit.load_model`.
 
     Raises:
-        AuditError: gradio or the device is missing, a precision or an engine is not known, the
-            port cannot be used, or the tunnel cannot be made.
+        AuditError: gradio or the device is missing, a model, a precision or an engine is not
+            known, the port cannot be used, or the tunnel cannot be made.
     """
     require_gradio()
     check_choices(dtype, engine)
+    for source in sources:
+        check_source(source)
     _check_port(address)
     from audit.models.hardware import chosen_device  # noqa: PLC0415  torch, if all else is right
 

@@ -41,13 +41,28 @@ def resolve(source: str) -> Checkpoint:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return Checkpoint(folder.resolve(), _slug(folder.resolve().name), source)
+    return _from_hub(source, *_id_of(source))
+
+
+def check_source(source: str) -> None:
+    """See that ``source`` can be one, without asking ModelScope.
+
+    Raises:
+        ModelError: it is neither an embedded model nor a folder, nor has it the form of an id.
+    """
+    if source not in EMBEDDED and not Path(source).expanduser().is_dir():
+        _id_of(source)
+
+
+def _id_of(source: str) -> tuple[str, str | None]:
+    """ModelScope's id and the revision."""
     match = _ID.fullmatch(source)
     if match is None or source.startswith((".", "/", "~")) or os.sep != "/":
         raise ModelError(
             f"{source}: no such checkpoint folder (give 'reference', a folder in ModelScope's "
             "format, or a ModelScope id such as iic/ofa_visual-entailment_snli-ve_large_en)"
         )
-    return _from_hub(source, match["id"], match["revision"])
+    return match["id"], match["revision"]
 
 
 def _from_hub(source: str, model_id: str, revision: str | None) -> Checkpoint:

@@ -105,27 +105,39 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
         raise CaseError(f"{path}:1:1: the file is empty; it needs a list under 'cases'")
     try:
         spec = CaseFileSpec.model_validate(document.value)
+        written, defaults = list(enumerate(spec.cases)), spec.defaults
     except ValidationError as error:
         problems.add_validation(error)
-        raise problems.error() from None
+        written, defaults = _sound_part(document.value, error)
     seen: dict[str, int] = {}
     pictures = {} if pictures is None else pictures
     cases = []
-    for index, written in enumerate(spec.cases):
+    for index, each in written:
         loc: Loc = ("cases", index)
         line = document.values[loc][0]
-        if _slug(written.id) in seen:
-            first = seen[_slug(written.id)]
-            problems.add(
-                (*loc, "id"), f"the id {written.id!r} occurs twice (first in line {first})"
-            )
-        seen.setdefault(_slug(written.id), line)
-        case = _check(written, spec.defaults, document, loc, problems, pictures)
+        if _slug(each.id) in seen:
+            first = seen[_slug(each.id)]
+            problems.add((*loc, "id"), f"the id {each.id!r} occurs twice (first in line {first})")
+        seen.setdefault(_slug(each.id), line)
+        case = _check(each, defaults, document, loc, problems, pictures)
         if case is not None:
             cases.append(case)
     if problems.lines:
         raise problems.error()
     return cases
+
+
+def _sound_part(
+    value: Any, error: ValidationError
+) -> tuple[list[tuple[int, CaseSpec]], CaseDefaults]:
+    """The cases in which pydantic found no fault, so that theirs are told in the same go."""
+    places = [found["loc"] for found in error.errors(include_url=False)]
+    if any(len(place) < 2 or place[0] != "cases" for place in places):
+        return [], CaseDefaults()
+    faulty = {place[1] for place in places}
+    defaults = CaseDefaults.model_validate(value.get("defaults", {}))
+    cases = enumerate(value["cases"])
+    return [(n, CaseSpec.model_validate(c)) for n, c in cases if n not in faulty], defaults
 
 
 def _check(

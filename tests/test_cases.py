@@ -245,6 +245,18 @@ def test_all_problems_of_a_file_are_told_at_once(folder: Path) -> None:
     ]
 
 
+def test_a_case_that_cannot_be_read_hides_no_mistake_of_another(folder: Path) -> None:
+    broken = PLAIN.replace("label: yes", "lable: yes")
+    other = PLAIN.removeprefix("cases:\n").replace("id: birds", "id: b").replace("a.png", "b.png")
+    assert [line.split(": ")[1] for line in problems(folder, broken + other)] == [
+        "cases[0].expect.label",
+        "cases[0].expect.lable",
+        "cases[1].image",
+    ]
+    both = problems(folder, "defaults: {tags: 1}\n" + PLAIN.replace("a.png", "b.png"))
+    assert [line.split(": ")[1] for line in both] == ["defaults.tags"]
+
+
 def test_ids_that_differ_only_in_case_or_punctuation_are_refused(folder: Path) -> None:
     again = PLAIN.removeprefix("cases:\n").replace("id: birds", "id: Birds")
     assert "x.yaml:12:5: cases[1].id: the id 'Birds' occurs twice (first in line 2)" in problems(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from audit import load_model
 from audit.errors import ModelError
@@ -241,6 +242,32 @@ def test_a_half_loaded_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save(weights, folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"lacks 1 .*decoder\.layers\.1\.fc1\.weight"):
         load_model(str(folder))
+
+
+@pytest.mark.parametrize("kept", [0, 1000])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_a_weight_file_that_was_not_copied_whole_is_told_by_name(
+    tmp_path: Path, name: str, kept: int
+) -> None:
+    folder = make_checkpoint(tmp_path / "cut")
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    (folder / "pytorch_model.bin").unlink()
+    if name == "model.safetensors":
+        save_file({n: v.clone() for n, v in weights.items()}, folder / name)
+    else:
+        torch.save(weights, folder / name)
+    (folder / name).write_bytes((folder / name).read_bytes()[:kept])
+    with pytest.raises(ModelError, match=rf"{name}: the weights cannot be read; is the file dam"):
+        load_model(str(folder))
+
+
+def test_weights_in_torchs_older_format_are_loaded(tmp_path: Path, picture: Path) -> None:
+    folder = make_checkpoint(tmp_path / "old")
+    (new,) = load_model(str(folder), device="cpu").trace([Query(picture, "a dog runs")])
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.save(weights, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    (old,) = load_model(str(folder), device="cpu").trace([Query(picture, "a dog runs")])
+    assert old.probabilities == new.probabilities
 
 
 def test_cuda_asked_for_and_absent_is_an_error(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Set
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,15 @@ def checked(checkpoint: Checkpoint) -> dict[str, Any]:
     return configuration
 
 
-def refuse_missing_weights(checkpoint: Checkpoint, model: Any) -> None:
+def refuse_missing_weights(checkpoint: Checkpoint, model: Any, stored: Set[str]) -> None:
     """Refuse a half-loaded checkpoint: transformers fills missing weights with random numbers.
 
+    Args:
+        stored: names of the tensors in the folder's weight files, from :func:`stored_names`.
+
     Raises:
-        ModelError: a weight of the model is not in the folder's weight file.
+        ModelError: a weight of the model is not among them.
     """
-    stored = _stored_names(checkpoint.folder)
     state = model.state_dict(keep_vars=True)
     present = {value.data_ptr() for name, value in state.items() if name in stored}
     lost = [n for n, v in state.items() if n not in stored and v.data_ptr() not in present]
@@ -151,19 +154,34 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _stored_names(folder: Path) -> set[str]:
+def stored_names(checkpoint: Checkpoint) -> set[str]:
+    """Names of the tensors in the weight files.
+
+    Raises:
+        ModelError: one of the files cannot be read.
+    """
     names: set[str] = set()
+    folder = checkpoint.folder
     tensors = sorted(folder.glob("*.safetensors"))
-    if tensors:
+    for path in tensors or sorted(folder.glob("*.bin")):
+        try:
+            names.update(_names(path))
+        except Exception as error:  # each format, and each way to be broken, raises its own
+            raise ModelError(
+                f"{path}: the weights cannot be read; is the file damaged, or not copied whole? "
+                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'})"
+            ) from None
+    return names
+
+
+def _names(path: Path) -> Iterable[str]:
+    if path.suffix == ".safetensors":
         from safetensors import safe_open  # noqa: PLC0415
 
-        for path in tensors:
-            with safe_open(path, framework="pt") as file:
-                names.update(file.keys())
-        return names
-    for path in sorted(folder.glob("*.bin")):
-        try:
-            names.update(torch.load(path, map_location="meta", weights_only=True, mmap=True))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ModelError(f"{path}: cannot be read: {error}") from None
-    return names
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    # Files from before torch 1.6 are no archives, and cannot be mapped.
+    found: dict[str, Any] = torch.load(
+        path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path)
+    )
+    return found

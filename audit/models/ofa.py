@@ -25,7 +25,12 @@ from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import open_image
 from audit.models.base import NOTHING_MORE, Fingerprint, Query, check_choices
-from audit.models.checkpoint import checked, fingerprint, refuse_missing_weights
+from audit.models.checkpoint import (
+    checked,
+    fingerprint,
+    refuse_missing_weights,
+    stored_names,
+)
 from audit.models.hardware import Halving, chosen_device, gains_by_fusion
 from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_fast import FastOFA
@@ -79,7 +84,7 @@ class OFAVisualEntailment:
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._configuration = checked(checkpoint)
-        folder = str(checkpoint.folder)
+        folder, stored = str(checkpoint.folder), stored_names(checkpoint)
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
             with quiet(), torch.random.fork_rng(devices=[]):
@@ -92,7 +97,7 @@ class OFAVisualEntailment:
                 f"{checkpoint.source}: modelscope cannot load this checkpoint: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        refuse_missing_weights(checkpoint, self._task.model)
+        refuse_missing_weights(checkpoint, self._task.model, stored)
         fast = engine == "fast" and FastOFA.supports(self._task.model.config)
         self._fingerprint = fingerprint(
             checkpoint, self._task.model, self._preprocessor.preprocess, self._configuration,

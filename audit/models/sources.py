@@ -100,7 +100,7 @@ def _slug(name: str) -> str:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
 
 
 def known_labels(source: str) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.files import as_typed, counted
-from audit.outcomes import Outcome, Run, totals
+from audit.outcomes import Outcome, Run, State, totals
 from audit.report.summary import workflow_commands
 from audit.review import ACCEPTABLE
 
@@ -74,6 +74,10 @@ def closing_lines(run: Run, *, updated: bool) -> list[str]:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         lines += workflow_commands(run)
     lines.append(f"gallery: {run.folder / 'gallery.html'}")
+    if any(o.state is State.BROKEN and o.failed for o in outcomes):
+        lines.append(
+            "a contract is broken: mend the model, or change what the case expects, in its file"
+        )
     if any(o.state in ACCEPTABLE and o.failed for o in outcomes):
         lines.append(
             f"what shall be so from now on, after a look: audit accept {as_typed(run.folder)}"

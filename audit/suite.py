@@ -144,7 +144,8 @@ def judge_suite(changes: Sequence[Change], limits: Limits) -> Suite:
     vetoes = [c.case for c in changes if c.critical and c.right == (True, False)]
     chance = mcnemar(len(lost), len(gained))
     shifts = _shifts(changes, limits)
-    bad = [s for s in shifts if s.verdict in ("worse", "shifted")]
+    # What is known to be for the worse is told first.
+    bad = [s for verdict in ("worse", "shifted") for s in shifts if s.verdict == verdict]
     labels_worse = len(lost) > len(gained) and chance < limits.alpha
     images = len({c.image for c in changes})
     return Suite(
@@ -211,8 +212,9 @@ def _sentence(
             f"(exact McNemar p = {chance:.2g})"
         )
     for shift in bad[:3]:
+        moved = "moved for the worse" if shift.verdict == "worse" else "moved"
         said.append(
-            f"{shift.metric} moved by {shift.change.mean:+.3g} "
+            f"{shift.metric} {moved} by {shift.change.mean:+.3g} "
             f"({shift.change.low:+.3g} to {shift.change.high:+.3g}), {abs(shift.effect):.1f} times "
             f"its tolerance (p = {shift.adjusted:.2g} after correction)"
         )

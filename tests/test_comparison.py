@@ -93,7 +93,7 @@ def test_a_shift_shared_by_all_cases_is_worse_and_equal_sides_are_no_regression(
     ]
     found = compare(*sides(*worse), Limits())
     assert found.headline == "worse"
-    assert "mass moved by" in found.sentence
+    assert "mass moved for the worse by" in found.sentence
     same = compare(*sides(*((a, a) for a, _ in worse)), Limits())
     assert same.headline == "no regression"
 
@@ -165,5 +165,5 @@ def test_a_comparison_that_is_worse_exits_with_one(tmp_path: Path) -> None:
     arguments = ["compare", *folders, "--out", str(tmp_path / "page.html")]
     result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 1
-    assert "worse: over 6 cases on 6 pictures: mass moved by" in result.output
+    assert "worse: over 6 cases on 6 pictures: mass moved for the worse by" in result.output
     assert CliRunner().invoke(cli.app, [*arguments, "--effect", "100"]).exit_code == 0

@@ -45,9 +45,15 @@ def verdicts(changes: list[Change]) -> dict[str, str]:
 def test_a_small_shift_that_every_case_shares_fails_although_each_is_within_its_tolerance() -> None:
     suite = judge_suite(many(mass=-0.012, entropy=0.0), Limits())  # the tolerance of mass is 0.02
     assert suite.failed
-    assert "mass moved by -0.012" in suite.sentence
+    assert "mass moved for the worse by -0.012" in suite.sentence
     assert "0.6 times its tolerance" in suite.sentence
     assert (suite.cases, suite.images) == (24, 12)
+
+
+def test_what_moved_for_the_worse_is_told_before_larger_shifts_of_no_direction() -> None:
+    suite = judge_suite(many(entropy=0.4, mass=-0.03), Limits())
+    assert [s.metric for s in suite.shifts] == ["entropy", "mass"]  # the larger effect first
+    assert suite.sentence.index("mass moved for the worse") < suite.sentence.index("entropy moved")
 
 
 def test_a_shift_for_the_better_is_told_and_does_not_fail() -> None:

@@ -61,8 +61,9 @@ def test_an_address_that_others_reach_and_sharing_are_told(host: str) -> None:
     ],
 )
 def test_what_no_model_could_run_with_is_told_before_anything_is_served(
-    given: dict[str, str], said: str
+    given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(serving, "_serve", lambda *_: pytest.fail("it was served"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     asked = {"device": "cpu", "dtype": "float32", "engine": "fast", **given}

@@ -88,7 +88,7 @@ def read_settings(config: pytest.Config) -> Settings:
         dtype=value_of(config, "dtype"),
         engine=value_of(config, "engine"),
         batch_size=0 if size == "auto" else int(size),
-        baselines=config.rootpath / accepted if accepted else None,
+        baselines=root_of(config) / accepted if accepted else None,
         update=update,
         run_folder=Path(worker["audit_run_dir"]) if worker is not None else _run_folder(config),
         run_id=worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
@@ -103,6 +103,24 @@ def value_of(config: pytest.Config, name: str) -> str:
     """Of an option, what the command line says, or else the configuration file or the default."""
     given = config.getoption(f"--audit-{name}")
     return str(given if given is not None else config.getini(_key(name)))
+
+
+def root_of(config: pytest.Config) -> Path:
+    """pytest's root, from which patterns of case files and folders of the configuration count.
+
+    pytest looks for it before it knows this plugin's options: where no configuration file says
+    where it is, it takes the folder of ``--audit-model FOLDER`` for one of tests. So there the
+    search is made again, as pytest's is, with what turned out to be tests.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        return Path(worker["audit_root"])
+    at = config.invocation_params.dir
+    if config.inipath or config.getoption("rootdir") or (config.rootpath / "setup.py").exists():
+        return config.rootpath
+    asked = [at / argument.partition("::")[0] for argument in config.args]
+    places = [path if path.is_dir() else path.parent for path in asked]
+    return Path(os.path.commonpath([at, *map(os.path.normpath, places)]))
 
 
 def _key(name: str) -> str:
@@ -128,7 +146,7 @@ def _run_folder(config: pytest.Config) -> Path:
     if given:
         return config.invocation_params.dir / given
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return config.rootpath / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+    return root_of(config) / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
 
 
 def _number(config: pytest.Config, name: str, most: float = math.inf) -> float:

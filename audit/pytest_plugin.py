@@ -23,7 +23,7 @@ from audit.errors import AuditError, CaseError
 from audit.files import as_typed, write_atomically
 from audit.models.sources import known_labels
 from audit.outcomes import Outcome, Run
-from audit.pytest_options import add_options, read_settings, value_of
+from audit.pytest_options import add_options, read_settings, root_of, value_of
 from audit.report.terminal import describe, failure_text
 from audit.suite import Limits, Suite, changes_of, judge_suite
 
@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker which run it shares."""
+    node.workerinput["audit_root"] = str(root_of(node.config))
     node.workerinput["audit_run_dir"] = str(node.config.stash[_settings].run_folder)
     node.workerinput["audit_run_id"] = node.config.stash[_settings].run_id
 
@@ -62,7 +63,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile |
     """Collect the case files."""
     patterns = parent.config.getini("audit_cases")
     try:
-        relative = file_path.relative_to(parent.config.rootpath)
+        relative = file_path.relative_to(root_of(parent.config))
     except ValueError:
         return None
     if any(relative.match(p) and len(relative.parts) == len(Path(p).parts) for p in patterns):

@@ -178,6 +178,19 @@ def test_the_garbage_collector_is_left_as_it_was_also_by_a_broken_file(
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize("more", [[], ["-n2"]])
+def test_without_a_configuration_file_a_models_folder_is_not_taken_for_tests(
+    project: pytest.Pytester, tmp_path: Path, more: list[str]
+) -> None:
+    (project.path / "tox.ini").unlink()
+    model = tmp_path / "model"
+    model.mkdir()
+    result = project.runpytest("cases", "--audit-model", str(model), "--audit-update=new", *more)
+    result.assert_outcomes(passed=3)
+    (run,) = (project.path / "audit-runs").iterdir()
+    assert (run / "gallery.html").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "choices"),
     [

@@ -116,6 +116,8 @@ def explain(
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
     console.print(f"{spec.key}, {trace.grid.rows} x {trace.grid.cols} cells", markup=False)
+    asked_of = found.model
+    console.print(f"{asked_of.source}, {asked_of.dtype}, {asked_of.engine} engine", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right")

@@ -66,6 +66,7 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "maybe" in result.output.splitlines()[0]
     assert "cross_attention layers=last, 12 x 12 cells" in result.output
+    assert "reference, float32, fast engine" in result.output
     assert (tmp_path / "two-birds-on-a-branch.cross_attention-layers-last.png").exists()
 
 

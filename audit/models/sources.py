@@ -59,8 +59,9 @@ def _id_of(source: str) -> tuple[str, str | None]:
     match = _ID.fullmatch(source)
     if match is None or source.startswith((".", "/", "~")) or os.sep != "/":
         raise ModelError(
-            f"{source}: no such checkpoint folder (give 'reference', a folder in ModelScope's "
-            "format, or a ModelScope id such as iic/ofa_visual-entailment_snli-ve_large_en)"
+            f"{source}: no such checkpoint folder (give {' or '.join(EMBEDDED)}, a folder in "
+            "ModelScope's format, or a ModelScope id such as "
+            "iic/ofa_visual-entailment_snli-ve_large_en)"
         )
     return match["id"], match["revision"]
 

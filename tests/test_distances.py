@@ -7,32 +7,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy.optimize import linprog
 
 from audit import distances, shape
 from audit.errors import Undefined
 from audit.metrics import METRICS
+from tests.strategies import tied
 
 ROOT = Path(__file__).parents[1]
 DIAGONAL = math.sqrt(2)
 DISTANCES = {name: m for name, m in METRICS.items() if m.kind == "distance"}
 
 
-@st.composite
-def maps(draw: st.DrawFn, rows: int = 2, cols: int = 3) -> np.ndarray:
-    """Maps of few distinct values, so that ties and empty cells are common."""
-    counts = draw(arrays(np.int64, (rows, cols), elements=st.integers(0, 6)))
-    assume(counts.sum() > 0)
-    p = counts / counts.sum()
-    p.flags.writeable = False
-    return p
+maps = partial(tied, 2, 3)
 
 
 def single(row: int, col: int, rows: int, cols: int) -> np.ndarray:

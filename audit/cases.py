@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from audit.caseschema import CaseDefaults, CaseFileSpec, CaseSpec
+from audit.caseproblems import Problems
+from audit.caseschema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
 from audit.errors import CaseError, ImageError, nearest
 from audit.expectations import Expect
 from audit.files import digest, digest_file
 from audit.geometry import Box, parse_box
 from audit.images import open_image
-from audit.mapspec import TAKES, MapSpec, occurrences, words_in
+from audit.mapspec import MapSpec, occurrences, words_in
 from audit.metrics import REGISTRY_VERSION, Better
-from audit.yamlfile import Document, Loc, Where, read
+from audit.yamlfile import Document, Loc, Where, kind_of, read, shortened
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Case:
     critical: bool = False
     xfail: str = ""
     repeat: int = 1
+    truncate: bool = False
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -68,7 +72,7 @@ class Case:
     @property
     def digest(self) -> str:
         """Fingerprint of what is asked and measured, without limits, tags and tolerances."""
-        asked = {
+        asked: dict[str, Any] = {
             "image": self.image_digest,
             "text": self.text,
             "premise": self.premise,
@@ -83,6 +87,8 @@ class Case:
             ),
             "registry": REGISTRY_VERSION,
         }
+        if self.truncate:  # left out otherwise, so that baselines from before the key stay valid
+            asked["truncate"] = True
         return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
 
 
@@ -100,17 +106,19 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
         CaseError: every problem of the file, a line each: file:line:column: key: what is wrong.
     """
     document = read(path)
-    problems = _Problems(document)
+    problems = Problems(document)
     if document.value is None:
         raise CaseError(f"{path}:1:1: the file is empty; it needs a list under 'cases'")
+    value = _without_own_keys(document.value)
+    pictures = {} if pictures is None else pictures
     try:
-        spec = CaseFileSpec.model_validate(document.value)
+        spec = CaseFileSpec.model_validate(value)
         written, defaults = list(enumerate(spec.cases)), spec.defaults
     except ValidationError as error:
         problems.add_validation(error)
-        written, defaults = _sound_part(document.value, error)
+        written, defaults = _sound_part(value, error)
+        _check_other_pictures(value, [n for n, _ in written], document, problems, pictures)
     seen: dict[str, int] = {}
-    pictures = {} if pictures is None else pictures
     cases = []
     for index, each in written:
         loc: Loc = ("cases", index)
@@ -127,11 +135,20 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
     return cases
 
 
+def _without_own_keys(value: Any) -> Any:
+    """The file without the keys that are its author's own: ``x-…``, on top, for anchors."""
+    if not isinstance(value, dict):
+        return value
+    return {key: each for key, each in value.items() if not key.startswith(OWN_KEYS)}
+
+
 def _sound_part(
     value: Any, error: ValidationError
 ) -> tuple[list[tuple[int, CaseSpec]], CaseDefaults]:
     """The cases in which pydantic found no fault, so that theirs are told in the same go."""
-    places = [found["loc"] for found in error.errors(include_url=False)]
+    places = [found["loc"] for found in error.errors(include_url=False, include_input=False)]
+    # Other keys of the file that are at fault, unknown ones, are no reason to stop reading.
+    places = [place for place in places if place[:1] in ((), ("cases",), ("defaults",))]
     if any(len(place) < 2 or place[0] != "cases" for place in places):
         return [], CaseDefaults()
     faulty = {place[1] for place in places}
@@ -140,15 +157,78 @@ def _sound_part(
     return [(n, CaseSpec.model_validate(c)) for n, c in cases if n not in faulty], defaults
 
 
+def _check_other_pictures(
+    value: Any, sound: Sequence[int], document: Document, problems: Problems, pictures: Pictures
+) -> None:
+    """Of the cases that cannot be read, tell whether their pictures can, in the same go."""
+    cases = value.get("cases") if isinstance(value, dict) else None
+    for index, case in enumerate(cases if sound and isinstance(cases, list) else ()):
+        if index not in sound and isinstance(case, dict) and isinstance(case.get("image"), str):
+            loc: Loc = ("cases", index, "image")
+            if not problems.has(loc):
+                _picture(case["image"], document, loc, problems, pictures)
+
+
+def _picture(
+    written: str, document: Document, loc: Loc, problems: Problems, pictures: Pictures
+) -> tuple[tuple[int, int], str] | None:
+    """Size and digest of a picture; None once it is told why it cannot be used."""
+    path = document.path.parent / written
+    try:
+        if path not in pictures:
+            refuse_what_is_no_file(path)
+            pictures[path] = open_image(path).size, digest_file(path)
+        return pictures[path]
+    except ImageError as error:
+        said = str(error)
+    except OSError as error:
+        said = f"{shortened(str(path))}: cannot be read: {error.strerror}"
+    problems.add(loc, said + _nearest_picture(path, written))
+    return None
+
+
+def refuse_what_is_no_file(path: Path) -> None:
+    """Refuse folders, pipes and devices: reading from some of them never ends.
+
+    Raises:
+        ImageError: there is nothing, or something else than a file, at ``path``.
+        OSError: the system takes no such path.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError(f"{path}: no such picture") from None
+    except ValueError:
+        raise ImageError(f"{str(path)!r}: no such picture") from None
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{path}: not a picture, but {kind_of(mode)}")
+
+
+def _nearest_picture(path: Path, written: str) -> str:
+    """A clause that names what lies where ``path`` was looked for, if nothing lies there."""
+    folder = Path(written).parent
+    with suppress(OSError, ValueError):  # a path that the system does not take is no file
+        if path.is_file():
+            return ""
+    with suppress(OSError, ValueError):
+        beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+        there = [each for each in beside if each.suffix.lower() in _PICTURES and each.is_file()]
+        names = [(folder / each.name).as_posix() for each in there]
+        return f"; {nearest(written, names)}" if names else ""
+    return ""
+
+
+_PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
 def _check(
     written: CaseSpec,
     defaults: CaseDefaults,
     document: Document,
     loc: Loc,
-    problems: _Problems,
+    problems: Problems,
     pictures: Pictures,
 ) -> Case | None:
-    path = document.path.parent / written.image
     for index, wanted in enumerate(written.expect.attention):
         if wanted.region is not None and wanted.region not in written.regions:
             hint = nearest(wanted.region, written.regions) if written.regions else "there are none"
@@ -163,15 +243,10 @@ def _check(
                 "this is the measured map itself; compare it with another",
             )
     _check_words(written, defaults, loc, problems)
-    try:
-        if path not in pictures:
-            pictures[path] = open_image(path).size, digest_file(path)
-        size, image_digest = pictures[path]
-    except ImageError as error:
-        there = [p.relative_to(document.path.parent).as_posix() for p in path.parent.glob("*.*")]
-        hint = f"; {nearest(written.image, there)}" if there and not path.exists() else ""
-        problems.add((*loc, "image"), f"{error}{hint}")
+    found = _picture(written.image, document, (*loc, "image"), problems, pictures)
+    if found is None:
         return None
+    size, image_digest = found
     regions = {}
     for name, boxes in written.regions.items():
         parsed = []
@@ -188,7 +263,7 @@ def _check(
         file=document.path,
         line=document.values[loc][0],
         label_at=document.values[(*loc, "expect", "label")],
-        image=path,
+        image=document.path.parent / written.image,
         image_digest=image_digest,
         image_size=size,
         text=written.text,
@@ -201,10 +276,11 @@ def _check(
         critical=written.critical,
         xfail=written.xfail or "",
         repeat=written.repeat,
+        truncate=written.truncate,
     )
 
 
-def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: _Problems) -> None:
+def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: Problems) -> None:
     """A map of a word needs the word in the text."""
     places: list[tuple[Loc, MapSpec | None]] = [((*loc, "map"), written.map or defaults.map)]
     for index, wanted in enumerate(written.expect.attention):
@@ -215,127 +291,6 @@ def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: 
         if spec is not None and spec.word is not None and not occurrences(spec.word, words):
             message = f"{spec.word!r} is not in the text; {nearest(spec.word, words)}"
             problems.add((*place, "word"), message)
-
-
-class _Problems:
-    """Collects what is wrong with a file, each with its place."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.lines: list[tuple[Where, str]] = []
-
-    def add(self, loc: Loc, message: str) -> None:
-        where = self.document.at(loc)
-        text = f"{self.document.path}:{where[0]}:{where[1]}: {_dotted(loc)}: {message}"
-        self.lines.append((where, text))
-
-    def add_validation(self, error: ValidationError) -> None:
-        """Tell pydantic's findings in our words, one for each place."""
-        told: set[Loc] = set()
-        for found in error.errors(include_url=False):
-            loc = self._known(found["loc"])
-            if loc not in told:
-                told.add(loc)
-                self.add(loc, self._message(found, loc))
-
-    def _known(self, loc: Loc) -> Loc:
-        """``loc`` without what pydantic adds to it: the members of a union, a key's own check."""
-        kept: Loc = ()
-        for name in ("layers", "heads"):
-            if name in loc and not _chosen_by_user(loc):
-                return loc[: loc.index(name) + 1]
-        for part in loc:
-            if (*kept, part) in self.document.values:
-                kept = (*kept, part)
-            elif part == loc[-1] and not _is_union(part):
-                return (*kept, part)
-        return kept
-
-    def _message(self, found: Mapping[str, Any], loc: Loc) -> str:
-        kind, text = found["type"], str(found["msg"])
-        if kind == "extra_forbidden":
-            return f"unknown key; {nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
-        if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc) and kind != "missing":
-            return f"not a {_CHOICES[str(loc[-1])]}"
-        if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
-            return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), TAKES)}"
-        if kind == "literal_error" and isinstance(found["input"], str):
-            choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
-            return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"
-        if kind == "string_pattern_mismatch" and loc[-1] == "id":
-            return "an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"
-        return _NEEDED.get(kind) or text.removeprefix("Value error, ")
-
-    def error(self) -> CaseError:
-        return CaseError("\n".join(text for _, text in sorted(self.lines)))
-
-
-_NEEDED = {
-    "missing": "this key is required",
-    "model_type": "keys and values are needed here (a mapping)",
-    "dict_type": "keys and values are needed here (a mapping)",
-    "list_type": "a list is needed here",
-    "tuple_type": "a list is needed here",
-    "string_type": "text is needed here; put it in quotes if it looks like something else",
-    "bool_type": "true or false is needed here",
-    "bool_parsing": "true or false is needed here",
-}
-"""What a value must be, in the words of YAML instead of Python's."""
-
-_CHOICES = {
-    "heads": "choice of heads: mean, max, weighted, or a list of distinct numbers from 1",
-    "layers": "choice of layers: all, last, last:N, or a list of distinct numbers from 1",
-    "residual": "share of the residual connection: measured, or a number from 0 to 1",
-    "share": "share: a number between 0 and 1, and neither of them",
-    "tolerance": "tolerance: a whole number of cells, from 0",
-}
-"""What a key may hold, where pydantic would name one part of it or a type."""
-
-
-def _chosen_by_user(loc: Loc) -> bool:
-    """Whether ``loc`` lies below keys that the case file's author names."""
-    return "regions" in loc or "drift" in loc
-
-
-def _is_union(part: str | int) -> bool:
-    return isinstance(part, str) and bool(
-        re.search(r"[\[\]()]|^(str|int|float|list|constrained)", part)
-    )
-
-
-def _keys_at(loc: Loc) -> list[str]:
-    """The keys that a mapping at ``loc`` may have."""
-    model: type[BaseModel] = CaseFileSpec
-    steps: dict[str, type[BaseModel]] = {
-        "defaults": CaseDefaults,
-        "cases": CaseSpec,
-        "map": MapSpec,
-        "expect": Expect,
-    }
-    for part in loc:
-        if isinstance(part, str):
-            model = steps.get(part) or _field_model(model, part)
-    return list(model.model_fields)
-
-
-def _field_model(model: type[BaseModel], name: str) -> type[BaseModel]:
-    annotation = model.model_fields[name].annotation
-    for option in _inside(annotation):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return option
-    return model
-
-
-def _inside(annotation: Any) -> list[Any]:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation, *(deeper for a in arguments for deeper in _inside(a))]
-
-
-def _dotted(loc: Loc) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "file"
 
 
 def _slug(case: str) -> str:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    field_validator,
+)
 
 from audit.errors import nearest
-from audit.expectations import Expect, Finite
+from audit.expectations import Expect, number
 from audit.maps import MapSpec
 from audit.metrics import METRICS
+from audit.texts import readable, refuse_unprintable
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _BUILTIN_MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail")
@@ -31,8 +40,25 @@ def _figure(value: str) -> str:
 
 
 Tag = Annotated[str, AfterValidator(_tag)]
-Text = Annotated[str, Field(min_length=1)]
-Drift = dict[Annotated[str, AfterValidator(_figure)], Annotated[Finite, Field(ge=0)]]
+
+
+def _path(value: str) -> str:
+    # A block of text in YAML ends with a line break.
+    value = value.removesuffix("\n")
+    if not value.strip():
+        raise ValueError("the picture's name is empty")
+    refuse_unprintable(value, "the picture's name")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(readable)]
+"""A hypothesis, a premise, a reason: see :func:`audit.texts.readable`."""
+
+Written = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+Drift = dict[
+    Annotated[str, AfterValidator(_figure)],
+    Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(number)],
+]
 _Number = (
     Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
 )
@@ -60,9 +86,12 @@ class CaseSpec(BaseModel):
         max_length=100,
         description="Unique name of the case.",
     )
-    image: Text = Field(description="The picture, relative to this file.")
+    image: Written = Field(description="The picture, relative to this file.")
     text: Text = Field(description="The hypothesis: a sentence about the picture.")
     premise: Text | None = Field(None, description="A text premise beside the picture.")
+    truncate: bool = Field(
+        False, description="Whether the model may cut texts that are longer than it reads."
+    )
     regions: dict[str, list[list[_Number]]] = Field(
         {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
     )
@@ -82,11 +111,25 @@ class CaseSpec(BaseModel):
         1, le=100, description="How often the model is asked; limits and drift are of the mean."
     )
 
+    _number = field_validator("repeat", mode="before")(number)
+
+
+def _own_keys(schema: dict[str, Any]) -> None:
+    schema["patternProperties"] = {
+        f"^{OWN_KEYS}": {"description": "The file's own: anchors to refer to; not read."}
+    }
+
+
+OWN_KEYS = "x-"
+"""Keys of the whole file that begin so are its author's, for anchors."""
+
 
 class CaseFileSpec(BaseModel):
     """A file of cases."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="audit cases")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, title="audit cases", json_schema_extra=_own_keys
+    )
 
     defaults: CaseDefaults = Field(CaseDefaults(), description="Used by every case of the file.")
     cases: list[CaseSpec] = Field(min_length=1, description="The cases.")

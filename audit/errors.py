@@ -14,6 +14,13 @@ class CaseError(AuditError):
     """A case file, or something that it names, cannot be used."""
 
 
+class TextError(AuditError, ValueError):
+    """A hypothesis or a premise cannot be asked as it is written.
+
+    A ValueError too, so that pydantic takes it for a finding about the key.
+    """
+
+
 class ImageError(AuditError):
     """A picture cannot be read, or is larger than the limits allow."""
 

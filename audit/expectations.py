@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from audit.errors import nearest
 from audit.maps import MapSpec
@@ -14,6 +22,13 @@ from audit.metrics import DEFAULTS, METRICS, figure_key
 from audit.placement import THRESHOLD, read_threshold
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
+
+def number(given: object) -> object:
+    """Refuse ``true`` and ``false`` where a number is needed: pydantic takes them for 1 and 0."""
+    if isinstance(given, bool):
+        raise ValueError("a number is needed here, not true or false")
+    return given
+
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -72,6 +87,8 @@ class ProbabilityExpectation(BaseModel):
     min: Finite | None = Field(None, ge=0, le=1, description="Smallest probability that passes.")
     max: Finite | None = Field(None, ge=0, le=1, description="Largest probability that passes.")
 
+    _number = field_validator("min", "max", mode="before")(number)
+
     @model_validator(mode="after")
     def _possible(self) -> ProbabilityExpectation:
         _possible_range(self.min, self.max)
@@ -115,6 +132,8 @@ class AttentionExpectation(BaseModel):
     min: Finite | None = Field(None, description="Smallest value that passes.")
     max: Finite | None = Field(None, description="Largest value that passes.")
     map: MapSpec | None = Field(None, description="Which map to measure; default: the case's.")
+
+    _number = field_validator("min", "max", "share", mode="before")(number)
 
     @model_validator(mode="after")
     def _possible(self) -> AttentionExpectation:

@@ -7,6 +7,7 @@ error. Maps and masks are ``[row, column]`` over the model's patch grid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,8 @@ def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
     """
     if len(values) != 4 or any(isinstance(v, bool) for v in values):
         raise ValueError("a box is four numbers: [left, top, right, bottom]")
+    if not all(math.isfinite(v) for v in values):
+        raise ValueError(f"the box {list(values)} has a side that is no number")
     whole = [isinstance(v, int) for v in values]
     if all(whole):
         if max(values) <= 1:
@@ -58,16 +61,39 @@ def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
     elif any(whole):
         raise ValueError(
             f"the box {list(values)} mixes pixels (integers) and fractions (decimals); use one"
+            f"{_rounding(values, width, height)}"
         )
     else:
         if not all(0 <= v <= 1 for v in values):
             raise ValueError(
                 f"the box {list(values)} lies outside the image: fractions are between 0.0 and 1.0"
+                f"{_rounding(values, width, height)}"
             )
         box = Box(*values)
     if box.right <= box.left or box.bottom <= box.top:
-        raise ValueError(f"the box {list(values)} is empty: right must exceed left, bottom top")
+        raise ValueError(
+            f"the box {list(values)} is empty: right must exceed left, bottom top"
+            f"{_corners(values, (width, height) if all(whole) else (1, 1))}"
+        )
     return box
+
+
+def _rounding(values: Sequence[float], width: int, height: int) -> str:
+    """A hint, where decimals look like pixels: some are too large for fractions, and all fit."""
+    decimals = [v for v in values if isinstance(v, float) and v > 1]
+    fits = all(0 <= v <= side for v, side in zip(values, (width, height) * 2, strict=True))
+    if not decimals or max(values) < 2 or not fits:
+        return ""
+    return f"; decimal pixels? round them: {[round(v) for v in values]}"
+
+
+def _corners(values: Sequence[float], size: tuple[int, int]) -> str:
+    """A hint, where an empty box would fit the image as x, y, width and height."""
+    left, top, wide, high = values
+    right, bottom = (round(a + b, 6) for a, b in ((left, wide), (top, high)))
+    if wide <= 0 or high <= 0 or right > size[0] or bottom > size[1]:
+        return ""
+    return f"; x, y, width, height? write {[left, top, right, bottom]}"
 
 
 def mask(boxes: Sequence[Box], grid: Grid) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -136,6 +137,14 @@ class MapSpec(BaseModel):
         allow_inf_nan=False,
         description="Sigma of a Gaussian blur in cells, after the temperature.",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, given: object) -> object:
+        # pydantic takes true for 1, and no key of a map is one or the other.
+        if isinstance(given, bool):
+            raise ValueError("no key of a map is true or false")
+        return given
 
     @model_validator(mode="after")
     def _possible(self) -> MapSpec:

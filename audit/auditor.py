@@ -168,6 +168,8 @@ class Auditor:
         text: str,
         premise: str | None = None,
         maps: Sequence[MapSpec] = (),
+        *,
+        truncate: bool = False,
     ) -> Trace:
         """Put one question to the model.
 
@@ -176,13 +178,18 @@ class Auditor:
             text: the hypothesis.
             premise: a text premise, if the model is to see one beside the picture.
             maps: what shall be read from the trace, where that is more than cross-attention.
+            truncate: whether the model may cut texts that are longer than it reads.
 
         Returns:
             The trace: label, probabilities, and attention to read maps from.
+
+        Raises:
+            TextError: a text is blank, or longer than the model reads.
+            ImageError: the picture cannot be read.
         """
         picture = image if isinstance(image, Image.Image) else open_image(Path(image))
-        query = Query(picture, text, premise)
+        query = Query(picture, text, premise, truncate)
         (trace,) = gather(self.model, [query], [maps], self.batch_size)
         shown = read_map(trace, maps[0] if maps else MapSpec())
-        self.asked.append(Asked(picture, text, trace.label, shown))
+        self.asked.append(Asked(picture, query.text, trace.label, shown))
         return trace

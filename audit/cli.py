@@ -18,6 +18,7 @@ from audit import longrunning
 from audit.errors import AuditError, nearest
 from audit.files import counted, to_json, write_atomically
 from audit.mapspec import MapSpec, told
+from audit.texts import readable
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",
@@ -37,6 +38,9 @@ def explain(
     image: Annotated[Path, typer.Argument(help="The picture.")],
     text: Annotated[str, typer.Argument(help="The hypothesis: a sentence about the picture.")],
     premise: Annotated[str | None, typer.Option(help="A text premise beside the picture.")] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Let the model cut texts longer than it reads.")
+    ] = False,
     model: Annotated[
         str,
         typer.Option(
@@ -89,8 +93,8 @@ def explain(
     _known("--colours", colours, colormaps)
     if scale:
         _known("--scale", scale, ("shared", "each"))
-    if not text.strip():
-        raise ValueError("the hypothesis is empty")
+    text = readable(text, "the hypothesis")
+    premise = None if premise is None else readable(premise, "the premise")
     spec = MapSpec.parse(asked)
     if animate and not (layers or words):
         layers, words = spec.per_layer, True
@@ -100,6 +104,7 @@ def explain(
         text,
         premise,
         spec,
+        truncate=truncate,
         layers=layers,
         words=words,
     )

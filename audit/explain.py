@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from audit.evidence import gather
+from audit.evidence import gather, picture
 from audit.expectations import Verdict
 from audit.files import digest, rounded, write_atomically
 from audit.images import open_image
@@ -161,6 +161,7 @@ def explain(
     premise: str | None,
     spec: MapSpec,
     *,
+    truncate: bool = False,
     layers: bool = False,
     words: bool = False,
     batch_size: int = 8,
@@ -168,21 +169,23 @@ def explain(
     """Put one question to ``model`` and read the map that ``spec`` describes.
 
     Args:
+        truncate: whether the model may cut texts that are longer than it reads.
         layers: also read the map of each layer alone.
         words: also read the encoder's attention from each word of the hypothesis.
         batch_size: pictures that the model is shown at a time, for maps that need many.
 
     Raises:
         ImageError: the picture cannot be read.
+        TextError: a text is blank, or longer than the model reads.
         ValueError: the map asks for a word, layer or head that is not there, or ``layers`` for a
             method that does not read layer by layer.
     """
-    picture = open_image(image)
+    query = Query(open_image(image), text, premise, truncate)
     also = Need(words=frozenset({"mean"})) if words else NOTHING_MORE
-    (trace,) = gather(model, [Query(picture, text, premise)], [[spec]], batch_size, also)
+    (trace,) = gather(model, [query], [[spec]], batch_size, also)
     seen = read_map(trace, spec)
     return Explanation(
-        picture,
+        picture(query),
         trace,
         spec,
         seen,
@@ -190,5 +193,5 @@ def explain(
         layer_maps(trace, spec) if layers else [],
         word_maps(trace) if words else [],
         model.fingerprint,
-        premise,
+        query.premise,
     )

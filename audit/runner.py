@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from audit import baselines
 from audit.baselines import Baseline, Update
 from audit.cases import Case
-from audit.errors import AuditError
+from audit.errors import AuditError, TextError
 from audit.evidence import Curves, curves, gather
 from audit.expectations import Verdict, judge
 from audit.files import as_typed, digest_file
@@ -72,7 +72,7 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
 
     One damaged picture costs its own case only.
     """
-    queries = [Query(case.image, case.text, case.premise) for case in cases]
+    queries = [Query(case.image, case.text, case.premise, case.truncate) for case in cases]
     started = time.perf_counter()
     try:
         traces = gather(model, queries, [case.maps for case in cases], batch_size, _ALSO)
@@ -89,13 +89,19 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
         ]
     except (AuditError, ValueError) as error:
         if len(cases) == 1:
-            return [Answer(None, str(error), time.perf_counter() - started)]
+            return [Answer(None, _told(error, cases[0]), time.perf_counter() - started)]
         return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
     seconds = (time.perf_counter() - started) / len(cases)
     return [
         Answer(trace, "", seconds, found, more)
         for trace, found, more in zip(traces, curves, again, strict=True)
     ]
+
+
+def _told(error: Exception, case: Case) -> str:
+    """What went wrong; where the text is at fault, with the place to mend it."""
+    place = f"{as_typed(case.file)}:{case.line}: " if isinstance(error, TextError) else ""
+    return f"{place}{error}"
 
 
 def _curves(

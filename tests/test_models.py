@@ -81,7 +81,7 @@ QUERIES = [
     ("there are two birds on a branch", None),
     (LONG, None),
     ("an animal sleeps", "a cat sleeps"),
-    ("a dog runs", ""),
+    ("a dog runs", "a cat"),
 ]
 
 

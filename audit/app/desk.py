@@ -20,6 +20,7 @@ from audit.images import open_image
 from audit.mapspec import TAKES, MapSpec, told
 from audit.models import Model
 from audit.report.pictures import data_uri, outlined
+from audit.texts import readable
 
 LONGEST = 2_000
 """Characters of a hypothesis or a premise; a model reads far fewer."""
@@ -142,28 +143,28 @@ class Desk:
 
         Raises:
             AuditError: the model or the picture cannot be used.
-            ValueError: a field is empty or too long, or the map cannot be read; see
+            ValueError: there is no picture, or the map cannot be read; see
                 :func:`audit.explain.explain`.
         """
         if question.picture is None:
             raise ValueError("there is no picture yet: upload one or pick an example")
-        if not question.text.strip():
-            raise ValueError("the hypothesis is empty")
-        for name, text in (("hypothesis", question.text), ("premise", question.premise)):
-            if len(text) > LONGEST:
-                raise ValueError(f"the {name} has {len(text):,} characters, more than {LONGEST:,}")
+        for name, given in (("hypothesis", question.text), ("premise", question.premise)):
+            if len(given) > LONGEST:
+                raise ValueError(f"the {name} has {len(given):,} characters, more than {LONGEST:,}")
+        text = readable(question.text, "the hypothesis")
+        # A field that nobody typed in is no premise.
+        premise = readable(question.premise, "the premise") if question.premise else None
         spec = spec_of(question)
-        premise = question.premise if question.premise.strip() else None
         found = explain(
             self._model(question.model),
             question.picture.path,
-            question.text,
+            text,
             premise,
             spec,
             layers=question.layers and spec.per_layer,
             words=question.words,
         )
-        return Answer(question.picture, question.text, premise, found)
+        return Answer(question.picture, text, premise, found)
 
     def _model(self, source: str) -> Model:
         # A page could ask for any folder of this machine otherwise.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from audit.errors import ModelError
+from audit.texts import readable
 from audit.trace import Need, Trace
 
 DTYPES = ("float32", "bfloat16")
@@ -36,11 +37,25 @@ def check_choices(dtype: str, engine: str) -> None:
 
 @dataclass(frozen=True)
 class Query:
-    """One question to a model: a picture, a hypothesis, and perhaps a text premise."""
+    """One question to a model: a picture, a hypothesis, and perhaps a text premise.
+
+    Attributes:
+        truncate: whether the model may cut texts that are longer than it reads.
+
+    Raises:
+        TextError: a text is blank, too long, or has characters that no text has.
+    """
 
     image: Path | Image.Image
     text: str
     premise: str | None = None
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        """Texts are one line, whoever asks."""
+        object.__setattr__(self, "text", readable(self.text, "the hypothesis"))
+        if self.premise is not None:
+            object.__setattr__(self, "premise", readable(self.premise, "the premise"))
 
 
 @dataclass(frozen=True)
@@ -97,4 +112,5 @@ class Model(Protocol):
         Raises:
             ImageError: a picture cannot be read.
             ModelError: the model cannot answer such a query.
+            TextError: a text is longer than the model reads, or it would see nothing of it.
         """

@@ -10,7 +10,6 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +40,10 @@ from audit.models.ofa_reading import (
     check_rollouts,
     head_scale,
 )
-from audit.models.ofa_text import words_of
+from audit.models.ofa_text import Prompt, prompt_of, texts_alone
 from audit.models.sources import Checkpoint
 from audit.models.standins import stand_ins
-from audit.trace import HeadChoice, Need, Relevance, Trace, Word
+from audit.trace import HeadChoice, Need, Relevance, Trace
 
 with stand_ins():
     from modelscope.models.multi_modal import OfaForAllTasks
@@ -91,6 +90,7 @@ class OFAVisualEntailment:
                 state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
                 self._preprocessor = OfaPreprocessor(folder)
+                texts_alone(self._preprocessor.preprocess.tokenizer)
                 np.random.set_state(state)
         except Exception as error:
             raise ModelError(
@@ -176,21 +176,9 @@ class OFAVisualEntailment:
             data = {"image": image, "text": query.text}
             if query.premise is not None:
                 data["text2"] = query.premise  # modelscope calls the premise text2
-            self._check_prompt(query)
+            self._prompt(query)  # refuses what modelscope would cut or drop
             samples.append(self._preprocessor.preprocess(data))
         return samples
-
-    def _check_prompt(self, query: Query) -> None:
-        prompt = self._configuration["model"].get("prompt")
-        if prompt is None:
-            return
-        slots = prompt.count("{}")
-        wanted = 1 if query.premise is None else 2
-        if slots != wanted:
-            raise ModelError(
-                f"the checkpoint's prompt {prompt!r} has {slots} slot(s), and this case needs "
-                f"{wanted}: modelscope would {'drop the hypothesis' if slots < wanted else 'fail'}"
-            )
 
     def _source(self, samples: list[dict[str, Any]]) -> Tensor:
         """Token ids of the prompts, padded: (batch, tokens)."""
@@ -211,7 +199,7 @@ class OFAVisualEntailment:
     ) -> list[Trace]:
         """modelscope's own passes over the padded batch, read by hooks."""
         model, source = self._task.model, self._source(samples)
-        texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
+        texts = [self._prompt(query) for query in queries]
         reading = EncoderReading(model.encoder, need, source.shape[1], [t.span for t in texts])
         gradients = GradientReading(model, sorted(need.relevances, key=str))
         with ExitStack() as backward:
@@ -260,7 +248,7 @@ class OFAVisualEntailment:
         self, fast: FastOFA, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
     ) -> list[Trace]:
         """The same traces by :class:`FastOFA`, where no gradient is asked for."""
-        texts = [self._text(q, s) for q, s in zip(queries, samples, strict=True)]
+        texts = [self._prompt(query) for query in queries]
         encodings = fast.encode(
             [s["source"].to(self._device) for s in samples],
             [s["patch_image"] for s in samples],
@@ -306,7 +294,7 @@ class OFAVisualEntailment:
 
     def _traced(
         self,
-        text: _Text,
+        prompt: Prompt,
         probabilities: dict[str, float],
         label: str,
         grid: Grid,
@@ -317,41 +305,19 @@ class OFAVisualEntailment:
         return Trace(
             probabilities=probabilities,
             label=label,
-            prompt=text.prompt,
-            tokens=text.tokens,
+            prompt=prompt.text,
+            tokens=prompt.tokens,
             grid=grid,
             cross_attention=cross,
             cross_scale=scale,
-            words=text.words,
+            words=prompt.words,
             **read,
         )
 
-    def _text(self, query: Query, sample: dict[str, Any]) -> _Text:
-        """The text as the preprocessor builds it, and where its hypothesis lies."""
-        preprocess = self._preprocessor.preprocess
-        limit = preprocess.max_src_length
-        given = self._configuration["model"].get("prompt")
-        hypothesis = preprocess.pre_caption(query.text, limit)
-        if query.premise is None:
-            template = given or ' does the image describe " {} "?'
-            prompt = template.format(hypothesis)
-        else:
-            template = given or ' can image and text1 " {} " imply text2 " {} "?'
-            prompt = template.format(preprocess.pre_caption(query.premise, limit), hypothesis)
-        stop = len(prompt) - len(template.rpartition("{}")[2])
-        tokens = tuple(self._task.tokenizer.convert_ids_to_tokens(sample["source"].tolist()))
-        words, span = words_of(prompt, (stop - len(hypothesis), stop), tokens)
-        return _Text(prompt, tokens, words, span)
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A prompt; ``span`` is where the hypothesis begins and ends in its tokens."""
-
-    prompt: str
-    tokens: tuple[str, ...]
-    words: tuple[Word, ...]
-    span: tuple[int, int]
+    def _prompt(self, query: Query) -> Prompt:
+        return prompt_of(
+            query, self._preprocessor.preprocess, self._configuration["model"].get("prompt")
+        )
 
 
 @contextmanager

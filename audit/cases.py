@@ -176,7 +176,7 @@ def _picture(
     path = document.path.parent / written
     try:
         if path not in pictures:
-            refuse_what_is_no_file(path)
+            _refuse_what_is_no_file(path)
             pictures[path] = open_image(path).size, digest_file(path)
         return pictures[path]
     except ImageError as error:
@@ -187,7 +187,7 @@ def _picture(
     return None
 
 
-def refuse_what_is_no_file(path: Path) -> None:
+def _refuse_what_is_no_file(path: Path) -> None:
     """Refuse folders, pipes and devices: reading from some of them never ends.
 
     Raises:
@@ -214,6 +214,8 @@ def _nearest_picture(path: Path, written: str) -> str:
         beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
         there = [each for each in beside if each.suffix.lower() in _PICTURES and each.is_file()]
         names = [(folder / each.name).as_posix() for each in there]
+        # Names of files may hold anything, also what no terminal takes.
+        names = [name for name in names if name.isprintable()]
         return f"; {nearest(written, names)}" if names else ""
     return ""
 

@@ -126,6 +126,8 @@ def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
         (["explain", str(PICTURE), "text", "--colours", "mauve"], "mauve"),
         (["explain", str(PICTURE), "text", "--scale", "shard"], "did you mean 'shared'?"),
         (["explain", str(PICTURE), " "], "the hypothesis is empty"),
+        (["explain", str(PICTURE), "text", "--premise", "\n"], "the premise is empty"),
+        (["explain", str(PICTURE), "text " * 90], "and 80 fit"),
         (["report", "nowhere"], "not a run"),
     ],
 )

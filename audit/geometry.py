@@ -44,7 +44,7 @@ def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
     """
     if len(values) != 4 or any(isinstance(v, bool) for v in values):
         raise ValueError("a box is four numbers: [left, top, right, bottom]")
-    if not all(math.isfinite(v) for v in values):
+    if not all(isinstance(v, int) or math.isfinite(v) for v in values):
         raise ValueError(f"the box {list(values)} has a side that is no number")
     whole = [isinstance(v, int) for v in values]
     if all(whole):
@@ -53,7 +53,7 @@ def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
                 f"the box {list(values)} is ambiguous: write 0.0 and 1.0 for fractions of the image"
             )
         left, top, right, bottom = values
-        if left < 0 or top < 0 or right > width or bottom > height:
+        if min(values) < 0 or max(left, right) > width or max(top, bottom) > height:
             raise ValueError(
                 f"the box {list(values)} lies outside the image of {width} x {height} pixels"
             )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from audit.cases import Case, load_cases
 from audit.errors import CaseError
+from audit.geometry import parse_box
 from audit.yamlfile import MAX_BYTES
 
 PLAIN = """\
@@ -322,3 +323,9 @@ def test_no_mutated_case_file_raises_anything_but_a_case_error_or_takes_long(
         slowest = max(slowest, time.process_time() - started)
     assert slowest < 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("box", [[10**400, 1, 2, 3], [1, 2, 3, 10**400], [-(10**400), 1, 2, 3]])
+def test_a_box_with_an_endless_number_lies_outside_the_image(box: list[int]) -> None:
+    with pytest.raises(ValueError, match="lies outside the image of 80 x 40 pixels"):
+        parse_box(box, 80, 40)

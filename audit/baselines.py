@@ -1,226 +1,42 @@
-"""Accepted outcomes on disk: compare with them, propose new ones, promote proposals.
+"""Accepted outcomes on disk: propose new ones, promote proposals, prune what no case needs.
 
-``<folder>/<case>.json`` holds the figures and where they came from, ``<folder>/<case>.npz`` the
-maps. A figure has an *anchor* (first accepted) and the value *accepted* last. A session writes
-proposals of the same form into its run folder; only :func:`promote` and :func:`prune` touch
-accepted baselines.
+How one is read is in :mod:`audit.accepted`. A session writes proposals of the same form into its
+run folder; only :func:`promote` and :func:`prune` touch accepted baselines, one process at a time.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from audit import accepted
+from audit.accepted import FORMAT, Baseline, Held
+from audit.arrays import LIMIT, read_arrays, write_arrays
+from audit.drift import said, shown
 from audit.errors import BaselineError
 from audit.files import (
     digest_file,
-    read_arrays,
+    read_bytes,
     rounded,
-    write_arrays,
+    shown_path,
+    sync_folder,
     write_atomically,
     write_json,
 )
-from audit.mapspec import CONTROLS
-from audit.metrics import REGISTRY_VERSION, Better, metric_of, region_of
-from audit.outcomes import DriftRow, Outcome
-from audit.tolerances import Tolerances
-
-FORMAT = 2
-_ROUNDING = 2e-6  # figures are stored with six decimals, so two of them differ by that much
+from audit.metrics import REGISTRY_VERSION
+from audit.outcomes import Outcome
 
 Update = Literal["", "new", "changed", "all"]
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """An accepted outcome.
-
-    Attributes:
-        image: SHA-256 of the picture's file.
-        default_map: key of the case's own map.
-        figures, anchors: by map key and stored metric name, accepted last and first.
-    """
-
-    case: str
-    case_digest: str
-    text: str
-    expected: str
-    image: str
-    default_map: str
-    label: str
-    probabilities: dict[str, float | str]
-    anchor_probabilities: dict[str, float | str]
-    figures: dict[str, dict[str, float | str]]
-    anchors: dict[str, dict[str, float | str]]
-    provenance: dict[str, Any]
-    path: Path
-
-    def maps(self) -> dict[str, NDArray[np.float64]]:
-        """The accepted maps, by map key.
-
-        Raises:
-            BaselineError: the array file is missing or not the one that was accepted.
-        """
-        path = self.path.with_suffix(".npz")
-        if not path.exists() or digest_file(path) != self.provenance.get("maps"):
-            raise BaselineError(
-                f"{path}: missing, or not the maps that {self.path.name} was accepted with; "
-                "restore both from version control, or accept the case anew"
-            )
-        return {key: value.astype(np.float64) for key, value in read_arrays(path).items()}
-
-
-def load(folder: Path, case: str) -> Baseline | None:
-    """The baseline of ``case``, or None if there is none.
-
-    Raises:
-        BaselineError: there is one, but it cannot be read or is of another format.
-    """
-    path = folder / f"{case}.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"{path}: cannot be read: {error}") from None
-    try:
-        if data["format"] != FORMAT:
-            raise BaselineError(f"{path}: format {data['format']}, and this version reads {FORMAT}")
-        figures, anchors = {}, {}
-        for key, values in data["figures"].items():
-            figures[key], anchors[key] = _both(values)
-        probabilities, anchor_probabilities = _both(data["probabilities"])
-        return Baseline(
-            case=data["case"],
-            case_digest=data["case_digest"],
-            text=data["text"],
-            expected=data["expected"],
-            image=data["image"],
-            default_map=data["default_map"],
-            label=data["label"],
-            probabilities=probabilities,
-            anchor_probabilities=anchor_probabilities,
-            figures=figures,
-            anchors=anchors,
-            provenance=data["provenance"],
-            path=path,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"{path}: not a baseline: {type(error).__name__}: {error}") from None
-
-
-def _both(values: Mapping[str, Any]) -> tuple[dict[str, float | str], dict[str, float | str]]:
-    """Of stored figures the values accepted last, and the anchors."""
-    accepted = {name: _plain(v["accepted"]) for name, v in values.items()}
-    return accepted, {name: _plain(v["anchor"]) for name, v in values.items()}
-
-
-def _plain(value: Any) -> float | str:
-    return str(value["undefined"]) if isinstance(value, dict) else float(value)
-
-
-def _stored(value: float | str) -> Any:
-    return {"undefined": value} if isinstance(value, str) else rounded(value)
-
-
-def compare(
-    outcome: Outcome,
-    baseline: Baseline,
-    tolerances: Tolerances,
-    wanted: Mapping[str, Better] | None = None,
-) -> list[DriftRow]:
-    """Each figure of ``outcome`` beside its baseline, in a fixed order.
-
-    Args:
-        wanted: by region, whether more of the map there is better, less, or neither; regions that
-            are missing here have the direction of the metric.
-    """
-    rows = [_label_row(outcome, baseline)]
-    said = baseline.label
-    rows.append(
-        _row(
-            _said(said),
-            _Compared(
-                outcome.probabilities.get(said, 0.0),
-                baseline.probabilities.get(said, 0.0),
-                baseline.anchor_probabilities.get(said, 0.0),
-            ),
-            tolerances.probability(),
-            "neither",
-        )
-    )
-    for key, values in outcome.metrics.items():
-        if key != outcome.default_map and key.split()[0] in CONTROLS:
-            continue  # measured to compare another map with; it says nothing of its own
-        before = baseline.figures.get(key, {})
-        for name, value in values.items():
-            if name not in before:
-                continue
-            tolerance, better = tolerances.figure(key, name), _better(name, wanted or {})
-            compared = _Compared(value, before[name], baseline.anchors[key][name])
-            rows.append(_row(shown(name, key, outcome), compared, tolerance, better))
-    return rows
-
-
-def _better(name: str, wanted: Mapping[str, Better]) -> Better:
-    better, region = metric_of(name).better, region_of(name)
-    return better if region is None else wanted.get(region, better)
-
-
-def _said(label: str) -> str:
-    return f"probability of {label}"
-
-
-def shown(figure: str, key: str, outcome: Outcome) -> str:
-    """A stored figure as rows of drift name it."""
-    return figure if key == outcome.default_map else f"{figure} ({key})"
-
-
-class _Compared(NamedTuple):
-    now: float | str
-    accepted: float | str
-    anchor: float | str
-
-
-def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
-    same = outcome.label == baseline.label
-    verdict: Literal["within", "drifted"] = "within" if same else "drifted"
-    return DriftRow("label", baseline.label, outcome.label, float(not same), 0.0, verdict)
-
-
-def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> DriftRow:
-    now, accepted, anchor = figure
-    verdict: Literal["within", "drifted", "improved", "crept"]
-    found, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
-    if isinstance(now, str) or isinstance(accepted, str):
-        same = isinstance(now, str) and isinstance(accepted, str)
-        verdict = "within" if same else "drifted"
-        return DriftRow(name, was, found, 0.0, tolerance, verdict, first, better)
-
-    def left(reference: float) -> bool:
-        return abs(now - reference) > tolerance + _ROUNDING
-
-    def gained(reference: float) -> bool:
-        up = now > reference
-        return (better == "higher" and up) or (better == "lower" and not up)
-
-    verdict = "within"
-    if left(accepted):
-        verdict = "improved" if gained(accepted) else "drifted"
-    elif isinstance(anchor, float) and left(anchor) and not gained(anchor):
-        verdict = "crept"
-    return DriftRow(name, was, found, rounded(now - accepted), tolerance, verdict, first, better)
 
 
 def propose(
@@ -266,7 +82,7 @@ def propose(
             "image": outcome.image_digest,
             "default_map": outcome.default_map,
             "label": outcome.label,
-            "probabilities": _anchored(outcome.probabilities, first(probabilities, _said)),
+            "probabilities": _anchored(outcome.probabilities, first(probabilities, said)),
             "figures": {
                 key: _anchored(values, anchors(key)) for key, values in outcome.metrics.items()
             },
@@ -280,6 +96,10 @@ def propose(
     )
 
 
+def _stored(value: float | str) -> Any:
+    return {"undefined": value} if isinstance(value, str) else rounded(value)
+
+
 def _anchored(
     values: Mapping[str, float | str] | Mapping[str, float], anchors: Mapping[str, float | str]
 ) -> dict[str, Any]:
@@ -291,6 +111,52 @@ def _anchored(
 
 _STAGED = ".accepting-"
 _COMMITTED = "committed"
+_LOCK = ".accepting.lock"
+_PATIENCE = 60.0
+"""Seconds to wait for another process that updates the same folder."""
+
+
+@contextmanager
+def updating(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for an update: one process at a time, which may enter again within.
+
+    The lock is the system's own, so that a process that is killed lets it go.
+
+    Raises:
+        BaselineError: the folder cannot be written, or another process does not come to its end.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    path = folder.resolve() / _LOCK
+    lock = FileLock(path, timeout=_PATIENCE, is_singleton=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise BaselineError(
+            f"{shown_path(folder)}: another process has been updating these baselines for "
+            f"{_PATIENCE:.0f} s; wait for its end, then do this again"
+        ) from None
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    finally:
+        if lock.lock_counter == 1:
+            # Whoever waits sees that the file it has open has no name any more, and makes another.
+            path.unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):  # what was made for nothing is empty, and only then goes
+            for each in made:
+                each.rmdir()
+
+
+def _unwritable(folder: Path, error: OSError) -> BaselineError:
+    name = f" ({shown_path(Path(str(error.filename)))})" if error.filename else ""
+    return BaselineError(
+        f"{shown_path(folder)}: baselines cannot be written: {error.strerror or error}{name}"
+    )
 
 
 def promote(proposals: Path, folder: Path) -> list[str]:
@@ -299,40 +165,80 @@ def promote(proposals: Path, folder: Path) -> list[str]:
     All files are first written beside the baselines; a mark then says that they are whole, and only
     after it they are renamed into place. A process that dies before the mark has changed nothing;
     what one that dies after it left to do, :func:`recover` does.
+
+    Raises:
+        BaselineError: a proposal is damaged, or the folder cannot be written; nothing has changed.
     """
-    recover(folder)
-    sources = sorted(proposals.glob("*.json"))
-    if not sources:
+    names = sorted(path.stem for path in proposals.glob("*.json"))
+    if not names:
+        recover(folder)
         return []
-    staged = folder / f"{_STAGED}{secrets.token_hex(4)}"
-    for source in sources:
-        for path in (source.with_suffix(".npz"), source):
-            write_atomically(staged / path.name, path.read_bytes(), durable=False)
-    os.sync()  # all of them at once, before the mark says that they are there
-    write_atomically(staged / _COMMITTED, b"")
-    _finish(staged, folder)
-    return [source.stem for source in sources]
+    with updating(folder):
+        recover(folder)
+        staged = folder / f"{_STAGED}{secrets.token_hex(4)}"
+        try:
+            for name in names:
+                _stage(proposals, name, folder, staged)
+            os.sync()  # all of them at once, before the mark says that they are there
+            write_atomically(staged / _COMMITTED, b"")
+        except (OSError, BaselineError):
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        _finish(staged, folder)
+    return names
+
+
+def _stage(proposals: Path, name: str, folder: Path, staged: Path) -> None:
+    proposed = accepted.load(proposals, name)
+    assert proposed is not None
+    for path in (proposed.maps_path(), proposed.path):
+        target = folder / path.name
+        if target.is_dir():
+            raise BaselineError(f"{shown_path(target)}: is a folder; move it away")
+        write_atomically(staged / path.name, read_bytes(path, LIMIT), durable=False)
 
 
 def recover(folder: Path) -> None:
     """Finish what a process that died had committed to this folder, clear what it had not.
 
-    What is younger than an hour and not committed may belong to a process that is at work.
+    What is younger than an hour and not committed may belong to a process that is at work. Where
+    the folder cannot be written, it is left as it is: baselines can be read all the same.
     """
-    for staged in folder.glob(f"{_STAGED}*"):
-        if (staged / _COMMITTED).exists():
-            _finish(staged, folder)
-        elif time.time() - staged.stat().st_mtime > 3600:
-            shutil.rmtree(staged, ignore_errors=True)
+    if not _left(folder):
+        return
+    with suppress(BaselineError), updating(folder):
+        for staged in _left(folder):
+            if (staged / _COMMITTED).exists():
+                _finish(staged, folder)
+            elif time.time() - staged.stat().st_mtime > 3600:
+                shutil.rmtree(staged, ignore_errors=True)
+
+
+def _left(folder: Path) -> list[Path]:
+    found = folder.glob(f"{_STAGED}*")
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
 def _finish(staged: Path, folder: Path) -> None:
-    # Maps first. Another process may be finishing the same: what it has moved is done.
+    # Maps first: figures without their maps are seen at once, and maps of other figures too.
     for suffix in ("npz", "json"):
         for path in sorted(staged.glob(f"*.{suffix}")):
-            with suppress(FileNotFoundError):
-                path.replace(folder / path.name)
+            path.replace(folder / path.name)
+    sync_folder(folder)  # before the mark goes, so that a crash cannot undo half of the names
     shutil.rmtree(staged, ignore_errors=True)
+
+
+def held(folder: Path, case: str) -> Held:
+    """What ``folder`` holds for ``case``, not a mixture of what an update found and left.
+
+    Raises:
+        BaselineError: never for what is damaged, which is told.
+    """
+    found = accepted.held(folder, case)
+    if found.damage and (folder / _LOCK).exists():
+        with suppress(BaselineError), updating(folder):
+            found = accepted.held(folder, case)
+    return found
 
 
 def refuse_other_dtype(folder: Path, dtype: str) -> None:
@@ -345,13 +251,13 @@ def refuse_other_dtype(folder: Path, dtype: str) -> None:
     """
     for path in sorted(folder.glob("*.json")):
         try:
-            one = load(folder, path.stem)
+            one = accepted.load(folder, path.stem)
         except BaselineError:
             continue  # costs its own case only
-        held = one.provenance.get("model", {}).get("dtype", dtype) if one else dtype
-        if held != dtype:
+        theirs = one.provenance.get("model", {}).get("dtype", dtype) if one else dtype
+        if theirs != dtype:
             raise BaselineError(
-                f"{folder} holds baselines in {held}, and this run is in {dtype}, whose figures "
+                f"{folder} holds baselines in {theirs}, and this run is in {dtype}, whose figures "
                 f"differ: audit it against a folder of its own, such as "
                 f"--audit-baselines {folder}-{dtype}"
             )
@@ -359,11 +265,36 @@ def refuse_other_dtype(folder: Path, dtype: str) -> None:
 
 
 def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:
-    """Baselines of no case, sorted; with ``delete`` they are removed."""
+    """Baselines of no case, sorted; with ``delete`` they are removed.
+
+    Damaged ones count. What is no baseline, such as another program's JSON, does not.
+    """
     known = set(cases)
-    orphans = sorted(p.stem for p in folder.glob("*.json") if p.stem not in known)
-    if delete:
-        for name in orphans:
-            for suffix in ("json", "npz"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    names = sorted({p.stem for kind in ("json", "npz") for p in folder.glob(f"*.{kind}")} - known)
+    orphans = [name for name in names if _ours(folder, name)]
+    if delete and orphans:
+        with updating(folder):
+            for name in orphans:
+                for suffix in ("json", "npz"):
+                    (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+            sync_folder(folder)
     return orphans
+
+
+def _ours(folder: Path, name: str) -> bool:
+    path = folder / f"{name}.json"
+    maps = path.with_suffix(".npz")
+    if any(each.is_dir() for each in (path, maps)):
+        return False
+    try:
+        if not path.exists():
+            return bool(read_arrays(maps, BaselineError))
+        return accepted.load(folder, name) is not None
+    except BaselineError:
+        return path.exists() and (maps.exists() or _looks_like_one(path))
+
+
+def _looks_like_one(path: Path) -> bool:
+    with suppress(OSError):
+        return b'"case_digest"' in read_bytes(path, LIMIT)
+    return False

@@ -180,6 +180,13 @@ def accept(
     decisions: Annotated[
         Path | None, typer.Option(help="A review: a JSON file with a decision for each case.")
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--baselines",
+            help="Folder of baselines; default: the one that the run names, within the project.",
+        ),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the baselines.")] = "",
     by: Annotated[
         str, typer.Option(envvar="AUDIT_ACCEPTED_BY", help="Who; kept in the baselines.")
@@ -189,25 +196,23 @@ def accept(
     """Make outcomes of a run the accepted baselines: all, or none if a case changed since."""
     from audit.outcomes import Run  # noqa: PLC0415
     from audit.review import accept as take  # noqa: PLC0415
-    from audit.review import accepted_from, cautions, load_decisions  # noqa: PLC0415
+    from audit.review import load_decisions  # noqa: PLC0415
 
     stored = Run(run)
-    before = accepted_from(stored)
     review = None if decisions is None else load_decisions(decisions, stored)
-    taken = take(stored, cases or (), review, reason=reason, by=by)
-    folder = stored.about()["baselines"]
+    done = take(stored, cases or (), review, folder=folder, reason=reason, by=by)
     if as_json:
-        told = cautions(stored, taken, before)
-        sys.stdout.write(to_json({"accepted": taken, "baselines": folder, "cautions": told}))
+        about = {"accepted": done.cases, "baselines": done.folder, "cautions": done.notes}
+        sys.stdout.write(to_json(about))
         return
-    for name in taken:
+    for name in done.cases:
         typer.echo(f"accepted {name}")
     for decision in review or ():
         if decision.decision == "reject":
             typer.echo(f"rejected {decision.case}")
-    typer.echo(f"{counted(len(taken), 'baseline')} accepted, in {folder}")
-    for caution in cautions(stored, taken, before):
-        typer.echo(f"note: {caution}")
+    typer.echo(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
+    for note in done.notes:
+        typer.echo(f"note: {note}")
 
 
 _BASELINES = typer.Option(
@@ -235,10 +240,13 @@ def status(
         typer.echo(
             f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
             f"{len(each.stale)} stale, {len(each.orphans)} orphans"
+            f"{f', {len(each.damaged)} damaged' if each.damaged else ''}"
         )
         for title in ("missing", "stale", "orphans"):
             for name in getattr(each, title):
                 typer.echo(f"  {title.removesuffix('s')}: {name}")
+        for name, why in each.damaged.items():
+            typer.echo(f"  damaged: {name}: {why}")
 
 
 @app.command()
@@ -338,6 +346,9 @@ def main() -> None:
         _fail(f"--map: {told(error)}")
     except (AuditError, ValueError) as error:
         _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}")
 
 
 def _fail(message: str) -> None:

@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audit import baselines
+from audit import accepted
 from audit.distances import centre_shift, emd, js
 from audit.errors import RunError, Undefined
+from audit.files import inside
 from audit.maps import Map
-from audit.metrics import metric_name
+from audit.metrics import METRICS, metric_name
 from audit.outcomes import Outcome, Run
 from audit.suite import Change, Limits, Suite, judge_suite
 from audit.tolerances import PROBABILITY, Floors, Tolerances, load_floors
 
 DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}
+
+_MANY_CELLS = 64 * 64
+"""The earth mover's distance takes minutes and gigabytes for finer grids."""
 
 _ROUNDING = 2e-6  # figures of baselines are stored with six decimals
 
@@ -160,6 +164,7 @@ def _plain(value: float | str) -> Any:
 
 def side_of_run(run: Run, title: str) -> Side:
     """A run as a side."""
+    run = run.settled()
     outcomes = run.outcomes()
     answered = [o for o in outcomes if o.label]
     return Side(
@@ -167,8 +172,16 @@ def side_of_run(run: Run, title: str) -> Side:
         {o.case: _of_outcome(o, run) for o in answered},
         run,
         tuple(o.case for o in outcomes if not o.label),
-        load_floors(Path(run.about()["baselines"])) if (run.folder / "run.json").exists() else {},
+        _floors_of(run),
     )
+
+
+def _floors_of(run: Run) -> Floors:
+    """The noise floor of the baselines that a run names, where they are this project's."""
+    if not (run.folder / "run.json").exists():
+        return {}
+    folder = inside(Path(), run.about().get("baselines", ""))
+    return load_floors(folder) if folder else {}
 
 
 def _of_outcome(outcome: Outcome, run: Run) -> Subject:
@@ -188,7 +201,7 @@ def side_of_baselines(folder: Path) -> Side:
     """
     subjects = {}
     for path in sorted(folder.glob("*.json")):
-        stored = baselines.load(folder, path.stem)
+        stored = accepted.load(folder, path.stem)
         assert stored is not None
         key = stored.default_map
         subjects[stored.case] = Subject(
@@ -233,7 +246,9 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
 
 
 def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
-    shared = [name for name in after.figures if name in before.figures]
+    # Another version may have measured what this one does not know.
+    known = [name for name in after.figures if metric_name(name) in METRICS]
+    shared = [name for name in known if name in before.figures]
     first, second = (float(s.probabilities.get(s.expected, 0.0)) for s in (before, after))
     return Pair(
         before,
@@ -248,6 +263,8 @@ def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
 def _distance(function: Any, before: Subject, after: Subject) -> float | str:
     if before.map is None or after.map is None:
         return "one side has no map"
+    if function is emd and before.map.size > _MANY_CELLS:
+        return "the grid is too fine"
     try:
         return float(function(before.map, after.map))
     except Undefined as reason:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old content or the new, never a part.
 
     Args:
-        durable: flush the file to disk before it gets its name, so that also a crash of the machine
-            leaves the old content or the new. Where that would end what writes anyway, it is not
-            worth its milliseconds.
+        durable: flush the file to disk before it gets its name, and then the name, so that also a
+            crash of the machine leaves the old content or the new. Where that would end what
+            writes anyway, it is not worth its milliseconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
@@ -38,6 +37,8 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if durable:
+        sync_folder(path.parent)
 
 
 def _umask() -> int:
@@ -64,17 +65,65 @@ def write_json(path: Path, value: Any, *, indent: int | None = 1, durable: bool 
     write_atomically(path, to_json(value, indent).encode(), durable=durable)
 
 
-def write_arrays(path: Path, arrays: dict[str, NDArray[Any]], *, durable: bool = True) -> None:
-    """Write named arrays as a compressed ``.npz``, atomically; see :func:`write_atomically`."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue(), durable=durable)
+def read_bytes(path: Path, limit: int, *, follow: bool = True) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; nothing else is waited for.
+
+    Args:
+        follow: whether ``path`` itself may be a symbolic link.
+
+    Raises:
+        OSError: there is no such file, or it is a folder, a pipe, a device, a link that is not to
+            be followed, or larger.
+    """
+    try:
+        # Opening a pipe without O_NONBLOCK waits until somebody writes into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
+        raise
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        if about.st_size > limit:
+            said = f"it has {about.st_size:,} bytes, more than the limit of {limit:,}"
+            raise OSError(errno.EFBIG, said, str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(handle)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what :func:`write_arrays` wrote; pickled content is refused by NumPy."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, where its file system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def inside(root: Path, written: str | Path) -> Path | None:
+    """``written`` below ``root``, links followed; None if it leads out of it.
+
+    >>> inside(Path("/project"), "cases/../baselines/toy")
+    PosixPath('/project/baselines/toy')
+    >>> inside(Path("/project"), "../elsewhere") is None
+    True
+    """
+    try:
+        base = root.resolve()
+        path = (base / written).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name with a NUL
+        return None
+    return path if path.is_relative_to(base) else None
+
+
+def shown_path(path: Path | str) -> str:
+    """A path in a message: in one line, and without characters that move a terminal's cursor."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
 
 
 def digest(*parts: bytes | str) -> str:

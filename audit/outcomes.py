@@ -9,7 +9,7 @@ which everything else is drawn.
 from __future__ import annotations
 
 import io
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,19 +20,36 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked
 
-from audit.errors import RunError
+from audit.arrays import read_arrays, refuse_map, write_arrays
+from audit.errors import ImageError, RunError
 from audit.expectations import Verdict
-from audit.files import read_arrays, write_arrays, write_atomically, write_json
+from audit.files import shown_path, write_atomically, write_json
+from audit.images import open_image
 from audit.metrics import Better
-
-FORMAT = 1
-"""Version of the run folder's format."""
+from audit.records import (
+    MEGABYTE,
+    CaseName,
+    Count,
+    Digest,
+    DigestOrNone,
+    Figure,
+    Finite,
+    Fraction,
+    Positive,
+    Probability,
+    T,
+    read_record,
+)
+from audit.runfiles import FORMAT, About, Results
 
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
 """Named maps in an order, such as one for each layer."""
+
+BASELINE = "baseline:"
+"""Begins the key of an accepted map that lies beside the case's own."""
 
 _STRIP = "strip:"
 
@@ -68,8 +85,8 @@ class DriftRow:
     figure: str
     baseline: str
     observed: str
-    change: float
-    tolerance: float
+    change: Finite
+    tolerance: Positive
     verdict: Literal["within", "drifted", "improved", "crept"]
     anchor: str = ""
     better: Better = "neither"
@@ -93,9 +110,9 @@ class Outcome:
         seconds: time spent on this case by the model, its share of the batch.
     """
 
-    case: str
+    case: CaseName
     file: str
-    line: int
+    line: Count
     state: State
     sentence: str
     text: str
@@ -103,24 +120,24 @@ class Outcome:
     tags: list[str]
     expected: str
     image: str
-    image_digest: str
-    image_size: tuple[int, int]
-    case_digest: str
-    regions: dict[str, list[tuple[float, float, float, float]]]
+    image_digest: Digest
+    image_size: tuple[Count, Count]
+    case_digest: DigestOrNone
+    regions: dict[str, list[tuple[Fraction, Fraction, Fraction, Fraction]]]
     label: str = ""
-    probabilities: dict[str, float] = field(default_factory=dict)
+    probabilities: dict[str, Probability] = field(default_factory=dict)
     prompt: str = ""
     tokens: list[str] = field(default_factory=list)
-    grid: tuple[int, int] = (0, 0)
+    grid: tuple[Count, Count] = (0, 0)
     default_map: str = ""
-    metrics: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Figure]] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
     baseline_digest: str = ""
     critical: bool = False
     xfail: str = ""
-    spread: dict[str, dict[str, float]] = field(default_factory=dict)
-    seconds: float = 0.0
+    spread: dict[str, dict[str, Finite]] = field(default_factory=dict)
+    seconds: Positive = 0.0
 
     @property
     def failed(self) -> bool:
@@ -137,26 +154,15 @@ class Outcome:
         plain: dict[str, Any] = data
         return plain
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
-        """Read what :meth:`to_dict` gave.
-
-        Raises:
-            RunError: the data is not of this format.
-        """
-        try:
-            metrics = {
-                key: {k: v["undefined"] if isinstance(v, dict) else v for k, v in values.items()}
-                for key, values in data["metrics"].items()
-            }
-            return _adapter().validate_python({**data, "metrics": metrics})
-        except (KeyError, TypeError, AttributeError, ValidationError) as error:
-            raise RunError(f"not an outcome of format {FORMAT}: {error}") from None
-
 
 @cache
 def _adapter() -> TypeAdapter[Outcome]:
     return TypeAdapter(Outcome)
+
+
+@cache
+def _schema(of: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(of)
 
 
 @dataclass(frozen=True)
@@ -164,11 +170,11 @@ class Run:
     """A run folder. Reading needs no model."""
 
     folder: Path
-    _read: Sequence[Outcome] | None = field(default=None, repr=False, compare=False)
+    _read: Mapping[str, Outcome] | None = field(default=None, repr=False, compare=False)
 
     def settled(self) -> Run:
         """The same run once nothing is added any more: its outcomes are read from disk once."""
-        return Run(self.folder, self.outcomes())
+        return Run(self.folder, {outcome.case: outcome for outcome in self.outcomes()})
 
     def start(self, about: Mapping[str, Any]) -> None:
         """Create the folder and write what is run: model fingerprint, options, time."""
@@ -180,10 +186,10 @@ class Run:
         Raises:
             RunError: the folder is not a run, or one of another format.
         """
-        about = _read_json(self.folder / "run.json")
-        if about.get("format") != FORMAT:
-            raise RunError(f"{self.folder}: a run of format {about.get('format')}, not {FORMAT}")
-        return about
+        found: dict[str, Any] = self._record("run.json", _schema(About)).model_dump(
+            exclude_unset=True
+        )
+        return found
 
     def add(
         self,
@@ -223,44 +229,117 @@ class Run:
         """Where the picture of ``digest`` is stored."""
         return self.folder / "images" / f"{digest}.png"
 
+    def image(self, digest: str) -> Image.Image | None:
+        """The stored picture of ``digest``, None if there is none.
+
+        Raises:
+            RunError: it is damaged, or no file of this run.
+        """
+        path = self.image_path(digest)
+        self._own("images")
+        if path.is_symlink():
+            raise RunError(f"{shown_path(path)}: cannot be read: it is a symbolic link")
+        if not path.exists():
+            return None
+        if not path.is_file():
+            raise RunError(f"{shown_path(path)}: cannot be read: it is not a file")
+        try:
+            return open_image(path)
+        except ImageError as error:
+            raise RunError(str(error)) from None
+
     def outcome(self, case: str) -> Outcome:
         """The outcome of one case.
 
         Raises:
             RunError: it is missing or of another format.
         """
-        return Outcome.from_dict(_read_json(self.folder / "outcomes" / f"{case}.json"))
+        if self._read is not None and case in self._read:
+            return self._read[case]
+        found = self._record(f"outcomes/{case}.json", _adapter())
+        if found.case != case:
+            where = shown_path(self.folder / "outcomes" / f"{case}.json")
+            raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
+        return found
 
     def outcomes(self) -> list[Outcome]:
-        """All outcomes, worst state first, then by file and line."""
+        """All outcomes, worst state first, then by file and line.
+
+        Raises:
+            RunError: one of them is damaged or of another format.
+        """
         if self._read is not None:
-            return list(self._read)
-        found = [
-            Outcome.from_dict(_read_json(p)) for p in (self.folder / "outcomes").glob("*.json")
-        ]
+            return list(self._read.values())
+        self._own("outcomes")
+        found = [self.outcome(path.stem) for path in (self.folder / "outcomes").glob("*.json")]
         order = list(State)
         return sorted(found, key=lambda o: (order.index(o.state), o.file, o.line, o.case))
 
     def maps(self, case: str) -> dict[str, NDArray[np.float64]]:
-        """The maps of one case, by map key; empty if the case gave none."""
-        stored = self._arrays(case).items()
-        return {key: p.astype(np.float64) for key, p in stored if not key.startswith(_STRIP)}
+        """The maps of one case, by map key; empty if the case gave none.
+
+        Raises:
+            RunError: their file is damaged, or they are not of the outcome's grid.
+        """
+        found = self._arrays(case, strips=False)
+        if found:
+            grid = self.outcome(case).grid
+            for key, p in list(found.items()):
+                accepted = key.startswith(BASELINE)
+                wrong = refuse_map(key, p, None if accepted else grid)
+                if wrong:
+                    raise RunError(f"{shown_path(self._arrays_path(case))}: {wrong}")
+                if accepted and p.shape != grid:
+                    del found[key]  # of a model with another grid; it cannot lie beside this one
+        return found
 
     def strips(self, case: str) -> dict[str, Strip]:
-        """The strips of one case by name, each a list of panel names and maps in order."""
+        """The strips of one case by name, each a list of panel names and maps in order.
+
+        Raises:
+            RunError: their file is damaged.
+        """
         found: dict[str, list[tuple[int, str, NDArray[np.float64]]]] = {}
-        for key, p in self._arrays(case).items():
-            if key.startswith(_STRIP):
-                strip, number, name = key.removeprefix(_STRIP).split(":", maxsplit=2)
-                found.setdefault(strip, []).append((int(number), name, p.astype(np.float64)))
+        for key, p in self._arrays(case, strips=True).items():
+            named = re.fullmatch(rf"{_STRIP}(\w+):([0-9]{{1,6}}):(.*)", key)
+            if named is None:
+                path = shown_path(self._arrays_path(case))
+                raise RunError(f"{path}: {key[:60]!r} does not name a panel of a strip")
+            found.setdefault(named[1], []).append((int(named[2]), named[3], p))
         return {
             strip: [(name, p) for _, name, p in sorted(panels, key=lambda panel: panel[0])]
             for strip, panels in found.items()
         }
 
-    def _arrays(self, case: str) -> dict[str, NDArray[Any]]:
-        path = self.folder / "outcomes" / f"{case}.npz"
-        return read_arrays(path) if path.exists() else {}
+    def _arrays_path(self, case: str) -> Path:
+        return self.folder / "outcomes" / f"{case}.npz"
+
+    def _arrays(self, case: str, *, strips: bool) -> dict[str, NDArray[np.float64]]:
+        self._own("outcomes")
+        try:
+            return read_arrays(
+                self._arrays_path(case),
+                RunError,
+                wanted=lambda name: name.startswith(_STRIP) is strips,
+                follow=False,
+            )
+        except FileNotFoundError:
+            return {}
+
+    def _record(self, name: str, schema: TypeAdapter[T], limit: int = 16 * MEGABYTE) -> T:
+        path = self.folder / name
+        self._own(path.parent.name if "/" in name else "")
+        try:
+            return read_record(path, schema, RunError, limit=limit, follow=False)
+        except FileNotFoundError:
+            raise RunError(
+                f"{shown_path(self.folder)}: not a run, or not whole: there is no {name}"
+            ) from None
+
+    def _own(self, name: str) -> None:
+        """Refuse a folder that is a link: a stranger's run could show what lies elsewhere."""
+        if name and (self.folder / name).is_symlink():
+            raise RunError(f"{shown_path(self.folder / name)}: is a symbolic link, no folder of it")
 
     def results(self) -> dict[str, Any]:
         """What :meth:`finish` wrote.
@@ -268,7 +347,9 @@ class Run:
         Raises:
             RunError: the session did not come to its end.
         """
-        return _read_json(self.folder / "results.json")
+        read = self._record("results.json", _schema(Results), 1024 * MEGABYTE)
+        found: dict[str, Any] = read.model_dump(exclude_unset=True)
+        return found
 
     def finish(self, more: Mapping[str, Any] | None = None) -> None:
         """Write ``results.json``: what was run, totals by state, every outcome."""
@@ -289,15 +370,3 @@ def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """Number of cases in each state that occurs, worst first."""
     counts = {state.value: sum(o.state is state for o in outcomes) for state in State}
     return {state: count for state, count in counts.items() if count}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path.parent}: not a run, there is no {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise RunError(f"{path}: not an object")
-    return data

@@ -1,34 +1,41 @@
-"""Review without a model: accept outcomes of a run as baselines, and see how baselines stand."""
+"""Review without a model: accept outcomes of a run as baselines, and see how baselines stand.
+
+A run may come from anywhere, a pipeline's artefact or a stranger's mail. What it says of itself is
+checked against this project: its baselines and case files must lie here.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter
 
 from audit import baselines
+from audit.accepted import Held
 from audit.cases import Case, Pictures, check_unique, load_cases
-from audit.errors import BaselineError, CaseError, nearest
-from audit.files import counted, digest_file
+from audit.claims import Checks, baselines_of, looks_like_cases
+from audit.errors import BaselineError, CaseError, RunError
+from audit.files import counted, shown_path
 from audit.outcomes import Outcome, Run, State
+from audit.records import EDITED, MEGABYTE, CaseId, read_record
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
 """What is accepted when no case is named: what moved, and not what breaks its contract."""
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class Decision(BaseModel):
     """What a reviewer decided about one case."""
 
-    model_config = _STRICT
+    model_config = EDITED
 
-    case: str
+    case: CaseId
     decision: Literal["accept", "reject"]
     reason: str = ""
 
@@ -36,11 +43,16 @@ class Decision(BaseModel):
 class Decisions(BaseModel):
     """A signed-off review of one run."""
 
-    model_config = _STRICT
+    model_config = EDITED
 
     format: Literal[1]
     run: Annotated[str, Field(min_length=1, description="The id in the run's run.json.")]
     decisions: tuple[Decision, ...]
+
+
+@cache
+def _schema() -> TypeAdapter[Decisions]:
+    return TypeAdapter(Decisions)
 
 
 def load_decisions(path: Path, run: Run) -> list[Decision]:
@@ -50,20 +62,35 @@ def load_decisions(path: Path, run: Run) -> list[Decision]:
         BaselineError: the file cannot be read, is of another form, or about another run.
     """
     try:
-        read = Decisions.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
-        raise BaselineError(f"{path}: {place}: {first['msg']}") from None
+        read = read_record(path, _schema(), BaselineError, limit=64 * MEGABYTE)
+    except FileNotFoundError:
+        raise BaselineError(f"{path}: cannot be read: no such file") from None
     mine = run.about().get("id", "")
     if read.run != mine:
-        raise BaselineError(f"{path}: decides about run {read.run}, and {run.folder} is run {mine}")
-    twice = {d.case for d in read.decisions if sum(d.case == e.case for e in read.decisions) > 1}
+        raise BaselineError(
+            f"{path}: decides about run {shown_path(read.run)}, and {run.folder} is run "
+            f"{shown_path(mine)}"
+        )
+    counts = Counter(d.case for d in read.decisions)
+    twice = [case for case, count in counts.items() if count > 1]
     if twice:
         raise BaselineError(f"{path}: decides twice about {', '.join(sorted(twice))}")
     return list(read.decisions)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What :func:`accept` did.
+
+    Attributes:
+        cases: the cases accepted, sorted.
+        folder: where their baselines lie, as it was named.
+        notes: what whoever accepted them should know, a sentence each.
+    """
+
+    cases: list[str]
+    folder: str
+    notes: list[str]
 
 
 def accept(
@@ -71,87 +98,97 @@ def accept(
     cases: Sequence[str] = (),
     decisions: Sequence[Decision] | None = None,
     *,
+    root: Path = Path(),
+    folder: Path | None = None,
+    collects: Callable[[Path], bool] = looks_like_cases,
     reason: str = "",
     by: str = "",
-) -> list[str]:
+) -> Accepted:
     """Make outcomes of ``run`` the baselines of their cases, all or none.
 
-    An outcome that crept moves its anchors too: it was looked at as a whole.
+    An outcome that crept moves its anchors too: it was looked at as a whole. A baseline that is
+    damaged is replaced, if its case is named.
 
     Args:
         cases: which; none, without decisions either, means all in :data:`ACCEPTABLE`, and what a
             session that was killed had proposed and not promoted.
         decisions: a review; its own reasons come before ``reason``.
+        root: the project's, from which paths in the run count and in which they must lie.
+        folder: of baselines, where somebody said it; else the run may name one of the project's.
+        collects: whether a file is one of the project's case files.
         reason, by: kept in the baselines' provenance.
-
-    Returns:
-        The cases accepted, sorted.
 
     Raises:
         BaselineError: every reason why it cannot be: a case that the run does not hold, was not
             audited to its end, or that moved since, or whose baseline did. Nothing is written.
-        RunError: the folder is not a run.
+        RunError: the folder is not a run, is damaged, or names files that are not the project's.
     """
-    about = run.about()
+    run, about = run.settled(), run.about()
+    model = about.get("model", {})
+    if not model.get("digest"):
+        raise RunError(f"{run.folder / 'run.json'}: model: does not say which model was audited")
     outcomes = {outcome.case: outcome for outcome in run.outcomes()}
     wanted = _wanted(run, outcomes, cases, decisions, reason)
-    folder = Path(about["baselines"])
-    baselines.recover(folder)
-    dtype = about.get("model", {}).get("dtype")
-    if dtype is not None:  # not every run says so
-        baselines.refuse_other_dtype(folder, dtype)
-    mine = about.get("id", "")
-    problems = [p for name in wanted for p in _problems(outcomes, name, folder, mine)]
-    if problems:
-        raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
-    with tempfile.TemporaryDirectory(prefix="audit-accept-") as temporary:
-        staged = Path(temporary)
+    place = folder or baselines_of(run, root)
+    checks = Checks(run, place, root, collects)
+    with baselines.updating(place), tempfile.TemporaryDirectory(prefix="audit-accept-") as staged:
+        baselines.recover(place)
+        if model.get("dtype"):  # not every run says so
+            baselines.refuse_other_dtype(place, model["dtype"])
+        before = {name: baselines.held(place, name) for name in wanted if name in outcomes}
+        problems = [
+            problem
+            for name in wanted
+            for problem in checks.problems(name, outcomes, before.get(name, Held()))
+        ]
+        if problems:
+            raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
         for name, why in wanted.items():
-            outcome = outcomes[name]
-            maps = {k: p for k, p in run.maps(name).items() if not k.startswith("baseline:")}
             baselines.propose(
-                staged, outcome, maps, baselines.load(folder, name),
+                Path(staged), outcomes[name], checks.maps(name), before[name].baseline,
                 {
-                    "model": about["model"],
+                    "model": model,
                     "date": datetime.now(UTC).date().isoformat(),
                     "accepted_by": by,
                     "reason": why,
                     "run": about.get("id", ""),
                 },
-                anew=outcome.state is State.CREPT,
+                anew=outcomes[name].state is State.CREPT,
             )  # fmt: skip
-        return baselines.promote(staged, folder)
+        taken = baselines.promote(Path(staged), place)
+    notes = _notes([outcomes[name] for name in taken], before, model.get("name", ""))
+    return Accepted(taken, str(folder or about["baselines"]), notes)
 
 
-def accepted_from(run: Run) -> dict[str, str]:
-    """By case, the name of the model that its baseline was accepted from, as it stands now."""
-    folder = Path(run.about()["baselines"])
-    stored = {o.case: baselines.load(folder, o.case) for o in run.outcomes()}
-    return {
-        case: str(b.provenance.get("model", {}).get("name", ""))
-        for case, b in stored.items()
-        if b is not None
-    }
-
-
-def cautions(run: Run, taken: Sequence[str], before: Mapping[str, str]) -> list[str]:
-    """What whoever accepted ``taken`` should know, a sentence each.
-
-    Args:
-        before: what :func:`accepted_from` said before.
-    """
+def _notes(taken: Sequence[Outcome], before: Mapping[str, Held], model: str) -> list[str]:
+    """What whoever accepted ``taken`` should know."""
     said = []
-    broken = [o.case for o in run.outcomes() if o.case in taken and o.state is State.BROKEN]
+    broken = [o.case for o in taken if any(not v.passed for v in o.verdicts)]
     if broken:
         said.append(
             f"{counted(len(broken), 'case')} of these break their contract and go on failing: "
-            f"{', '.join(broken[:5])}{', ...' if len(broken) > 5 else ''}"
+            f"{_some(broken)}"
         )
-    mine = run.about().get("model", {}).get("name", "")
-    others = sorted({before[case] for case in taken if before.get(case, mine) not in ("", mine)})
+    held = {o.case: before[o.case] for o in taken}
+    names = {
+        str(h.baseline.provenance.get("model", {}).get("name", ""))
+        for h in held.values()
+        if h.baseline is not None
+    }
+    others = sorted(names - {"", model})
     if others:
-        said.append(f"these baselines were of {', '.join(others)}, and are of {mine} now")
+        said.append(f"these baselines were of {', '.join(others)}, and are of {model} now")
+    lost = [name for name, h in held.items() if h.damage and h.baseline is None]
+    if lost:
+        said.append(
+            f"{counted(len(lost), 'baseline')} could not be read and were replaced; their anchors "
+            f"are lost, so creep is measured from now on: {_some(lost)}"
+        )
     return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def _wanted(
@@ -182,62 +219,36 @@ def _left(run: Run) -> set[str]:
     return {path.stem for path in (run.folder / "proposals").glob("*.json")}
 
 
-def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path, run: str) -> list[str]:
-    outcome = outcomes.get(name)
-    if outcome is None:
-        return [f"{name}: the run holds no such case; {nearest(name, outcomes)}"]
-    if outcome.state in (State.ERROR, State.UNDEFINED):
-        return [f"{name}: {outcome.state.value}: {outcome.sentence}"]
-    found = []
-    try:
-        now = {case.id: case for case in load_cases(Path(outcome.file))}.get(name)
-    except CaseError as error:
-        return [f"{name}: its case file cannot be read any more: {error}"]
-    if now is None:
-        found.append(f"{name}: the case is gone from {outcome.file}")
-    elif now.digest != outcome.case_digest:
-        found.append(f"{name}: the case changed since the run; audit it again")
-    path = folder / f"{name}.json"
-    current = digest_file(path) if path.exists() else ""
-    if current != outcome.baseline_digest:
-        stored = baselines.load(folder, name)
-        mine = stored is not None and stored.provenance.get("run") == run
-        found.append(
-            f"{name}: this outcome is accepted already"
-            if mine
-            else f"{name}: its baseline moved since the run; audit it again"
-        )
-    return found
-
-
 @dataclass(frozen=True)
 class Standing:
-    """How a folder of baselines stands to the cases, without running a model."""
+    """How a folder of baselines stands to the cases, without running a model.
+
+    ``damaged`` says of each baseline that cannot be used why.
+    """
 
     folder: Path
     accepted: list[str]
     missing: list[str]
     stale: list[str]
     orphans: list[str]
+    damaged: dict[str, str]
 
 
 def standing(folder: Path, cases: Iterable[Case]) -> Standing:
-    """Compare a folder of baselines with the cases.
-
-    Raises:
-        BaselineError: a baseline cannot be read.
-    """
+    """Compare a folder of baselines with the cases; one that is damaged is told and not raised."""
     baselines.recover(folder)
     known = {case.id: case for case in cases}
-    stored = {name: baselines.load(folder, name) for name in known}
-    there = {name: b for name, b in stored.items() if b is not None}
+    held = {name: baselines.held(folder, name) for name in known}
+    damaged = {name: h.damage for name, h in sorted(held.items()) if h.damage}
+    there = {n: h.baseline for n, h in held.items() if h.baseline is not None and not h.damage}
     stale = sorted(n for n, b in there.items() if b.case_digest != known[n].digest)
     return Standing(
         folder,
         accepted=sorted(set(there) - set(stale)),
-        missing=sorted(set(known) - set(there)),
+        missing=sorted(set(known) - set(there) - set(damaged)),
         stale=stale,
         orphans=baselines.prune(folder, known),
+        damaged=damaged,
     )
 
 
@@ -265,6 +276,7 @@ def baseline_folders(given: Path) -> list[Path]:
     if any(given.glob("*.json")):
         return [given]
     found = sorted({path.parent for path in given.glob("*/*.json")})
+    found = [f for f in found if f.name != "provenance" and not f.name.startswith(".")]
     if not found:
         raise BaselineError(f"{given}: holds no baselines")
     return found

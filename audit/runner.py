@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit import baselines
-from audit.baselines import Baseline, Update
+from audit import baselines, drift
+from audit.accepted import Baseline, Held
+from audit.baselines import Update
 from audit.cases import Case
-from audit.errors import AuditError, TextError
+from audit.errors import AuditError, BaselineError, TextError
 from audit.evidence import Curves, curves, gather
 from audit.expectations import Verdict, judge
-from audit.files import as_typed, digest_file
+from audit.files import as_typed
 from audit.images import open_image
 from audit.maps import UndefinedMap, read_map
 from audit.mapspec import RANDOM
 from audit.measuring import Measured, measure_case, merged, strips_of
 from audit.metrics import METRICS
 from audit.models.base import Model, Query
-from audit.outcomes import DriftRow, Outcome, Run, State, Strip
+from audit.outcomes import BASELINE, DriftRow, Outcome, Run, State, Strip
 from audit.tolerances import Floors, Tolerances
 from audit.trace import Need, Trace
 
@@ -137,21 +138,22 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
             *judge(case.expect, found.label, found.probabilities, case.map, found.metrics),
             *found.disagreement(),
         ]
-        before = baselines.load(gate.folder, case.id) if gate else None
-        if before is not None:
-            outcome.baseline_digest = digest_file(before.path)
+        held = baselines.held(gate.folder, case.id) if gate else Held()
+        before, outcome.baseline_digest = held.baseline, held.digest
         if before is not None and before.case_digest == case.digest:
-            outcome.drift = baselines.compare(
+            outcome.drift = drift.compare(
                 outcome,
                 before,
                 Tolerances(case.drift, gate.floors if gate else {}),
                 case.wanted,
             )
-        outcome.state, outcome.sentence = _state(outcome, before, gate)
+        if held.damage and not (gate and _proposes(gate.update, held, outcome)):
+            raise BaselineError(_damaged(outcome, held))
+        outcome.state, outcome.sentence = _state(outcome, held, gate)
         stored = dict(maps)
         if before is not None and before.case_digest == case.digest:
-            stored |= {f"baseline:{key}": value for key, value in before.maps().items()}
-        if gate and _proposes(gate.update, before, outcome):
+            stored |= {f"{BASELINE}{key}": value for key, value in held.maps.items()}
+        if gate and _proposes(gate.update, held, outcome):
             baselines.propose(run.folder / "proposals", outcome, maps, before, gate.provenance)
     except AuditError as error:
         outcome.state, outcome.sentence, stored = State.ERROR, str(error), dict(maps)
@@ -202,18 +204,31 @@ def _tell(outcome: Outcome, trace: Trace, found: Measured) -> None:
     outcome.grid = (trace.grid.rows, trace.grid.cols)
 
 
-def _state(outcome: Outcome, before: Baseline | None, gate: Gate | None) -> tuple[State, str]:
+def _state(outcome: Outcome, held: Held, gate: Gate | None) -> tuple[State, str]:
     failed = [v for v in outcome.verdicts if not v.passed]
     if failed:
         undefined = any(v.undefined for v in failed)
         return State.UNDEFINED if undefined else State.BROKEN, _broken(failed)
     if gate is None:
         return State.PASSED, _kept(outcome)
-    state, sentence = _drift_state(outcome, before)
-    if _proposes(gate.update, before, outcome):
+    state, sentence = _drift_state(outcome, held.baseline)
+    if _proposes(gate.update, held, outcome):
         kept = _kept(outcome) if state in (State.NEW, State.STALE) else sentence
-        return State.PASSED, f"{kept}; proposed as its baseline"
+        return State.PASSED, f"{kept}; proposed as its baseline{_instead(held)}"
     return state, sentence
+
+
+def _instead(held: Held) -> str:
+    if not held.damage:
+        return ""
+    lost = "; its anchors are lost and begin anew" if held.baseline is None else ""
+    return f" in place of the damaged one{lost}"
+
+
+def _damaged(outcome: Outcome, held: Held) -> str:
+    """What is wrong with a case's baseline, and with its contract if that is broken too."""
+    failed = [v for v in outcome.verdicts if not v.passed]
+    return f"{_broken(failed)}; besides, {held.damage}" if failed else held.damage
 
 
 def _drift_state(outcome: Outcome, before: Baseline | None) -> tuple[State, str]:
@@ -236,7 +251,7 @@ def _drift_state(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
     return State.PASSED, _kept(outcome)
 
 
-def _proposes(update: Update, before: Baseline | None, outcome: Outcome) -> bool:
+def _proposes(update: Update, held: Held, outcome: Outcome) -> bool:
     """Whether this session proposes the outcome as a baseline.
 
     Contract and drift are two verdicts: an outcome that breaks its contract is still measured
@@ -249,6 +264,9 @@ def _proposes(update: Update, before: Baseline | None, outcome: Outcome) -> bool
         return False  # an update keeps anchors, so it would creep as before
     if update == "all":
         return True
+    if held.damage:
+        return update == "changed"
+    before = held.baseline
     if before is None:
         return update == "new"
     stale = before.case_digest != outcome.case_digest

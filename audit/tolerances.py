@@ -6,13 +6,17 @@ noise`` measured and left beside the baselines; the metric's own default.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from audit.errors import BaselineError
 from audit.metrics import METRICS, metric_name
+from audit.records import EDITED, WRITTEN, Count, ModelRecord, Positive, read_record
 
 PROBABILITY = "probability"
 PROBABILITY_TOLERANCE = 0.05
@@ -50,7 +54,7 @@ class Tolerances:
     def figure(self, key: str, name: str) -> float:
         """Of the figure stored as ``name``, measured on the map ``key``."""
         metric = metric_name(name)
-        return self._of(key.split(maxsplit=1)[0], metric, METRICS[metric].tolerance)
+        return self._of(_method(key), metric, METRICS[metric].tolerance)
 
     def _of(self, method: str, metric: str, default: float) -> float:
         if metric in self.declared:
@@ -59,9 +63,13 @@ class Tolerances:
         return default if floor is None else MULTIPLE * floor
 
 
+def _method(key: str) -> str:
+    return key.partition(" ")[0]
+
+
 def floor_of(floors: Floors, key: str, name: str) -> float | None:
     """The floor of the figure stored as ``name`` on the map ``key``; None if it has none."""
-    return floors.get(key.split(maxsplit=1)[0], {}).get(metric_name(name))
+    return floors.get(_method(key), {}).get(metric_name(name))
 
 
 def noise_path(folder: Path) -> Path:
@@ -75,26 +83,48 @@ def load_floors(folder: Path) -> Floors:
     Raises:
         BaselineError: there is one, but it cannot be read or is of another format.
     """
-    path = noise_path(folder)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        found = read_record(noise_path(folder), _schema(), BaselineError)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"{path}: cannot be read: {error}") from None
-    try:
-        if data["format"] != NOISE_FORMAT:
-            raise BaselineError(
-                f"{path}: format {data['format']}, and this version reads {NOISE_FORMAT}; "
-                "measure it anew with audit noise"
-            )
-        return {
-            method: {
-                metric: float(found["floor"])
-                for metric, found in by_metric.items()
-                if found["deviations"] >= ENOUGH
-            }
-            for method, by_metric in data["floors"].items()
+    except BaselineError as error:
+        raise BaselineError(f"{error}; restore it, or measure it anew with audit noise") from None
+    return {
+        method: {
+            metric: row.floor for metric, row in by_metric.items() if row.deviations >= ENOUGH
         }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BaselineError(f"{path}: not a noise floor: {type(error).__name__}: {error}") from None
+        for method, by_metric in found.floors.items()
+    }
+
+
+class _Floor(BaseModel):
+    """The largest deviation of one metric, and where it was seen."""
+
+    model_config = EDITED
+
+    floor: Positive
+    deviations: Count
+    case: str = ""
+    condition: str = ""
+
+
+class _Noise(BaseModel):
+    """The form of ``noise.json``; what it says besides its floors is for people."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    format: Literal[1]
+    floors: dict[str, dict[str, _Floor]]
+    multiple: Positive = MULTIPLE
+    cases: Count = 0
+    date: str = ""
+    model: ModelRecord = ModelRecord()
+    conditions: list[dict[str, JsonValue]] = []
+    flips: list[dict[str, JsonValue]] = []
+    undefined: list[dict[str, JsonValue]] = []
+
+
+@cache
+def _schema() -> TypeAdapter[_Noise]:
+    return TypeAdapter(_Noise)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audit import baselines
+from audit.accepted import load
 from audit.reference.hypotheses import LABELS, hypothesis
 from audit.reference.scenes import scene
 
@@ -62,7 +62,7 @@ def whole(folder: Path) -> int:
     """Accepted baselines that can be read, with their maps."""
     found = 0
     for path in folder.glob("*.json"):
-        stored = baselines.load(folder, path.stem)
+        stored = load(folder, path.stem)
         assert stored is not None
         assert stored.maps()
         found += 1

@@ -158,7 +158,7 @@ def test_a_comparison_that_is_worse_exits_with_one(tmp_path: Path) -> None:
         for i in range(6):
             figures: dict[str, float | str] = {"mass[birds]": mass + i / 100 * (name == "a")}
             made = replace(
-                outcome(f"c{i}", State.PASSED), image_digest=str(i), metrics={"m": figures}
+                outcome(f"c{i}", State.PASSED), image_digest=f"{i:064x}", metrics={"m": figures}
             )
             run.add(made, {"m": cell(0, 0)})
     folders = [str(tmp_path / "a"), str(tmp_path / "b")]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit import baselines
+from audit import accepted, baselines
 from audit.cases import load_cases
 from audit.outcomes import Run
 from audit.report.gallery import write_gallery
@@ -266,12 +266,12 @@ def test_a_review_is_exported_accepted_and_survives_a_reload(
     assert [(d.case, d.decision, d.reason) for d in decisions] == [
         ("birds", "reject", ""), ("more-birds", "accept", 'looked at "it"'),
     ]  # fmt: skip
-    before = baselines.load(Path("baselines"), "birds")
-    assert accept(run, decisions=decisions) == ["more-birds"]
-    moved = baselines.load(Path("baselines"), "more-birds")
+    before = accepted.load(Path("baselines"), "birds")
+    assert accept(run, decisions=decisions).cases == ["more-birds"]
+    moved = accepted.load(Path("baselines"), "more-birds")
     assert moved is not None
     assert moved.provenance["reason"] == 'looked at "it"'
-    assert baselines.load(Path("baselines"), "birds") == before
+    assert accepted.load(Path("baselines"), "birds") == before
 
 
 def test_a_reason_for_all_that_are_shown_decides_them_and_no_other(page: Any) -> None:

@@ -54,8 +54,13 @@ def test_a_floor_of_few_deviations_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "cannot be read"), ('{"format": 9}', "format 9"), ('{"format": 1}', "not a noise floor"),
-     ('{"format": 1, "floors": {"m": {"mass": 1}}}', "not a noise floor")],
+    [("{", "1:1: Invalid JSON"), ('{"format": 9}', "1: format: format 9, and this version reads 1"),
+     ('{"format": 1}', "1: floors: this key is required"),
+     ('{"format": 1, "floors": {"m": {"mass": 1}}}', "1: floors.m.mass: needs an object in braces"),
+     ('{"format": 1, "floors": {"m": {"mass": {"floor": "0,1", "deviations": 200}}}}',
+      "1: floors.m.mass.floor: needs a number"),
+     ('{"format": 1, "floors": {"m": {"mass": {"floor": NaN, "deviations": 200}}}}',
+      "1: floors.m.mass.floor: needs a finite number")],
 )  # fmt: skip
 def test_a_damaged_noise_file_is_an_error_that_names_it(
     tmp_path: Path, content: str, said: str
@@ -63,7 +68,7 @@ def test_a_damaged_noise_file_is_an_error_that_names_it(
     path = noise_path(tmp_path)
     path.parent.mkdir()
     path.write_text(content)
-    with pytest.raises(BaselineError, match=f"noise.json: {said}"):
+    with pytest.raises(BaselineError, match=f"noise.json:{said}"):
         load_floors(tmp_path)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from audit import baselines
 from audit.cases import Case
+from audit.drift import shown
 from audit.errors import RunError, nearest
 from audit.files import digest, to_json, write_json
 from audit.metrics import REGISTRY_VERSION
@@ -232,7 +233,7 @@ def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
 def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
     """Figures that have a noise floor, and how many floors each moved."""
     known = {
-        baselines.shown(name, key, outcome): floor_of(floors, key, name)
+        shown(name, key, outcome): floor_of(floors, key, name)
         for key, values in outcome.metrics.items()
         for name in values
     }

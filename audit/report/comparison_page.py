@@ -29,10 +29,9 @@ def write_comparison(path: Path, found: Comparison) -> Path:
 def _ground(pair: Pair, *sides: Side) -> Image.Image:
     """The case's picture from whichever run holds it, else grey."""
     for side in sides:
-        path = side.run.image_path(pair.after.image) if side.run else None
-        if path and path.exists():
-            with Image.open(path) as stored:
-                return stored.convert("RGB")
+        stored = side.run.image(pair.after.image) if side.run else None
+        if stored:
+            return stored
     return Image.new("RGB", (320, 320), (200, 200, 200))
 
 

@@ -56,16 +56,8 @@ def _fragment(pictures: list[Picture], sentence: str) -> str:
     return f"<div><p>{html.escape(sentence)}</p>{shown}</div>"
 
 
-def _image(run: Run, outcome: Outcome) -> Image.Image | None:
-    path = run.image_path(outcome.image_digest)
-    if not path.exists():
-        return None
-    with Image.open(path) as stored:
-        return stored.convert("RGB")
-
-
 def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
-    image = _image(run, outcome)
+    image = run.image(outcome.image_digest)
     return _drawn(image, outcome, run.maps(outcome.case), width) if image else []
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from audit.files import write_atomically
 from audit.metrics import metric_name
-from audit.outcomes import Outcome, Run, State, totals
+from audit.outcomes import BASELINE, Outcome, Run, State, totals
 from audit.report.pictures import data_uri
 from audit.review import ACCEPTABLE
 
@@ -34,7 +34,7 @@ Content = Literal["failed", "all"]
 
 _LARGE, _THUMBNAIL = 640, 220
 _COLOURS = ("viridis", "inferno", "cividis", "jet")
-_BASELINE = "baseline:"
+_STEEP = 1e9  # tolerances that a drift is drawn as at most; next to no tolerance gives infinity
 
 
 def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> Path:
@@ -47,7 +47,7 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
     Raises:
         RunError: the folder is not a run.
     """
-    about = run.about()
+    about, run = run.about(), run.settled()
     outcomes = run.outcomes()
     images: dict[str, str] = {}
     cases = [
@@ -122,7 +122,7 @@ def _case(
     maps = run.maps(outcome.case)
     own = outcome.metrics.get(outcome.default_map, {})
     ratios = {
-        row.figure: round(row.change / row.tolerance, 3)
+        row.figure: round(max(-_STEEP, min(_STEEP, row.change / row.tolerance)), 3)
         for row in outcome.drift
         if row.tolerance and row.figure in own
     }
@@ -145,9 +145,9 @@ def _case(
         "image": _picture(run, outcome, images, _LARGE if full else _THUMBNAIL),
         "maps": shown if full else shown[:1],
         "baselines": [
-            {"of": key.removeprefix(_BASELINE), **_cells(p)}
+            {"of": key.removeprefix(BASELINE), **_cells(p)}
             for key, p in (maps.items() if full else ())
-            if key.startswith(_BASELINE)
+            if key.startswith(BASELINE)
         ],
         "figures": {k: round(v, 6) for k, v in own.items() if isinstance(v, float)},
         "ratios": ratios,
@@ -165,7 +165,7 @@ def _maps(
     outcome: Outcome, maps: Mapping[str, Array], strips: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The case's own map first, then the others that were read, then layers and words."""
-    now = {key: p for key, p in maps.items() if not key.startswith(_BASELINE)}
+    now = {key: p for key, p in maps.items() if not key.startswith(BASELINE)}
     order = sorted(now, key=lambda key: key != outcome.default_map)
     found: list[dict[str, Any]] = [{"name": key, **_cells(now[key])} for key in order]
     for strip, panels in strips.items():
@@ -194,11 +194,9 @@ def _picture(run: Run, outcome: Outcome, images: dict[str, str], width: int) -> 
     key = f"{outcome.image_digest[:16]}-{width}"
     if key in images:
         return key
-    path = run.image_path(outcome.image_digest)
-    if not path.exists():
+    small = run.image(outcome.image_digest)
+    if small is None:
         return ""
-    with Image.open(path) as stored:
-        small = stored.convert("RGB")
     small.thumbnail((width, width), Image.Resampling.LANCZOS, reducing_gap=2.0)
     images[key] = data_uri(small)
     return key

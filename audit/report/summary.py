@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 
 from audit.files import counted
-from audit.images import open_image
 from audit.outcomes import Outcome, Run, totals
 
 _SHOWN = 100
@@ -64,10 +63,10 @@ def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
     room = _PICTURES
     for outcome in outcomes:
         p = run.maps(outcome.case).get(outcome.default_map)
-        if p is None:
+        picture = run.image(outcome.image_digest)
+        if p is None or picture is None:
             continue
-        with open_image(run.image_path(outcome.image_digest)) as picture:
-            source = data_uri(overlay(picture, p, width=_WIDTH))
+        source = data_uri(overlay(picture, p, width=_WIDTH))
         room -= len(source)
         if room < 0:
             break

@@ -111,6 +111,7 @@ _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 _SCAN, _END, _EXIF, _MULTI = 0xDA, 0xD9, 0xE1, 0xE2
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6}
 _ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 
 
@@ -133,6 +134,7 @@ def _check_jpeg(data: bytes) -> None:
     """No more scans and restarts than a picture of its size has; tags are in proportion."""
     scans = scanned = blocks = restarts = 0
     exif, before = b"", None
+    missing: set[tuple[int, int]] = set()
     for segment in _segments(data):
         body = data[segment.start + 4 : segment.end]
         if before is not None:
@@ -145,6 +147,10 @@ def _check_jpeg(data: bytes) -> None:
             rows, columns = struct.unpack(">HH", body[1:5].ljust(4, b"\0"))
             scanned = max(scanned, rows * columns)
             blocks = max(blocks, -(-rows // 8) * -(-columns // 8))
+            depth = range(64) if segment.kind in _PROGRESSIVE else range(1)
+            missing |= {(component, k) for component in body[6::3] for k in depth}
+        elif segment.kind == _SCAN:
+            missing -= _finished(body)
         elif segment.kind == _EXIF and body.startswith(b"Exif\0\0"):
             exif += body[6:]
         elif segment.kind == _MULTI and body.startswith(b"MPF\0"):
@@ -153,7 +159,18 @@ def _check_jpeg(data: bytes) -> None:
         if scans > MAX_SCANS or scans * scanned > MAX_SCANNED or restarts > scans * 4 * blocks:
             raise ImageError("a JPEG that is decoded over and over: too many scans or restarts")
         before = segment if segment.kind == _SCAN else None
+    if missing:
+        raise ImageError("the picture is damaged: it ends before its last scan")
     check_tags(exif)
+
+
+def _finished(body: bytes) -> set[tuple[int, int]]:
+    """Components and coefficients of which a scan holds the last bit."""
+    count = body[0] if body else 0
+    components = body[1 : 1 + 2 * count : 2]
+    first, last, bits = body[1 + 2 * count :][:3].ljust(3, b"\xff")
+    whole = bits & 0x0F == 0
+    return {(c, k) for c in components for k in range(first, min(last, 63) + 1) if whole}
 
 
 def filled_up(data: bytes) -> bytes:

@@ -56,7 +56,9 @@ def gather(
     traces = _traced(model, queries, [need_of(each) | also for each in specs])
     grey = [i for i, each in enumerate(specs) if any(s.needs_blank for s in each)]
     if grey:
-        asked = [replace(queries[i], image=_grey(drawable(model, picture(queries[i])))) for i in grey]
+        asked = [
+            replace(queries[i], image=_grey(drawable(model, picture(queries[i])))) for i in grey
+        ]
         needs = [need_of([s for s in specs[i] if s.needs_blank]) for i in grey]
         for i, blank in zip(grey, _traced(model, asked, needs), strict=True):
             traces[i] = replace(traces[i], blank=blank)

@@ -170,6 +170,7 @@ def _loaded(data: bytes, fill: int) -> ImageFile.ImageFile:
     image.load_prepare = prepared  # type: ignore[method-assign]
     scale_key(image)
     image.load()
+    del image.load_prepare  # it holds the picture, and a circle is not freed at once
     return image
 
 

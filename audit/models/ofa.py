@@ -180,9 +180,13 @@ class OFAVisualEntailment:
             asked.setdefault(key, []).append(i)
         samples: dict[int, dict[str, Any]] = {}
         for numbers in asked.values():
-            image = picture_of(queries[numbers[0]].image)
-            samples.update((i, self._sample(queries[i], image)) for i in numbers)
+            samples.update(zip(numbers, self._of_one([queries[i] for i in numbers]), strict=True))
         return [samples[i] for i in range(len(queries))]
+
+    def _of_one(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
+        """Samples of queries about the same picture, which is let go of with the last one."""
+        image = picture_of(queries[0].image)
+        return [self._sample(query, image) for query in queries]
 
     def _sample(self, query: Query, image: Image.Image) -> dict[str, Any]:
         data = {"image": image, "text": query.text}

@@ -103,12 +103,19 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path: Path) -> No
     assert "checksum of its chunk 'IDAT' is wrong" in refused(tmp_path / "a.png", bytes(data))
 
 
-def test_a_chunk_that_is_too_short_is_an_error_of_the_picture(tmp_path: Path) -> None:
-    header = struct.pack(">IIBB", 2, 8, 8, 0)  # three bytes less than Pillow unpacks
-    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + b"\0\0\0\0"
-    assert "damaged" in refused(tmp_path / "a.png", resealed(b"\x89PNG\r\n\x1a\n" + chunk))
-    (tmp_path / "b.png").write_bytes(b"")
-    assert "not a picture" in refused(tmp_path / "b.png", b"")
+@pytest.mark.parametrize(
+    "kind", [b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"pHYs", b"sRGB", b"acTL", b"fcTL"]
+)
+def test_a_chunk_that_is_too_short_is_no_traceback(tmp_path: Path, kind: bytes) -> None:
+    data = FILES["png"]
+    start = data.index(b"IHDR") + 21 if kind != b"IHDR" else 8
+    short = struct.pack(">I", 1) + kind + b"\0" + b"\0\0\0\0"
+    why = told(tmp_path / "a.png", resealed(data[:start] + short + data[start:]))
+    assert not why or "damaged" in why
+
+
+def test_an_empty_file_is_no_picture(tmp_path: Path) -> None:
+    assert "not a picture" in refused(tmp_path / "a.png", b"")
 
 
 @pytest.mark.parametrize("lenient", [False, True])

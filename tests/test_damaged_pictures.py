@@ -106,9 +106,11 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "kind", [b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"pHYs", b"sRGB", b"acTL", b"fcTL"]
 )
-def test_a_chunk_that_is_too_short_is_no_traceback(tmp_path: Path, kind: bytes) -> None:
-    data = FILES["png"]
-    start = data.index(b"IHDR") + 21 if kind != b"IHDR" else 8
+@pytest.mark.parametrize("after", ["IHDR", "IDAT"])
+def test_a_chunk_that_is_too_short_is_no_traceback(tmp_path: Path, kind: bytes, after: str) -> None:
+    data = FILES["png alpha"]
+    # Right behind the header, or behind the pixels, where Pillow reads it when it has decoded them.
+    start = data.index(b"IHDR") + 21 if after == "IHDR" else data.index(b"IEND") - 4
     short = struct.pack(">I", 1) + kind + b"\0" + b"\0\0\0\0"
     why = told(tmp_path / "a.png", resealed(data[:start] + short + data[start:]))
     assert not why or "damaged" in why

@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from audit import evidence, load_model
+from audit.auditor import Auditor, Settings
 from audit.evidence import curves, drawable, gather
 from audit.mapspec import MapSpec
 from audit.models import Query
 from audit.models.base import NOTHING_MORE
 from audit.trace import Need, Trace, Window
 from tests.checkpoints import make_checkpoint
+from tests.toy_model import ToyModel
 
 TEXT = "there are two birds on a branch"
 
@@ -105,6 +107,7 @@ def test_a_model_that_does_not_say_how_it_scales_is_asked_about_the_whole_pictur
 MEASURED = """
 import resource, sys
 from audit import load_model
+from audit.auditor import Auditor, Settings
 from audit.evidence import curves, gather
 from audit.maps import read_map
 from audit.mapspec import MapSpec
@@ -159,3 +162,11 @@ def test_pictures_of_a_batch_are_not_held_together(
     for query, trace in zip(queries, together, strict=True):
         (alone,) = model.trace([query])
         assert trace.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+
+
+def test_of_what_a_python_test_asked_a_small_picture_is_kept(tmp_path: Path) -> None:
+    settings = Settings("toy", "cpu", "float32", "fast", 1, None, "", tmp_path / "run", "id")
+    auditor = Auditor(settings)
+    vars(auditor)["model"] = ToyModel()
+    auditor.ask(noise(3000, 1500), TEXT)
+    assert [asked.image.size for asked in auditor.asked] == [(1024, 512)]

@@ -17,7 +17,7 @@ from audit.cases import Case
 from audit.errors import RunError
 from audit.evidence import gather
 from audit.files import as_typed
-from audit.images import open_image
+from audit.images import picture_of
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
 from audit.models.base import Model, Query
@@ -32,6 +32,10 @@ _ON_CPU = 8
 
 _ON_GPU = 64
 """More than small ones hold: the model halves what does not fit, and goes on with what does."""
+
+
+_KEPT = (1024, 1024)
+"""Pixels of a picture that is kept for a report, as in a run."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class Auditor:
         """Put one question to the model.
 
         Args:
-            image: a picture, or the path of one.
+            image: a picture, taken as it is held, or the path of one, turned as EXIF says.
             text: the hypothesis.
             premise: a text premise, if the model is to see one beside the picture.
             maps: what shall be read from the trace, where that is more than cross-attention.
@@ -187,9 +191,11 @@ class Auditor:
             TextError: a text is blank, or longer than the model reads.
             ImageError: the picture cannot be read.
         """
-        picture = image if isinstance(image, Image.Image) else open_image(Path(image))
+        picture = picture_of(image if isinstance(image, Image.Image) else Path(image))
         query = Query(picture, text, premise, truncate)
         (trace,) = gather(self.model, [query], [maps], self.batch_size)
         shown = read_map(trace, maps[0] if maps else MapSpec())
-        self.asked.append(Asked(picture, query.text, trace.label, shown))
+        small = picture.copy()
+        small.thumbnail(_KEPT)  # a test may ask about hundreds, and one may take 200 MB
+        self.asked.append(Asked(small, query.text, trace.label, shown))
         return trace

@@ -6,23 +6,26 @@ same model, asked in batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from audit.geometry import Grid
-from audit.images import open_image
+from audit.images import picture_of
 from audit.maps import Map, need_of
 from audit.mapspec import MapSpec
-from audit.models.base import NOTHING_MORE, Model, Query
+from audit.models.base import NOTHING_MORE, Model, Query, Scaling
 from audit.trace import Need, Trace, Window
 
 GREY = (128, 128, 128)
 """What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
+
+MOST_PIXELS = 1024 * 1024
+"""Pixels of a picture that is hidden in parts; of a larger one, what the model takes of it is."""
 
 STEPS = 30
 """Points of a deletion or insertion curve, besides its beginning."""
@@ -53,7 +56,9 @@ def gather(
     traces = _traced(model, queries, [need_of(each) | also for each in specs])
     grey = [i for i, each in enumerate(specs) if any(s.needs_blank for s in each)]
     if grey:
-        asked = [replace(queries[i], image=_grey(picture(queries[i]))) for i in grey]
+        asked = [
+            replace(queries[i], image=_grey(drawable(model, picture(queries[i])))) for i in grey
+        ]
         needs = [need_of([s for s in specs[i] if s.needs_blank]) for i in grey]
         for i, blank in zip(grey, _traced(model, asked, needs), strict=True):
             traces[i] = replace(traces[i], blank=blank)
@@ -85,7 +90,16 @@ def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> li
 
 def picture(query: Query) -> Image.Image:
     """The picture of a query, opened if it is a path."""
-    return open_image(query.image) if isinstance(query.image, Path) else query.image
+    return picture_of(query.image)
+
+
+def drawable(model: Model, image: Image.Image) -> Image.Image:
+    """The picture, small enough to be copied for every part of it that is hidden.
+
+    A large one is scaled once to what the model takes, where the model says what that is.
+    """
+    large = image.width * image.height > MOST_PIXELS
+    return model.scaled(image) if large and isinstance(model, Scaling) else image
 
 
 def _grey(image: Image.Image) -> Image.Image:
@@ -104,10 +118,14 @@ def _cell_box(
     )
 
 
-def _probabilities(model: Model, queries: Sequence[Query], label: str, batch_size: int) -> Array:
+def _probabilities(
+    model: Model, query: Query, images: Iterable[Image.Image], label: str, batch_size: int
+) -> Array:
+    """The label's probability for each picture; only those of one batch are held at a time."""
     found: list[float] = []
-    for start in range(0, len(queries), batch_size):
-        found += [t.probabilities[label] for t in model.trace(queries[start : start + batch_size])]
+    waiting = iter(images)
+    while batch := [replace(query, image=image) for image in islice(waiting, batch_size)]:
+        found += [trace.probabilities[label] for trace in model.trace(batch)]
     return np.asarray(found)
 
 
@@ -136,7 +154,7 @@ def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_si
     Raises:
         ValueError: the window is larger than the grid, or strides over cells.
     """
-    grid, image = trace.grid, picture(query)
+    grid = trace.grid
     side, stride = window_of(window, grid)
     if side > min(grid):
         raise ValueError(f"an occlusion window of {side} cells does not fit {grid[0]} x {grid[1]}")
@@ -147,12 +165,15 @@ def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_si
         for row in placements(grid.rows, side, stride)
         for col in placements(grid.cols, side, stride)
     ]
-    asked = []
-    for row, col in places:
-        hidden = image.copy()
-        hidden.paste(GREY, _cell_box(image, grid, row, col, side, side))
-        asked.append(replace(query, image=hidden))
-    left = _probabilities(model, asked, trace.label, batch_size)
+    image = drawable(model, picture(query))
+
+    def hidden() -> Iterator[Image.Image]:
+        for row, col in places:
+            copy = image.copy()
+            copy.paste(GREY, _cell_box(image, grid, row, col, side, side))
+            yield copy
+
+    left = _probabilities(model, query, hidden(), trace.label, batch_size)
     total, count = np.zeros(grid), np.zeros(grid)
     for (row, col), probability in zip(places, left, strict=True):
         total[row : row + side, col : col + side] += trace.probabilities[trace.label] - probability
@@ -181,16 +202,22 @@ def curves(
     Deletion greys cells in pixel space; insertion starts from the blurred picture, since a grey one
     would add edges that are not in the scene. Tied cells come in an order drawn once for all maps.
     """
-    image = picture(query)
-    blurred = image.filter(ImageFilter.GaussianBlur(max(image.size) / 12))
+    whole = picture(query)
+    image, radius = drawable(model, whole), max(whole.size) / 12
+    # As round as on the whole picture, which the model may squeeze.
+    across, down = (radius * a / b for a, b in zip(image.size, whole.size, strict=True))
+    blurred = image.filter(ImageFilter.GaussianBlur((across, down)))
     order = _order(p)
-    deleted, inserted = [], []
-    for step in range(steps + 1):
-        cells = order[: round(step * len(order) / steps)]
-        mask = _pixels(image, trace.grid, cells)
-        deleted.append(replace(query, image=Image.composite(_grey(image), image, mask)))
-        inserted.append(replace(query, image=Image.composite(image, blurred, mask)))
-    both = _probabilities(model, [*deleted, *inserted], trace.label, batch_size)
+
+    def mixed(shown: Image.Image, over: Image.Image) -> Iterator[Image.Image]:
+        for step in range(steps + 1):
+            cells = order[: round(step * len(order) / steps)]
+            yield Image.composite(shown, over, _pixels(image, trace.grid, cells))
+
+    both = _probabilities(
+        model, query, chain(mixed(_grey(image), image), mixed(image, blurred)), trace.label,
+        batch_size,
+    )  # fmt: skip
     return Curves(both[: steps + 1], both[steps + 1 :])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import logging
 import tempfile
 from dataclasses import replace
@@ -224,15 +226,24 @@ def test_boxes_that_the_page_could_not_have_drawn_are_refused(value: Any, said: 
         drawn(value, (160, 120))
 
 
-def test_boxes_count_the_files_own_pixels_whatever_turn_exif_asks_for(tmp_path: Path) -> None:
+def test_boxes_count_the_pixels_of_the_turned_picture(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # a camera held upright: browsers would show it 120 wide and 160 high
+    exif[0x0112] = 6  # a camera held upright: 160 x 120 in the file, shown 120 wide and 160 high
     turned = picture(tmp_path, "turned.jpg", exif=exif)
-    assert turned.size == (160, 120)
+    assert turned.size == (120, 160)
+    preview = Image.open(io.BytesIO(base64.b64decode(turned.preview.partition(",")[2])))
+    assert preview.size == (120, 160)
     asked = desk().ask(question(turned))
+    assert asked.found.image.size == (120, 160)
     case = loaded(case_yaml(asked, "case", "yes", drawn([BIRD], turned.size)), asked)
-    assert case.image_size == (160, 120)
+    assert case.image_size == (120, 160)
     assert case.regions["bird"] == ((0.25, 0.25, 0.5, 0.5),)
+
+
+def test_a_page_holds_on_to_no_picture_when_all_is_drawn(answer: Answer) -> None:
+    kept = answer.kept()
+    assert max(kept.found.image.size) <= 16
+    assert case_yaml(kept, "a", "yes", []) == case_yaml(answer, "a", "yes", [])
 
 
 @pytest.mark.parametrize("name", ["a: b #c.PNG", "ünï 鸟.png", "...png.png", "x" * 200 + ".png"])

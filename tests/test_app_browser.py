@@ -197,9 +197,10 @@ def test_boxes_drawn_on_an_uploaded_picture_are_in_the_case_that_is_saved(
     page: Any, tmp_path: Path
 ) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # browsers would turn it, models do not
+    exif[0x0112] = 6  # lying in the file, upright as it is shown and asked about
     with Image.open(BIRDS) as birds:
-        birds.convert("RGB").resize((1200, 900)).save(tmp_path / "my birds.jpg", exif=exif)
+        upright = birds.convert("RGB").resize((1200, 900)).transpose(Image.Transpose.ROTATE_90)
+        upright.save(tmp_path / "my birds.jpg", exif=exif)
     upload(page, tmp_path / "my birds.jpg")
     page.wait_for_selector(".stage img[src^=data]")
     assert "1200 × 900 pixels" in page.inner_text("#picture")

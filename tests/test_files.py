@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,6 +88,24 @@ def test_threads_that_open_pictures_leave_the_process_as_it_was(
         list(threads.map(images.open_image, [tmp_path / "a.png"] * 400))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
     assert warnings.filters == before
+
+
+def test_one_picture_is_decoded_while_another_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
+    both = threading.Barrier(2, timeout=20)
+    original = images._decoded
+
+    def met(data: bytes) -> Image.Image:
+        both.wait()  # breaks if the second thread waits for the first
+        assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+        return original(data)
+
+    monkeypatch.setattr(images, "_decoded", met)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(images.open_image, [tmp_path / "a.png"] * 2))
+    assert [image.size for image in found] == [(3, 2)] * 2
 
 
 def outcome(name: str, state: State, line: int = 1) -> Outcome:

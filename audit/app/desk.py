@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,6 +28,9 @@ LONGEST = 2_000
 _PREVIEW = 900
 """Width in pixels of the picture on the page."""
 
+_LEAST = 16
+"""Of a narrower one boxes cannot be drawn."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -37,8 +40,8 @@ class Picture:
         path: the file.
         folder: where a case about it is to be put.
         written: what stands under ``image`` in that case.
-        size: width and height in pixels of the file, as boxes of a case count them. A turn that
-            is noted in EXIF is not made: neither models nor case files make it.
+        size: width and height in pixels, as boxes of a case count them: of the picture as it is
+            shown, turned as EXIF says.
         preview: the picture at most 900 pixels wide, as a data URI.
         uploaded: whether it is the visitor's, so that it has yet to be put beside the case.
     """
@@ -80,6 +83,12 @@ class Answer:
     premise: str | None
     found: Explanation
 
+    def kept(self) -> Answer:
+        """What a page holds on to when all is drawn: a picture may take 200 MB."""
+        small = self.found.image.copy()
+        small.thumbnail((_LEAST, _LEAST))
+        return replace(self, found=replace(self.found, image=small))
+
 
 def uploaded(path: Path) -> Picture:
     """Open a picture that a visitor sent.
@@ -104,7 +113,7 @@ def example(case: Case) -> Picture:
 
 def _opened(path: Path, folder: str, written: str, *, uploaded: bool) -> Picture:
     image = open_image(path)
-    preview = data_uri(outlined(image, {}, min(_PREVIEW, image.width)))
+    preview = data_uri(outlined(image, {}, min(_PREVIEW, max(_LEAST, image.width))))
     return Picture(path, folder, written, image.size, preview, uploaded)
 
 

@@ -275,7 +275,8 @@ class _Page:
             }  # fmt: skip
         trace = answer.found.trace
         return {
-            self.notice: "", self.waiting: "", self.answer: answer, self.verdict: verdict(answer),
+            self.notice: "", self.waiting: "", self.answer: answer.kept(),
+            self.verdict: verdict(answer),
             self.heatmap: pictures(answer, files, "heatmap"),
             self.layer_maps: gr.Accordion(visible=_if("layers" in files)),
             self.layer_sheet: pictures(answer, files, "layers", "layers webp"),

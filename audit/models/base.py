@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -113,4 +113,18 @@ class Model(Protocol):
             ImageError: a picture cannot be read.
             ModelError: the model cannot answer such a query.
             TextError: a text is longer than the model reads, or it would see nothing of it.
+        """
+
+
+@runtime_checkable
+class Scaling(Protocol):
+    """What a model may offer besides: how it scales pictures.
+
+    Hidden parts of a large picture are then drawn on what the model takes of it.
+    """
+
+    def scaled(self, image: Image.Image) -> Image.Image:
+        """The picture at the size that the model takes, by its own preprocessing.
+
+        The model gives the same answer to it as to ``image``.
         """

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import ToTensor
 
 from audit.capture import capture, frozen
 from audit.errors import ModelError
 from audit.geometry import Grid
-from audit.images import open_image
+from audit.images import picture_of
 from audit.models.base import NOTHING_MORE, Fingerprint, Query, check_choices
 from audit.models.checkpoint import (
     checked,
@@ -136,6 +137,14 @@ class OFAVisualEntailment:
         """The checkpoint's ``configuration.json``; ``model.prompt`` may be changed in it."""
         return self._configuration
 
+    def scaled(self, image: Image.Image) -> Image.Image:
+        """See :class:`audit.models.base.Scaling`: scaled again, it stays as it is."""
+        for step in self.preprocessing.patch_resize_transform.transforms:
+            if isinstance(step, ToTensor):
+                break
+            image = step(image)
+        return image
+
     def scores(self, queries: Sequence[Query]) -> Tensor:
         """Log-probability of each answer, (queries, labels), through which gradients flow.
 
@@ -164,21 +173,28 @@ class OFAVisualEntailment:
             return self._fast(self._engine, queries, samples, need)
 
     def _samples(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
-        images: dict[Path, Image.Image] = {}
-        samples = []
-        for query in queries:
-            if isinstance(query.image, Path):
-                if query.image not in images:
-                    images[query.image] = open_image(query.image)
-                image = images[query.image]
-            else:
-                image = query.image
-            data = {"image": image, "text": query.text}
-            if query.premise is not None:
-                data["text2"] = query.premise  # modelscope calls the premise text2
-            self._prompt(query)  # refuses what modelscope would cut or drop
-            samples.append(self._preprocessor.preprocess(data))
-        return samples
+        # By picture, so that each is opened once and no two are held: one may take 200 MB.
+        asked: dict[Path | int, list[int]] = {}
+        for i, query in enumerate(queries):
+            key = query.image if isinstance(query.image, Path) else id(query.image)
+            asked.setdefault(key, []).append(i)
+        samples: dict[int, dict[str, Any]] = {}
+        for numbers in asked.values():
+            samples.update(zip(numbers, self._of_one([queries[i] for i in numbers]), strict=True))
+        return [samples[i] for i in range(len(queries))]
+
+    def _of_one(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
+        """Samples of queries about the same picture, which is let go of with the last one."""
+        image = picture_of(queries[0].image)
+        return [self._sample(query, image) for query in queries]
+
+    def _sample(self, query: Query, image: Image.Image) -> dict[str, Any]:
+        data = {"image": image, "text": query.text}
+        if query.premise is not None:
+            data["text2"] = query.premise  # modelscope calls the premise text2
+        self._prompt(query)  # refuses what modelscope would cut or drop
+        sample: dict[str, Any] = self._preprocessor.preprocess(data)
+        return sample
 
     def _source(self, samples: list[dict[str, Any]]) -> Tensor:
         """Token ids of the prompts, padded: (batch, tokens)."""

@@ -23,12 +23,33 @@ Boxes = Mapping[str, Sequence[Sequence[float]]]
 
 WIDTH = 400
 
+_TALLEST = 1600
+"""Pixels of a drawing's height."""
+
+_NARROWEST = 16
+"""Pixels of a drawing's shorter side: a line of one pixel shows neither picture nor map."""
+
+_WEBP_SIDE = 16_383
+
+
+def fitted(size: tuple[int, int], width: int) -> tuple[int, int]:
+    """Size of a drawing ``width`` pixels wide of a picture of ``size``, in its own proportions.
+
+    A drawing that would be too tall is made narrower instead. The shorter side is at least 16
+    pixels, if ``width`` is; only there the proportions are lost.
+
+    >>> fitted((300, 200), 600), fitted((10, 100), 400), fitted((1, 3000), 400)
+    ((600, 400), (160, 1600), (16, 1600))
+    """
+    scale = min(width / size[0], _TALLEST / size[1])
+    least = min(_NARROWEST, width)
+    return max(least, round(scale * size[0])), max(least, round(scale * size[1]))
+
 
 def outlined(image: Image.Image, boxes: Boxes, width: int = WIDTH) -> Image.Image:
-    """The picture, ``width`` pixels wide, with its regions outlined: white within black."""
-    scaled = image.convert("RGB").resize(
-        (width, max(1, round(width * image.height / image.width))), Image.Resampling.LANCZOS
-    )
+    """The picture with its regions outlined, white within black; see :func:`fitted`."""
+    plain = image if image.mode == "RGB" else image.convert("RGB")
+    scaled = plain.resize(fitted(image.size, width), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(scaled)
     for region in boxes.values():
         for left, top, right, bottom in region:
@@ -151,7 +172,10 @@ def figure(
 
 
 def data_uri(image: Image.Image) -> str:
-    """A picture as a small WebP data URI."""
+    """A picture as a small WebP data URI; one that is too long for WebP is made smaller."""
+    if max(image.size) > _WEBP_SIDE:
+        image = image.copy()
+        image.thumbnail((_WEBP_SIDE, _WEBP_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=80, method=2)
     return bytes_uri(buffer.getvalue(), "image/webp")

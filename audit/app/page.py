@@ -18,7 +18,8 @@ from audit.app.markup import alert, figures, fixed, pictures, verdict, where_to_
 from audit.cases import Case
 from audit.files import write_atomically
 from audit.images import FORMATS
-from audit.mapspec import ABOUT, TAKES, words_in
+from audit.mapspec import ABOUT, TAKES
+from audit.words import words_in
 
 _ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibility": "private"}
 """Pictures are opened under process-wide limits, and a model takes all cores: nothing overlaps."""

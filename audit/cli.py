@@ -85,12 +85,11 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the model about one picture: verdict, figures, heatmaps."""
-    from matplotlib import colormaps  # noqa: PLC0415
-
     from audit.explain import explain as ask  # noqa: PLC0415  torch and matplotlib only when needed
     from audit.models import load_model  # noqa: PLC0415
+    from audit.report.plotting import colour_maps  # noqa: PLC0415
 
-    _known("--colours", colours, colormaps)
+    _known("--colours", colours, colour_maps())
     if scale:
         _known("--scale", scale, ("shared", "each"))
     text = readable(text, "the hypothesis")

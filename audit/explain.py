@@ -19,7 +19,8 @@ from audit.metrics import measure
 from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
 from audit.outcomes import Outcome, Run, State, Strip
 from audit.report.gallery import write_gallery
-from audit.report.pictures import figure
+from audit.report.heatmap import heatmap
+from audit.report.lettering import isolated
 from audit.report.strips import Scale, animation, sheet
 from audit.trace import Need, Trace
 
@@ -87,7 +88,7 @@ class Explanation:
         drawn = {
             "heatmap": (
                 f"{stem}.png",
-                figure(
+                heatmap(
                     self.image, self.map, title, colours=colours, boxes={},
                     label=_LABELS.get(self.spec.method, "Attention Intensity"),
                 ),
@@ -136,7 +137,7 @@ class Explanation:
 
     def _said(self, text: str) -> str:
         label = self.trace.label
-        return f"“{text}”: {label} ({self.trace.probabilities[label]:.1%})"
+        return f"“{isolated(text)}”: {label} ({self.trace.probabilities[label]:.1%})"
 
     def _strips(self) -> dict[str, Strip]:
         return {"layers": [(f"layer {n}", p) for n, p in self.layers], "words": self.words}

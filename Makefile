@@ -41,9 +41,9 @@ regression: .venv/installed
 	@if $(BIN)/pytest cases/watermarked.yaml --audit-model shortcut \
 	    --audit-baselines baselines/reference --tb=no; \
 	then echo "the gate passed a model that goes by watermarks" >&2; exit 1; fi
-	@for map in cross_attention relevance occlusion; do \
-	    $(BIN)/audit explain $(MARKED) "there are two birds on a branch" --model shortcut \
-	        --map "$$map" --out audit-explain/shortcut | grep -E '^(heatmap|page):' || exit 1; done
+	@$(BIN)/audit explain $(MARKED) "there are two birds on a branch" --model shortcut \
+	    --map cross_attention --map relevance --map occlusion --out audit-explain/shortcut \
+	    | grep -E '^(heatmap|page):'
 	@echo
 	@echo "All labels were right, and the gate failed it: its attention lies on the watermark."
 

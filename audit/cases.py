@@ -20,8 +20,9 @@ from audit.expectations import Expect
 from audit.files import digest, digest_file
 from audit.geometry import Box, parse_box
 from audit.images import open_image
-from audit.mapspec import MapSpec, occurrences, words_in
+from audit.mapspec import MapSpec
 from audit.metrics import REGISTRY_VERSION, Better
+from audit.words import occurrences, words_in
 from audit.yamlfile import Document, Loc, Where, kind_of, read, shortened
 
 

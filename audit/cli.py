@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -19,6 +19,9 @@ from audit.errors import AuditError, nearest
 from audit.files import counted, to_json, write_atomically
 from audit.mapspec import MapSpec, told
 from audit.texts import readable
+
+if TYPE_CHECKING:
+    from audit.explain import Explanation
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",
@@ -53,14 +56,15 @@ def explain(
         str, typer.Option(help="fast, or reference for modelscope's own passes.")
     ] = "fast",
     asked: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--map",
             metavar="MAP",
             help="A method and its keys: 'rollout', 'cross_attention layers=last:4 heads=1,3', "
-            "'encoder_attention word=birds', 'relevance variant=paper' ...",
+            "'encoder_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
+            "Default: cross_attention.",
         ),
-    ] = "cross_attention",
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
     words: Annotated[
         bool, typer.Option("--words", help="Draw where the encoder looks from each word.")
@@ -81,48 +85,75 @@ def explain(
     colours: Annotated[
         str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")
     ] = "viridis",
+    format: Annotated[str, typer.Option(help="Of heatmaps and sheets: png, svg or pdf.")] = "png",
+    dpi: Annotated[
+        int, typer.Option(min=30, max=600, help="Pixels of the heatmap to the inch; it has 9.")
+    ] = 120,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("audit-explain"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the model about one picture: verdict, figures, heatmaps."""
-    from matplotlib import colormaps  # noqa: PLC0415
-
-    from audit.explain import explain as ask  # noqa: PLC0415  torch and matplotlib only when needed
+    # torch and matplotlib only when they are needed
+    from audit.explain import check_folder, check_layers, explain_maps  # noqa: PLC0415
+    from audit.images import open_image  # noqa: PLC0415
     from audit.models import load_model  # noqa: PLC0415
+    from audit.report.heatmap import FORMATS  # noqa: PLC0415
+    from audit.report.plotting import colour_maps  # noqa: PLC0415
 
-    _known("--colours", colours, colormaps)
+    _known("--colours", colours, colour_maps())
+    _known("--format", format, FORMATS)
     if scale:
         _known("--scale", scale, ("shared", "each"))
     text = readable(text, "the hypothesis")
     premise = None if premise is None else readable(premise, "the premise")
-    spec = MapSpec.parse(asked)
+    specs = [MapSpec.parse(each) for each in asked or ["cross_attention"]]
     if animate and not (layers or words):
-        layers, words = spec.per_layer, True
-    found = ask(
+        layers, words = any(spec.per_layer for spec in specs), True
+    # What cannot be done is said before a model is loaded, which may take a minute.
+    check_layers(specs, layers)
+    picture = open_image(image)
+    check_folder(out)
+    found = explain_maps(
         load_model(model, device, dtype, engine),
-        image,
+        picture,
         text,
         premise,
-        spec,
+        list({spec.key: spec for spec in specs}.values()),
         truncate=truncate,
         layers=layers,
         words=words,
     )
-    drawn = found.draw(out, image.stem, text, colours=colours, scale=scale, animate=animate)
-    files = {name: str(path) for name, path in drawn.items()}
+    drawn = [
+        each.draw(
+            out, image.name, text, colours=colours, scale=scale, animate=animate,
+            format=FORMATS[format], dpi=dpi,
+        )
+        for each in found
+    ]  # fmt: skip
+    files = [{name: str(path) for name, path in paths.items()} for paths in drawn]
     if as_json:
-        heatmap = files.pop("heatmap")
-        sys.stdout.write(to_json({**found.to_dict(), "heatmap": heatmap, "files": files}))
+        shown = [
+            {**each.to_dict(), "heatmap": paths.pop("heatmap"), "files": paths}
+            for each, paths in zip(found, files, strict=True)
+        ]
+        sys.stdout.write(to_json(shown[0] if len(specs) == 1 else {"maps": shown}))
         return
     console = Console(highlight=False)
-    trace = found.trace
+    trace = found[0].trace
     console.print(
         f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
-    console.print(f"{spec.key}, {trace.grid.rows} x {trace.grid.cols} cells", markup=False)
-    asked_of = found.model
+    asked_of = found[0].model
     console.print(f"{asked_of.source}, {asked_of.dtype}, {asked_of.engine} engine", markup=False)
+    for each, paths in zip(found, files, strict=True):
+        _tell(console, each, paths)
+
+
+def _tell(console: Console, found: Explanation, files: dict[str, str]) -> None:
+    """One map in words: what it is, its figures, its pictures."""
+    grid = found.trace.grid
+    console.print(f"{found.spec.key}, {grid.rows} x {grid.cols} cells", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import regex
 from PIL import Image
 
-from audit.evidence import gather, picture
+from audit.errors import AuditError
+from audit.evidence import gather
 from audit.expectations import Verdict
 from audit.files import digest, rounded, write_atomically
 from audit.images import open_image
@@ -19,9 +24,11 @@ from audit.metrics import measure
 from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
 from audit.outcomes import Outcome, Run, State, Strip
 from audit.report.gallery import write_gallery
-from audit.report.pictures import figure
+from audit.report.heatmap import DPI, Format, heatmap
+from audit.report.lettering import isolated, one_line
 from audit.report.strips import Scale, animation, sheet
 from audit.trace import Need, Trace
+from audit.words import characters
 
 
 @dataclass(frozen=True)
@@ -66,59 +73,90 @@ class Explanation:
         return found
 
     def draw(
-        self, folder: Path, name: str, text: str, *, colours: str, scale: str, animate: bool
+        self,
+        folder: Path,
+        name: str,
+        text: str,
+        *,
+        colours: str,
+        scale: str,
+        animate: bool,
+        format: Format = "png",
+        dpi: int = DPI,
     ) -> dict[str, Path]:
         """Write the pictures into ``folder`` and return them by what they show.
 
         Always ``heatmap``, and ``page`` with the gallery's view of it; ``layers`` and ``words``
         where they were asked for, and with ``animate`` each of these also as GIF and WebP, if there
-        is more than one panel.
+        is more than one panel. Another question gets other files, the same one the same files.
 
         Args:
-            name: of the picture; the files' names begin with it and the map's.
+            name: of the picture; the files' names begin with it.
             text: the hypothesis; it stands on every picture.
             scale: ``shared`` or ``each``; empty for layers that share one and words that do not,
                 since words differ in strength and are to be read one by one.
+            format: of heatmap and sheets.
+            dpi: of the heatmap, pixels to the inch.
+
+        Raises:
+            AuditError: the folder cannot be written.
         """
-        said = self._said(text)
+        said = self._said(isolated(text))
         title = f"{said}, {self.spec.key}"
-        method = re.sub(r"[^\w.-]+", "-", self.spec.key)
-        stem = f"{name}.{method}"
+        stem, of_words = self._stem(name, text, self.spec.key), self._stem(name, text, "words")
         drawn = {
             "heatmap": (
-                f"{stem}.png",
-                figure(
+                f"{stem}.{format}",
+                heatmap(
                     self.image, self.map, title, colours=colours, boxes={},
                     label=_LABELS.get(self.spec.method, "Attention Intensity"),
+                    format=format, dpi=dpi,
                 ),
             )
         }  # fmt: skip
         for strip, panels in self._strips().items():
             if not panels:
                 continue
-            over = title if strip == "layers" else f"{said}, encoder attention by word"
+            layered = strip == "layers"
+            over = title if layered else f"{said}, encoder attention by word"
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
-            together = sheet(self.image, panels, title=over, scale=one, colours=colours)
-            begin = f"{stem if strip == 'layers' else name}.{strip}"
-            drawn[strip] = (f"{begin}.png", together)
+            begin = f"{stem}.layers" if layered else of_words
+            together = sheet(
+                self.image, panels, title=over, scale=one, colours=colours, format=format
+            )
+            drawn[strip] = (f"{begin}.{format}", together)
             if animate and len(panels) > 1:
                 for kind in ("GIF", "WEBP"):
                     moving = animation(self.image, panels, scale=one, colours=colours, format=kind)
                     drawn[f"{strip} {kind.lower()}"] = (f"{begin}.{kind.lower()}", moving)
-        for file, data in drawn.values():
-            write_atomically(folder / file, data)
-        page = folder / f"{stem}.html"
-        write_atomically(page, self._page(name, text))
-        return {**{shown: folder / file for shown, (file, _) in drawn.items()}, "page": page}
+        drawn["page"] = (f"{stem}.html", self._page(name, text))
+        with _writing(folder):
+            for file, data in drawn.values():
+                write_atomically(folder / file, data)
+        return {shown: folder / file for shown, (file, _) in drawn.items()}
+
+    @cached_property
+    def _picture(self) -> str:
+        return digest(self.image.tobytes())
+
+    def _stem(self, name: str, text: str, what: str) -> str:
+        """How the names of files begin: readable, and no other question's."""
+        model = self.model
+        asked = digest(
+            name, str(self.image.size), self._picture, text, str(self.premise), what,
+            model.digest, model.device, model.dtype, model.engine,
+        )  # fmt: skip
+        parts = (_slug(Path(name).stem, 36), _slug(text, 36), _slug(what, 28), asked[:8])
+        return ".".join(part for part in parts if part)
 
     def _page(self, name: str, text: str) -> bytes:
         """The gallery's view of this one picture."""
         trace = self.trace
         outcome = Outcome(
-            case=name, file="", line=0, state=State.PASSED,
+            case=_slug(Path(name).stem, 36) or "picture", file="", line=0, state=State.PASSED,
             sentence=f"{len(self.metrics)} figures of {self.spec.key}", text=text,
-            premise=self.premise, tags=[], expected=trace.label, image=name,
-            image_digest=digest(self.image.tobytes()), image_size=self.image.size, case_digest="",
+            premise=self.premise, tags=[], expected=trace.label, image=one_line(name),
+            image_digest=self._picture, image_size=self.image.size, case_digest="",
             regions={}, default_map=self.spec.key, label=trace.label,
             probabilities=trace.probabilities, metrics={self.spec.key: self.metrics},
             grid=(trace.grid.rows, trace.grid.cols),
@@ -154,9 +192,42 @@ _LABELS = {
 """What the colour bar of a map says that is not of attention."""
 
 
+def _slug(text: str, most: int) -> str:
+    """``text`` as a part of a file's name, of at most so many bytes."""
+    words = regex.findall(r"[\p{L}\p{M}\p{N}_]+", unicodedata.normalize("NFC", text))
+    cut, left = "", most
+    for character in characters("-".join(words)):
+        left -= len(character.encode())
+        if left < 0:
+            break
+        cut += character
+    return cut.strip("-")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AuditError(f"{folder}: nothing can be written there: {error.strerror}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for pictures, and refuse one that cannot be written before a model is asked.
+
+    Raises:
+        AuditError: saying why it cannot be written.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # As long as the longest name that is written here for a while.
+        with tempfile.TemporaryFile(dir=folder, prefix=f".{'x' * 130}"):
+            pass
+
+
 def explain(
     model: Model,
-    image: Path,
+    image: Path | Image.Image,
     text: str,
     premise: str | None,
     spec: MapSpec,
@@ -168,30 +239,74 @@ def explain(
 ) -> Explanation:
     """Put one question to ``model`` and read the map that ``spec`` describes.
 
+    See :func:`explain_maps`.
+    """
+    (found,) = explain_maps(
+        model, image, text, premise, [spec],
+        truncate=truncate, layers=layers, words=words, batch_size=batch_size,
+    )  # fmt: skip
+    return found
+
+
+def explain_maps(
+    model: Model,
+    image: Path | Image.Image,
+    text: str,
+    premise: str | None,
+    specs: Sequence[MapSpec],
+    *,
+    truncate: bool = False,
+    layers: bool = False,
+    words: bool = False,
+    batch_size: int = 8,
+) -> list[Explanation]:
+    """Put one question to ``model`` once, and read each of the maps from its answer.
+
     Args:
         truncate: whether the model may cut texts that are longer than it reads.
-        layers: also read the map of each layer alone.
+        layers: also read the map of each layer alone, of those maps that are read layer by layer.
         words: also read the encoder's attention from each word of the hypothesis.
         batch_size: pictures that the model is shown at a time, for maps that need many.
 
     Raises:
         ImageError: the picture cannot be read.
         TextError: a text is blank, or longer than the model reads.
-        ValueError: the map asks for a word, layer or head that is not there, or ``layers`` for a
-            method that does not read layer by layer.
+        ValueError: a map asks for a word, layer or head that is not there, or ``layers`` for
+            methods that do not read layer by layer.
     """
-    query = Query(open_image(image), text, premise, truncate)
+    check_layers(specs, layers)
+    picture = open_image(image) if isinstance(image, Path) else image
     also = Need(words=frozenset({"mean"})) if words else NOTHING_MORE
-    (trace,) = gather(model, [query], [[spec]], batch_size, also)
-    seen = read_map(trace, spec)
-    return Explanation(
-        picture(query),
-        trace,
-        spec,
-        seen,
-        measure(seen, {}, trace, spec),
-        layer_maps(trace, spec) if layers else [],
-        word_maps(trace) if words else [],
-        model.fingerprint,
-        query.premise,
-    )
+    query = Query(picture, text, premise, truncate)
+    (trace,) = gather(model, [query], [specs], batch_size, also)
+    of_words = word_maps(trace) if words else []
+    found = []
+    for spec in specs:
+        seen = read_map(trace, spec)
+        by_layer = layer_maps(trace, spec) if layers and spec.per_layer else []
+        figures = measure(seen, {}, trace, spec)
+        found.append(
+            Explanation(
+                picture,
+                trace,
+                spec,
+                seen,
+                figures,
+                by_layer,
+                of_words,
+                model.fingerprint,
+                query.premise,
+            )
+        )
+    return found
+
+
+def check_layers(specs: Sequence[MapSpec], layers: bool) -> None:
+    """Refuse to look for the layers of maps that have none.
+
+    Raises:
+        ValueError: naming the methods.
+    """
+    if layers and not any(spec.per_layer for spec in specs):
+        methods = ", ".join(dict.fromkeys(spec.method for spec in specs))
+        raise ValueError(f"--layers: the method {methods} is not read layer by layer")

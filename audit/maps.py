@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from audit.errors import Undefined, nearest
-from audit.mapspec import MapSpec, occurrences, words_in
+from audit.mapspec import MapSpec
 from audit.relevance import relevance
 from audit.trace import HeadChoice, Need, Trace
+from audit.words import occurrences, words_in
 
 __all__ = ["Map", "MapSpec", "UndefinedMap", "image_share", "layer_maps", "need_of", "read_map"]
 

@@ -20,6 +20,7 @@ from pydantic import (
 
 from audit.errors import nearest
 from audit.trace import HeadChoice, Need, Rollout, Window
+from audit.words import words_in
 
 Method = Literal[
     "cross_attention",
@@ -258,31 +259,3 @@ RANDOM = MapSpec(method="random")
 
 def _quoted(value: Any) -> str:
     return shlex.quote(str(value))
-
-
-def words_in(text: str) -> list[str]:
-    """The words of a text as maps name them: lower case, without punctuation.
-
-    >>> words_in("Two birds' nest-boxes, aren't they?")
-    ['two', 'birds', 'nest', 'boxes', "aren't", 'they']
-    """
-    return [match.group() for match in re.finditer(_WORD, text.lower())]
-
-
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-
-
-def word_spans(text: str) -> list[tuple[str, int, int]]:
-    """The words of :func:`words_in` with where they begin and end in ``text``, in characters."""
-    return [(match.group(), *match.span()) for match in re.finditer(_WORD, text.lower())]
-
-
-def occurrences(phrase: str, words: list[str]) -> list[int]:
-    """Where the words of ``phrase`` follow each other in ``words``: the index of each beginning.
-
-    >>> occurrences("a bird", ["a", "bird", "and", "a", "bird"])
-    [0, 3]
-    """
-    wanted = words_in(phrase)
-    starts = range(len(words) - len(wanted) + 1)
-    return [i for i in starts if words[i : i + len(wanted)] == wanted]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-from matplotlib import colormaps
 
 from audit.app.casefile import case_yaml, drawn, suggested_id
 from audit.app.desk import Answer, Desk, Picture, Question, example, message, uploaded
@@ -18,7 +17,9 @@ from audit.app.markup import alert, figures, fixed, pictures, verdict, where_to_
 from audit.cases import Case
 from audit.files import write_atomically
 from audit.images import FORMATS
-from audit.mapspec import ABOUT, TAKES, words_in
+from audit.mapspec import ABOUT, TAKES
+from audit.report.plotting import colour_maps
+from audit.words import words_in
 
 _ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibility": "private"}
 """Pictures are opened under process-wide limits, and a model takes all cores: nothing overlaps."""
@@ -139,7 +140,7 @@ class _Page:
             [_LAYERS, _WORDS, _ANIMATION], value=[_LAYERS], label="Also draw", elem_id="also"
         )
         self.colours = gr.Dropdown(
-            sorted(colormaps), value="viridis", label="Colours", elem_id="colours"
+            colour_maps(), value="viridis", label="Colours", elem_id="colours"
         )
 
     def _answer_fields(self) -> None:

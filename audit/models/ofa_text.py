@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.errors import ModelError, TextError
-from audit.mapspec import word_spans
 from audit.models.base import Query
 from audit.trace import Word
+from audit.words import word_spans
 
 _ONE_TEXT = ' does the image describe " {} "?'
 _TWO_TEXTS = ' can image and text1 " {} " imply text2 " {} "?'

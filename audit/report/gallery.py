@@ -14,7 +14,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -25,6 +24,7 @@ from audit.files import write_atomically
 from audit.metrics import metric_name
 from audit.outcomes import BASELINE, Outcome, Run, State, totals
 from audit.report.pictures import data_uri
+from audit.report.plotting import colour_map
 from audit.review import ACCEPTABLE
 
 Array = NDArray[np.float64]
@@ -111,7 +111,7 @@ def _embedded(data: Any) -> str:
 
 def _table(name: str) -> str:
     """A colour map as 256 RGB triples of bytes, in base64."""
-    colours = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    colours = np.asarray(colour_map(name)(np.arange(256), bytes=True))[:, :3]
     return base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode()
 
 

@@ -6,16 +6,11 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from audit.errors import nearest
+from audit.report.plotting import colour_map
 
 Array = NDArray[np.float64]
 Boxes = Mapping[str, Sequence[Sequence[float]]]
@@ -68,18 +63,6 @@ def outlined(image: Image.Image, boxes: Boxes, width: int = WIDTH) -> Image.Imag
     return scaled
 
 
-def colour_map(name: str) -> Colormap:
-    """A matplotlib colour map by name.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    known = matplotlib.colormaps
-    if name not in known:
-        raise ValueError(f"{name!r} is no colour map; {nearest(name, known)}")
-    return known[name]
-
-
 def overlay(
     image: Image.Image,
     p: Array,
@@ -122,7 +105,7 @@ def difference(
     change = p - q
     scale = max(float(np.abs(change).max()), 0.1 * float(max(p.max(), q.max())), 1e-12)
     signed = _upsampled(change / scale, ground.size)
-    rgb = matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * signed)[..., :3]
+    rgb = colour_map("RdBu_r")(0.5 + 0.5 * signed)[..., :3]
     return outlined(_blend(ground, rgb, np.abs(signed)[..., None] * 0.85), boxes or {}, width)
 
 
@@ -136,39 +119,6 @@ def _blend(ground: Image.Image, rgb: Array, opacity: Array) -> Image.Image:
     below = np.asarray(ground, dtype=np.float64) / 255
     mixed = below * (1 - opacity) + rgb * opacity
     return Image.fromarray(np.round(mixed * 255).astype(np.uint8))
-
-
-def figure(
-    image: Image.Image,
-    p: Array,
-    title: str,
-    *,
-    colours: str,
-    boxes: Boxes,
-    label: str = "Attention Intensity",
-) -> bytes:
-    """A PNG with the picture beside its heatmap, and a colour bar in shares of the maximum.
-
-    Args:
-        label: says on the colour bar what the map is a map of.
-    """
-    drawn = Figure(figsize=(9, 4.6), layout="constrained")
-    FigureCanvasAgg(drawn)
-    plain, hot = drawn.subplots(1, 2)
-    plain.imshow(outlined(image, boxes, 480))
-    hot.imshow(overlay(image, p, colours=colours, boxes=boxes, width=480))
-    for axes in (plain, hot):
-        axes.set_axis_off()
-    drawn.colorbar(
-        ScalarMappable(Normalize(0, 1), colour_map(colours)),
-        ax=hot,
-        label=label,
-        shrink=0.85,
-    )
-    drawn.suptitle(title, parse_math=False)
-    buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def data_uri(image: Image.Image) -> str:

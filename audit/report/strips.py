@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal, get_args
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from audit.errors import nearest
 from audit.maps import Map
-from audit.report.pictures import Boxes, colour_map, outlined, overlay
+from audit.report import heatmap
+from audit.report.lettering import Ink, Lettering, isolated, one_line
+from audit.report.pictures import Boxes, outlined, overlay
+from audit.report.plotting import colour_map, plain
 
 Scale = Literal["shared", "each"]
 """One colour scale for all panels, or each panel's own maximum as full colour."""
@@ -35,6 +35,7 @@ _GIF_BYTES = 80_000
 """What a frame of a GIF may take before its noise is flattened more."""
 
 
+@plain()
 def sheet(
     image: Image.Image,
     panels: Sequence[tuple[str, Map]],
@@ -43,14 +44,16 @@ def sheet(
     scale: Scale,
     colours: str = "viridis",
     boxes: Boxes | None = None,
+    format: heatmap.Format = "png",
 ) -> bytes:
-    """A PNG with one panel a map, in reading order; name and peak share stand above each.
+    """A picture with one panel a map, in reading order; name and peak share stand above each.
 
     The sheet is at most 1280 pixels wide and says in words which colour scale holds.
 
     Args:
         panels: name and map (rows, cols) of each; the maps need not have the same grid.
         title: stands on top; broken into lines where it is long.
+        format: of the file; also in an SVG or a PDF the sheet is made of pixels.
 
     Raises:
         ValueError: there are no panels, a map is not one, or ``colours`` is not a colour map.
@@ -63,7 +66,7 @@ def sheet(
     cell = max(ground.width, _NARROWEST_CELL)
     width = max(columns * (cell + _GAP) - _GAP, _NARROWEST_SHEET)
 
-    headings = _headings([(_plain(name), _peak(p)) for name, p in panels], cell)
+    headings = _headings([(one_line(name), _peak(p)) for name, p in panels], cell)
     drawn = [
         _column(
             [
@@ -76,14 +79,15 @@ def sheet(
     ]
     rows = [_row(drawn[i : i + columns], _GAP) for i in range(0, len(drawn), columns)]
     said = _said(top, "panel", len(panels), regions)
-    head = [_paragraph(said, _font(13), width, _SOFT)]
-    if _plain(title):
-        head.insert(0, _paragraph(_plain(title), _font(18, bold=True), width, _INK))
+    head = [_paragraph(said, Lettering(13), width, _SOFT)]
+    if one_line(title):
+        head.insert(0, _paragraph(one_line(title), Lettering(18, bold=True), width, _INK))
     legend = _legend(colours, "0 %", "the panel's peak" if top is None else _share(top))
     page = _column([_column(head, gap=4), _column(rows, gap=_GAP), legend], gap=_GAP)
-    return _encoded([_framed(page, width + 2 * _MARGIN, _MARGIN)], format="PNG")
+    return heatmap.on_a_page(_framed(page, width + 2 * _MARGIN, _MARGIN), format)
 
 
+@plain()
 def animation(
     image: Image.Image,
     panels: Sequence[tuple[str, Map]],
@@ -115,7 +119,7 @@ def animation(
     ground = _ground(image, _PANEL_WIDTH)
     width = max(ground.width, _NARROWEST_FRAME)
     said = _said(top, "frame", len(panels), regions)
-    captions = _captions([(_plain(name), _peak(p)) for name, p in panels], said, width)
+    captions = _captions([(one_line(name), _peak(p)) for name, p in panels], said, width)
     pictures = [
         overlay(ground, p, colours=colours, boxes=regions, top=top, width=ground.width)
         for _, p in panels
@@ -167,12 +171,6 @@ def _ground(image: Image.Image, room: int) -> Image.Image:
 # Words
 
 
-def _plain(text: str) -> str:
-    """One line of what can be drawn; joiners stay, because scripts are shaped by them."""
-    kept = (c if c.isprintable() or c in "\u200c\u200d" else " " for c in text)
-    return " ".join("".join(kept).split())
-
-
 def _share(value: float) -> str:
     percent = 100 * value
     return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2f} %"
@@ -191,99 +189,96 @@ def _said(top: float | None, noun: str, count: int, boxes: Boxes) -> str:
         said = f"Each {noun} has its own scale: full colour is its peak, the most in one cell."
     else:
         said = "Full colour is the peak, the most in one cell."
-    named = ", ".join(_plain(region) for region, drawn in boxes.items() if drawn)
+    named = ", ".join(isolated(region) for region, drawn in boxes.items() if drawn)
     return f"{said} Outlined: {named}." if named else said
 
 
-@lru_cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    # matplotlib brings DejaVu along, so that no font needs to be installed.
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+Words = tuple[str, Lettering]
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    if font.getlength(text) <= width:
-        return text
-    # Bisection: the text of a case may be long, and measuring it takes time.
-    fits, fails = 0, len(text)
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if font.getlength(text[:middle] + "…") <= width:
-            fits = middle
-        else:
-            fails = middle
-    return text[:fits].rstrip() + "…"
+def _height(letters: Lettering, texts: Iterable[str]) -> tuple[int, int]:
+    """Pixels above and below the line that hold each of ``texts``: some scripts are taller."""
+    above, below = zip(*map(letters.extent, ("", *texts)), strict=True)
+    return max(above), max(below)
 
 
 def _line(
     width: int,
-    left: tuple[str, ImageFont.FreeTypeFont],
-    right: tuple[str, ImageFont.FreeTypeFont] | None = None,
-    ink: tuple[int, int, int] = _INK,
+    left: Words,
+    right: Words | None = None,
+    ink: Ink = _INK,
+    height: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """One line of text, with another one in a softer ink at its right end."""
-    (text, font), space = left, width
-    ascent, descent = font.getmetrics()
-    strip = Image.new("RGB", (width, ascent + descent), _PAPER)
-    pen = ImageDraw.Draw(strip)
+    """One line of text, with another one in a softer ink at its right end.
+
+    Args:
+        height: pixels above and below the line; default what its text takes.
+    """
+    (text, letters), space = left, width
+    above, below = height or letters.extent(text)
+    strip = Image.new("RGB", (width, above + below), _PAPER)
     if right is not None:
-        pen.text((width, ascent), right[0], fill=_SOFT, font=right[1], anchor="rs")
-        space -= math.ceil(right[1].getlength(right[0])) + _GAP
-    pen.text((0, ascent), _shortened(text, font, space), fill=ink, font=font, anchor="ls")
+        room = math.ceil(right[1].width(right[0]))
+        right[1].draw(strip, width - room, above, right[0], _SOFT)
+        space -= room + _GAP
+    letters.draw(strip, 0, above, letters.shortened(text, space), ink)
     return strip
 
 
-def _paragraph(
-    text: str, font: ImageFont.FreeTypeFont, width: int, ink: tuple[int, int, int]
-) -> Image.Image:
-    lines: list[str] = []
-    for word in text.split(" "):
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return _column([_line(width, (line, font), ink=ink) for line in lines], gap=0)
+def _paragraph(text: str, letters: Lettering, width: int, ink: Ink) -> Image.Image:
+    lines = letters.lines(text, width)
+    return _column([_line(width, (line, letters), ink=ink) for line in lines], gap=0)
 
 
 def _headings(texts: list[tuple[str, str]], width: int) -> list[Image.Image]:
     """Name and peak above each panel, all in one size: beside each other if every pair fits."""
-    small = _font(12)
+    small = Lettering(12)
+    names = [name for name, _ in texts]
     for size in (15, 14, 13):
-        font = _font(size, bold=True)
-        if all(
-            font.getlength(name) + _GAP + small.getlength(peak) <= width for name, peak in texts
-        ):
-            return [_line(width, (name, font), (peak, small)) for name, peak in texts]
-    font = _fitting([name for name, _ in texts], range(15, 10, -1), width)
+        letters = Lettering(size, bold=True)
+        if all(letters.width(name) + _GAP + small.width(peak) <= width for name, peak in texts):
+            height = _height(letters, names)
+            return [
+                _line(width, (name, letters), (peak, small), height=height) for name, peak in texts
+            ]
+    letters = _fitting(names, range(15, 10, -1), width)
+    height = _height(letters, names)
     return [
-        _column([_line(width, (name, font)), _line(width, (peak, small), ink=_SOFT)], gap=0)
+        _column(
+            [
+                _line(width, (name, letters), height=height),
+                _line(width, (peak, small), ink=_SOFT),
+            ],
+            gap=0,
+        )
         for name, peak in texts
     ]
 
 
-def _fitting(texts: Iterable[str], sizes: Sequence[int], width: float) -> ImageFont.FreeTypeFont:
-    """The largest bold font in which every text fits that fits in the smallest."""
-    fonts = [_font(size, bold=True) for size in sizes]
-    able = [text for text in texts if fonts[-1].getlength(text) <= width]
-    return next(font for font in fonts if all(font.getlength(text) <= width for text in able))
+def _fitting(texts: Iterable[str], sizes: Sequence[int], width: float) -> Lettering:
+    """The largest bold letters in which every text fits that fits in the smallest."""
+    letters = [Lettering(size, bold=True) for size in sizes]
+    able = [text for text in texts if letters[-1].width(text) <= width]
+    return next(each for each in letters if all(each.width(text) <= width for text in able))
 
 
 def _captions(texts: list[tuple[str, str]], said: str, width: int) -> list[Image.Image]:
     """What stands below each frame, all of one height."""
     inner = width - 2 * _GAP
     count = len(texts)
+    names = [name for name, _ in texts]
     ends = [
         f"{n} of {count}  ·  {peak}" if count > 1 else peak
         for n, (_, peak) in enumerate(texts, start=1)
     ]
-    room = inner - _GAP - max(map(_font(13).getlength, ends))
-    font = _fitting([name for name, _ in texts], range(17, 11, -1), room)
-    scale = _paragraph(said, _font(12), inner, _SOFT)
+    small = Lettering(13)
+    letters = _fitting(names, range(17, 11, -1), inner - _GAP - max(map(small.width, ends)))
+    height = _height(letters, names)
+    scale = _paragraph(said, Lettering(12), inner, _SOFT)
     captions = []
-    for n, ((name, _), end) in enumerate(zip(texts, ends, strict=True), start=1):
-        words = _column([_line(inner, (name, font), (end, _font(13))), scale], gap=2)
-        parts = [_framed(words, width, 8)]
+    for n, (name, end) in enumerate(zip(names, ends, strict=True), start=1):
+        line = _line(inner, (name, letters), (end, small), height=height)
+        parts = [_framed(_column([line, scale], gap=2), width, 8)]
         if count > 1:
             progress = Image.new("RGB", (width, 4), _LINE)
             progress.paste(_SOFT, (0, 0, round(width * n / count), 4))
@@ -293,21 +288,20 @@ def _captions(texts: list[tuple[str, str]], said: str, width: int) -> list[Image
 
 
 def _legend(colours: str, low: str, high: str) -> Image.Image:
-    font = _font(13)
+    letters = Lettering(13)
     steps = np.linspace(0, 1, _BAR[0])
     ramp = np.round(255 * np.asarray(colour_map(colours)(steps))[:, :3]).astype(np.uint8)
     bar = Image.fromarray(np.repeat(ramp[None], _BAR[1], axis=0))
     words = ["Attention Intensity", low, high]
     starts = [0.0]
     for word in words[:2]:
-        starts.append(starts[-1] + font.getlength(word) + _GAP)
+        starts.append(starts[-1] + letters.width(word) + _GAP)
     starts[2] += _BAR[0]
-    ascent, descent = font.getmetrics()
-    width = math.ceil(starts[2] + font.getlength(words[2]))
-    strip = Image.new("RGB", (width, ascent + descent), _PAPER)
-    pen = ImageDraw.Draw(strip)
+    above, below = letters.extent()
+    width = math.ceil(starts[2] + letters.width(words[2]))
+    strip = Image.new("RGB", (width, above + below), _PAPER)
     for start, word in zip(starts, words, strict=True):
-        pen.text((start, ascent), word, fill=_INK, font=font, anchor="ls")
+        letters.draw(strip, start, above, word, _INK)
     strip.paste(bar, (round(starts[2]) - _GAP // 2 - _BAR[0], (strip.height - _BAR[1]) // 2))
     return strip
 

@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from audit.files import write_atomically
 from audit.mapspec import CONTROLS
+from audit.report.plotting import colour_map, figure, plain
 
 FAITHFUL = ("deletion_margin", "insertion_margin")
 INSENSITIVE = 0.5
@@ -173,11 +170,15 @@ Mean Spearman correlation with the intact map over {settings["randomised_scenes"
 
 
 def _plot(found: Mapping[str, Any]) -> bytes:
-    drawn = Figure(figsize=(12.5, 5), layout="constrained")
-    FigureCanvasAgg(drawn)
+    with plain():
+        return _drawn(found)
+
+
+def _drawn(found: Mapping[str, Any]) -> bytes:
+    drawn = figure(12.5, 5)
     left, right = drawn.subplots(1, 2, width_ratios=(1, 1.15))
     names = list(found["maps"])
-    colours = matplotlib.colormaps["Dark2"].colors  # type: ignore[attr-defined]
+    colours = colour_map("Dark2").colors  # type: ignore[attr-defined]
     shades = {n: colours[i % len(colours)] for i, n in enumerate(_maps(found))}
     for place, name in enumerate(reversed(names)):
         bounds = found["maps"][name]["figures"].get("mass")

@@ -1,0 +1,101 @@
+"""The one door to matplotlib: what a user set up for other plots changes nothing behind it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# matplotlib refuses to be imported while MPLBACKEND names a backend that is not there, as a
+# notebook's does for the programs that are started in it. No backend is needed here; others in the
+# process get the one that was named, if there is one.
+_named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+try:
+    import matplotlib
+finally:
+    if _named is not None:
+        os.environ["MPLBACKEND"] = _named
+if _named:
+    with suppress(ValueError):
+        matplotlib.rcParams["backend"] = _named
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import (
+    FontEntry,
+    FontProperties,
+    findSystemFonts,
+    fontManager,
+    get_font,
+)
+from matplotlib.ft2font import FaceFlags, FT2Font
+
+from audit.errors import nearest
+
+__all__ = [
+    "FONTS",
+    "FT2Font",
+    "FaceFlags",
+    "Figure",
+    "FontEntry",
+    "FontProperties",
+    "Normalize",
+    "ScalarMappable",
+    "colour_map",
+    "colour_maps",
+    "figure",
+    "findSystemFonts",
+    "fontManager",
+    "get_font",
+    "plain",
+]
+
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+"""The fonts that come with matplotlib."""
+
+# The backend belongs to the process: a notebook or a user's own test may be drawing with it.
+_OWN = {
+    key: value
+    for key, value in matplotlib.rcParamsDefault.items()
+    if key not in ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
+} | {"svg.hashsalt": "audit"}  # names in an SVG are else drawn at random
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Draw with matplotlib's own settings, whatever ``matplotlibrc`` or a style says."""
+    with matplotlib.rc_context(_OWN), warnings.catch_warnings():
+        # audit.report.lettering says it once, and what to install.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that belongs to no window; use it within :func:`plain`."""
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def colour_map(name: str) -> Colormap:
+    """A matplotlib colour map by name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    known = matplotlib.colormaps
+    if name not in known:
+        raise ValueError(f"{name!r} is no colour map; {nearest(name, known)}")
+    found = known[name]
+    # A user's image.lut says in how many steps it was computed when matplotlib was imported.
+    return found.resampled(256) if isinstance(found, LinearSegmentedColormap) else found
+
+
+def colour_maps() -> list[str]:
+    """The names of all colour maps."""
+    return sorted(matplotlib.colormaps)

@@ -7,7 +7,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformers.utils import logging as transformers_logging
+
+@contextmanager
+def silenced(*names: str) -> Iterator[None]:
+    """Keep these loggers out of the terminal, errors included: what they log, they raise too."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -16,19 +28,14 @@ def quiet() -> Iterator[None]:
 
     What they would warn of and a user must know, as missing weights, is checked here and refused.
     """
-    loggers = [logging.getLogger(name) for name in ("transformers", "modelscope")]
-    levels = [logger.level for logger in loggers]
-    bars = transformers_logging.is_progress_bar_enabled()
-    with warnings.catch_warnings():
+    from transformers.utils import logging as bars  # noqa: PLC0415  `silenced` needs none of it
+
+    shown = bars.is_progress_bar_enabled()
+    with silenced("transformers", "modelscope"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            transformers_logging.disable_progress_bar()
-            for logger in loggers:
-                # Also errors: what they log, they raise too.
-                logger.setLevel(logging.CRITICAL + 1)
+            bars.disable_progress_bar()
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            if bars:
-                transformers_logging.enable_progress_bar()
+            if shown:
+                bars.enable_progress_bar()

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from audit.errors import ModelError
+from audit.models.quiet import silenced
 from audit.models.standins import stand_ins
 
 EMBEDDED = ("reference", "shortcut")
@@ -19,6 +20,7 @@ _ACCEPTED = (
     f"{' or '.join(EMBEDDED)}, a folder in ModelScope's format, or a ModelScope id such as "
     "iic/ofa_visual-entailment_snli-ve_large_en"
 )
+_LOGGERS = ("modelscope", "modelscope_hub")
 _ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -98,12 +100,14 @@ def _from_hub(source: str, model_id: str, revision: str | None) -> Checkpoint:
 
     name = _slug(model_id)
     try:
-        cached = snapshot_download(model_id, revision=revision, local_files_only=True)
+        with silenced(*_LOGGERS):
+            cached = snapshot_download(model_id, revision=revision, local_files_only=True)
         return Checkpoint(Path(cached), name, source, revision or _revision(Path(cached)))
     except Exception as error:  # modelscope raises several unrelated kinds for "not cached"
         not_cached = error
     try:
-        fetched = snapshot_download(model_id, revision=revision)
+        with silenced(*_LOGGERS):  # the bars of a download stay
+            fetched = snapshot_download(model_id, revision=revision)
     except Exception as error:
         at = f", revision='{revision}'" if revision else ""
         raise ModelError(

@@ -124,6 +124,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         held = dict(_safetensors(path) if path.suffix == ".safetensors" else _pickled(path))
     except ModelError:
         raise
+    except PermissionError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # each format, and each way to be broken, raises its own
         raise ModelError(
             f"{path}: the weights cannot be read; is the file damaged, or not copied whole? "

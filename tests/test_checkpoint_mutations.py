@@ -1,0 +1,66 @@
+"""Whatever becomes of a checkpoint folder, loading it ends: in a model, or in one clear error."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from audit import load_model
+from audit.errors import AuditError
+from audit.models import Query
+from tests.checkpoints import make_checkpoint
+from tests.mutations import mutate
+
+MUTATIONS = 50
+
+
+class Hang(BaseException):
+    """Not an Exception, so that nothing takes it for a failure of its own."""
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise Hang(f"over {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.slow
+def test_a_damaged_folder_is_refused_in_one_message_or_its_model_answers(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = make_checkpoint(tmp_path / "whole")
+    query = Query(Image.new("RGB", (80, 60), "red"), "a dog runs")
+    capfd.readouterr()
+    refused = 0
+    for seed in range(MUTATIONS):
+        folder = shutil.copytree(whole, tmp_path / str(seed))
+        done = mutate(folder, seed)
+        try:
+            with at_most(10):
+                (trace,) = load_model(str(folder), device="cpu").trace([query])
+        except AuditError as error:
+            assert str(folder) in str(error), done
+            assert len(str(error).splitlines()) == 1, done
+            refused += 1
+        except Exception as error:
+            raise AssertionError(done) from error
+        else:
+            assert math.isclose(sum(trace.probabilities.values()), 1, abs_tol=1e-4), done
+        assert capfd.readouterr() == ("", ""), done
+        shutil.rmtree(folder)
+    assert MUTATIONS // 3 < refused < MUTATIONS

@@ -85,16 +85,17 @@ def _tensor(folder: Path, chance: random.Random) -> str:
     path = folder / "pytorch_model.bin"
     weights = torch.load(path, weights_only=True)
     name = chance.choice(sorted(weights))
-    value, way = weights[name], chance.choice(["lost", "flat", "half", "nan", "bool", "empty"])
-    changed = {
-        "flat": lambda: value.flatten(),
-        "half": lambda: value.half(),
-        "nan": lambda: value * float("nan"),
-        "bool": lambda: value.bool(),
-        "empty": lambda: value[:0] if value.dim() else value,
-    }
-    weights.pop(name)
-    if way != "lost":
-        weights[name] = changed[way]()
+    value, way = weights.pop(name), chance.choice(["lost", "flat", "half", "nan", "bool", "empty"])
+    match way:
+        case "flat":
+            weights[name] = value.flatten()
+        case "half":
+            weights[name] = value.half()
+        case "nan":
+            weights[name] = value * float("nan")
+        case "bool":
+            weights[name] = value.bool()
+        case "empty":
+            weights[name] = value[:0] if value.dim() else value
     torch.save(weights, path)
     return f"{name}: {way}"

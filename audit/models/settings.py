@@ -37,9 +37,9 @@ def _only(wanted: str, why: str) -> AfterValidator:
 def _answer_file(value: str) -> str:
     path = PurePosixPath(value)
     if not value.strip():
-        raise ValueError("names no answer file, so the labels are not known")
+        raise ValueError("it names no answer file, so the labels are not known")
     if path.is_absolute() or ".." in path.parts or not value.isprintable():
-        raise ValueError("must name a file inside the checkpoint folder")
+        raise ValueError("it must name a file inside the checkpoint folder")
     return value
 
 
@@ -49,19 +49,25 @@ def _prompt(value: str) -> str:
         raise ValueError("a brace in it is no slot: slots are written {}, without name or number")
     if slots not in (1, 2):
         raise ValueError(
-            f"has {slots} slots: write {{}} once for the hypothesis, or twice for the text premise "
+            f"it has {slots} slots: write {{}} once for the hypothesis, or twice for the text premise "
             "and the hypothesis"
         )
     if any(unicodedata.category(c) == "Cs" for c in value):
-        raise ValueError("has half a character (a lone surrogate)")
+        raise ValueError("it has half a character (a lone surrogate)")
     return value
 
 
 def _cells(value: int) -> int:
     if value % CELL:
         raise ValueError(
-            f"must be a multiple of {CELL}: the model reads a picture in cells of {CELL} pixels"
+            f"it must be a multiple of {CELL}: the model reads a picture in cells of {CELL} pixels"
         )
+    return value
+
+
+def _pictures(value: bool) -> bool:
+    if not value:
+        raise ValueError("a model without pictures cannot be asked about one")
     return value
 
 
@@ -97,7 +103,7 @@ class BeamSearch(BaseModel):
 def _same_names(value: dict[str, Any] | None) -> dict[str, Any] | None:
     for name, column in (value or {}).items():
         if name in ("image", "text", "text2") and column != name:
-            raise ValueError(f"renames {name!r}, which modelscope's pipeline must be given")
+            raise ValueError(f"it renames {name!r}, which modelscope's pipeline must be given")
     return value
 
 
@@ -169,7 +175,7 @@ class Network(BaseModel):
     pad_token_id: Index = 1
     bos_token_id: Index = 0
     eos_token_id: Index = 2
-    decoder_start_token_id: Index = 0
+    decoder_start_token_id: Index | None = 0
     forced_eos_token_id: Index | None = 2
     num_labels: Annotated[int, Field(ge=0, le=10_000)] | None = None
     attn_scale_factor: Annotated[float, Field(gt=0)] = 2.0
@@ -203,7 +209,7 @@ class Network(BaseModel):
     entangle_position_embedding: Flag = False
     interpolate_position: Flag = False
     share_attn_bias: Flag = False
-    use_image_feature: Literal[True] = True
+    use_image_feature: Annotated[Flag, AfterValidator(_pictures)] = True
     disable_entangle: Flag = False
     use_ofasys: Flag = False
     use_gamma_feature: Flag = False
@@ -289,6 +295,7 @@ _WHYS = {
     "int_type": "it must be a whole number",
     "float_type": "it must be a number",
     "string_type": "it must be text",
+    "string_unicode": "it has half a character (a lone surrogate)",
     "bool_type": "it must be true or false",
     "dict_type": 'it must be an object, {{"…": …}}',
     "model_type": 'it must be an object, {{"…": …}}',

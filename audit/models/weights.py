@@ -33,6 +33,8 @@ _WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
 _PREFIX = "model."
 _COUNTERS = "num_batches_tracked"
 """Batches that a normalisation saw in training: not read afterwards, absent from older files."""
+_WHOLE_NUMBERS = ("_rp_bucket", "image_position_idx", _COUNTERS)
+"""The model's tables of positions, and its counters; everything else is fractions."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _sharded(index: Path) -> dict[str, Tensor]:
     if not isinstance(content.get("metadata"), dict):
         raise ModelError(f"{index}: metadata must be an object; transformers reads it")
     for name, shard in places.items():
-        if not isinstance(shard, str) or PurePosixPath(shard).name != shard:
+        if not isinstance(shard, str) or not shard or PurePosixPath(shard).name != shard:
             raise ModelError(f"{index}: {name} lies in {shard!r}, which is no file beside it")
     found: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
@@ -227,7 +229,7 @@ def misfit(weights: Stored, network: Any) -> str | None:
     Args:
         network: a model of these settings; its weights may be empty.
     """
-    for name, value in network.state_dict(keep_vars=True).items():
+    for name, value in network.state_dict().items():
         tensor = weights.tensors.get(name)
         if tensor is None:
             continue
@@ -236,12 +238,12 @@ def misfit(weights: Stored, network: Any) -> str | None:
                 f"{tensor.file}: {name} has the shape {tensor.shape}; the model that config.json "
                 f"describes has {tuple(value.shape)}"
             )
-        # A parameter that was loaded has the file's type, whatever it should have been.
-        broken = isinstance(value, torch.nn.Parameter) or value.is_floating_point()
-        if tensor.dtype not in (_FLOATS if broken else _WHOLE):
+        # By name, since a tensor that was loaded may have the file's type instead of its own.
+        whole = name.endswith(_WHOLE_NUMBERS)
+        if tensor.dtype not in (_WHOLE if whole else _FLOATS):
             return (
                 f"{tensor.file}: {name} is of the type {_type(tensor.dtype)}; the model has "
-                f"{'fractions' if broken else 'whole numbers'} there"
+                f"{'whole numbers' if whole else 'fractions'} there"
             )
     return None
 
@@ -264,6 +266,17 @@ def check_loaded(description: Description, weights: Stored, model: Any) -> None:
         )
     if why := misfit(weights, model):
         raise ModelError(why)
+    for name, value in state.items():
+        part, _, table = name.rpartition(".")
+        if table.endswith("_rp_bucket"):
+            kind = table.removesuffix("_rp_bucket")
+            rows = len(state[f"{part}.{kind}_rel_pos_table_list.0.weight"])
+            least, most = (int(v) for v in torch.aminmax(value))
+            if least < 0 or most >= rows:
+                raise ModelError(
+                    f"{weights.path}: {name} points at row {most if most >= rows else least} of a "
+                    f"table of {rows}; is the file damaged?"
+                )
     # Heads of other tasks and counters are left over in many files. A part of encoder or decoder
     # that is not built is another matter: the model would compute something else.
     unused = [

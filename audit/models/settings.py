@@ -49,8 +49,8 @@ def _prompt(value: str) -> str:
         raise ValueError("a brace in it is no slot: slots are written {}, without name or number")
     if slots not in (1, 2):
         raise ValueError(
-            f"it has {slots} slots: write {{}} once for the hypothesis, or twice for the text premise "
-            "and the hypothesis"
+            f"it has {slots} slots: write {{}} once for the hypothesis, or twice for the text "
+            "premise and the hypothesis"
         )
     if any(unicodedata.category(c) == "Cs" for c in value):
         raise ValueError("it has half a character (a lone surrogate)")

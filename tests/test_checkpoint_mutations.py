@@ -18,7 +18,7 @@ from audit.models import Query
 from tests.checkpoints import make_checkpoint
 from tests.mutations import mutate
 
-MUTATIONS = 50
+MUTATIONS = 40
 
 
 class Hang(BaseException):

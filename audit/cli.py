@@ -322,10 +322,10 @@ def model(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Where a model's checkpoint folder lies, and its labels."""
-    from audit.models.sources import known_labels, resolve  # noqa: PLC0415
+    from audit.models.sources import labels_of, resolve  # noqa: PLC0415
 
     found = resolve(source)
-    labels = list(known_labels(str(found.folder)) or ())
+    labels = list(labels_of(found.folder))
     about = {"source": source, "revision": found.revision, "folder": str(found.folder)}
     if as_json:
         sys.stdout.write(to_json({**about, "labels": labels}))

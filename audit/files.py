@@ -131,7 +131,7 @@ def digest(*parts: bytes | str) -> str:
     return digest_stream(parts)
 
 
-def digest_stream(parts: Iterable[bytes | str]) -> str:
+def digest_stream(parts: Iterable[bytes | str | memoryview]) -> str:
     """:func:`digest` of parts that come one by one, so that they need not all be in memory."""
     total = hashlib.sha256()
     for part in parts:

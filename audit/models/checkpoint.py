@@ -1,89 +1,130 @@
-"""Checks before loading an OFA checkpoint, and its fingerprint after."""
+"""Checks of an OFA checkpoint before and after loading, and its fingerprint."""
 
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-import torch
+from transformers.activations import ACT2FN
+from transformers.modeling_utils import init_empty_weights, no_init_weights
 
-from audit.errors import ModelError
+from audit.errors import ModelError, nearest
 from audit.files import digest, digest_file, digest_stream
 from audit.models.base import Fingerprint
-from audit.models.sources import Checkpoint
+from audit.models.description import Description, check_vocabulary, described
+from audit.models.quiet import quiet
+from audit.models.sources import EMBEDDED, Checkpoint
+from audit.models.weights import (
+    Stored,
+    check_loaded,
+    check_sizes,
+    misfit,
+    one_line,
+    stored,
+    tensors_of,
+)
 
-_TASK = "visual-entailment"
+
+@dataclass(frozen=True)
+class Checked:
+    """A checkpoint folder that can be loaded: what it says of itself, and what its weights are."""
+
+    checkpoint: Checkpoint
+    description: Description
+    weights: Stored
 
 
-def checked(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The folder's ``configuration.json``, once it is known to describe what can be audited.
+def checked(checkpoint: Checkpoint) -> Checked:
+    """Check a folder before modelscope is given it, so that nothing is built by a wrong size.
 
     Raises:
-        ModelError: a file is missing or unreadable, or the configuration is not supported.
+        ModelError: a file is missing, damaged or another one than the rest describes, or asks for
+            something that cannot be audited.
     """
-    folder = checkpoint.folder
-    configuration = _json(folder / "configuration.json")
-    config = _json(folder / "config.json")
-    model = configuration.get("model", {})
-    task = configuration.get("task")
-
-    def refuse(why: str) -> ModelError:
-        return ModelError(f"{checkpoint.source}: {why}")
-
-    if model.get("type") != "ofa":
-        raise refuse(f"model.type is {model.get('type')!r}; only 'ofa' can be audited")
-    if task != _TASK:
-        raise refuse(f"the task is {task!r}; only {_TASK!r} can be audited")
-    prompt_type = model.get("prompt_type", "none")
-    if prompt_type != "prev_output":
-        raise refuse(
-            f"model.prompt_type is {prompt_type!r}; only 'prev_output' runs in modelscope's "
-            "visual entailment"
-        )
-    if model.get("gen_type", "generation") not in ("generation", "traverse"):
-        raise refuse(f"model.gen_type is {model['gen_type']!r}; use 'generation' or 'traverse'")
-    for where in (model, config):
-        if where.get("sample_patch_num") is not None:
-            raise refuse("sample_patch_num drops patches at random; answers could not be repeated")
-    if not model.get("answer2label"):
-        raise refuse("model.answer2label names no answer file, so the labels are not known")
-    answers = _json(folder / model["answer2label"])
-    if len(answers) < 2:
-        raise refuse(f"the answer file {model['answer2label']} has fewer than two answers")
-    if not any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
-        raise refuse("there is no weight file (pytorch_model.bin or model.safetensors)")
-    return configuration
+    try:
+        description = described(checkpoint.folder)
+        activation = description.network.activation_function
+        if activation not in ACT2FN:
+            raise ModelError(
+                f"{description.folder / 'config.json'}: activation_function is {activation!r}; "
+                f"{nearest(activation, ACT2FN)}"
+            )
+        check_vocabulary(description)
+        with quiet():
+            weights = stored(checkpoint.folder)
+        check_sizes(description, weights)
+    except ModelError as error:
+        if checkpoint.source in EMBEDDED:
+            raise ModelError(
+                f"{error}. This folder was unpacked from the package: remove it, and it is made "
+                "anew"
+            ) from None
+        raise
+    return Checked(checkpoint, description, weights)
 
 
-def refuse_missing_weights(checkpoint: Checkpoint, model: Any, stored: Set[str]) -> None:
-    """Refuse a half-loaded checkpoint: transformers fills missing weights with random numbers.
+def not_loaded(
+    found: Checked, build: Callable[[dict[str, Any]], Any], error: Exception
+) -> ModelError:
+    """Why modelscope could not load a folder that passed the checks.
 
     Args:
-        stored: names of the tensors in the folder's weight files, from :func:`stored_names`.
+        build: makes the network that a ``config.json`` describes.
+    """
+    why = None
+    try:
+        with quiet(), no_init_weights(), init_empty_weights():
+            why = misfit(found.weights, build(found.description.config))
+    except Exception:  # the same that kept modelscope from it, and `error` says it
+        why = None
+    return ModelError(
+        why
+        or f"{found.checkpoint.folder}: modelscope cannot load this checkpoint: {one_line(error)}"
+    )
+
+
+def check_task(found: Checked, task: Any) -> None:
+    """See that a loaded checkpoint is what its files hold, and can give its answers.
+
+    Args:
+        task: modelscope's ``OfaForAllTasks``.
 
     Raises:
-        ModelError: a weight of the model is not among them.
+        ModelError: weights would be made up, or an answer cannot be said.
     """
-    state = model.state_dict(keep_vars=True)
-    present = {value.data_ptr() for name, value in state.items() if name in stored}
-    lost = [n for n, v in state.items() if n not in stored and v.data_ptr() not in present]
-    lost = [n for n in lost if not n.endswith("num_batches_tracked")]
-    if lost:
+    description, tokenizer = found.description, task.tokenizer
+    folder, network = description.folder, description.network
+    check_loaded(description, found.weights, task.model)
+    tokens, rows = len(tokenizer), network.vocab_size
+    if tokens > rows or (tokens < rows and not network.use_ofasys):
         raise ModelError(
-            f"{checkpoint.source}: the weight file lacks {len(lost)} of the model's "
-            f"{len(state)} tensors, e.g. {lost[0]}; they would be random"
+            f"{folder / 'vocab.json'}: with what modelscope adds to it, it makes {tokens} tokens; "
+            f"the model has {rows} (config.json: vocab_size). Is it cut, or another model's?"
+        )
+    path = folder / description.task.model.answer2label
+    spelt: dict[tuple[int, ...], str] = {}
+    ids = [tuple(answer.tolist()) for chunk in task.val_ans_l for answer in chunk]
+    for label, pieces in zip(description.labels, ids, strict=True):
+        if not pieces or tokenizer.unk_token_id in pieces:
+            raise ModelError(f"{path}: vocab.json has no tokens for the answer {label!r}")
+        if pieces in spelt:
+            raise ModelError(f"{path}: {spelt[pieces]!r} and {label!r} are the same tokens")
+        spelt[pieces] = label
+    beams = task.generator.beam_size
+    if task.gen_type == "generation" and any(len(p) > 1 for p in ids) and beams > len(ids):
+        raise ModelError(
+            f"{folder / 'configuration.json'}: model.beam_search.beam_size is {beams}, more than "
+            f"there are answers ({len(ids)}); modelscope's generator refuses that"
         )
 
 
 def fingerprint(
-    checkpoint: Checkpoint,
+    found: Checked,
     model: Any,
     preprocess: Any,
-    configuration: dict[str, Any],
     *,
     device: str,
     dtype: str,
@@ -91,17 +132,23 @@ def fingerprint(
 ) -> Fingerprint:
     """What identifies a loaded checkpoint; the weights must still be as loaded, on the CPU.
 
-    Weights are hashed by name, type and content, so that the same weights in another file format
-    have the same digest.
+    Weights are hashed by name, type and content, every tensor of them, so that the same weights in
+    another file format have the same digest.
+
+    Raises:
+        ModelError: a weight is NaN or infinite.
     """
-    folder = checkpoint.folder
-    weights = digest_stream(_weights(model))
-    answers = folder / configuration["model"]["answer2label"]
+    checkpoint, description = found.checkpoint, found.description
+    weights = digest_stream(tensors_of(model, found.weights))
     configured = digest(
-        *(json.dumps(_json(p), sort_keys=True) for p in (folder / "config.json", answers)),
-        json.dumps(configuration.get("model", {}), sort_keys=True),
+        *(json.dumps(d, sort_keys=True) for d in (description.config, description.answers)),
+        json.dumps(description.configuration["model"], sort_keys=True),
     )
-    tokenizer = digest(*(digest_file(folder / name) for name in ("vocab.json", "merges.txt")))
+    folder = description.folder
+    tokenizer = digest(
+        *(digest_file(folder / name) for name in ("vocab.json", "merges.txt")),
+        *(f"{path.name} {digest_file(path)}" for path in description.optional),
+    )
     preprocessing = digest(
         repr((preprocess.patch_image_size, preprocess.mean, preprocess.std)),
         repr((preprocess.max_src_length, preprocess.prompt_type)),
@@ -126,62 +173,8 @@ def fingerprint(
     )
 
 
-def _weights(model: Any) -> Iterator[bytes | str]:
-    for name, value in sorted(model.state_dict().items()):
-        if value.is_floating_point():
-            array = value.detach().contiguous()
-            yield from (name, str(array.dtype), str(tuple(array.shape)), array.numpy().tobytes())
-
-
 def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{path.parent}: not a ModelScope checkpoint, there is no {path.name}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: not a JSON object")
-    return data
-
-
-def stored_names(checkpoint: Checkpoint) -> set[str]:
-    """Names of the tensors in the weight files.
-
-    Raises:
-        ModelError: one of the files cannot be read.
-    """
-    names: set[str] = set()
-    folder = checkpoint.folder
-    tensors = sorted(folder.glob("*.safetensors"))
-    for path in tensors or sorted(folder.glob("*.bin")):
-        try:
-            names.update(_names(path))
-        except Exception as error:  # each format, and each way to be broken, raises its own
-            raise ModelError(
-                f"{path}: the weights cannot be read; is the file damaged, or not copied whole? "
-                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'})"
-            ) from None
-    return names
-
-
-def _names(path: Path) -> Iterable[str]:
-    if path.suffix == ".safetensors":
-        from safetensors import safe_open  # noqa: PLC0415
-
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    # Files from before torch 1.6 are no archives, and cannot be mapped.
-    found: dict[str, Any] = torch.load(
-        path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path)
-    )
-    return found

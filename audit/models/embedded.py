@@ -7,6 +7,7 @@ here by building the model.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,49 +16,82 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from audit.errors import ModelError
 from audit.files import digest
 
 _PACKAGE = "audit.reference"
 _COPIED = ("config.json", "configuration.json", "vocab.json", "merges.txt", "answer2label.json")
 _PARAMETERS = "parameters.safetensors"
+_WEIGHTS = "pytorch_model.bin"
 
 
 def unpack(name: str) -> Path:
     """The checkpoint folder of an embedded model; made at first use, named by its parts' digest.
 
     Two processes may unpack at once: each works in a folder of its own and renames it into place.
+
+    Raises:
+        ModelError: the cache cannot be written.
     """
     packed = resources.files(_PACKAGE).joinpath(name)
     parts = {part: packed.joinpath(part).read_bytes() for part in (*_COPIED, _PARAMETERS)}
-    target = _cache() / f"{name}-{digest(*parts.values())[:16]}"
-    if target.exists():
-        return target
+    cache = _cache()
+    target = cache / f"{name}-{digest(*parts.values())[:16]}"
+    try:
+        if not _whole(target):
+            _unpack(parts, target)
+    except OSError as error:
+        raise ModelError(
+            f"{name}: cannot be unpacked into {cache}: {error.strerror or error}; point "
+            "AUDIT_CACHE at a folder that can be written and has 50 MB to spare"
+        ) from None
+    return target
+
+
+def _whole(target: Path) -> bool:
+    """Whether it holds every file: cleaners of caches remove those that were not read for long."""
+    return all((target / part).is_file() for part in (*_COPIED, _WEIGHTS))
+
+
+def _unpack(parts: dict[str, bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
     try:
+        made = work / "made"
+        made.mkdir()
         for part in _COPIED:
-            (work / part).write_bytes(parts[part])
-        _save_weights(json.loads(parts["config.json"]), parts[_PARAMETERS], work)
+            (made / part).write_bytes(parts[part])
+        weights = _weights(json.loads(parts["config.json"]), parts[_PARAMETERS])
+        (made / _WEIGHTS).write_bytes(weights)
+        if target.exists() and not _whole(target):
+            target.rename(work / "incomplete")
         try:
-            work.rename(target)
+            made.rename(target)
         except OSError:
-            if not target.exists():  # another process was first: its folder is as good
+            if not _whole(target):  # else another process was first: its folder is as good
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return target
 
 
 def _cache() -> Path:
     root = os.environ.get("AUDIT_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    return Path(root) / "ofa-audit" if root else Path.home() / ".cache" / "ofa-audit"
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "ofa-audit"
+    except RuntimeError:
+        raise ModelError(
+            "there is no home folder to unpack the embedded models in: point AUDIT_CACHE at a "
+            "folder that can be written"
+        ) from None
 
 
-def _save_weights(config: dict[str, Any], parameters: bytes, folder: Path) -> None:
+def _weights(config: dict[str, Any], parameters: bytes) -> bytes:
+    """The content of a weight file with all that the model has."""
     import torch  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
-    from audit.models.ofa import OFAConfig, OFAModel, quiet  # noqa: PLC0415
+    from audit.models.ofa import OFAConfig, OFAModel  # noqa: PLC0415
+    from audit.models.quiet import quiet  # noqa: PLC0415
 
     with quiet():
         model = OFAModel(OFAConfig.from_dict(config))
@@ -67,4 +101,6 @@ def _save_weights(config: dict[str, Any], parameters: bytes, folder: Path) -> No
     tied = {"decoder.embed_tokens.weight", "decoder.output_projection.weight"}
     if unexpected or set(missing) - tables - tied:
         raise RuntimeError(f"the embedded parameters do not fit the model: {unexpected} {missing}")
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    written = io.BytesIO()  # torch itself ends the process where a disk is full
+    torch.save(model.state_dict(), written)
+    return written.getvalue()

@@ -6,10 +6,9 @@ length, the probability of every answer in both generation types, and the captur
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,7 @@ from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import picture_of
 from audit.models.base import NOTHING_MORE, Fingerprint, Query, check_choices
-from audit.models.checkpoint import (
-    checked,
-    fingerprint,
-    refuse_missing_weights,
-    stored_names,
-)
+from audit.models.checkpoint import check_task, checked, fingerprint, not_loaded
 from audit.models.hardware import Halving, chosen_device, gains_by_fusion
 from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_fast import FastOFA
@@ -42,6 +36,7 @@ from audit.models.ofa_reading import (
     head_scale,
 )
 from audit.models.ofa_text import Prompt, prompt_of, texts_alone
+from audit.models.quiet import quiet
 from audit.models.sources import Checkpoint
 from audit.models.standins import stand_ins
 from audit.trace import HeadChoice, Need, Relevance, Trace
@@ -53,7 +48,7 @@ with stand_ins():
     from modelscope.preprocessors.multi_modal import OfaPreprocessor
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
 
-__all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
+__all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment"]
 
 
 class OFAVisualEntailment:
@@ -83,8 +78,9 @@ class OFAVisualEntailment:
         check_choices(dtype, engine)
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
-        self._configuration = checked(checkpoint)
-        folder, stored = str(checkpoint.folder), stored_names(checkpoint)
+        found = checked(checkpoint)
+        self._configuration = found.description.configuration
+        folder = str(checkpoint.folder)
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
             with quiet(), torch.random.fork_rng(devices=[]):
@@ -94,14 +90,11 @@ class OFAVisualEntailment:
                 texts_alone(self._preprocessor.preprocess.tokenizer)
                 np.random.set_state(state)
         except Exception as error:
-            raise ModelError(
-                f"{checkpoint.source}: modelscope cannot load this checkpoint: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        refuse_missing_weights(checkpoint, self._task.model, stored)
+            raise not_loaded(found, lambda c: OFAModel(OFAConfig.from_dict(c)), error) from error
+        check_task(found, self._task)
         fast = engine == "fast" and FastOFA.supports(self._task.model.config)
         self._fingerprint = fingerprint(
-            checkpoint, self._task.model, self._preprocessor.preprocess, self._configuration,
+            found, self._task.model, self._preprocessor.preprocess,
             device=str(self._device), dtype=dtype,
             engine="fast" if fast else "reference",
         )  # fmt: skip
@@ -334,23 +327,6 @@ class OFAVisualEntailment:
         return prompt_of(
             query, self._preprocessor.preprocess, self._configuration["model"].get("prompt")
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the loaders' notes to developers out of the user's terminal; errors still raise.
-
-    What they would warn of and a user must know, missing weights, is checked here and refused.
-    """
-    names = ("transformers", "modelscope")
-    before = {name: logging.getLogger(name).level for name in names}
-    try:
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:

@@ -10,11 +10,17 @@ from importlib import resources
 from pathlib import Path
 
 from audit.errors import ModelError
+from audit.models.quiet import silenced
 from audit.models.standins import stand_ins
 
 EMBEDDED = ("reference", "shortcut")
 """Models that come with the package: one that is right, one that is so for a wrong reason."""
 
+_ACCEPTED = (
+    f"{' or '.join(EMBEDDED)}, a folder in ModelScope's format, or a ModelScope id such as "
+    "iic/ofa_visual-entailment_snli-ve_large_en"
+)
+_LOGGERS = ("modelscope", "modelscope_hub")
 _ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -38,9 +44,9 @@ def resolve(source: str) -> Checkpoint:
         from audit.models.embedded import unpack  # noqa: PLC0415  torch is not needed for the rest
 
         return Checkpoint(unpack(source), source, source)
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return Checkpoint(folder.resolve(), _slug(folder.resolve().name), source)
+    folder = _folder(source)
+    if folder is not None:
+        return Checkpoint(folder, _slug(folder.name) or "root", source)
     return _from_hub(source, *_id_of(source))
 
 
@@ -48,21 +54,43 @@ def check_source(source: str) -> None:
     """See that ``source`` can be one, without asking ModelScope.
 
     Raises:
-        ModelError: it is neither an embedded model nor a folder, nor has it the form of an id.
+        ModelError: it is neither an embedded model nor a folder that describes one, nor has it the
+            form of an id.
     """
-    if source not in EMBEDDED and not Path(source).expanduser().is_dir():
+    if source in EMBEDDED:
+        return
+    folder = _folder(source)
+    if folder is None:
         _id_of(source)
+    else:
+        labels_of(folder)
+
+
+def _folder(source: str) -> Path | None:
+    """The folder that ``source`` names, with links resolved; None if there is no such folder.
+
+    Raises:
+        ModelError: it names a file, or nothing that could be looked for.
+    """
+    if not source.strip():
+        raise ModelError(f"no model is named: give {_ACCEPTED}")
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return path.resolve()
+        is_file = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{source}: cannot be looked for: {error}") from None
+    if is_file:
+        raise ModelError(f"{source}: is a file; a checkpoint is the folder that holds it")
+    return None
 
 
 def _id_of(source: str) -> tuple[str, str | None]:
     """ModelScope's id and the revision."""
     match = _ID.fullmatch(source)
     if match is None or source.startswith((".", "/", "~")) or os.sep != "/":
-        raise ModelError(
-            f"{source}: no such checkpoint folder (give {' or '.join(EMBEDDED)}, a folder in "
-            "ModelScope's format, or a ModelScope id such as "
-            "iic/ofa_visual-entailment_snli-ve_large_en)"
-        )
+        raise ModelError(f"{source}: no such checkpoint folder (give {_ACCEPTED})")
     return match["id"], match["revision"]
 
 
@@ -72,12 +100,14 @@ def _from_hub(source: str, model_id: str, revision: str | None) -> Checkpoint:
 
     name = _slug(model_id)
     try:
-        cached = snapshot_download(model_id, revision=revision, local_files_only=True)
+        with silenced(*_LOGGERS):
+            cached = snapshot_download(model_id, revision=revision, local_files_only=True)
         return Checkpoint(Path(cached), name, source, revision or _revision(Path(cached)))
     except Exception as error:  # modelscope raises several unrelated kinds for "not cached"
         not_cached = error
     try:
-        fetched = snapshot_download(model_id, revision=revision)
+        with silenced(*_LOGGERS):  # the bars of a download stay
+            fetched = snapshot_download(model_id, revision=revision)
     except Exception as error:
         at = f", revision='{revision}'" if revision else ""
         raise ModelError(
@@ -104,18 +134,24 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
 
 
+def labels_of(folder: Path) -> tuple[str, ...]:
+    """The labels of a checkpoint folder, read from its answer file without loading the model.
+
+    Raises:
+        ModelError: the folder's descriptions cannot be read, or are not those of such a model.
+    """
+    from audit.models.description import described  # noqa: PLC0415  a suite may have no cases
+
+    return described(folder).labels
+
+
 def known_labels(source: str) -> tuple[str, ...] | None:
     """The labels of a model, read from its answer file without loading it; None if unknown yet."""
     if source in EMBEDDED:
         packed = resources.files("audit.reference").joinpath(source, "answer2label.json")
-        answers = json.loads(packed.read_text())
-        return tuple(answers)
-    folder = Path(source).expanduser()
+        return tuple(json.loads(packed.read_text(encoding="utf-8")))
     try:
-        configuration = json.loads((folder / "configuration.json").read_text(encoding="utf-8"))
-        answers = json.loads(
-            (folder / configuration["model"]["answer2label"]).read_text(encoding="utf-8")
-        )
-        return tuple(answers)
-    except (OSError, ValueError, KeyError, TypeError):
+        folder = _folder(source)
+        return None if folder is None else labels_of(folder)
+    except ModelError:
         return None  # loading the model says what is wrong with the folder

@@ -1,0 +1,183 @@
+"""What a checkpoint folder says of itself, read and checked as a whole, without torch."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.errors import ModelError
+from audit.models.folderfile import read_object, read_text
+from audit.models.settings import (
+    CELL,
+    LONGEST,
+    REFUSED_OF_NETWORK,
+    REFUSED_OF_TASK,
+    REFUSED_OF_TOKENIZER,
+    Network,
+    Task,
+    parsed,
+    refuse_keys,
+)
+
+_ADAPTER = "adapter_config.json"
+_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_VOCABULARY_BYTES = 64_000_000
+_ANSWERS_BYTES = 16_000_000
+_MARKS = {"<s>": "bos_token_id", "<pad>": "pad_token_id", "</s>": "eos_token_id"}
+
+
+@dataclass(frozen=True)
+class Description:
+    """A checkpoint folder's settings, each as it is written and as it is understood.
+
+    Attributes:
+        configuration, config, answers: the content of ``configuration.json``, of ``config.json``
+            and of the answer file.
+    """
+
+    folder: Path
+    configuration: dict[str, Any]
+    config: dict[str, Any]
+    answers: dict[str, Any]
+    task: Task
+    network: Network
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The answers that the model can give, in its own order."""
+        return tuple(self.answers)
+
+    @property
+    def optional(self) -> list[Path]:
+        """Files that need not be there and also decide which tokens a text becomes."""
+        names = (*_TOKENIZER, "tokenizer.json")
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
+
+
+def described(folder: Path) -> Description:
+    """Read what the folder says of itself.
+
+    Raises:
+        ModelError: a file is missing or unreadable, or says what cannot be audited.
+    """
+    path, network_path = folder / "configuration.json", folder / "config.json"
+    configuration, config = read_object(path), read_object(network_path)
+    if isinstance(configuration.get("model"), dict):
+        refuse_keys(path, configuration["model"], REFUSED_OF_TASK)
+    refuse_keys(network_path, config, REFUSED_OF_NETWORK)
+    task, network = parsed(path, configuration, Task), parsed(network_path, config, Network)
+    if (folder / _ADAPTER).exists():
+        raise ModelError(
+            f"{folder / _ADAPTER}: names another model to load; only a whole checkpoint is audited"
+        )
+    _check_together(path, task, network_path, network)
+    answers = _answers(folder / task.model.answer2label)
+    return Description(folder, configuration, config, answers, task, network)
+
+
+def _check_together(path: Path, task: Task, network_path: Path, network: Network) -> None:
+    """What one setting allows another to be."""
+    pixels, tokens = task.model.patch_image_size, task.model.max_src_length
+    if not network.use_ofasys and pixels > CELL * network.image_bucket_size:
+        raise ModelError(
+            f"{path}: model.patch_image_size is {pixels}; {network_path.name} has positions for "
+            f"{CELL * network.image_bucket_size} pixels at most (image_bucket_size "
+            f"{network.image_bucket_size}, cells of {CELL} pixels)"
+        )
+    longest = min(network.max_position_embeddings, LONGEST) - 2
+    if tokens > longest:
+        raise ModelError(
+            f"{path}: model.max_src_length is {tokens}; the model has positions for {longest} "
+            "tokens at most, besides the begin and the end mark"
+        )
+    for part in ("encoder", "decoder"):
+        heads = getattr(network, f"{part}_attention_heads")
+        if network.d_model % heads:
+            raise ModelError(
+                f"{network_path}: {part}_attention_heads is {heads}, which does not divide d_model "
+                f"({network.d_model})"
+            )
+
+
+def _answers(path: Path) -> dict[str, Any]:
+    answers = read_object(path, _ANSWERS_BYTES)
+    seen: dict[str, str] = {}
+    for answer, number in answers.items():
+        if answer != answer.strip() or not answer.isprintable() or not answer:
+            raise ModelError(
+                f"{path}: {answer!r} is no answer: it is empty, or has space around it or "
+                "characters that cannot be printed"
+            )
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise ModelError(f"{path}: {answer!r} has the number {number!r}, not a whole one")
+        alike = " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
+        if alike in seen:
+            raise ModelError(f"{path}: {seen[alike]!r} and {answer!r} are the same answer")
+        seen[alike] = answer
+    if len(answers) < 2:
+        raise ModelError(f"{path}: fewer than two answers")
+    return answers
+
+
+def check_vocabulary(description: Description) -> None:
+    """See that ``vocab.json`` and ``merges.txt`` are whole, and belong to each other.
+
+    Raises:
+        ModelError: one of them is cut or damaged, or another file would be read in its place.
+    """
+    folder, network = description.folder, description.network
+    for extra in description.optional:
+        if extra.name in _TOKENIZER:
+            refuse_keys(extra, read_object(extra, _VOCABULARY_BYTES), REFUSED_OF_TOKENIZER)
+    path = folder / "vocab.json"
+    vocabulary = read_object(path, _VOCABULARY_BYTES)
+    taken = {n for n in vocabulary.values() if isinstance(n, int) and not isinstance(n, bool)}
+    if taken != set(range(len(vocabulary))):
+        raise ModelError(
+            f"{path}: {len(vocabulary)} tokens whose numbers are not 0 to {len(vocabulary) - 1}, "
+            "each once; is the file cut or damaged?"
+        )
+    for mark, key in _MARKS.items():
+        if vocabulary.get(mark) != getattr(network, key):
+            raise ModelError(
+                f"{path}: {mark} has the number {vocabulary.get(mark, 'none')}; config.json's "
+                f"{key} is {getattr(network, key)}"
+            )
+    if len(vocabulary) > network.vocab_size:
+        raise ModelError(
+            f"{path}: has {len(vocabulary)} tokens; config.json's vocab_size is "
+            f"{network.vocab_size}"
+        )
+    _check_merges(folder / "merges.txt", vocabulary)
+
+
+def _check_merges(path: Path, vocabulary: dict[str, Any]) -> None:
+    """Every token of several characters must be made by a merge, or be one of the marks.
+
+    A file that was cut lacks merges: the same text would become other tokens than the model was
+    trained on.
+    """
+    made = set()
+    for number, line in enumerate(read_text(path, _VOCABULARY_BYTES).split("\n"), 1):
+        if not line.strip() or (number == 1 and line.startswith("#version")):
+            continue
+        pieces = line.split()
+        if len(pieces) != 2:
+            raise ModelError(
+                f"{path}, line {number}: not two tokens to merge: {line[:60]!r}; is the file cut "
+                "or damaged?"
+            )
+        made.add("".join(pieces))
+    lost = [t for t in vocabulary if len(t) > 1 and t not in made and not _is_mark(t)]
+    if lost:
+        raise ModelError(
+            f"{path}: no merge makes {len(lost)} of vocab.json's {len(vocabulary)} tokens, e.g. "
+            f"{lost[0]!r}; is the file cut, or another model's?"
+        )
+
+
+def _is_mark(token: str) -> bool:
+    """Whether a token stands for no text: ``<mask>``, ``[SEP]``, BART's ``madeupword0001``."""
+    return (token[0], token[-1]) in {("<", ">"), ("[", "]")} or token.startswith("madeupword")

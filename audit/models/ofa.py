@@ -30,7 +30,7 @@ from audit.models.checkpoint import (
     refuse_missing_weights,
     stored_names,
 )
-from audit.models.hardware import Halving, chosen_device, gains_by_fusion
+from audit.models.hardware import Halving, chosen_device, gains_by_fusion, use_threads
 from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_fast import FastOFA
 from audit.models.ofa_pictures import shape_of
@@ -49,8 +49,12 @@ with stand_ins():
     from modelscope.models.multi_modal import OfaForAllTasks
     from modelscope.models.multi_modal.ofa import OFAModel
     from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
-    from modelscope.preprocessors.multi_modal import OfaPreprocessor
+
+    # Not OfaPreprocessor, which only chooses this one: its module imports all pipelines and data
+    # sets.
+    from modelscope.preprocessors.ofa import OfaVisualEntailmentPreprocessor
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
+    from modelscope.utils.config import Config
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment", "quiet"]
 
@@ -77,8 +81,7 @@ class OFAVisualEntailment:
         threads: int | None = None,
         engine: str = "reference",
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+        use_threads(threads)
         check_choices(dtype, engine)
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
@@ -86,11 +89,13 @@ class OFAVisualEntailment:
         folder, stored = str(checkpoint.folder), stored_names(checkpoint)
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
-            with quiet(), torch.random.fork_rng(devices=[]):
+            with quiet(), stand_ins(), torch.random.fork_rng(devices=[]):
                 state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
-                self._preprocessor = OfaPreprocessor(folder)
-                texts_alone(self._preprocessor.preprocess.tokenizer)
+                self._preprocess = OfaVisualEntailmentPreprocessor(
+                    Config.from_file(str(checkpoint.folder / "configuration.json")), folder
+                )
+                texts_alone(self._preprocess.tokenizer)
                 np.random.set_state(state)
         except Exception as error:
             raise ModelError(
@@ -100,7 +105,7 @@ class OFAVisualEntailment:
         refuse_missing_weights(checkpoint, self._task.model, stored)
         fast = engine == "fast" and FastOFA.supports(self._task.model.config)
         self._fingerprint = fingerprint(
-            checkpoint, self._task.model, self._preprocessor.preprocess, self._configuration,
+            checkpoint, self._task.model, self._preprocess, self._configuration,
             device=str(self._device), dtype=dtype,
             engine="fast" if fast else "reference",
         )  # fmt: skip
@@ -129,7 +134,7 @@ class OFAVisualEntailment:
     @property
     def preprocessing(self) -> Any:
         """modelscope's preprocessor of the task, for those who change what the model is given."""
-        return self._preprocessor.preprocess
+        return self._preprocess
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -177,7 +182,7 @@ class OFAVisualEntailment:
             if query.premise is not None:
                 data["text2"] = query.premise  # modelscope calls the premise text2
             self._prompt(query)  # refuses what modelscope would cut or drop
-            samples.append(self._preprocessor.preprocess(data))
+            samples.append(self._preprocess(data))
         return samples
 
     def _source(self, samples: list[dict[str, Any]]) -> Tensor:
@@ -315,9 +320,7 @@ class OFAVisualEntailment:
         )
 
     def _prompt(self, query: Query) -> Prompt:
-        return prompt_of(
-            query, self._preprocessor.preprocess, self._configuration["model"].get("prompt")
-        )
+        return prompt_of(query, self._preprocess, self._configuration["model"].get("prompt"))
 
 
 @contextmanager

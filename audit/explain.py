@@ -12,7 +12,7 @@ from PIL import Image
 
 from audit.evidence import gather, picture
 from audit.expectations import Verdict
-from audit.files import digest, rounded, write_atomically
+from audit.files import digest, make_output, rounded, write_atomically
 from audit.images import open_image
 from audit.maps import Map, MapSpec, layer_maps, read_map, word_maps
 from audit.metrics import measure
@@ -105,6 +105,7 @@ class Explanation:
                 for kind in ("GIF", "WEBP"):
                     moving = animation(self.image, panels, scale=one, colours=colours, format=kind)
                     drawn[f"{strip} {kind.lower()}"] = (f"{begin}.{kind.lower()}", moving)
+        make_output(folder)
         for file, data in drawn.values():
             write_atomically(folder / file, data)
         page = folder / f"{stem}.html"

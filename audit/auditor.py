@@ -16,7 +16,7 @@ from audit.baselines import Update, recover, refuse_other_dtype
 from audit.cases import Case
 from audit.errors import RunError
 from audit.evidence import gather
-from audit.files import as_typed
+from audit.files import as_typed, make_output
 from audit.images import picture_of
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
@@ -47,6 +47,7 @@ class Settings:
         everything: whether the gallery shows passing cases whole too.
         worker: number of this process, where several share the cases.
         workers: how many they are.
+        threads: of torch in this process; None leaves it to the machine, and to how many share it.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Settings:
     everything: bool = False
     worker: int | None = None
     workers: int = 1
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,26 @@ class Auditor:
     def model(self) -> Model:
         """The model, loaded at first use; raises ModelError if it cannot be."""
         asked, device = self.settings, self.settings.device
-        if asked.worker is not None:
-            from audit.models.hardware import share_cores, spread  # noqa: PLC0415  torch is slow
+        if asked.worker is not None or asked.threads is not None:
+            from audit.models import hardware  # noqa: PLC0415  torch is slow
 
-            share_cores(asked.workers)
-            device = spread(device, asked.worker)
+            if asked.threads is not None:
+                hardware.use_threads(asked.threads)
+            else:
+                hardware.share_cores(asked.workers)
+            if asked.worker is not None:
+                device = hardware.spread(device, asked.worker)
         return load_model(asked.model, device, asked.dtype, asked.engine)
+
+    @property
+    def note(self) -> str:
+        """What to know of the model before its first answer; empty if there is nothing."""
+        known = self.model.fingerprint
+        if known.dtype == "float32":
+            return ""
+        from audit.models.hardware import note_on_dtype  # noqa: PLC0415  torch is slow
+
+        return note_on_dtype(known.device, known.dtype)
 
     @cached_property
     def batch_size(self) -> int:
@@ -112,7 +128,7 @@ class Auditor:
         """
         folder = self.settings.run_folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_output(folder)
         except OSError as error:
             raise RunError(f"{folder}: no run can be written there: {error.strerror}") from None
 

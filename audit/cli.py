@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -14,7 +16,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from audit import longrunning
+from audit import __version__, longrunning
+from audit.console import Commands, let_go, stop
 from audit.errors import AuditError, nearest
 from audit.files import counted, to_json, write_atomically
 from audit.mapspec import MapSpec, told
@@ -25,14 +28,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Audit visual entailment models: are the answers right, and right for the right reason?",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"audit {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
     """Audit visual entailment models. The gate is pytest: `pytest cases --audit-model SOURCE`."""
 
 
@@ -55,6 +70,7 @@ def explain(
     engine: Annotated[
         str, typer.Option(help="fast, or reference for modelscope's own passes.")
     ] = "fast",
+    threads: Annotated[int | None, longrunning.THREADS] = None,
     asked: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +113,8 @@ def explain(
     from audit.explain import check_folder, check_layers, explain_maps  # noqa: PLC0415
     from audit.images import open_image  # noqa: PLC0415
     from audit.models import load_model  # noqa: PLC0415
+    from audit.models.hardware import note_on_dtype  # noqa: PLC0415
+    from audit.reference.world import note_on_picture  # noqa: PLC0415
     from audit.report.heatmap import FORMATS  # noqa: PLC0415
     from audit.report.plotting import colour_maps  # noqa: PLC0415
 
@@ -113,8 +131,10 @@ def explain(
     check_layers(specs, layers)
     picture = open_image(image)
     check_folder(out)
+    loaded = load_model(model, device, dtype, engine, threads)
+    _note(note_on_dtype(loaded.fingerprint.device, dtype))
     found = explain_maps(
-        load_model(model, device, dtype, engine),
+        loaded,
         picture,
         text,
         premise,
@@ -123,6 +143,7 @@ def explain(
         layers=layers,
         words=words,
     )
+    _note(note_on_picture(loaded.fingerprint.source, picture))
     drawn = [
         each.draw(
             out, image.name, text, colours=colours, scale=scale, animate=animate,
@@ -183,6 +204,11 @@ def serve(
         bool,
         typer.Option("--share", help="Make a public link, through a tunnel of gradio.live."),
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A further name it is asked under; may be repeated."),
+    ] = None,
+    threads: Annotated[int | None, longrunning.THREADS] = None,
     cases: Annotated[list[str] | None, longrunning.CASES] = None,
 ) -> None:
     """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
@@ -192,13 +218,14 @@ def serve(
     from audit.review import all_cases  # noqa: PLC0415
 
     require_gradio()
-    address = Address(host, port, share)
+    address = Address(host, port, share, tuple(allow_host or ()))
     # Away from a project there are no cases, and none were asked for: then there are no examples.
     shipped = any(Path().glob("cases/*.yaml"))
     examples = all_cases(cases or ["cases/*.yaml"]) if cases or shipped else []
     if address.warning:
         typer.echo(f"audit: warning: {address.warning}", err=True)
-    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine)
+    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine,
+               threads=threads)  # fmt: skip
 
 
 @app.command()
@@ -334,6 +361,11 @@ def model(
     typer.echo(f"labels: {', '.join(labels)}")
 
 
+def _note(text: str) -> None:
+    if text:
+        typer.echo(f"audit: note: {text}", err=True)
+
+
 def _known(option: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f"{option}: {value!r} is not known; {nearest(value, choices)}")
@@ -371,8 +403,14 @@ def schema(
 
 def main() -> None:
     """Run the command line; errors that audit raises on purpose are one message, exit code 2."""
+    # Importing torch makes a million objects, and none of them is garbage: looking for cycles among
+    # them, and once more at exit, takes a second.
+    gc.set_threshold(100_000, 20, 100)
+    atexit.register(gc.freeze)
     try:
         app()
+    except KeyboardInterrupt:  # before a command has begun
+        stop()
     except ValidationError as error:
         _fail(f"--map: {told(error)}")
     except (AuditError, ValueError) as error:
@@ -380,6 +418,8 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}")
+    finally:
+        let_go()
 
 
 def _fail(message: str) -> None:

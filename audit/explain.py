@@ -17,7 +17,7 @@ from PIL import Image
 from audit.errors import AuditError
 from audit.evidence import gather
 from audit.expectations import Verdict
-from audit.files import digest, rounded, write_atomically
+from audit.files import digest, make_output, rounded, write_atomically
 from audit.images import open_image
 from audit.maps import Map, MapSpec, layer_maps, read_map, word_maps
 from audit.metrics import measure
@@ -131,6 +131,7 @@ class Explanation:
                     drawn[f"{strip} {kind.lower()}"] = (f"{begin}.{kind.lower()}", moving)
         drawn["page"] = (f"{stem}.html", self._page(name, text))
         with _writing(folder):
+            make_output(folder)
             for file, data in drawn.values():
                 write_atomically(folder / file, data)
         return {shown: folder / file for shown, (file, _) in drawn.items()}
@@ -219,7 +220,7 @@ def check_folder(folder: Path) -> None:
         AuditError: saying why it cannot be written.
     """
     with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_output(folder)
         # As long as the longest name that is written here for a while.
         with tempfile.TemporaryFile(dir=folder, prefix=f".{'x' * 130}"):
             pass

@@ -41,6 +41,21 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
+OUTPUTS = ("audit-explain", "audit-power", "audit-runs")
+"""Folders that commands and sessions make where none is named."""
+
+
+def make_output(folder: Path) -> None:
+    """Make a folder for results, unless it is there; those of ``OUTPUTS`` are kept out of git.
+
+    A folder with something in it is left as it is: it may be one that its owner wants in git.
+    """
+    for place in (*reversed(folder.parents), folder):
+        if place.name in OUTPUTS and not (place.is_dir() and any(place.iterdir())):
+            write_atomically(place / ".gitignore", b"# Made by audit, with the folder.\n*\n")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.console import progress, tables
 from audit.files import to_json
+from audit.models.base import MOST_THREADS
 
 if TYPE_CHECKING:
     from audit.comparison import Comparison, Side
 
 MODEL = "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
+THREADS = typer.Option(
+    "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
+)
 CASES = typer.Option("--cases", help="Glob pattern of case files; may be repeated.")
 
 
@@ -27,6 +30,7 @@ def compare(
     after: Annotated[str, typer.Argument(help="The same, to compare with it.")],
     cases: Annotated[list[str] | None, CASES] = None,
     device: Annotated[str, typer.Option(help="Of models: auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, THREADS] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Significance, corrected.")] = 0.05,
     effect: Annotated[
         float, typer.Option(min=0, help="Smallest mean change that counts, in tolerances.")
@@ -42,7 +46,9 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
         sides = [
             comparison.side_of_folder(Path(given))
-            or _audited(given, device, cases or ["cases/*.yaml"], Path(temporary) / str(number))
+            or _audited(
+                given, device, threads, cases or ["cases/*.yaml"], Path(temporary) / str(number)
+            )
             for number, given in enumerate((before, after))
         ]
         found = comparison.compare(sides[0], sides[1], Limits(alpha, effect))
@@ -55,7 +61,9 @@ def compare(
     raise typer.Exit(1 if found.suite.failed else 0)
 
 
-def _audited(source: str, device: str, cases: list[str], folder: Path) -> Side:
+def _audited(
+    source: str, device: str, threads: int | None, cases: list[str], folder: Path
+) -> Side:
     """Audit the cases with a model, to compare what it says."""
     from audit.comparison import side_of_run  # noqa: PLC0415
     from audit.models import load_model  # noqa: PLC0415
@@ -64,13 +72,13 @@ def _audited(source: str, device: str, cases: list[str], folder: Path) -> Side:
     from audit.runner import audit_cases  # noqa: PLC0415
 
     run = Run(folder)
-    for _ in audit_cases(all_cases(cases), load_model(source, device), run):
+    for _ in audit_cases(all_cases(cases), load_model(source, device, threads=threads), run):
         pass
     return side_of_run(run, source)
 
 
 def _print_comparison(found: Comparison) -> None:
-    console = Console(highlight=False)
+    console = tables()
     table = Table(box=None, pad_edge=False)
     table.add_column("case, most moved first", overflow="fold")
     for column in ("label", "probability", *found.pairs[0].distances):
@@ -125,7 +133,7 @@ def noise(
 
     asked = conditions(cuda=hardware.has_cuda(), threads=hardware.threads())
     chosen = all_cases(cases or ["cases/*.yaml"])
-    found = measure_noise(model, chosen, asked, _progress)
+    found = measure_noise(model, chosen, asked, progress)
     folder = baselines or Path("baselines") / resolve(model).name
     path = write_noise(folder, found) if write else None
     if as_json:
@@ -137,7 +145,7 @@ def noise(
 def _print_noise(found: dict[str, Any], path: Path | None) -> None:
     from audit.tolerances import ENOUGH  # noqa: PLC0415
 
-    console = Console(highlight=False)
+    console = tables()
     table = Table(box=None, pad_edge=False)
     for column in ("map", "metric"):
         table.add_column(column, no_wrap=True)
@@ -196,7 +204,7 @@ def power(
 
     chosen = all_cases(cases or ["cases/*.yaml"])
     floors = load_floors(baselines or Path("baselines") / resolve(model).name)
-    found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), _progress)
+    found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), progress)
     # A page about a few changes must not take the place of the one about all.
     page = out or (work / "power.md" if only else Path("docs/power.md"))
     write_page(page, found)
@@ -204,6 +212,9 @@ def power(
         sys.stdout.write(to_json({**found, "page": str(page)}))
     else:
         _print_power(found)
+        for change in found["changes"]:
+            if "skipped" in change:
+                typer.echo(f"not measured: {change['id']}: {change['skipped']}")
         typer.echo(f"page: {page}")
 
 
@@ -216,13 +227,7 @@ def _print_power(found: dict[str, Any]) -> None:
         table.add_column(column, justify="right")
     for family, row in by_family(found["changes"]).items():
         table.add_row(family, *(str(row[k]) for k in ("planted", "measurable", *GATES)))
-    Console(highlight=False).print(table)
-
-
-def _progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-    from rich.progress import track  # noqa: PLC0415
-
-    return iter(track(items, title, total, console=Console(stderr=True)))
+    tables().print(table)
 
 
 def validity(
@@ -248,7 +253,7 @@ def validity(
         model,
         device,
         Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
-        _progress,
+        progress,
     )
     plot = write_page(out, found)
     if as_json:
@@ -267,6 +272,6 @@ def validity(
             *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
             ", ".join(use for use, holds in said.items() if holds),
         )
-    console = Console(highlight=False)
+    console = tables()
     console.print(table)
     console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit.auditor import Settings
-from audit.models.base import DTYPES, ENGINES
+from audit.models.base import DTYPES, ENGINES, MOST_THREADS
 from audit.models.sources import EMBEDDED
 from audit.suite import Limits
 
@@ -23,6 +24,7 @@ OPTIONS = {
     "dtype": ("float32", "float32 or bfloat16"),
     "engine": ("fast", "fast, or reference for modelscope's own passes"),
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
+    "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
@@ -76,9 +78,7 @@ def read_settings(config: pytest.Config) -> Settings:
     for name, choices in _CHOICES.items():
         if value_of(config, name) not in choices:
             raise _refused(config, name, " or ".join(choices))
-    size = value_of(config, "batch-size")
-    if size != "auto" and (not size.isdigit() or int(size) < 1):
-        raise _refused(config, "batch-size", "auto or a positive number")
+    size, threads = _count(config, "batch-size"), _count(config, "threads", MOST_THREADS)
     limits = Limits(_number(config, "suite-alpha", 1), _number(config, "suite-effect"))
     accepted = value_of(config, "baselines")
     worker = getattr(config, "workerinput", None)
@@ -87,7 +87,7 @@ def read_settings(config: pytest.Config) -> Settings:
         device=value_of(config, "device"),
         dtype=value_of(config, "dtype"),
         engine=value_of(config, "engine"),
-        batch_size=0 if size == "auto" else int(size),
+        batch_size=size or 0,
         baselines=root_of(config) / accepted if accepted else None,
         update=update,
         run_folder=Path(worker["audit_run_dir"]) if worker is not None else _run_folder(config),
@@ -96,6 +96,7 @@ def read_settings(config: pytest.Config) -> Settings:
         everything=value_of(config, "gallery") == "all",
         worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
         workers=worker["workercount"] if worker is not None else 1,
+        threads=threads,
     )
 
 
@@ -147,6 +148,18 @@ def _run_folder(config: pytest.Config) -> Path:
         return config.invocation_params.dir / given
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return root_of(config) / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+
+
+def _count(config: pytest.Config, name: str, most: int | None = None) -> int | None:
+    """A positive whole number, or None for ``auto``."""
+    given = value_of(config, name)
+    if given == "auto":
+        return None
+    known = re.fullmatch("0*[1-9][0-9]{0,8}", given)
+    if known is None or int(given) > (most or int(given)):
+        limit = "a positive number" if most is None else f"a number from 1 to {most}"
+        raise _refused(config, name, f"auto or {limit}")
+    return int(given)
 
 
 def _number(config: pytest.Config, name: str, most: float = math.inf) -> float:

@@ -20,8 +20,8 @@ from audit import baselines
 from audit.auditor import Auditor, Settings
 from audit.cases import Case, Pictures, check_labels, check_unique, load_cases
 from audit.errors import AuditError, CaseError
-from audit.files import as_typed, write_atomically
-from audit.models.sources import known_labels
+from audit.files import as_typed, counted, write_atomically
+from audit.models.sources import EMBEDDED, known_labels
 from audit.outcomes import Outcome, Run
 from audit.pytest_options import add_options, read_settings, root_of, value_of
 from audit.report.terminal import describe, failure_text
@@ -34,6 +34,9 @@ _coming = pytest.StashKey[Callable[[], Iterator[Case]]]()
 _places = pytest.StashKey[dict[pytest.Item, int]]()
 _collected = pytest.StashKey[dict[str, Case]]()
 _opened = pytest.StashKey[Pictures]()
+_LOOKED_AT = 20
+"""Pictures that are compared with what an embedded model knows."""
+
 _unusable = pytest.StashKey[AuditError]()
 
 
@@ -175,7 +178,29 @@ def pytest_report_collectionfinish(
     return [
         describe(auditor.model.fingerprint.to_dict()),
         f"baselines: {as_typed(auditor.gate.folder)}; batches of up to {auditor.batch_size}",
+        *(f"note: {note}" for note in (auditor.note, _note_on_pictures(auditor, chosen)) if note),
     ]
+
+
+def _note_on_pictures(auditor: Auditor, cases: Sequence[Case]) -> str:
+    """Whether the embedded models are asked about pictures that they know nothing of."""
+    source = auditor.model.fingerprint.source
+    if source not in EMBEDDED:
+        return ""
+    from audit.images import open_image  # noqa: PLC0415  only for these models
+    from audit.reference.world import is_foreign  # noqa: PLC0415
+
+    some = list(dict.fromkeys(case.image for case in cases))[:_LOOKED_AT]
+    try:
+        foreign = sum(is_foreign(open_image(path)) for path in some)
+    except AuditError:
+        return ""  # its case tells what is wrong with the picture
+    if not foreign:
+        return ""
+    return (
+        f"the model {source} knows only drawn scenes, and {foreign} of the first "
+        f"{counted(len(some), 'picture')} are none: what it says of them means nothing"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -298,7 +323,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     folder = config.stash[_settings].run_folder
     if hasattr(config, "workerinput") or not folder.exists() or config.getoption("collectonly"):
         return
-    if any(folder.iterdir()) and not (folder / "run.json").exists():
+    others = [path for path in folder.iterdir() if path.name != ".gitignore"]
+    if others and not (folder / "run.json").exists():
         raise pytest.UsageError(f"--audit-run-dir: {folder} holds files that are not a run")
     for name in ("outcomes", "proposals", "images"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from audit.app.cost import check_cost
 from audit.cases import Case
 from audit.errors import AuditError, ModelError
 from audit.explain import Explanation, explain
 from audit.files import as_typed
 from audit.images import open_image
 from audit.mapspec import TAKES, MapSpec, told
-from audit.models import Model
+from audit.models import Model, Query
+from audit.reference.world import note_on_picture
 from audit.report.pictures import data_uri, outlined
 from audit.texts import readable
 
@@ -76,12 +78,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, and to what."""
+    """What the model said, and to what.
+
+    Attributes:
+        note: why nothing should be made of it; empty if there is no reason.
+    """
 
     picture: Picture
     text: str
     premise: str | None
     found: Explanation
+    note: str = ""
 
     def kept(self) -> Answer:
         """What a page holds on to when all is drawn: a picture may take 200 MB."""
@@ -152,8 +159,8 @@ class Desk:
 
         Raises:
             AuditError: the model or the picture cannot be used.
-            ValueError: there is no picture, or the map cannot be read; see
-                :func:`audit.explain.explain`.
+            ValueError: there is no picture, or the map cannot be read or takes too long; see
+                :func:`audit.explain.explain` and :func:`audit.app.cost.check_cost`.
         """
         if question.picture is None:
             raise ValueError("there is no picture yet: upload one or pick an example")
@@ -164,8 +171,12 @@ class Desk:
         # A field that nobody typed in is no premise.
         premise = readable(question.premise, "the premise") if question.premise else None
         spec = spec_of(question)
+        model = self._model(question.model)
+        if spec.method == "occlusion":
+            query = Query(open_image(question.picture.path), text, premise)
+            check_cost(spec, model.trace([query])[0].grid)
         found = explain(
-            self._model(question.model),
+            model,
             question.picture.path,
             text,
             premise,
@@ -173,7 +184,8 @@ class Desk:
             layers=question.layers and spec.per_layer,
             words=question.words,
         )
-        return Answer(question.picture, text, premise, found)
+        note = note_on_picture(found.model.source, found.image)
+        return Answer(question.picture, text, premise, found, note)
 
     def _model(self, source: str) -> Model:
         # A page could ask for any folder of this machine otherwise.

@@ -28,6 +28,7 @@ def verdict(answer: Answer) -> str:
     premise = f'<p class="soft">beside “{escape(answer.premise)}”</p>' if answer.premise else ""
     about = f"{found.model.source}, {found.spec.key}, {trace.grid.rows} × {trace.grid.cols} cells"
     ranked = sorted(trace.probabilities.items(), key=lambda pair: -pair[1])
+    note = f'<p class="alert">{escape(answer.note)}</p>' if answer.note else ""
     rows = "".join(
         f'<tr><th scope="row">{escape(label)}</th>'
         f'<td class="bar"><span style="width: {share:.1%}"></span></td><td>{share:.1%}</td></tr>'
@@ -37,7 +38,7 @@ def verdict(answer: Answer) -> str:
         f'<div class="card"><p class="said">“{escape(answer.text)}”</p>{premise}'
         f'<p class="label" role="status">{escape(trace.label)}</p>'
         f'<table class="plain labels"><tbody>{rows}</tbody></table>'
-        f'<p class="soft">{escape(about)}</p></div>'
+        f'<p class="soft">{escape(about)}</p>{note}</div>'
     )
 
 

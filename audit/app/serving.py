@@ -13,17 +13,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from audit.app.hosts import Hosts, is_loopback
 from audit.cases import Case
 from audit.errors import AuditError
 from audit.models import load_model
 from audit.models.base import check_choices
 from audit.models.sources import check_source
 
+if TYPE_CHECKING:
+    from audit.app.desk import Desk
+
 MAX_UPLOAD = 25_000_000
 """Bytes of an uploaded picture."""
+
+MAX_REQUEST = MAX_UPLOAD + 100_000
+"""Bytes of any request: an upload, and what stands around it."""
+
+MAX_KEPT = 500_000_000
+"""Bytes of uploads and drawings that are kept; the oldest are removed first."""
 
 MAX_WAITING = 16
 """Questions that may wait; who asks then is told that the queue is full."""
@@ -39,11 +50,13 @@ class Address:
 
     Attributes:
         share: whether gradio's tunnel makes it reachable from the internet.
+        names: further host names that it is asked under.
     """
 
     host: str
     port: int
     share: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def warning(self) -> str:
@@ -53,19 +66,12 @@ class Address:
                 "sharing: anyone who knows the link can use this page and send it pictures, "
                 "through a tunnel of gradio.live, for up to a week or until it is stopped"
             )
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             return (
                 f"{self.host} is not loopback: anyone who reaches this machine over the network "
                 "can use this page and send it pictures; nothing asks for a password"
             )
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def require_gradio() -> None:
@@ -89,13 +95,14 @@ def serve(
     device: str,
     dtype: str,
     engine: str,
+    threads: int | None = None,
 ) -> None:
     """Serve the page until the process is told to stop; what it wrote is removed then.
 
     Args:
         sources: models to choose from; one is loaded when it is first asked.
         cases: examples to pick from.
-        device, dtype, engine: as of :func:`audit.load_model`.
+        device, dtype, engine, threads: as of :func:`audit.load_model`.
 
     Raises:
         AuditError: gradio or the device is missing, a model, a precision or an engine is not
@@ -105,15 +112,26 @@ def serve(
     check_choices(dtype, engine)
     for source in sources:
         check_source(source)
+    hosts = Hosts(address.host, address.names)
     _check_port(address)
-    from audit.models.hardware import chosen_device  # noqa: PLC0415  torch, if all else is right
+    from audit.models.hardware import chosen_device, note_on_dtype  # noqa: PLC0415  torch, if all else is right
 
-    chosen_device(device)
+    note = note_on_dtype(str(chosen_device(device)), dtype)
+    if note:
+        sys.stderr.write(f"audit: note: {note}\n")
+    from audit.app.desk import Desk  # noqa: PLC0415
+
+    load = partial(load_model, device=device, dtype=dtype, engine=engine, threads=threads)
     with tempfile.TemporaryDirectory(prefix="audit-serve-") as folder:
         # Read when gradio is imported and components are made; what a user has set must not win.
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        _serve(address, sources, cases, Path(folder), device, dtype, engine)
+        # An upload that is cut off would stay behind in the machine's own temporary folder.
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            _serve(address, hosts, Desk(sources, load), cases, Path(folder))
+        finally:
+            tempfile.tempdir = before
 
 
 def _check_port(address: Address) -> None:
@@ -133,22 +151,21 @@ def _check_port(address: Address) -> None:
 
 def _serve(
     address: Address,
-    sources: Sequence[str],
+    hosts: Hosts,
+    desk: Desk,
     cases: Sequence[Case],
     folder: Path,
-    device: str,
-    dtype: str,
-    engine: str,
 ) -> None:
     # gradio's use of what its own dependencies deprecate; nothing here can act on it.
     warnings.filterwarnings("ignore", module=r"gradio\.")
-    from audit.app.desk import Desk  # noqa: PLC0415  torch and gradio only once all else is right
+    from starlette.middleware import Middleware  # noqa: PLC0415  gradio only once all else is right
+
+    from audit.app.guard import Guard, Shelf  # noqa: PLC0415
     from audit.app.look import theme  # noqa: PLC0415
     from audit.app.markup import fixed  # noqa: PLC0415
     from audit.app.page import build  # noqa: PLC0415
 
-    load = partial(load_model, device=device, dtype=dtype, engine=engine)
-    page = build(Desk(sources, load), cases, folder)
+    page = build(desk, cases, folder)
     page.queue(max_size=MAX_WAITING, api_open=False)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -168,6 +185,16 @@ def _serve(
                 pwa=False,
                 quiet=True,
                 prevent_thread_lock=True,
+                app_kwargs={
+                    "middleware": [
+                        Middleware(
+                            Guard,
+                            hosts=hosts,
+                            shelf=Shelf(folder, MAX_KEPT),
+                            longest=MAX_REQUEST,
+                        )
+                    ]
+                },
                 theme=theme(),
                 css=fixed("page.css"),
             )
@@ -178,11 +205,11 @@ def _serve(
                 "the tunnel of gradio.live could not be made; without --share the page is served "
                 "on this machine alone"
             )
+        if page.share_url:
+            hosts.share(str(urlsplit(page.share_url).hostname))
         where = page.share_url or page.local_url
         sys.stdout.write(f"page: {where}\n")
         sys.stdout.flush()
         stop.wait()
-    except KeyboardInterrupt:
-        pass
     finally:
         page.close(verbose=False)

@@ -8,7 +8,11 @@ __all__ = ["Fingerprint", "Model", "Query", "load_model"]
 
 
 def load_model(
-    source: str, device: str = "auto", dtype: str = "float32", engine: str = "fast"
+    source: str,
+    device: str = "auto",
+    dtype: str = "float32",
+    engine: str = "fast",
+    threads: int | None = None,
 ) -> Model:
     """Load a visual entailment model.
 
@@ -22,6 +26,7 @@ def load_model(
         engine: ``fast`` computes what the model computes in less time; ``reference`` runs
             modelscope's passes untouched. Figures are the same to a millionth. A kind of OFA that
             the fast engine does not know runs as ``reference``, and the fingerprint says so.
+        threads: of torch in this process; None leaves them as they are, one for each core.
 
     Returns:
         The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
@@ -33,4 +38,6 @@ def load_model(
     from audit.models.ofa import OFAVisualEntailment  # noqa: PLC0415
     from audit.models.sources import resolve  # noqa: PLC0415
 
-    return OFAVisualEntailment(resolve(source), device=device, dtype=dtype, engine=engine)
+    return OFAVisualEntailment(
+        resolve(source), device=device, dtype=dtype, engine=engine, threads=threads
+    )

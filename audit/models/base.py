@@ -19,6 +19,9 @@ DTYPES = ("float32", "bfloat16")
 ENGINES = ("fast", "reference")
 """How a model's passes are computed."""
 
+MOST_THREADS = 1024
+"""Threads that may be asked for; far more of them cannot be started."""
+
 NOTHING_MORE = Need()
 """The answer row is enough."""
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,9 @@ import torch
 from audit.errors import ModelError
 
 _log = logging.getLogger(__name__)
+
+_CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux tells what the processor can do."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -29,12 +33,15 @@ def has_cuda() -> bool:
 
 
 def share_cores(processes: int) -> None:
-    """Leave the other ``processes`` on this machine their cores, unless OMP_NUM_THREADS is set.
-
-    On a CPU, threads that wait for each other spin, and take what they do not need.
-    """
+    """Leave the other ``processes`` on this machine their cores, unless OMP_NUM_THREADS is set."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+
+
+def use_threads(number: int | None) -> None:
+    """Let torch use ``number`` threads in this process; None leaves them as they are."""
+    if number is not None:
+        torch.set_num_threads(number)
 
 
 @contextmanager
@@ -86,6 +93,33 @@ def gains_by_fusion(device: torch.device) -> bool:
         return True
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11
     return bool(capabilities.get("amx_tile"))
+
+
+def note_on_dtype(device: str, dtype: str) -> str:
+    """What to know before anything runs in this precision; empty if there is nothing.
+
+    A processor that has no instructions for bfloat16 converts every number: a case of OFA-large
+    took 6.9 s where float32 takes 1.8.
+    """
+    if dtype != "bfloat16" or device != "cpu" or _has_bfloat16():
+        return ""
+    return "this processor has no bfloat16 units: bfloat16 will be slower here than float32"
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor says so; where it says nothing, it is believed to."""
+    try:
+        told = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return True
+    lines = [line.partition(":")[2].split() for line in told if line.startswith(_FLAGS)]
+    return not lines or any(unit in line for line in lines for unit in _BFLOAT16)
+
+
+_FLAGS = ("flags", "Features")
+"""How the line of a processor's abilities begins: of Intel and AMD, of ARM."""
+
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def spread(name: str, worker: int) -> str:

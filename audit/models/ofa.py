@@ -25,7 +25,7 @@ from audit.geometry import Grid
 from audit.images import picture_of
 from audit.models.base import NOTHING_MORE, Fingerprint, Query, check_choices
 from audit.models.checkpoint import check_task, checked, fingerprint, not_loaded
-from audit.models.hardware import Halving, chosen_device, gains_by_fusion
+from audit.models.hardware import Halving, chosen_device, gains_by_fusion, use_threads
 from audit.models.ofa_answering import Answering, margin
 from audit.models.ofa_fast import FastOFA
 from audit.models.ofa_pictures import shape_of
@@ -45,8 +45,12 @@ with stand_ins():
     from modelscope.models.multi_modal import OfaForAllTasks
     from modelscope.models.multi_modal.ofa import OFAModel
     from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
-    from modelscope.preprocessors.multi_modal import OfaPreprocessor
+
+    # Not OfaPreprocessor, which only chooses this one: its module imports all pipelines and data
+    # sets.
+    from modelscope.preprocessors.ofa import OfaVisualEntailmentPreprocessor
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
+    from modelscope.utils.config import Config
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment"]
 
@@ -73,8 +77,7 @@ class OFAVisualEntailment:
         threads: int | None = None,
         engine: str = "reference",
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+        use_threads(threads)
         check_choices(dtype, engine)
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
@@ -83,18 +86,20 @@ class OFAVisualEntailment:
         folder = str(checkpoint.folder)
         try:
             # Building the tokenizers seeds the global generators; a test session keeps its own.
-            with quiet(), torch.random.fork_rng(devices=[]):
+            with quiet(), stand_ins(), torch.random.fork_rng(devices=[]):
                 state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
-                self._preprocessor = OfaPreprocessor(folder)
-                texts_alone(self._preprocessor.preprocess.tokenizer)
+                self._preprocess = OfaVisualEntailmentPreprocessor(
+                    Config.from_file(str(checkpoint.folder / "configuration.json")), folder
+                )
+                texts_alone(self._preprocess.tokenizer)
                 np.random.set_state(state)
         except Exception as error:
             raise not_loaded(found, lambda c: OFAModel(OFAConfig.from_dict(c)), error) from error
         check_task(found, self._task)
         fast = engine == "fast" and FastOFA.supports(self._task.model.config)
         self._fingerprint = fingerprint(
-            found, self._task.model, self._preprocessor.preprocess,
+            found, self._task.model, self._preprocess,
             device=str(self._device), dtype=dtype,
             engine="fast" if fast else "reference",
         )  # fmt: skip
@@ -123,7 +128,7 @@ class OFAVisualEntailment:
     @property
     def preprocessing(self) -> Any:
         """modelscope's preprocessor of the task, for those who change what the model is given."""
-        return self._preprocessor.preprocess
+        return self._preprocess
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -186,7 +191,7 @@ class OFAVisualEntailment:
         if query.premise is not None:
             data["text2"] = query.premise  # modelscope calls the premise text2
         self._prompt(query)  # refuses what modelscope would cut or drop
-        sample: dict[str, Any] = self._preprocessor.preprocess(data)
+        sample: dict[str, Any] = self._preprocess(data)
         return sample
 
     def _source(self, samples: list[dict[str, Any]]) -> Tensor:
@@ -324,9 +329,7 @@ class OFAVisualEntailment:
         )
 
     def _prompt(self, query: Query) -> Prompt:
-        return prompt_of(
-            query, self._preprocessor.preprocess, self._configuration["model"].get("prompt")
-        )
+        return prompt_of(query, self._preprocess, self._configuration["model"].get("prompt"))
 
 
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:

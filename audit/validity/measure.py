@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.console import alone_interrupted
 from audit.distances import spearman
 from audit.errors import Undefined
 from audit.evidence import Curves, curves, gather
@@ -188,7 +189,8 @@ def _placed(source: str, device: str, settings: Settings, progress: Progress) ->
     with ProcessPoolExecutor(
         settings.processes, get_context("spawn"), initializer=_load, initargs=(source, device, 1)
     ) as pool:
-        seen = pool.map(partial(_scene, settings=settings), numbers)
+        with alone_interrupted():
+            seen = pool.map(partial(_scene, settings=settings), numbers)
         return list(progress(seen, settings.scenes, title))
 
 

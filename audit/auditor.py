@@ -22,7 +22,7 @@ from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
 from audit.models.base import Model, Query
 from audit.outcomes import Outcome, Run
-from audit.runner import Answer, Gate, answer_cases, conclude
+from audit.runner import Answer, Gate, Patience, conclude
 from audit.suite import Limits
 from audit.tolerances import load_floors
 from audit.trace import Trace
@@ -82,6 +82,7 @@ class Auditor:
     settings: Settings
     asked: list[Asked] = field(default_factory=list, repr=False)
     _answers: dict[str, Answer] = field(default_factory=dict, repr=False)
+    _patience: Patience = field(default_factory=Patience, repr=False)
 
     @cached_property
     def model(self) -> Model:
@@ -158,7 +159,7 @@ class Auditor:
                     break
                 if other.id not in self._answers:
                     batch.setdefault(other.id, other)
-            answers = answer_cases(list(batch.values()), self.model, self.batch_size)
+            answers = self._patience.answers(list(batch.values()), self.model, self.batch_size)
             self._answers.update(zip(batch, answers, strict=True))
         return conclude(case, self._answers.pop(case.id), self.gate, self.run)
 

@@ -19,7 +19,7 @@ from audit.images import open_image
 from audit.maps import Map, need_of
 from audit.mapspec import MapSpec
 from audit.models.base import NOTHING_MORE, Model, Query
-from audit.trace import Need, Trace, Window
+from audit.trace import Need, Trace, Window, check_finite
 
 GREY = (128, 128, 128)
 """What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
@@ -47,7 +47,7 @@ def gather(
 
     Raises:
         ImageError: a picture cannot be read.
-        ModelError: the model cannot answer.
+        ModelError: the model cannot answer, or its answer is not finite.
         ValueError: a map asks for a head or layer that the model does not have.
     """
     traces = _traced(model, queries, [need_of(each) | also for each in specs])
@@ -80,6 +80,8 @@ def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> li
     for i, need in enumerate(needs):
         if need.relevances:
             (found[i],) = model.trace([queries[i]], need)
+    for trace in found.values():
+        check_finite(trace)
     return [found[i] for i in range(len(queries))]
 
 
@@ -107,7 +109,9 @@ def _cell_box(
 def _probabilities(model: Model, queries: Sequence[Query], label: str, batch_size: int) -> Array:
     found: list[float] = []
     for start in range(0, len(queries), batch_size):
-        found += [t.probabilities[label] for t in model.trace(queries[start : start + batch_size])]
+        for trace in model.trace(queries[start : start + batch_size]):
+            check_finite(trace)
+            found.append(trace.probabilities[label])
     return np.asarray(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
@@ -9,14 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from audit.baselines import Update, recover, refuse_other_dtype
 from audit.cases import Case
-from audit.errors import RunError
+from audit.errors import AuditError, ModelError, RunError, in_a_sentence
 from audit.evidence import gather
-from audit.files import as_typed
+from audit.files import named_from
 from audit.images import open_image
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
@@ -26,6 +28,8 @@ from audit.runner import Answer, Gate, Patience, conclude
 from audit.suite import Limits
 from audit.tolerances import load_floors
 from audit.trace import Trace
+
+_log = logging.getLogger(__name__)
 
 _ON_CPU = 8
 """Cases at a time, if not said otherwise; more bring nothing."""
@@ -41,6 +45,7 @@ class Settings:
     Attributes:
         batch_size: cases at a time; 0 leaves it to the device.
         everything: whether the gallery shows passing cases whole too.
+        root: the folder that default places and the stored names of files count from.
         worker: number of this process, where several share the cases.
         workers: how many they are.
     """
@@ -54,6 +59,7 @@ class Settings:
     update: Update
     run_folder: Path
     run_id: str
+    root: Path = Path()
     suite: Limits | None = None
     everything: bool = False
     worker: int | None = None
@@ -86,14 +92,34 @@ class Auditor:
 
     @cached_property
     def model(self) -> Model:
-        """The model, loaded at first use; raises ModelError if it cannot be."""
+        """The model, loaded at first use.
+
+        Raises:
+            ModelError: it cannot be, for whatever reason.
+        """
         asked, device = self.settings, self.settings.device
         if asked.worker is not None:
             from audit.models.hardware import share_cores, spread  # noqa: PLC0415  torch is slow
 
             share_cores(asked.workers)
             device = spread(device, asked.worker)
-        return load_model(asked.model, device, asked.dtype, asked.engine)
+        try:
+            return load_model(asked.model, device, asked.dtype, asked.engine)
+        except AuditError:
+            raise
+        except Exception as error:
+            _log.debug("%s: %s", asked.model, in_a_sentence(error), exc_info=error)
+            raise ModelError(
+                f"{asked.model}: the model could not be loaded: {in_a_sentence(error)}"
+            ) from error
+
+    @property
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the model is, with its folder as the project names it, if it is the project's."""
+        about, folder = self.model.fingerprint.to_dict(), Path(self.model.fingerprint.source)
+        if folder.is_absolute():
+            about["source"] = named_from(folder, self.settings.root)
+        return about
 
     @cached_property
     def batch_size(self) -> int:
@@ -120,10 +146,10 @@ class Auditor:
         run.start(
             {
                 "id": self.settings.run_id,
-                "model": self.model.fingerprint.to_dict(),
+                "model": self._fingerprint,
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "baselines": as_typed(self.gate.folder),
+                "baselines": named_from(self.gate.folder, self.settings.root),
                 "update": self.settings.update,
                 "machine": platform.platform(),
             }
@@ -139,13 +165,14 @@ class Auditor:
         """
         fingerprint = self.model.fingerprint
         provenance = {
-            "model": fingerprint.to_dict(),
+            "model": self._fingerprint,
             "date": datetime.now(UTC).date().isoformat(),
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
         # Another type gives other figures, so each has baselines of its own.
         kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
-        folder = self.settings.baselines or Path("baselines") / f"{fingerprint.name}{kind}"
+        named = self.settings.root / "baselines" / f"{fingerprint.name}{kind}"
+        folder = self.settings.baselines or named
         recover(folder)
         refuse_other_dtype(folder, fingerprint.dtype)
         return Gate(folder, self.settings.update, provenance, load_floors(folder))
@@ -161,7 +188,8 @@ class Auditor:
                     batch.setdefault(other.id, other)
             answers = self._patience.answers(list(batch.values()), self.model, self.batch_size)
             self._answers.update(zip(batch, answers, strict=True))
-        return conclude(case, self._answers.pop(case.id), self.gate, self.run)
+        answer = self._answers.pop(case.id)
+        return conclude(case, answer, self.gate, self.run, self.settings.root)
 
     def ask(
         self,

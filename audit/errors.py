@@ -37,6 +37,10 @@ class CaptureError(AuditError):
     """A hook did not see what it must see; figures drawn from it would be wrong."""
 
 
+class ProjectError(AuditError):
+    """pytest's configuration file cannot be read, or a key of ours in it holds something else."""
+
+
 class BaselineError(AuditError):
     """A baseline cannot be read, compared or accepted."""
 

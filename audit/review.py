@@ -12,10 +12,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit import baselines
+from audit.casefiles import Pattern, find_files, parse
 from audit.cases import Case, Pictures, check_unique, load_cases
 from audit.errors import BaselineError, CaseError, nearest
 from audit.files import counted, digest_file
 from audit.outcomes import Outcome, Run, State
+from audit.project import Project
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
 """What is accepted when no case is named: what moved, and not what breaks its contract."""
@@ -73,6 +75,7 @@ def accept(
     *,
     reason: str = "",
     by: str = "",
+    root: Path = Path(),
 ) -> list[str]:
     """Make outcomes of ``run`` the baselines of their cases, all or none.
 
@@ -83,6 +86,7 @@ def accept(
             session that was killed had proposed and not promoted.
         decisions: a review; its own reasons come before ``reason``.
         reason, by: kept in the baselines' provenance.
+        root: the project's, from which the run names case files and baselines.
 
     Returns:
         The cases accepted, sorted.
@@ -95,13 +99,13 @@ def accept(
     about = run.about()
     outcomes = {outcome.case: outcome for outcome in run.outcomes()}
     wanted = _wanted(run, outcomes, cases, decisions, reason)
-    folder = Path(about["baselines"])
+    folder = root / about["baselines"]
     baselines.recover(folder)
     dtype = about.get("model", {}).get("dtype")
     if dtype is not None:  # not every run says so
         baselines.refuse_other_dtype(folder, dtype)
     mine = about.get("id", "")
-    problems = [p for name in wanted for p in _problems(outcomes, name, folder, mine)]
+    problems = [p for name in wanted for p in _problems(outcomes, name, folder, mine, root)]
     if problems:
         raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
     with tempfile.TemporaryDirectory(prefix="audit-accept-") as temporary:
@@ -123,9 +127,9 @@ def accept(
         return baselines.promote(staged, folder)
 
 
-def accepted_from(run: Run) -> dict[str, str]:
+def accepted_from(run: Run, root: Path = Path()) -> dict[str, str]:
     """By case, the name of the model that its baseline was accepted from, as it stands now."""
-    folder = Path(run.about()["baselines"])
+    folder = root / run.about()["baselines"]
     stored = {o.case: baselines.load(folder, o.case) for o in run.outcomes()}
     return {
         case: str(b.provenance.get("model", {}).get("name", ""))
@@ -182,7 +186,9 @@ def _left(run: Run) -> set[str]:
     return {path.stem for path in (run.folder / "proposals").glob("*.json")}
 
 
-def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path, run: str) -> list[str]:
+def _problems(
+    outcomes: Mapping[str, Outcome], name: str, folder: Path, run: str, root: Path
+) -> list[str]:
     outcome = outcomes.get(name)
     if outcome is None:
         return [f"{name}: the run holds no such case; {nearest(name, outcomes)}"]
@@ -190,7 +196,7 @@ def _problems(outcomes: Mapping[str, Outcome], name: str, folder: Path, run: str
         return [f"{name}: {outcome.state.value}: {outcome.sentence}"]
     found = []
     try:
-        now = {case.id: case for case in load_cases(Path(outcome.file))}.get(name)
+        now = {case.id: case for case in load_cases(root / outcome.file)}.get(name)
     except CaseError as error:
         return [f"{name}: its case file cannot be read any more: {error}"]
     if now is None:
@@ -242,14 +248,30 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
 
 
 def all_cases(patterns: Sequence[str], root: Path = Path()) -> list[Case]:
-    """Every case of the files that match ``patterns`` below ``root``.
+    """Every case of the files that match ``patterns``, which count from ``root``.
 
     Raises:
         CaseError: no file matches, or one has a mistake.
     """
-    files = sorted({path for pattern in patterns for path in root.glob(pattern)})
+    return _cases_of(parse(patterns, root), root)
+
+
+def chosen_cases(given: Sequence[str] | None, project: Project) -> list[Case]:
+    """The cases of the patterns that a command was given, or else those that pytest would find.
+
+    What is given counts from the working directory, as paths of a command do.
+
+    Raises:
+        CaseError: no file matches, or one has a mistake.
+    """
+    return all_cases(given) if given else _cases_of(project.patterns(), project.root)
+
+
+def _cases_of(patterns: Sequence[Pattern], root: Path) -> list[Case]:
+    files = find_files(patterns)
     if not files:
-        raise CaseError(f"no case file matches {', '.join(patterns)} in {root.resolve()}")
+        written = ", ".join(pattern.written for pattern in patterns)
+        raise CaseError(f"no case file matches {written} in {root.resolve()}")
     pictures: Pictures = {}
     cases = [case for path in files for case in load_cases(path, pictures)]
     check_unique(cases)

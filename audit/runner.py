@@ -19,7 +19,7 @@ from audit.cases import Case
 from audit.errors import AuditError, NotFinite, TextError, in_a_sentence
 from audit.evidence import Curves, curves, gather
 from audit.expectations import Verdict, judge
-from audit.files import as_typed, digest_file
+from audit.files import as_typed, digest_file, named_from
 from audit.images import open_image
 from audit.maps import UndefinedMap, read_map
 from audit.mapspec import RANDOM
@@ -167,12 +167,17 @@ def _curves(
     return found
 
 
-def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome:
+def conclude(
+    case: Case, answer: Answer, gate: Gate | None, run: Run, root: Path = Path()
+) -> Outcome:
     """Measure, judge, compare with the baseline, and store the outcome in ``run``.
 
     Whatever is raised on the way makes this case an error, and no other.
+
+    Args:
+        root: the folder that the stored name of the case file counts from.
     """
-    outcome = _blank(case)
+    outcome = _blank(case, root)
     outcome.seconds = answer.seconds
     maps: Maps = {}
     strips: dict[str, Strip] = {}
@@ -212,7 +217,7 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
         run.add(outcome, stored, strips)
     except Exception as error:
         _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
-        outcome = _blank(case)
+        outcome = _blank(case, root)
         outcome.sentence = f"the outcome could not be stored: {in_a_sentence(error)}"
         (run.folder / "proposals" / f"{case.id}.json").unlink(missing_ok=True)
         # On a full disk this fails too; the session still tells of the case.
@@ -233,10 +238,10 @@ def audit_cases(
             yield conclude(case, answer, gate, run)
 
 
-def _blank(case: Case) -> Outcome:
+def _blank(case: Case, root: Path) -> Outcome:
     return Outcome(
         case=case.id,
-        file=as_typed(case.file),
+        file=named_from(case.file, root),
         line=case.line,
         state=State.ERROR,
         sentence="",

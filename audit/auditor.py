@@ -45,6 +45,7 @@ class Settings:
     Attributes:
         batch_size: cases at a time; 0 leaves it to the device.
         everything: whether the gallery shows passing cases whole too.
+        min_cases: with fewer audited the session fails.
         root: the folder that default places and the stored names of files count from.
         worker: number of this process, where several share the cases.
         workers: how many they are.
@@ -60,6 +61,7 @@ class Settings:
     run_folder: Path
     run_id: str
     root: Path = Path()
+    min_cases: int = 0
     suite: Limits | None = None
     everything: bool = False
     worker: int | None = None

@@ -49,6 +49,12 @@ class Pattern:
         """Whether it has no wildcard, so that exactly this file is meant."""
         return not any(map(_MAGIC.search, self.parts))
 
+    @property
+    def folder(self) -> Path:
+        """The folder that all its files lie in or below."""
+        fixed = next((n for n, p in enumerate(self.parts) if _MAGIC.search(p)), -1)
+        return self.root.joinpath(*self.parts[:fixed])
+
     def matches(self, path: Path) -> bool:
         """Whether ``path`` is one of the pattern's files, wherever links lead to it."""
         relative = below(path, self.root)

@@ -41,9 +41,8 @@ class Project:
         written = self.keys.get("audit_cases", list(DEFAULT))
         try:
             if isinstance(written, str):
-                if "\\" in written:
-                    raise CaseError("write / between folders, and names with spaces in quotes")
-                written = shlex.split(written)
+                # Words are split as a shell does, which would take backslashes away.
+                written = [written] if "\\" in written else shlex.split(written)
             if not isinstance(written, list) or not all(isinstance(w, str) for w in written):
                 raise CaseError("patterns are needed here")
             return parse(written, self.root)
@@ -82,6 +81,17 @@ def project_at(here: Path | None = None) -> Project:
     here = Path.cwd() if here is None else here.absolute()
     root, file, keys = _found(here)
     return Project(Path(as_typed(root)), file, keys)
+
+
+def keys_of(file: Path) -> Keys:
+    """The keys of a configuration file, whatever its name; none where it is not one of pytest's.
+
+    Raises:
+        ProjectError: it cannot be read.
+    """
+    by_suffix = {".ini": "tox.ini", ".cfg": "setup.cfg", ".toml": "pyproject.toml"}
+    reader = _READERS.get(file.name) or _READERS.get(by_suffix.get(file.suffix, ""))
+    return (_read(file, reader) if reader else None) or {}
 
 
 def _found(here: Path) -> tuple[Path, Path | None, Keys]:

@@ -18,12 +18,12 @@ from audit.baselines import Update, recover, refuse_other_dtype
 from audit.cases import Case
 from audit.errors import AuditError, ModelError, RunError, in_a_sentence
 from audit.evidence import gather
-from audit.files import named_from
 from audit.images import open_image
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
 from audit.models.base import Model, Query
 from audit.outcomes import Outcome, Run
+from audit.places import named_from
 from audit.runner import Answer, Gate, Patience, conclude
 from audit.suite import Limits
 from audit.tolerances import load_floors

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audit.errors import CaseError
-from audit.files import below
+from audit.places import below
 
 DEFAULT = ("cases/*.yaml", "cases/*.yml")
 """Patterns of case files, from the project's root, unless the project says otherwise."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from audit.casefiles import DEFAULT, Pattern, parse
 from audit.errors import CaseError, ProjectError
-from audit.files import as_typed
+from audit.places import named_from
 
 Keys = Mapping[str, Any]
 
@@ -80,7 +80,7 @@ def project_at(here: Path | None = None) -> Project:
     """
     here = Path.cwd() if here is None else here.absolute()
     root, file, keys = _found(here)
-    return Project(Path(as_typed(root)), file, keys)
+    return Project(Path(named_from(root, Path.cwd())), file, keys)
 
 
 def keys_of(file: Path) -> Keys:

@@ -11,7 +11,7 @@ import pytest
 
 from audit.casefiles import DEFAULT, SUFFIXES, Pattern, holds_cases, parse, unmatched
 from audit.errors import CaseError, ProjectError
-from audit.files import as_typed, counted
+from audit.places import named_from
 from audit.project import keys_of
 from audit.pytest_options import asked_for, root_of
 
@@ -132,6 +132,6 @@ def _patterns(config: pytest.Config, root: Path) -> tuple[Pattern, ...]:
 
 
 def _listed(paths: list[str]) -> str:
-    some = ", ".join(as_typed(Path(path)) for path in paths[:_NAMED])
+    some = ", ".join(named_from(Path(path), Path.cwd()) for path in paths[:_NAMED])
     more = len(paths) - _NAMED
-    return some if more <= 0 else f"{some} and {counted(more, 'more file')}"
+    return some if more <= 0 else f"{some} and {more} more"

@@ -301,9 +301,7 @@ def pytest_testnodedown(node: Any) -> None:
         node.config.stash[_files].hear(told)
 
 
-def pytest_terminal_summary(
-    terminalreporter: Any, exitstatus: int, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Say what was audited, how it ended and where to look."""
     nothing = not terminalreporter.stats and exitstatus != pytest.ExitCode.USAGE_ERROR
     for line in (config.stash[_files].line(nothing=nothing), config.stash.get(_too_few, "")):

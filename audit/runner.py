@@ -19,7 +19,7 @@ from audit.cases import Case
 from audit.errors import AuditError, NotFinite, TextError, in_a_sentence
 from audit.evidence import Curves, curves, gather
 from audit.expectations import Verdict, judge
-from audit.files import as_typed, digest_file, named_from
+from audit.files import as_typed, digest_file
 from audit.images import open_image
 from audit.maps import UndefinedMap, read_map
 from audit.mapspec import RANDOM
@@ -27,6 +27,7 @@ from audit.measuring import Measured, measure_case, merged, strips_of
 from audit.metrics import METRICS
 from audit.models.base import Model, Query
 from audit.outcomes import DriftRow, Outcome, Run, State, Strip
+from audit.places import named_from
 from audit.tolerances import Floors, Tolerances
 from audit.trace import Need, Trace
 

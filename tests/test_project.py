@@ -74,7 +74,10 @@ def test_patterns_are_a_list_or_words_and_have_a_default(
         ("audit_cases = '../*.yaml'", "audit_cases: the pattern '../\\*.yaml' of case files: '..'"),
         ("audit_cases = '\"cases/*.yaml'", "audit_cases: No closing quotation"),
         ("audit_cases = 5", "audit_cases: patterns are needed here"),
-        ("audit_cases = 'cases\\*.yaml'", "audit_cases: the pattern .* of case files: write / between"),
+        (
+            "audit_cases = 'cases\\*.yaml'",
+            "audit_cases: the pattern .*: write / between",
+        ),
         ("audit_cases = [", "cannot be read: "),
     ],
 )

@@ -98,7 +98,8 @@ def test_a_configured_pattern_that_matches_no_file_is_warned_of_with_its_root(
     result.assert_outcomes(passed=3, warnings=1)
     result.stdout.fnmatch_lines(
         [
-            f"*audit_cases: the pattern 'csaes/[*].yaml' of case files matches no file in {project.path}"
+            "*audit_cases: the pattern 'csaes/[*].yaml' of case files matches no file in "
+            f"{project.path}"
         ]
     )
     project.runpytest("-n2").assert_outcomes(passed=3, warnings=1)
@@ -133,18 +134,19 @@ def test_a_case_file_whose_key_is_misspelt_is_an_error_and_not_passed_over(
     result.stdout.fnmatch_lines([f"*birds.yaml:1:1: {key}: unknown key; did you mean 'cases'?"])
 
 
-@pytest.mark.parametrize("more", [[], ["-q"], ["-n2"]])
+@pytest.mark.parametrize("more", [["suite"], ["--audit-model=reference"], ["-q"], ["-n2"]])
 def test_where_no_case_is_found_a_line_says_where_they_were_looked_for(
     project: pytest.Pytester, more: list[str]
 ) -> None:
     (project.path / "cases").rename(project.path / "suite")
-    for arguments in (["suite"], ["--audit-model=reference"], []):
-        result = project.runpytest_subprocess(*arguments, *more)
-        assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-        result.stdout.fnmatch_lines(
-            [f"audit: no case was collected: audit_cases is cases/[*].yaml cases/[*].yml, from root "
-             f"{project.path}; no pattern matches suite/birds.yaml, suite/others.yaml"]
-        )  # fmt: skip
+    result = project.runpytest(*more)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(
+        [
+            "audit: no case was collected: audit_cases is cases/[*].yaml cases/[*].yml, "
+            f"from root {project.path}; no pattern matches suite/birds.yaml, suite/others.yaml"
+        ]
+    )
 
 
 def test_where_files_match_but_hold_no_cases_the_line_names_them(project: pytest.Pytester) -> None:
@@ -172,14 +174,14 @@ def test_a_session_that_audits_fewer_cases_than_it_must_fails(
     accepted: pytest.Pytester, more: list[str]
 ) -> None:
     accepted.makeini(f"{INI}audit_min_cases = 3\n")
-    accepted.runpytest_subprocess(*more).assert_outcomes(passed=3)
-    result = accepted.runpytest_subprocess("-k", "hungry", *more)
+    accepted.runpytest(*more).assert_outcomes(passed=3)
+    result = accepted.runpytest("-k", "hungry", *more)
     result.assert_outcomes(passed=1, deselected=0 if more else 2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["audit: FAILED: 1 case audited, and audit_min_cases is 3"])
-    fewer = accepted.runpytest_subprocess("-k", "hungry", "--audit-min-cases=1", *more)
+    fewer = accepted.runpytest("-k", "hungry", "--audit-min-cases=1", *more)
     assert fewer.ret == pytest.ExitCode.OK
-    assert accepted.runpytest_subprocess("--collect-only", "-k", "hungry", *more).ret == 0
+    assert accepted.runpytest("--collect-only", "-k", "hungry", *more).ret == 0
 
 
 def test_a_session_without_any_case_fails_where_it_must_audit_some(

@@ -1,4 +1,4 @@
-"""Where things lie: places count from root, from where pytest is called, and in another checkout."""
+"""Where things lie: from root, from where pytest is called, and in another checkout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from audit import cli
+from tests.toy_model import ToyModel
 
 INI = "[pytest]\naudit_run_dir = run\n"
 
@@ -181,9 +182,7 @@ def test_noise_is_left_beside_the_baselines_of_the_project(
     from audit import noise
     from audit.models.sources import Checkpoint
 
-    monkeypatch.setattr(
-        noise, "load_model", lambda *_: __import__("tests.toy_model").toy_model.ToyModel()
-    )
+    monkeypatch.setattr(noise, "load_model", lambda *_: ToyModel())
     monkeypatch.setattr(
         "audit.models.sources.resolve", lambda source: Checkpoint(Path(source), "toy", source)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
@@ -9,23 +10,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from audit.baselines import Update, recover, refuse_other_dtype
 from audit.cases import Case
-from audit.errors import RunError
+from audit.errors import AuditError, ModelError, RunError, in_a_sentence
 from audit.evidence import gather
-from audit.files import as_typed, make_output
+from audit.files import make_output
 from audit.images import picture_of
 from audit.maps import Map, MapSpec, read_map
 from audit.models import load_model
 from audit.models.base import Model, Query
 from audit.outcomes import Outcome, Run
-from audit.runner import Answer, Gate, answer_cases, conclude
+from audit.places import named_from
+from audit.runner import Answer, Gate, Patience, conclude
 from audit.suite import Limits
 from audit.tolerances import load_floors
 from audit.trace import Trace
+
+_log = logging.getLogger(__name__)
 
 _ON_CPU = 8
 """Cases at a time, if not said otherwise; more bring nothing."""
@@ -45,6 +50,8 @@ class Settings:
     Attributes:
         batch_size: cases at a time; 0 leaves it to the device.
         everything: whether the gallery shows passing cases whole too.
+        min_cases: with fewer audited the session fails.
+        root: the folder that default places and the stored names of files count from.
         worker: number of this process, where several share the cases.
         workers: how many they are.
         threads: of torch in this process; None leaves it to the machine, and to how many share it.
@@ -59,6 +66,8 @@ class Settings:
     update: Update
     run_folder: Path
     run_id: str
+    root: Path = Path()
+    min_cases: int = 0
     suite: Limits | None = None
     everything: bool = False
     worker: int | None = None
@@ -88,10 +97,15 @@ class Auditor:
     settings: Settings
     asked: list[Asked] = field(default_factory=list, repr=False)
     _answers: dict[str, Answer] = field(default_factory=dict, repr=False)
+    _patience: Patience = field(default_factory=Patience, repr=False)
 
     @cached_property
     def model(self) -> Model:
-        """The model, loaded at first use; raises ModelError if it cannot be."""
+        """The model, loaded at first use.
+
+        Raises:
+            ModelError: it cannot be, for whatever reason.
+        """
         asked, device = self.settings, self.settings.device
         if asked.worker is not None or asked.threads is not None:
             from audit.models import hardware  # noqa: PLC0415  torch is slow
@@ -102,7 +116,23 @@ class Auditor:
                 hardware.share_cores(asked.workers)
             if asked.worker is not None:
                 device = hardware.spread(device, asked.worker)
-        return load_model(asked.model, device, asked.dtype, asked.engine)
+        try:
+            return load_model(asked.model, device, asked.dtype, asked.engine)
+        except AuditError:
+            raise
+        except Exception as error:
+            _log.debug("%s: %s", asked.model, in_a_sentence(error), exc_info=error)
+            raise ModelError(
+                f"{asked.model}: the model could not be loaded: {in_a_sentence(error)}"
+            ) from error
+
+    @property
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the model is, with its folder as the project names it, if it is the project's."""
+        about, folder = self.model.fingerprint.to_dict(), Path(self.model.fingerprint.source)
+        if folder.is_absolute():
+            about["source"] = named_from(folder, self.settings.root)
+        return about
 
     @property
     def note(self) -> str:
@@ -139,10 +169,10 @@ class Auditor:
         run.start(
             {
                 "id": self.settings.run_id,
-                "model": self.model.fingerprint.to_dict(),
+                "model": self._fingerprint,
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "baselines": as_typed(self.gate.folder),
+                "baselines": named_from(self.gate.folder, self.settings.root),
                 "update": self.settings.update,
                 "machine": platform.platform(),
             }
@@ -158,13 +188,14 @@ class Auditor:
         """
         fingerprint = self.model.fingerprint
         provenance = {
-            "model": fingerprint.to_dict(),
+            "model": self._fingerprint,
             "date": datetime.now(UTC).date().isoformat(),
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
         # Another type gives other figures, so each has baselines of its own.
         kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
-        folder = self.settings.baselines or Path("baselines") / f"{fingerprint.name}{kind}"
+        named = self.settings.root / "baselines" / f"{fingerprint.name}{kind}"
+        folder = self.settings.baselines or named
         recover(folder)
         refuse_other_dtype(folder, fingerprint.dtype)
         return Gate(folder, self.settings.update, provenance, load_floors(folder))
@@ -178,9 +209,10 @@ class Auditor:
                     break
                 if other.id not in self._answers:
                     batch.setdefault(other.id, other)
-            answers = answer_cases(list(batch.values()), self.model, self.batch_size)
+            answers = self._patience.answers(list(batch.values()), self.model, self.batch_size)
             self._answers.update(zip(batch, answers, strict=True))
-        return conclude(case, self._answers.pop(case.id), self.gate, self.run)
+        answer = self._answers.pop(case.id)
+        return conclude(case, answer, self.gate, self.run, self.settings.root)
 
     def ask(
         self,

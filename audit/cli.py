@@ -214,14 +214,17 @@ def serve(
     """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
     from audit.app.serving import Address, require_gradio  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
+    from audit.casefiles import find_files  # noqa: PLC0415
     from audit.models.sources import EMBEDDED  # noqa: PLC0415
-    from audit.review import all_cases  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
+    from audit.review import chosen_cases  # noqa: PLC0415
 
     require_gradio()
     address = Address(host, port, share, tuple(allow_host or ()))
+    project = project_at()
     # Away from a project there are no cases, and none were asked for: then there are no examples.
-    shipped = any(Path().glob("cases/*.yaml"))
-    examples = all_cases(cases or ["cases/*.yaml"]) if cases or shipped else []
+    shipped = cases or find_files(project.patterns())
+    examples = chosen_cases(cases, project) if shipped else []
     if address.warning:
         typer.echo(f"audit: warning: {address.warning}", err=True)
     serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine,
@@ -253,12 +256,17 @@ def accept(
 ) -> None:
     """Make outcomes of a run the accepted baselines: all, or none if a case changed since."""
     from audit.outcomes import Run  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
     from audit.review import accept as take  # noqa: PLC0415
     from audit.review import load_decisions  # noqa: PLC0415
 
-    stored = Run(run)
+    stored, project = Run(run), project_at()
     review = None if decisions is None else load_decisions(decisions, stored)
-    done = take(stored, cases or (), review, folder=folder, reason=reason, by=by)
+    patterns = project.patterns()
+    done = take(
+        stored, cases or (), review, root=project.root, folder=folder, reason=reason, by=by,
+        collects=lambda path: any(pattern.matches(path) for pattern in patterns),
+    )  # fmt: skip
     if as_json:
         about = {"accepted": done.cases, "baselines": done.folder, "cautions": done.notes}
         sys.stdout.write(to_json(about))
@@ -274,21 +282,24 @@ def accept(
 
 
 _BASELINES = typer.Option(
-    "--baselines", help="A folder of baselines, or one with a subfolder for each model."
+    "--baselines",
+    help="A folder of baselines, or one with a subfolder for each model; default: the project's.",
 )
 
 
 @app.command()
 def status(
     cases: Annotated[list[str] | None, longrunning.CASES] = None,
-    folder: Annotated[Path, _BASELINES] = Path("baselines"),
+    folder: Annotated[Path | None, _BASELINES] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Cases and baselines at a glance: accepted, missing, stale, orphans; needs no model."""
-    from audit.review import all_cases, baseline_folders, standing  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
+    from audit.review import baseline_folders, chosen_cases, standing  # noqa: PLC0415
 
-    known = all_cases(cases or ["cases/*.yaml"])
-    found = [standing(each, known) for each in baseline_folders(folder)]
+    project = project_at()
+    known = chosen_cases(cases, project)
+    found = [standing(each, known) for each in baseline_folders(folder or project.accepted)]
     if as_json:
         rows = [{**asdict(s), "folder": str(s.folder)} for s in found]
         sys.stdout.write(to_json({"cases": len(known), "baselines": rows}))
@@ -310,16 +321,18 @@ def status(
 @app.command()
 def prune(
     cases: Annotated[list[str] | None, longrunning.CASES] = None,
-    folder: Annotated[Path, _BASELINES] = Path("baselines"),
+    folder: Annotated[Path | None, _BASELINES] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Report baselines that belong to no case; delete them only when told to."""
     from audit import baselines  # noqa: PLC0415
-    from audit.review import all_cases, baseline_folders  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
+    from audit.review import baseline_folders, chosen_cases  # noqa: PLC0415
 
-    known = [case.id for case in all_cases(cases or ["cases/*.yaml"])]
-    folders = baseline_folders(folder)
+    project = project_at()
+    known = [case.id for case in chosen_cases(cases, project)]
+    folders = baseline_folders(folder or project.accepted)
     found = {str(each): baselines.prune(each, known, delete=delete) for each in folders}
     if as_json:
         sys.stdout.write(to_json({"deleted": delete, "orphans": found}))

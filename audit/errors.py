@@ -29,8 +29,16 @@ class ModelError(AuditError):
     """A model cannot be found, is not of a supported kind, or cannot run as asked."""
 
 
+class NotFinite(ModelError):
+    """A model gave NaN or infinity; a figure drawn from it would mean nothing."""
+
+
 class CaptureError(AuditError):
     """A hook did not see what it must see; figures drawn from it would be wrong."""
+
+
+class ProjectError(AuditError):
+    """pytest's configuration file cannot be read, or a key of ours in it holds something else."""
 
 
 class BaselineError(AuditError):
@@ -46,6 +54,32 @@ class Undefined(ValueError):
 
     No :class:`AuditError`: the reason is stored in the value's place, and the audit goes on.
     """
+
+
+_LONGEST = 500
+"""Characters of an exception's message that are kept; torch's go on for pages."""
+
+
+def in_a_sentence(error: BaseException) -> str:
+    """What went wrong, in one line that can be printed: any error but ours with its kind.
+
+    >>> in_a_sentence(ImageError("a.png: no such picture"))
+    'a.png: no such picture'
+    >>> in_a_sentence(KeyError("head")), in_a_sentence(MemoryError())
+    ("KeyError: 'head'", 'MemoryError')
+    """
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # a kind of somebody else's, whose message is as broken as its model
+        message = ""
+    # Control characters move a terminal's cursor, and half a surrogate pair cannot be stored.
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    if len(plain) > _LONGEST:
+        plain = f"{plain[: _LONGEST - 1]}…"
+    if isinstance(error, AuditError) and plain:
+        return plain
+    kind = type(error).__name__
+    return f"{kind}: {plain}" if plain else kind
 
 
 _MANY = 40

@@ -19,7 +19,7 @@ from audit.images import picture_of
 from audit.maps import Map, need_of
 from audit.mapspec import MapSpec
 from audit.models.base import NOTHING_MORE, Model, Query, Scaling
-from audit.trace import Need, Trace, Window
+from audit.trace import Need, Trace, Window, check_finite
 
 GREY = (128, 128, 128)
 """What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
@@ -50,7 +50,7 @@ def gather(
 
     Raises:
         ImageError: a picture cannot be read.
-        ModelError: the model cannot answer.
+        ModelError: the model cannot answer, or its answer is not finite.
         ValueError: a map asks for a head or layer that the model does not have.
     """
     traces = _traced(model, queries, [need_of(each) | also for each in specs])
@@ -85,6 +85,8 @@ def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> li
     for i, need in enumerate(needs):
         if need.relevances:
             (found[i],) = model.trace([queries[i]], need)
+    for trace in found.values():
+        check_finite(trace)
     return [found[i] for i in range(len(queries))]
 
 
@@ -125,7 +127,9 @@ def _probabilities(
     found: list[float] = []
     waiting = iter(images)
     while batch := [replace(query, image=image) for image in islice(waiting, batch_size)]:
-        found += [trace.probabilities[label] for trace in model.trace(batch)]
+        for trace in model.trace(batch):
+            check_finite(trace)
+            found.append(trace.probabilities[label])
     return np.asarray(found)
 
 

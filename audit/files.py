@@ -163,10 +163,7 @@ def digest_file(path: Path) -> str:
 
 
 def as_typed(path: Path) -> str:
-    """The path relative to the working directory where it lies below it, else as it is.
-
-    What is stored so holds on another machine too, where the project lies elsewhere.
-    """
+    """The path relative to the working directory where it lies below it, else as it is."""
     here = Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 

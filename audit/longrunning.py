@@ -22,7 +22,9 @@ MODEL = "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]
 THREADS = typer.Option(
     "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
 )
-CASES = typer.Option("--cases", help="Glob pattern of case files; may be repeated.")
+CASES = typer.Option(
+    "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."
+)
 
 
 def compare(
@@ -46,9 +48,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
         sides = [
             comparison.side_of_folder(Path(given))
-            or _audited(
-                given, device, threads, cases or ["cases/*.yaml"], Path(temporary) / str(number)
-            )
+            or _audited(given, device, threads, cases, Path(temporary) / str(number))
             for number, given in enumerate((before, after))
         ]
         found = comparison.compare(sides[0], sides[1], Limits(alpha, effect))
@@ -62,17 +62,19 @@ def compare(
 
 
 def _audited(
-    source: str, device: str, threads: int | None, cases: list[str], folder: Path
+    source: str, device: str, threads: int | None, cases: list[str] | None, folder: Path
 ) -> Side:
     """Audit the cases with a model, to compare what it says."""
     from audit.comparison import side_of_run  # noqa: PLC0415
     from audit.models import load_model  # noqa: PLC0415
     from audit.outcomes import Run  # noqa: PLC0415
-    from audit.review import all_cases  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
+    from audit.review import chosen_cases  # noqa: PLC0415
     from audit.runner import audit_cases  # noqa: PLC0415
 
     run = Run(folder)
-    for _ in audit_cases(all_cases(cases), load_model(source, device, threads=threads), run):
+    model = load_model(source, device, threads=threads)
+    for _ in audit_cases(chosen_cases(cases, project_at()), model, run):
         pass
     return side_of_run(run, source)
 
@@ -129,12 +131,14 @@ def noise(
     from audit.models import hardware  # noqa: PLC0415
     from audit.models.sources import resolve  # noqa: PLC0415
     from audit.noise import conditions, measure_noise, write_noise  # noqa: PLC0415
-    from audit.review import all_cases  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
+    from audit.review import chosen_cases  # noqa: PLC0415
 
     asked = conditions(cuda=hardware.has_cuda(), threads=hardware.threads())
-    chosen = all_cases(cases or ["cases/*.yaml"])
+    project = project_at()
+    chosen = chosen_cases(cases, project)
     found = measure_noise(model, chosen, asked, progress)
-    folder = baselines or Path("baselines") / resolve(model).name
+    folder = baselines or project.baselines_of(model, resolve(model).name)
     path = write_noise(folder, found) if write else None
     if as_json:
         sys.stdout.write(to_json({**found, "path": str(path) if path else None}))
@@ -199,11 +203,13 @@ def power(
     from audit.models.sources import resolve  # noqa: PLC0415
     from audit.power.measure import Asked, measure_power  # noqa: PLC0415
     from audit.power.page import write_page  # noqa: PLC0415
-    from audit.review import all_cases  # noqa: PLC0415
+    from audit.project import project_at  # noqa: PLC0415
+    from audit.review import chosen_cases  # noqa: PLC0415
     from audit.tolerances import load_floors  # noqa: PLC0415
 
-    chosen = all_cases(cases or ["cases/*.yaml"])
-    floors = load_floors(baselines or Path("baselines") / resolve(model).name)
+    project = project_at()
+    chosen = chosen_cases(cases, project)
+    floors = load_floors(baselines or project.baselines_of(model, resolve(model).name))
     found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), progress)
     # A page about a few changes must not take the place of the one about all.
     page = out or (work / "power.md" if only else Path("docs/power.md"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit.auditor import Settings
+from audit.casefiles import DEFAULT
 from audit.models.base import DTYPES, ENGINES, MOST_THREADS
 from audit.models.sources import EMBEDDED
 from audit.suite import Limits
@@ -26,6 +27,7 @@ OPTIONS = {
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
+    "min-cases": ("0", "number of cases that a session must audit; with fewer it fails"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
@@ -58,7 +60,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="allow --audit-update where the environment variable CI is set",
     )
     parser.addini(
-        "audit_cases", "glob patterns of case files, from the root", "args", ["cases/*.yaml"]
+        "audit_cases", f"glob patterns of case files, from root ({' '.join(DEFAULT)})", "args", None
     )
 
 
@@ -80,7 +82,9 @@ def read_settings(config: pytest.Config) -> Settings:
             raise _refused(config, name, " or ".join(choices))
     size, threads = _count(config, "batch-size"), _count(config, "threads", MOST_THREADS)
     limits = Limits(_number(config, "suite-alpha", 1), _number(config, "suite-effect"))
-    accepted = value_of(config, "baselines")
+    fewest = value_of(config, "min-cases")
+    if not fewest.isdecimal():
+        raise _refused(config, "min-cases", "a number from 0 on")
     worker = getattr(config, "workerinput", None)
     return Settings(
         model=_model(config),
@@ -88,7 +92,9 @@ def read_settings(config: pytest.Config) -> Settings:
         dtype=value_of(config, "dtype"),
         engine=value_of(config, "engine"),
         batch_size=size or 0,
-        baselines=root_of(config) / accepted if accepted else None,
+        baselines=path_of(config, "baselines"),
+        root=root_of(config),
+        min_cases=int(fewest),
         update=update,
         run_folder=Path(worker["audit_run_dir"]) if worker is not None else _run_folder(config),
         run_id=worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
@@ -106,6 +112,23 @@ def value_of(config: pytest.Config, name: str) -> str:
     return str(given if given is not None else config.getini(_key(name)))
 
 
+def path_of(config: pytest.Config, name: str) -> Path | None:
+    """Of an option that is a path, where it leads; None if it is not given.
+
+    The command line counts from where pytest was called, the configuration file from root.
+    """
+    given = value_of(config, name)
+    on_command_line = config.getoption(f"--audit-{name}") is not None
+    base = config.invocation_params.dir if on_command_line else root_of(config)
+    return Path(os.path.normpath(base / Path(given).expanduser())) if given else None
+
+
+def asked_for(config: pytest.Config) -> bool:
+    """Whether the command line has an option of ours, so that cases are expected."""
+    names = [*(f"--audit-{name}" for name in OPTIONS), "--audit-update"]
+    return any(config.getoption(name) not in (None, "") for name in names)
+
+
 def root_of(config: pytest.Config) -> Path:
     """pytest's root, from which patterns of case files and folders of the configuration count.
 
@@ -121,7 +144,8 @@ def root_of(config: pytest.Config) -> Path:
         return config.rootpath
     asked = [at / argument.partition("::")[0] for argument in config.args]
     places = [path if path.is_dir() else path.parent for path in asked]
-    return Path(os.path.commonpath([at, *map(os.path.normpath, places)]))
+    common = Path(os.path.commonpath([at, *map(os.path.normpath, places)]))
+    return at if common == Path(common.anchor) else common
 
 
 def _key(name: str) -> str:
@@ -136,18 +160,16 @@ def _refused(config: pytest.Config, name: str, needed: str) -> pytest.UsageError
 
 
 def _model(config: pytest.Config) -> str:
-    """A folder is named from where pytest was called; its name alone would not be found later."""
-    model = value_of(config, "model")
-    folder = config.invocation_params.dir / model
-    return str(folder) if model not in EMBEDDED and folder.is_dir() else model
+    """A folder's name alone would not be found later, from another working directory."""
+    model, folder = value_of(config, "model"), path_of(config, "model")
+    there = model not in EMBEDDED and folder is not None and folder.is_dir()
+    return str(folder) if there else model
 
 
 def _run_folder(config: pytest.Config) -> Path:
-    given = value_of(config, "run-dir")
-    if given:
-        return config.invocation_params.dir / given
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return root_of(config) / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+    unnamed = root_of(config) / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+    return path_of(config, "run-dir") or unnamed
 
 
 def _count(config: pytest.Config, name: str, most: int | None = None) -> int | None:

@@ -23,7 +23,8 @@ from audit.errors import AuditError, CaseError
 from audit.files import as_typed, counted, write_atomically
 from audit.models.sources import EMBEDDED, known_labels
 from audit.outcomes import Outcome, Run
-from audit.pytest_options import add_options, read_settings, root_of, value_of
+from audit.pytest_files import CaseFiles
+from audit.pytest_options import add_options, path_of, read_settings, root_of
 from audit.report.terminal import describe, failure_text
 from audit.suite import Limits, Suite, changes_of, judge_suite
 
@@ -37,6 +38,8 @@ _opened = pytest.StashKey[Pictures]()
 _LOOKED_AT = 20
 """Pictures that are compared with what an embedded model knows."""
 
+_too_few = pytest.StashKey[str]()
+_files = pytest.StashKey[CaseFiles]()
 _unusable = pytest.StashKey[AuditError]()
 
 
@@ -50,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "audit: a case declared in YAML")
     settings = config.stash[_settings] = read_settings(config)
     config.stash[_auditor] = Auditor(settings)
+    config.stash[_files] = CaseFiles(config)
     config.stash[_coming] = lambda: iter(())
     config.stash[_collected], config.stash[_opened] = {}, {}
 
@@ -64,12 +68,8 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile | None:
     """Collect the case files."""
-    patterns = parent.config.getini("audit_cases")
-    try:
-        relative = file_path.relative_to(root_of(parent.config))
-    except ValueError:
-        return None
-    if any(relative.match(p) and len(relative.parts) == len(Path(p).parts) for p in patterns):
+    named = parent.session.isinitpath(file_path)
+    if parent.config.stash[_files].takes(file_path, named=named):
         return CaseFile.from_parent(parent, path=file_path)
     return None
 
@@ -265,9 +265,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """In the controlling process: promote proposals, write the results and the gallery."""
     config = session.config
     if hasattr(config, "workerinput"):
+        getattr(config, "workeroutput", {})["audit_files"] = config.stash[_files].told()
         return
     settings = config.stash[_settings]
     run = Run(settings.run_folder)
+    _count(session, run)
     if not (run.folder / "run.json").exists():
         return
     from audit.report.gallery import write_gallery  # noqa: PLC0415  draws with matplotlib
@@ -275,7 +277,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     promoted: list[str] = []
     proposals = run.folder / "proposals"
     if settings.update and proposals.exists():
-        promoted = baselines.promote(proposals, Path(run.about()["baselines"]))
+        promoted = baselines.promote(proposals, settings.root / run.about()["baselines"])
     run = config.stash[_settled] = run.settled()
     suite = _judge(run, settings.suite)
     run.finish({"promoted": promoted, "suite": suite.to_dict() if suite else None})
@@ -285,13 +287,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def _count(session: pytest.Session, run: Run) -> None:
+    """Fail a session that audits fewer cases than it must."""
+    fewest = session.config.stash[_settings].min_cases
+    audited = len(list((run.folder / "outcomes").glob("*.json")))
+    if audited >= fewest or session.config.getoption("collectonly"):
+        return
+    session.config.stash[_too_few] = (
+        f"audit: FAILED: {counted(audited, 'case')} audited, and audit_min_cases is {fewest}"
+    )
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def _summarise(run: Run, config: pytest.Config) -> None:
     from audit.report.summary import markdown  # noqa: PLC0415  only at the end
 
-    given = value_of(config, "summary")
-    if given:
-        text = markdown(run, pictures=True)
-        write_atomically(config.invocation_params.dir / given, text.encode())
+    given = path_of(config, "summary")
+    if given is not None:
+        write_atomically(given, markdown(run, pictures=True).encode())
     elif os.environ.get("GITHUB_STEP_SUMMARY"):
         # Other steps' commands write into the same file, so it is added to.
         with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
@@ -304,8 +318,20 @@ def _judge(run: Run, limits: Limits | None) -> Suite | None:
     return judge_suite(changes, limits) if limits and changes else None
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from an xdist worker which case files it collected."""
+    told = getattr(node, "workeroutput", {}).get("audit_files")
+    if told is not None:
+        node.config.stash[_files].hear(told)
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Say what was audited, how it ended and where to look."""
+    nothing = not terminalreporter.stats and exitstatus != pytest.ExitCode.USAGE_ERROR
+    for line in (config.stash[_files].line(nothing=nothing), config.stash.get(_too_few, "")):
+        if line:
+            terminalreporter.write_line(line)
     folder = config.stash[_settings].run_folder
     if not (folder / "results.json").exists():
         return
@@ -320,6 +346,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Empty a run folder that is used again; refuse one that holds something else."""
     config = session.config
+    if not hasattr(config, "workerinput"):
+        config.stash[_files].warn()
     folder = config.stash[_settings].run_folder
     if hasattr(config, "workerinput") or not folder.exists() or config.getoption("collectonly"):
         return

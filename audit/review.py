@@ -19,11 +19,13 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from audit import baselines
 from audit.accepted import Held
+from audit.casefiles import Pattern, find_files, parse
 from audit.cases import Case, Pictures, check_unique, load_cases
 from audit.claims import Checks, baselines_of, looks_like_cases
 from audit.errors import BaselineError, CaseError, RunError
 from audit.files import counted, shown_path
 from audit.outcomes import Outcome, Run, State
+from audit.project import Project
 from audit.records import EDITED, MEGABYTE, CaseId, read_record
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
@@ -253,14 +255,30 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
 
 
 def all_cases(patterns: Sequence[str], root: Path = Path()) -> list[Case]:
-    """Every case of the files that match ``patterns`` below ``root``.
+    """Every case of the files that match ``patterns``, which count from ``root``.
 
     Raises:
         CaseError: no file matches, or one has a mistake.
     """
-    files = sorted({path for pattern in patterns for path in root.glob(pattern)})
+    return _cases_of(parse(patterns, root), root)
+
+
+def chosen_cases(given: Sequence[str] | None, project: Project) -> list[Case]:
+    """The cases of the patterns that a command was given, or else those that pytest would find.
+
+    What is given counts from the working directory, as paths of a command do.
+
+    Raises:
+        CaseError: no file matches, or one has a mistake.
+    """
+    return all_cases(given) if given else _cases_of(project.patterns(), project.root)
+
+
+def _cases_of(patterns: Sequence[Pattern], root: Path) -> list[Case]:
+    files = find_files(patterns)
     if not files:
-        raise CaseError(f"no case file matches {', '.join(patterns)} in {root.resolve()}")
+        written = ", ".join(pattern.written for pattern in patterns)
+        raise CaseError(f"no case file matches {written} in {root.resolve()}")
     pictures: Pictures = {}
     cases = [case for path in files for case in load_cases(path, pictures)]
     check_unique(cases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from audit import baselines, drift
 from audit.accepted import Baseline, Held
 from audit.baselines import Update
 from audit.cases import Case
-from audit.errors import AuditError, BaselineError, TextError
+from audit.errors import AuditError, BaselineError, NotFinite, TextError, in_a_sentence
 from audit.evidence import Curves, curves, gather
 from audit.expectations import Verdict, judge
 from audit.files import as_typed
@@ -27,8 +28,11 @@ from audit.measuring import Measured, measure_case, merged, strips_of
 from audit.metrics import METRICS
 from audit.models.base import Model, Query
 from audit.outcomes import BASELINE, DriftRow, Outcome, Run, State, Strip
+from audit.places import named_from
 from audit.tolerances import Floors, Tolerances
 from audit.trace import Need, Trace
+
+_log = logging.getLogger(__name__)
 
 Maps = dict[str, NDArray[np.float64]]
 
@@ -52,6 +56,8 @@ class Answer:
     """A model's trace of a case, or why there is none; with the seconds it took.
 
     Attributes:
+        error: why there is no trace.
+        fault: kind of the error where it speaks against the model and not against the case.
         curves: deletion and insertion by map key, where an expectation asks for them; also those
             of the random control.
         again: what the model said when it was asked again, for cases that repeat.
@@ -62,6 +68,7 @@ class Answer:
     seconds: float
     curves: Mapping[str, Curves] = field(default_factory=dict)
     again: Sequence[Trace] = ()
+    fault: str = ""
 
 
 _ALSO = Need(words=frozenset({"mean"}))
@@ -71,7 +78,7 @@ _ALSO = Need(words=frozenset({"mean"}))
 def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[Answer]:
     """Put ``cases`` to the model as one batch; if that fails, one by one.
 
-    One damaged picture costs its own case only.
+    Whatever is raised costs only the case that it is raised for.
     """
     queries = [Query(case.image, case.text, case.premise, case.truncate) for case in cases]
     started = time.perf_counter()
@@ -88,21 +95,64 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
             ]
             for case, query in zip(cases, queries, strict=True)
         ]
-    except (AuditError, ValueError) as error:
+    except Exception as error:
         if len(cases) == 1:
-            return [Answer(None, _told(error, cases[0]), time.perf_counter() - started)]
-        return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
-    seconds = (time.perf_counter() - started) / len(cases)
-    return [
-        Answer(trace, "", seconds, found, more)
-        for trace, found, more in zip(traces, curves, again, strict=True)
-    ]
+            _log.debug("%s: %s", cases[0].id, in_a_sentence(error), exc_info=error)
+            seconds = time.perf_counter() - started
+            return [Answer(None, _told(error, cases[0]), seconds, fault=_fault(error))]
+    else:
+        seconds = (time.perf_counter() - started) / len(cases)
+        return [
+            Answer(trace, "", seconds, found, more)
+            for trace, found, more in zip(traces, curves, again, strict=True)
+        ]
+    # Outside of the except block: an exception's frames hold the batch's tensors.
+    return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
+
+
+def _fault(error: Exception) -> str:
+    """Errors that are raised on purpose are about the case: its picture, its map, its text."""
+    own = isinstance(error, AuditError | ValueError) and not isinstance(error, NotFinite)
+    return "" if own else type(error).__name__
+
+
+@dataclass
+class Patience:
+    """Ends the asking of a model that fails at whatever it is asked.
+
+    Attributes:
+        cases, seconds: failures and time that it takes to be sure. A single answer, or an error
+            that is about its case, shows that the model works.
+    """
+
+    cases: int = 8
+    seconds: float = 60.0
+    _failed: int = 0
+    _spent: float = 0.0
+    _last: str = ""
+    _works: bool = False
+
+    def answers(self, cases: Sequence[Case], model: Model, batch_size: int) -> list[Answer]:
+        """:func:`answer_cases`, as long as there is hope."""
+        if not self._works and self._failed >= self.cases and self._spent >= self.seconds:
+            reason = (
+                f"not asked: the model failed at all {self._failed} cases before, which took "
+                f"{self._spent:.0f} seconds; at the last one: {self._last}"
+            )
+            return [Answer(None, reason, 0.0) for _ in cases]
+        started = time.perf_counter()
+        found = answer_cases(cases, model, batch_size)
+        self._spent += time.perf_counter() - started
+        self._failed += len(found)
+        self._works |= any(not answer.fault for answer in found)
+        self._last = found[-1].error
+        return found
 
 
 def _told(error: Exception, case: Case) -> str:
     """What went wrong; where the text is at fault, with the place to mend it."""
     place = f"{as_typed(case.file)}:{case.line}: " if isinstance(error, TextError) else ""
-    return f"{place}{error}"
+    return f"{place}{in_a_sentence(error)}"
 
 
 def _curves(
@@ -119,9 +169,17 @@ def _curves(
     return found
 
 
-def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome:
-    """Measure, judge, compare with the baseline, and store the outcome in ``run``."""
-    outcome = _blank(case)
+def conclude(
+    case: Case, answer: Answer, gate: Gate | None, run: Run, root: Path = Path()
+) -> Outcome:
+    """Measure, judge, compare with the baseline, and store the outcome in ``run``.
+
+    Whatever is raised on the way makes this case an error, and no other.
+
+    Args:
+        root: the folder that the stored name of the case file counts from.
+    """
+    outcome = _blank(case, root)
     outcome.seconds = answer.seconds
     maps: Maps = {}
     strips: dict[str, Strip] = {}
@@ -155,9 +213,19 @@ def conclude(case: Case, answer: Answer, gate: Gate | None, run: Run) -> Outcome
             stored |= {f"{BASELINE}{key}": value for key, value in held.maps.items()}
         if gate and _proposes(gate.update, held, outcome):
             baselines.propose(run.folder / "proposals", outcome, maps, before, gate.provenance)
-    except AuditError as error:
-        outcome.state, outcome.sentence, stored = State.ERROR, str(error), dict(maps)
-    run.add(outcome, stored, strips)
+    except Exception as error:
+        _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
+        outcome.state, outcome.sentence, stored = State.ERROR, in_a_sentence(error), dict(maps)
+    try:
+        run.add(outcome, stored, strips)
+    except Exception as error:
+        _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
+        outcome = _blank(case, root)
+        outcome.sentence = f"the outcome could not be stored: {in_a_sentence(error)}"
+        (run.folder / "proposals" / f"{case.id}.json").unlink(missing_ok=True)
+        # On a full disk this fails too; the session still tells of the case.
+        with suppress(Exception):
+            run.add(outcome, {})
     return outcome
 
 
@@ -165,17 +233,18 @@ def audit_cases(
     cases: Iterable[Case], model: Model, run: Run, *, gate: Gate | None = None, batch_size: int = 8
 ) -> Iterator[Outcome]:
     """Audit ``cases`` in batches of ``batch_size``; each outcome is stored before it is yielded."""
-    waiting = list(cases)
+    waiting, patience = list(cases), Patience()
     for start in range(0, len(waiting), batch_size):
         batch = waiting[start : start + batch_size]
-        for case, answer in zip(batch, answer_cases(batch, model, batch_size), strict=True):
+        answers = patience.answers(batch, model, batch_size)
+        for case, answer in zip(batch, answers, strict=True):
             yield conclude(case, answer, gate, run)
 
 
-def _blank(case: Case) -> Outcome:
+def _blank(case: Case, root: Path) -> Outcome:
     return Outcome(
         case=case.id,
-        file=as_typed(case.file),
+        file=named_from(case.file, root),
         line=case.line,
         state=State.ERROR,
         sentence="",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.errors import NotFinite
 from audit.geometry import Grid
 
 HeadChoice = str | tuple[int, ...]
@@ -123,3 +125,32 @@ class Trace:
     relevances: Mapping[HeadChoice, Relevance] = field(default_factory=dict)
     blank: Trace | None = None
     occlusion: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def check_finite(trace: Trace) -> None:
+    """Refuse what a broken model says before any figure is drawn from it.
+
+    Raises:
+        NotFinite: naming what is NaN or infinite.
+    """
+    odd = {a: p for a, p in trace.probabilities.items() if not math.isfinite(p)}
+    if odd:
+        said = ", ".join(f"{answer} {p}" for answer, p in odd.items())
+        raise NotFinite(f"the model's probabilities are not finite: {said}")
+    for name, array in _arrays(trace):
+        if not np.isfinite(array).all():
+            raise NotFinite(f"the model's {name} is not finite")
+
+
+def _arrays(trace: Trace) -> Iterator[tuple[str, NDArray[np.floating]]]:
+    yield "cross-attention", trace.cross_attention
+    if trace.cross_scale is not None:
+        yield "factor of cross-attention heads", trace.cross_scale
+    for attention in trace.word_attention.values():
+        yield "encoder attention", attention
+    for factors in trace.rollouts.values():
+        for factor in factors:
+            yield "rollout", factor
+    for relevance in trace.relevances.values():
+        for array in (relevance.encoder, relevance.decoder, relevance.cross):
+            yield "relevance", array

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from audit.baselines import Update, recover, refuse_other_dtype
+from audit.baselines import recover, refuse_other_dtype
 from audit.cases import Case
 from audit.errors import AuditError, ModelError, RunError, in_a_sentence
 from audit.evidence import gather
@@ -26,7 +26,7 @@ from audit.models.base import Model, Query
 from audit.outcomes import Outcome, Run
 from audit.places import named_from
 from audit.runner import Answer, Gate, Patience, conclude
-from audit.suite import Limits
+from audit.settings import Settings
 from audit.tolerances import load_floors
 from audit.trace import Trace
 
@@ -41,38 +41,6 @@ _ON_GPU = 64
 
 _KEPT = (1024, 1024)
 """Pixels of a picture that is kept for a report, as in a run."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a session audits and how; without ``suite`` there is no suite-level gate.
-
-    Attributes:
-        batch_size: cases at a time; 0 leaves it to the device.
-        everything: whether the gallery shows passing cases whole too.
-        min_cases: with fewer audited the session fails.
-        root: the folder that default places and the stored names of files count from.
-        worker: number of this process, where several share the cases.
-        workers: how many they are.
-        threads: of torch in this process; None leaves it to the machine, and to how many share it.
-    """
-
-    model: str
-    device: str
-    dtype: str
-    engine: str
-    batch_size: int
-    baselines: Path | None
-    update: Update
-    run_folder: Path
-    run_id: str
-    root: Path = Path()
-    min_cases: int = 0
-    suite: Limits | None = None
-    everything: bool = False
-    worker: int | None = None
-    workers: int = 1
-    threads: int | None = None
 
 
 @dataclass(frozen=True)

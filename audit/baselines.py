@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -35,8 +35,6 @@ from audit.files import (
 )
 from audit.metrics import REGISTRY_VERSION
 from audit.outcomes import Outcome
-
-Update = Literal["", "new", "changed", "all"]
 
 
 def propose(

@@ -215,9 +215,9 @@ def serve(
     from audit.app.serving import Address, require_gradio  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
     from audit.casefiles import find_files  # noqa: PLC0415
-    from audit.models.sources import EMBEDDED  # noqa: PLC0415
     from audit.project import project_at  # noqa: PLC0415
     from audit.review import chosen_cases  # noqa: PLC0415
+    from audit.settings import EMBEDDED  # noqa: PLC0415
 
     require_gradio()
     address = Address(host, port, share, tuple(allow_host or ()))

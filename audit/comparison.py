@@ -14,7 +14,8 @@ from audit.files import inside
 from audit.maps import Map
 from audit.metrics import METRICS, metric_name
 from audit.outcomes import Outcome, Run
-from audit.suite import Change, Limits, Suite, judge_suite
+from audit.settings import Limits
+from audit.suite import Change, Suite, judge_suite
 from audit.tolerances import PROBABILITY, Floors, Tolerances, load_floors
 
 DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}

@@ -56,6 +56,30 @@ class Undefined(ValueError):
     """
 
 
+_JOINERS = "\u200c\u200d"
+"""Within words of Persian and within emoji: they show nothing and move nothing."""
+
+
+def printable(text: str) -> str:
+    """``text`` in one line that a terminal shows as it is and a pipeline takes for no command.
+
+    Control characters move a terminal's cursor, marks of direction make a line look like another,
+    half a surrogate pair cannot be written, and GitHub obeys lines that begin with ``::`` and
+    whatever follows ``##[``.
+
+    >>> printable("birds\\r\\n::error::no")
+    'birds\\\\r\\\\n::error::no'
+    >>> printable("  ::error::no"), printable("x ##[error]no")
+    ('  :.:error::no', 'x #.#[error]no')
+    """
+    plain = "".join(c if c.isprintable() or c in _JOINERS else ascii(c)[1:-1] for c in text)
+    plain = plain.replace("##[", "#.#[")
+    bare = plain.lstrip()
+    if bare.startswith("::"):
+        plain = f"{plain[: len(plain) - len(bare)]}:.:{bare[2:]}"
+    return plain
+
+
 _LONGEST = 500
 """Characters of an exception's message that are kept; torch's go on for pages."""
 
@@ -72,8 +96,7 @@ def in_a_sentence(error: BaseException) -> str:
         message = " ".join(str(error).split())
     except Exception:  # a kind of somebody else's, whose message is as broken as its model
         message = ""
-    # Control characters move a terminal's cursor, and half a surrogate pair cannot be stored.
-    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    plain = printable(message)
     if len(plain) > _LONGEST:
         plain = f"{plain[: _LONGEST - 1]}…"
     if isinstance(error, AuditError) and plain:

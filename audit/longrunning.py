@@ -13,7 +13,7 @@ from rich.text import Text
 
 from audit.console import progress, tables
 from audit.files import to_json
-from audit.models.base import MOST_THREADS
+from audit.settings import MOST_THREADS
 
 if TYPE_CHECKING:
     from audit.comparison import Comparison, Side
@@ -43,7 +43,7 @@ def compare(
     """Compare two runs, baselines or models; exit code 1 if the second is worse."""
     from audit import comparison  # noqa: PLC0415
     from audit.report.comparison_page import write_comparison  # noqa: PLC0415
-    from audit.suite import Limits  # noqa: PLC0415
+    from audit.settings import Limits  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
         sides = [

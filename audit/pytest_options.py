@@ -11,11 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.auditor import Settings
 from audit.casefiles import DEFAULT
-from audit.models.base import DTYPES, ENGINES, MOST_THREADS
-from audit.models.sources import EMBEDDED
-from audit.suite import Limits
+from audit.settings import DTYPES, EMBEDDED, ENGINES, MOST_THREADS, Limits, Settings
 
 OPTIONS = {
     "model": (
@@ -72,7 +69,7 @@ def read_settings(config: pytest.Config) -> Settings:
             under CI.
     """
     update = config.getoption("--audit-update")
-    if update and os.environ.get("CI") and not config.getoption("--audit-update-force"):
+    if update and _in_ci() and not config.getoption("--audit-update-force"):
         raise pytest.UsageError(
             "--audit-update is refused where CI is set: a pipeline must not accept its own "
             "baselines (override: --audit-update-force)"
@@ -104,6 +101,11 @@ def read_settings(config: pytest.Config) -> Settings:
         workers=worker["workercount"] if worker is not None else 1,
         threads=threads,
     )
+
+
+def _in_ci() -> bool:
+    """Whether this is a pipeline, by the variable that all of them set."""
+    return os.environ.get("CI", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def value_of(config: pytest.Config, name: str) -> str:

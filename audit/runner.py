@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from audit import baselines, drift
 from audit.accepted import Baseline, Held
-from audit.baselines import Update
 from audit.cases import Case
 from audit.errors import AuditError, BaselineError, NotFinite, TextError, in_a_sentence
 from audit.evidence import Curves, curves, gather
@@ -29,6 +28,7 @@ from audit.metrics import METRICS
 from audit.models.base import Model, Query
 from audit.outcomes import BASELINE, DriftRow, Outcome, Run, State, Strip
 from audit.places import named_from
+from audit.settings import Update
 from audit.tolerances import Floors, Tolerances
 from audit.trace import Need, Trace
 
@@ -277,7 +277,10 @@ def _state(outcome: Outcome, held: Held, gate: Gate | None) -> tuple[State, str]
     failed = [v for v in outcome.verdicts if not v.passed]
     if failed:
         undefined = any(v.undefined for v in failed)
-        return State.UNDEFINED if undefined else State.BROKEN, _broken(failed)
+        said = _broken(failed)
+        if held.baseline is not None and held.baseline.case_digest != outcome.case_digest:
+            said += "; and its baseline is stale: the case changed since it was accepted"
+        return State.UNDEFINED if undefined else State.BROKEN, said
     if gate is None:
         return State.PASSED, _kept(outcome)
     state, sentence = _drift_state(outcome, held.baseline)

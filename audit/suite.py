@@ -16,6 +16,7 @@ from typing import Any
 from audit.files import counted
 from audit.metrics import METRICS, metric_name
 from audit.outcomes import Outcome
+from audit.settings import Limits
 from audit.statistics import Interval, clustered_mean, holm, mcnemar
 from audit.tolerances import PROBABILITY
 
@@ -58,14 +59,6 @@ class Shift:
     p: float
     adjusted: float
     verdict: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When the suite fails: significant at ``alpha``, and larger than ``effect`` tolerances."""
-
-    alpha: float = 0.05
-    effect: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from audit.comparison import Side, Subject, compare, side_of_folder, side_of_run
 from audit.errors import RunError
 from audit.outcomes import Run, State
 from audit.report.comparison_page import write_comparison
-from audit.suite import Limits
+from audit.settings import Limits
 from tests.test_files import outcome
 
 EVIL = '<script>alert("x")</script>'

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.auditor import Auditor, Settings
+from audit.auditor import Auditor
 from audit.cases import Case, load_cases
 from audit.errors import ModelError, NotFinite
 from audit.evidence import gather
@@ -21,6 +21,7 @@ from audit.models.base import NOTHING_MORE, Query
 from audit.outcomes import Outcome, Run, State
 from audit.report.gallery import write_gallery
 from audit.runner import Gate, Patience, audit_cases
+from audit.settings import Settings
 from audit.trace import Need, Trace
 from tests.toy_model import ToyModel
 

@@ -23,7 +23,8 @@ from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, word_trut
 from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runner import Gate, audit_cases
-from audit.suite import Limits, changes_of, judge_suite
+from audit.settings import Limits
+from audit.suite import changes_of, judge_suite
 from audit.tolerances import load_floors
 
 ROOT = Path(__file__).parents[1]

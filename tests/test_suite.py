@@ -13,8 +13,9 @@ from scipy.stats import ttest_1samp
 from audit.baselines import _Compared, _row
 from audit.metrics import METRICS
 from audit.outcomes import DriftRow, State
+from audit.settings import Limits
 from audit.statistics import clustered_mean, holm, mcnemar
-from audit.suite import Change, Limits, changes_of, judge_suite
+from audit.suite import Change, changes_of, judge_suite
 from tests.test_files import outcome
 
 CASES = 24

@@ -10,17 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from audit.errors import ModelError
+from audit.settings import DTYPES, ENGINES
 from audit.texts import readable
 from audit.trace import Need, Trace
-
-DTYPES = ("float32", "bfloat16")
-"""Precisions that a model can run in."""
-
-ENGINES = ("fast", "reference")
-"""How a model's passes are computed."""
-
-MOST_THREADS = 1024
-"""Threads that may be asked for; far more of them cannot be started."""
 
 NOTHING_MORE = Need()
 """The answer row is enough."""

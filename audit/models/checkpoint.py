@@ -16,7 +16,7 @@ from audit.files import digest, digest_file, digest_stream
 from audit.models.base import Fingerprint
 from audit.models.description import Description, check_vocabulary, described
 from audit.models.quiet import quiet
-from audit.models.sources import EMBEDDED, Checkpoint
+from audit.models.sources import Checkpoint
 from audit.models.weights import (
     Stored,
     check_loaded,
@@ -26,6 +26,7 @@ from audit.models.weights import (
     stored,
     tensors_of,
 )
+from audit.settings import EMBEDDED
 
 
 @dataclass(frozen=True)

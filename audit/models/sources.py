@@ -12,9 +12,7 @@ from pathlib import Path
 from audit.errors import ModelError
 from audit.models.quiet import silenced
 from audit.models.standins import stand_ins
-
-EMBEDDED = ("reference", "shortcut")
-"""Models that come with the package: one that is right, one that is so for a wrong reason."""
+from audit.settings import EMBEDDED
 
 _ACCEPTED = (
     f"{' or '.join(EMBEDDED)}, a folder in ModelScope's format, or a ModelScope id such as "

@@ -34,7 +34,8 @@ from audit.models.sources import resolve
 from audit.outcomes import Outcome, Run, State
 from audit.power.changes import Change, all_changes
 from audit.runner import Gate, audit_cases
-from audit.suite import Limits, changes_of, judge_suite
+from audit.settings import Limits
+from audit.suite import changes_of, judge_suite
 from audit.tolerances import (
     ENOUGH,
     MULTIPLE,

@@ -49,6 +49,8 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
     """
     about, run = run.about(), run.settled()
     outcomes = run.outcomes()
+    # Not there while a session is at work, nor of one that died.
+    results = run.results() if (run.folder / "results.json").exists() else {}
     images: dict[str, str] = {}
     cases = [
         _case(run, o, place, images, content == "all" or o.state.failed)
@@ -75,7 +77,8 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
         decidable={case["id"] for case in cases if case["decidable"]},
         count=len(outcomes),
         right=sum(o.label == o.expected for o in outcomes),
-        suite=run.results().get("suite") if (run.folder / "results.json").exists() else None,
+        suite=results.get("suite"),
+        session=results.get("session"),
         colours=_COLOURS,
         labels=sorted({o.expected for o in outcomes}),
         tags=sorted({tag for o in outcomes for tag in o.tags}),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from audit.ending import Ending, Mistake
+from audit.errors import printable
 from audit.files import counted
 from audit.outcomes import Outcome, Run, totals
+from audit.suite import Suite
 
 _SHOWN = 100
 """Failing cases in a summary; GitHub cuts one off at a megabyte."""
@@ -19,26 +22,51 @@ _PICTURES = 700_000
 _WIDTH = 120
 
 
-def markdown(run: Run, *, pictures: bool) -> str:
+def markdown(
+    run: Run | None,
+    suite: Suite | None,
+    ending: Ending,
+    mistakes: Sequence[Mistake],
+    placed: Callable[[str], str],
+    *,
+    pictures: bool,
+) -> str:
     """The verdict, and a table of the cases that failed, worst first.
 
     Args:
+        run: what was audited; None if the session did not come to it.
+        suite: the verdict over all cases, if there is one.
+        mistakes: of case files.
+        placed: names a file as its readers do.
         pictures: with small heatmaps, as long as they are short enough together. Not for GitHub,
             which takes data URIs out of Markdown and has no other place for them.
     """
-    results = run.results()
-    outcomes = run.outcomes()
+    verdict = "passed" if ending.passed else "failed"
+    said = ending.sentence.partition(": ")[2]
+    lines = [f"## Audit {verdict}", "", f"{_text(f'{said[:1].upper()}{said[1:]}')}."]
+    if mistakes:
+        lines += ["", "| mistake | where |", "| --- | --- |"]
+        for each in mistakes[:_SHOWN]:
+            where = f"{placed(each.file)}:{each.line}" if each.line else placed(each.file)
+            lines.append(f"| {_text(each.text)} | {_code(where)} |")
+    if len(mistakes) > _SHOWN:
+        lines += ["", f"And {counted(len(mistakes) - _SHOWN, 'more mistake')}."]
+    if run is not None:
+        lines += _audited(run, suite, pictures=pictures)
+    return "\n".join(lines) + "\n"
+
+
+def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
+    outcomes, model = run.outcomes(), run.about().get("model", {})
     failed = [o for o in outcomes if o.failed]
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
-    model = results.get("model", {})
     lines = [
-        f"## Audit {'failed' if failed or _suite_failed(results) else 'passed'}",
         "",
-        f"{counted(len(outcomes), 'case')}: {counts}. Model {_code(model.get('source', ''))}, "
-        f"digest {_code(model.get('digest', '')[:12])}.",
+        f"{counted(len(outcomes), 'case')}: {counts or 'none audited'}. "
+        f"Model {_code(model.get('source', ''))}, digest {_code(model.get('digest', '')[:12])}.",
     ]
-    if results.get("suite"):
-        lines += ["", f"Over all cases: {_text(results['suite']['sentence'])}."]
+    if suite:
+        lines += ["", f"Over all cases: {_text(suite.sentence)}."]
     if failed:
         shown = failed[:_SHOWN]
         seen = _thumbnails(run, shown) if pictures else {}
@@ -47,12 +75,7 @@ def markdown(run: Run, *, pictures: bool) -> str:
         lines += [_row(o, [seen.get(o.case, "")] if seen else []) for o in shown]
     if len(failed) > _SHOWN:
         lines += ["", f"And {len(failed) - _SHOWN} more; the gallery shows all."]
-    return "\n".join(lines) + "\n"
-
-
-def _suite_failed(results: dict[str, object]) -> bool:
-    suite = results.get("suite")
-    return bool(isinstance(suite, dict) and suite["failed"])
+    return lines
 
 
 def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -87,28 +110,44 @@ def _row(outcome: Outcome, more: Sequence[str]) -> str:
 
 def _text(value: str) -> str:
     """Plain words in a table of Markdown: nothing in them is markup."""
-    flat = html.escape(" ".join(value.split()), quote=False)
+    flat = html.escape(printable(" ".join(value.split())), quote=False)
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", flat)
 
 
 def _code(value: str) -> str:
     """A name in code type; what would end it is taken out."""
-    flat = " ".join(value.replace("`", "'").split()).replace("|", "\\|")
+    flat = printable(" ".join(value.replace("`", "'").split())).replace("|", "\\|")
     return f"`{flat}`" if flat else ""
 
 
-def workflow_commands(run: Run) -> list[str]:
-    """Workflow commands that make GitHub mark each failing case in its file."""
-    return [
-        f"::error file={_property(o.file)},line={o.line},"
-        f"title={_property(f'{o.case}: {o.state.value}')}::{_data(o.sentence)}"
-        for o in run.outcomes()
-        if o.failed
-    ]
+def workflow_commands(
+    run: Run | None,
+    mistakes: Sequence[Mistake],
+    suite: Suite | None,
+    placed: Callable[[str], str],
+) -> list[str]:
+    """Workflow commands that make GitHub mark failing cases and mistakes in their files.
+
+    Args:
+        placed: names a file from the top of the repository, as GitHub does.
+    """
+    lines = [_command(placed(m.file), m.line, "mistake in a case file", m.text) for m in mistakes]
+    for outcome in run.outcomes() if run is not None else []:
+        if outcome.failed:
+            title = f"{outcome.case}: {outcome.state.value}"
+            lines.append(_command(placed(outcome.file), outcome.line, title, outcome.sentence))
+    if suite is not None and suite.failed:
+        lines.append(f"::error title=suite-level gate::{_data(suite.sentence)}")
+    return lines
+
+
+def _command(file: str, line: int, title: str, text: str) -> str:
+    at = f",line={line}" if line else ""
+    return f"::error file={_property(file)}{at},title={_property(title)}::{_data(text)}"
 
 
 def _data(value: str) -> str:
-    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(" ".join(value.split())).replace("%", "%25")
 
 
 def _property(value: str) -> str:

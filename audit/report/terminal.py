@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.errors import printable
 from audit.files import as_typed, counted
 from audit.outcomes import Outcome, Run, State, totals
-from audit.report.summary import workflow_commands
 from audit.review import ACCEPTABLE
+from audit.suite import Suite
+
+
+def lines_of(text: str) -> str:
+    """A text of several lines, each fit to be printed; see :func:`audit.errors.printable`."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def failure_text(outcome: Outcome) -> str:
@@ -29,15 +35,17 @@ def failure_text(outcome: Outcome) -> str:
             _add(table, f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
     console = Console(width=110, no_color=True, highlight=False, force_terminal=False)
     with console.capture() as captured:
-        console.print(f"{outcome.state.value}: {outcome.sentence}", markup=False, soft_wrap=True)
-        console.print(f"{outcome.file}:{outcome.line}: {outcome.text!r}", markup=False)
+        said = printable(f"{outcome.state.value}: {outcome.sentence}")
+        console.print(said, markup=False, soft_wrap=True)
+        console.print(f"{printable(outcome.file)}:{outcome.line}: {outcome.text!r}", markup=False)
         if table.row_count:
             console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+    return lines_of("\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")))
 
 
 def _add(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(cell) for cell in cells))  # a plain str would lose "[birds]" as markup
+    # A plain str would lose "[birds]" as markup.
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def describe(fingerprint: dict[str, Any]) -> str:
@@ -52,8 +60,12 @@ def describe(fingerprint: dict[str, Any]) -> str:
     )
 
 
-def closing_lines(run: Run, *, updated: bool) -> list[str]:
-    """What was audited, how it ended, where to look and what to do next."""
+def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None) -> list[str]:
+    """What was audited, how it ended, where to look and what to do next.
+
+    Args:
+        promoted: cases whose baselines were accepted; None in a session that accepts none.
+    """
     about, outcomes = run.about(), run.outcomes()
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
     known = sum(o.state.failed and not o.failed for o in outcomes)
@@ -64,16 +76,13 @@ def closing_lines(run: Run, *, updated: bool) -> list[str]:
         f"{counted(len(outcomes), 'case')}: {counts}{more}",
         f"labels: {right} of {len(outcomes)} as expected",
     ]
-    if updated:
-        kept = len(list((run.folder / "proposals").glob("*.json")))
-        lines.append(f"baselines accepted: {kept}, in {about['baselines']}")
-    suite = run.results()["suite"]
+    if promoted is not None:
+        lines.append(f"baselines accepted: {len(promoted)}, in {about['baselines']}")
     if suite:
-        verdict = "FAILED" if suite["failed"] else "passed"
-        lines.append(f"suite-level gate {verdict}: {suite['sentence']}")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        lines += workflow_commands(run)
-    lines.append(f"gallery: {run.folder / 'gallery.html'}")
+        verdict = "FAILED" if suite.failed else "passed"
+        lines.append(f"suite-level gate {verdict}: {suite.sentence}")
+    if (run.folder / "gallery.html").exists():
+        lines.append(f"gallery: {run.folder / 'gallery.html'}")
     if any(o.state is State.BROKEN and o.failed for o in outcomes):
         lines.append(
             "a contract is broken: mend the model, or change what the case expects, in its file"
@@ -82,4 +91,4 @@ def closing_lines(run: Run, *, updated: bool) -> list[str]:
         lines.append(
             f"what shall be so from now on, after a look: audit accept {as_typed(run.folder)}"
         )
-    return lines
+    return [printable(line) for line in lines]

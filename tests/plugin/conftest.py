@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import audit.pytest_end
+import audit.pytest_items
 import audit.report.gallery
 
 # Loaded before pytester takes note of the modules, so that each inner session need not again.
+assert audit.pytest_end
+assert audit.pytest_items
 assert audit.report.gallery
 
 ROOT = Path(__file__).parents[2]

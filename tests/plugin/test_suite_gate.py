@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -32,8 +33,8 @@ def test_a_shift_that_every_case_passes_fails_the_session(
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["suite-level gate passed: over 12 cases on 12 pictures: *"])
     monkeypatch.setenv("TOY_LEAN", "0.006")
-    result = many.runpytest("cases")
-    result.assert_outcomes(passed=12)
+    result = many.runpytest("cases", "--junitxml=audit.xml")
+    result.assert_outcomes(passed=12, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         ["suite-level gate FAILED: over 12 cases on 12 pictures: * moved *by*"]
@@ -43,6 +44,25 @@ def test_a_shift_that_every_case_passes_fails_the_session(
     assert suite["shifts"][0]["adjusted"] < 0.05
     assert "Suite-level gate failed" in (many.path / "run" / "gallery.html").read_text()
     assert many.runpytest("cases", "-n2").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_failing_gate_is_an_item_in_junit_and_for_last_failed(
+    many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many.makeini("[pytest]\naudit_baselines = baselines\naudit_run_dir = run\n")
+    monkeypatch.setenv("TOY_LEAN", "0.006")
+    for workers in ((), ("-n2",)):
+        result = many.runpytest("cases", "--junitxml=audit.xml", *workers)
+        result.assert_outcomes(passed=12, failed=1)
+        (suite,) = ElementTree.parse(many.path / "audit.xml").iter("testsuite")
+        assert (suite.get("tests"), suite.get("failures")) == ("13", "1")
+        (failure,) = suite.iter("failure")
+        assert "moved" in str(failure.text)
+        cache = many.path / ".pytest_cache" / "v" / "cache" / "lastfailed"
+        assert json.loads(cache.read_text()) == {"audit::suite-level-gate": True}
+    monkeypatch.setenv("TOY_LEAN", "0")
+    many.runpytest("cases", "--lf").assert_outcomes(passed=12)
+    assert not cache.exists() or json.loads(cache.read_text()) == {}
 
 
 def test_the_gate_can_be_switched_off_and_its_limits_set(

@@ -201,7 +201,7 @@ def _in_workers(change: Change, asked: Asked, accepted: Path, folder: Path) -> l
         sys.executable, "-m", "pytest", *named, "-q", "-n", str(change.setting.workers),
         "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"),
         "--audit-model", asked.source, "--audit-run-dir", str(folder / "run"),
-        "--audit-baselines", "accepted", "--audit-device", "cpu",
+        "--audit-baselines", str(folder / "accepted"), "--audit-device", "cpu",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=Path.cwd(), capture_output=True, text=True, check=False)
     found = Run(folder / "run").outcomes()

@@ -42,12 +42,12 @@ def _telling(lines: list[str], what: str, fails: list[str] | None = None) -> Ite
             fails.append(what)
 
 
-def judge(config: pytest.Config, state: State) -> None:
+def judge(session: pytest.Session, state: State) -> None:
     """Judge all cases that were compared with a baseline, and report the verdict as an item."""
     settings = state.settings
     if settings.min_cases:
         short = state.watch.short_of(settings.min_cases)
-        tell(config, FEWEST, printable(short))
+        tell(session, FEWEST, printable(short))
         state.watch.reasons += [short] if short else []
     run = Run(settings.run_folder)
     if settings.suite is None or not (run.folder / "run.json").exists():
@@ -56,7 +56,7 @@ def judge(config: pytest.Config, state: State) -> None:
         state.suite = _judged(run, settings.suite)
     if state.suite is not None:
         failed = f"suite-level gate FAILED: {printable(state.suite.sentence)}"
-        tell(config, GATE, failed if state.suite.failed else "")
+        tell(session, GATE, failed if state.suite.failed else "")
 
 
 def _judged(run: Run, limits: Limits) -> Suite | None:

@@ -175,7 +175,7 @@ class _Verdict:
         if _has_run(session) or state.settings.min_cases:
             from audit.pytest_end import judge  # noqa: PLC0415  only where something was audited
 
-            judge(session.config, state)
+            judge(session, state)
 
 
 @pytest.hookimpl(trylast=True)

@@ -150,7 +150,7 @@ def _short(ids: Sequence[str]) -> list[str]:
     return [each.rpartition("::")[2] for each in ids]
 
 
-def tell(config: pytest.Config, node_id: str, sentence: str) -> None:
+def tell(session: pytest.Session, node_id: str, sentence: str) -> None:
     """Report what the whole session failed as an item of its own.
 
     So it is in JUnit XML, in pytest's counts and in what ``--lf`` knows. What passes is no item:
@@ -162,9 +162,10 @@ def tell(config: pytest.Config, node_id: str, sentence: str) -> None:
         return pytest.TestReport(node_id, place, {}, outcome, told, when)
 
     if not sentence:
-        last = config.pluginmanager.getplugin("lfplugin")
+        last = session.config.pluginmanager.getplugin("lfplugin")
         if last is not None:
             last.pytest_runtest_logreport(report("passed", "call", None))
         return
+    session.testscollected += 1  # for the progress that pytest prints
     for each in (report("failed", "call", sentence), report("passed", "teardown", None)):
-        config.hook.pytest_runtest_logreport(report=each)
+        session.config.hook.pytest_runtest_logreport(report=each)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import audit.auditor
 import audit.pytest_end
 import audit.pytest_items
 import audit.report.gallery
@@ -50,6 +51,8 @@ cases:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project whose model is the toy; run it with ``project.runpytest("cases")``."""
     monkeypatch.delenv("CI", raising=False)
+    # The inner sessions' conftest.py puts the toy there, in this process too.
+    monkeypatch.setattr(audit.auditor, "load_model", audit.auditor.load_model)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.syspath_prepend(str(ROOT))
     images = pytester.path / "cases" / "images"

@@ -176,9 +176,11 @@ def test_a_session_that_audits_fewer_cases_than_it_must_fails(
     accepted.makeini(f"{INI}audit_min_cases = 3\n")
     accepted.runpytest(*more).assert_outcomes(passed=3)
     result = accepted.runpytest("-k", "hungry", *more)
-    result.assert_outcomes(passed=1, deselected=0 if more else 2)
+    result.assert_outcomes(passed=1, failed=1, deselected=0 if more else 2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["audit: FAILED: 1 case audited, and audit_min_cases is 3"])
+    result.stdout.fnmatch_lines(
+        ["audit failed: 1 case audited, fewer than the 3 of audit_min_cases, 1 of 1 audited"]
+    )
     fewer = accepted.runpytest("-k", "hungry", "--audit-min-cases=1", *more)
     assert fewer.ret == pytest.ExitCode.OK
     assert accepted.runpytest("--collect-only", "-k", "hungry", *more).ret == 0
@@ -193,7 +195,7 @@ def test_a_session_without_any_case_fails_where_it_must_audit_some(
         result = project.runpytest("--audit-min-cases=1", *arguments)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.stdout.fnmatch_lines(
-            ["audit: no case was collected: *", "audit: FAILED: 0 cases audited, *is 1"]
+            ["audit: no case was collected: *", "audit failed: 0 cases audited, fewer than the 1 *"]
         )
     wrong = project.runpytest("--audit-min-cases=many")
     assert wrong.ret == pytest.ExitCode.USAGE_ERROR

@@ -30,7 +30,7 @@ def test_bfloat16_without_units_for_it_is_noted_once_at_the_start(
 ) -> None:
     (project.path / "cpuinfo").write_text("processor : 0\nflags : fpu avx2 avx512f\n")
     rough(project)
-    result = project.runpytest("cases", "--audit-dtype=bfloat16", "--audit-update=new")
+    result = project.runpytest_subprocess("cases", "--audit-dtype=bfloat16", "--audit-update=new")
     assert str(result.stdout).count("this processor has no bfloat16 units") == 1
 
 
@@ -41,7 +41,7 @@ def test_a_processor_with_units_for_it_is_not_spoken_of(
     line = "Features" if unit == "bf16" else "flags"
     (project.path / "cpuinfo").write_text(f"processor : 0\n{line} : fpu {unit} sve\n")
     rough(project)
-    result = project.runpytest("cases", "--audit-dtype=bfloat16", "--audit-update=new")
+    result = project.runpytest_subprocess("cases", "--audit-dtype=bfloat16", "--audit-update=new")
     assert "bfloat16 units" not in str(result.stdout)
 
 

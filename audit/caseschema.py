@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from unicodedata import category
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -40,6 +42,34 @@ def _figure(value: str) -> str:
 
 
 Tag = Annotated[str, AfterValidator(_tag)]
+
+
+def _region(value: str) -> str:
+    plain = all(category(c)[0] in "LMN" or c in _MARKS for c in value)
+    if not (plain and value[:1].isalnum() and value == value.strip() and len(value) <= _LONGEST):
+        raise ValueError(
+            f"a region's name has letters, digits, spaces and {' '.join(_MARKS.strip())}, begins "
+            f"with a letter or digit, and is at most {_LONGEST} characters long"
+        )
+    return value
+
+
+_MARKS = " _-.,'’&+/()"
+_LONGEST = 60
+
+Region = Annotated[
+    str,
+    AfterValidator(_region),
+    # What every dialect of patterns has: no control character and no other mark of ASCII.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[^\x00-/:-@\[-`{-\x7f][^\x00-\x1f!-%*:-@\[-^`{-\x7f]*$",
+            "maxLength": _LONGEST,
+        }
+    ),
+]
+"""The name of a region: it is printed everywhere, and stands in brackets in names of figures."""
 
 
 def _path(value: str) -> str:
@@ -92,7 +122,7 @@ class CaseSpec(BaseModel):
     truncate: bool = Field(
         False, description="Whether the model may cut texts that are longer than it reads."
     )
-    regions: dict[str, list[list[_Number]]] = Field(
+    regions: dict[Region, list[list[_Number]]] = Field(
         {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
     )
     tags: tuple[Tag, ...] = Field((), description="Tags; they become pytest markers.")

@@ -46,13 +46,6 @@ def test_what_a_case_file_names_injects_no_command_and_moves_no_cursor(
     assert "\u202e" not in printed
 
 
-def test_a_name_of_a_region_is_a_name(accepted: pytest.Pytester) -> None:
-    path = accepted.path / "cases" / "birds.yaml"
-    path.write_text(path.read_text().replace("birds: [[", "'a\\tb': [["))
-    result = accepted.runpytest("cases")
-    assert result.ret == pytest.ExitCode.INTERRUPTED
-
-
 def test_a_path_of_an_annotation_is_that_of_the_repository(
     accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

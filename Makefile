@@ -33,7 +33,7 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The gate must fail the second audit; explain shows why, and docs/regression.md says what to see.
 regression: .venv/installed

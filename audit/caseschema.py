@@ -45,7 +45,7 @@ Tag = Annotated[str, AfterValidator(_tag)]
 
 
 def _region(value: str) -> str:
-    plain = all(category(c)[0] in "LMN" or c in _MARKS for c in value)
+    plain = all(category(c)[0] in "LMN" or c in _MARKS for c in value) and "::" not in value
     if not (plain and value[:1].isalnum() and value == value.strip() and len(value) <= _LONGEST):
         raise ValueError(
             f"a region's name has letters, digits, spaces and {' '.join(_MARKS.strip())}, begins "
@@ -54,7 +54,7 @@ def _region(value: str) -> str:
     return value
 
 
-_MARKS = " _-.,'’&+/()"
+_MARKS = " _-.,:'’&+/()"
 _LONGEST = 60
 
 Region = Annotated[
@@ -64,7 +64,7 @@ Region = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": r"^[^\x00-/:-@\[-`{-\x7f][^\x00-\x1f!-%*:-@\[-^`{-\x7f]*$",
+            "pattern": r"^[^\x00-/:-@\[-`{-\x7f][^\x00-\x1f!-%*;-@\[-^`{-\x7f]*$",
             "maxLength": _LONGEST,
         }
     ),

@@ -81,18 +81,20 @@ def fuzz(kind: str, seeds: range) -> Found:
         process = context.Process(target=_work, args=(kind, seeds, there), daemon=True)
         process.start()
         there.close()
-        seeds = _watched(here, process, seeds, found)
+        seeds = _watched(kind, here, process, seeds, found)
     return found
 
 
-def _watched(here: Connection, process: BaseProcess, seeds: range, found: Found) -> range:
+def _watched(
+    kind: str, here: Connection, process: BaseProcess, seeds: range, found: Found
+) -> range:
     """Follow one process to its end; the seeds that are left if it died or hung."""
     seed, begun = None, 0.0
     while True:
         if not here.poll(LONGEST if seed is not None else 120.0):
             process.kill()
             if seed is None:
-                raise RuntimeError("the sound files could not be made")
+                raise RuntimeError(f"the sound {kind} could not be made")
             found.faults.append((seed, f"still at it after {LONGEST:g} seconds"))
             found.slowest = max(found.slowest, LONGEST)
             return range(seed + seeds.step, seeds.stop, seeds.step)
@@ -102,6 +104,8 @@ def _watched(here: Connection, process: BaseProcess, seeds: range, found: Found)
             process.join()
             if seed is None and process.exitcode == 0:
                 return range(0)
+            if seed is None and not found.ends:
+                raise RuntimeError(f"the sound {kind} could not be made or read") from None
             found.faults.append((seed or seeds.start, f"the process died ({process.exitcode})"))
             return range((seed or seeds.start) + seeds.step, seeds.stop, seeds.step)
         if not end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,22 +16,33 @@ from PIL import Image
 
 from audit.app.serving import MAX_UPLOAD
 from audit.cases import load_cases
+from audit.models.sources import resolve
 
 ROOT = Path(__file__).parents[1]
 BIRDS = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
 EVIL = (
-    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-    "${document.title='owned'} `{{7}}` &lt;"  # gradio fills templates of JavaScript
+    "<script>document.title=7</script>",
+    '<img src=x onerror="document.title=7">',
+    "${document.title=7} `{{7}}` &lt;",  # gradio fills templates of JavaScript
 )
 
 
 @pytest.fixture(scope="module")
-def address(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder whose weights were not copied whole; nothing else tells."""
+    folder = tmp_path_factory.mktemp("models") / "cut"
+    shutil.copytree(resolve("reference").folder, folder)
+    (folder / "pytorch_model.bin").write_bytes(b"PK")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(browser: Any, tmp_path_factory: pytest.TempPathFactory, cut: Path) -> Iterator[str]:
     """Where the page is served; at the end its process must stop when told, and leave nothing."""
     temporary = tmp_path_factory.mktemp("temporary")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    models = ["reference", "shortcut", "docs"]  # the last is no checkpoint
+    models = ["reference", "shortcut", str(cut)]
     options = [f"--model={model}" for model in models]
     with subprocess.Popen(
         [sys.executable, "-m", "audit.cli", "serve", f"--port={port}", "--device=cpu", *options],
@@ -207,7 +219,7 @@ def test_boxes_drawn_on_an_uploaded_picture_are_in_the_case_that_is_saved(
     drag(page, (0.02, 0.45, 0.31, 0.66))
     page.keyboard.type("birds: both")
     drag(page, (0.5, 0.0, 0.75, 0.25))
-    page.keyboard.type(EVIL)
+    page.keyboard.type("mark (left)")
     page.select_option(".boxes li:nth-child(2) select", "avoid")
     text = "there are two birds on a branch"
     page.fill("#text textarea", text)
@@ -231,18 +243,20 @@ def test_boxes_drawn_on_an_uploaded_picture_are_in_the_case_that_is_saved(
     (case,) = load_cases(path)
     assert (case.id, case.text, case.expect.label) == ("my-birds", text, "yes")
     assert case.image_size == (1200, 900)
-    assert list(case.regions) == ["birds: both", EVIL[:60]]
+    assert list(case.regions) == ["birds: both", "mark (left)"]
     assert case.regions["birds: both"][0] == pytest.approx((0.02, 0.45, 0.31, 0.66), abs=0.01)
-    assert case.wanted == {"birds: both": "higher", EVIL[:60]: "lower"}
+    assert case.wanted == {"birds: both": "higher", "mark (left)": "lower"}
     assert page.title() == "audit"
 
 
-def test_errors_are_messages_in_the_projects_own_words(page: Any, tmp_path: Path) -> None:
+def test_errors_are_messages_in_the_projects_own_words(
+    page: Any, tmp_path: Path, cut: Path
+) -> None:
     assert refused(page) == "there is no picture yet: upload one or pick an example"
     pick(page, "two-birds-on-a-branch:")
     ask(page)
     page.fill("#text textarea", " ")
-    assert refused(page) == "the hypothesis is empty"
+    assert refused(page) == "the hypothesis is empty but for white space"
     page.fill("#text textarea", "two birds")
     page.fill("#layers input, #layers textarea", "9")
     assert "the model has 3" in refused(page)
@@ -256,8 +270,8 @@ def test_errors_are_messages_in_the_projects_own_words(page: Any, tmp_path: Path
     page.keyboard.press("Enter")
     assert "'cat'" in refused(page)
     choose(page, "method", "cross_attention")
-    choose(page, "model", "docs")
-    assert "docs: not a ModelScope checkpoint" in refused(page)
+    choose(page, "model", str(cut))
+    assert "pytorch_model.bin: the weights cannot be read" in refused(page)
     choose(page, "model", "reference")
     (tmp_path / "notes.png").write_text("no picture")
     upload(page, tmp_path / "notes.png")
@@ -273,14 +287,21 @@ def test_a_file_over_the_limit_is_refused(page: Any, tmp_path: Path) -> None:
     assert not page.is_visible(".stage")
 
 
-def test_nothing_that_is_typed_becomes_markup(page: Any) -> None:
+@pytest.mark.parametrize("evil", EVIL)
+def test_nothing_that_is_typed_becomes_markup(page: Any, evil: str) -> None:
     pick(page, "two-birds-on-a-branch:")
-    page.fill("#text textarea", EVIL)
-    page.fill("#premise input, #premise textarea", EVIL)
-    said, _ = ask(page)
-    assert said.count(EVIL) == 2
-    page.fill("#layers input, #layers textarea", EVIL)
-    assert "<script>document" in refused(page)
+    page.wait_for_timeout(500)  # the example fills the fields
+    page.fill("#text textarea", evil)
+    assert ask(page)[0].count(evil) == 1
+    page.fill("#text textarea", "two birds")
+    page.fill("#premise input, #premise textarea", evil)
+    assert ask(page)[0].count(evil) == 1
+    page.click(".boxes .add")
+    page.keyboard.type(evil)
+    page.click("#save")
+    page.wait_for_selector("#case-notice [role=alert] >> text=a region's name has letters")
+    page.fill("#layers input, #layers textarea", evil)
+    assert evil.split("=", maxsplit=1)[0] in refused(page)
     assert page.title() == "audit"
 
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from audit.app.desk import uploaded
-from audit.report.pictures import data_uri, difference, figure, fitted, outlined, overlay
+from audit.report.heatmap import heatmap
+from audit.report.pictures import data_uri, difference, fitted, outlined, overlay
 
 EVEN = np.full((3, 3), 1 / 9)
 
@@ -50,7 +51,7 @@ def test_proportions_are_kept_unless_a_side_would_vanish(
 
 
 def test_a_figure_of_a_thin_picture_is_drawn() -> None:
-    data = figure(Image.new("RGB", (1, 3000)), EVEN, "title", colours="viridis", boxes={})
+    data = heatmap(Image.new("RGB", (1, 3000)), EVEN, "title", colours="viridis", boxes={})
     assert max(Image.open(io.BytesIO(data)).size) < 2000
 
 

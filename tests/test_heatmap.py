@@ -84,6 +84,7 @@ def picture() -> Image.Image:
     return Image.linear_gradient("L").convert("RGB")
 
 
+@pytest.mark.slow
 def test_what_a_user_set_for_other_plots_changes_nothing(tmp_path: Path) -> None:
     own, styled = tmp_path / "own", tmp_path / "styled"
     own.mkdir()

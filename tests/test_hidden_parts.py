@@ -45,8 +45,9 @@ def test_a_large_picture_and_what_is_scaled_of_it_get_the_same_answer(model: Any
     small = drawable(model, image)
     assert small.size == (64, 64)
     whole, scaled = model.trace([Query(image, TEXT), Query(small, TEXT)])
-    assert whole.probabilities == scaled.probabilities
-    np.testing.assert_array_equal(whole.cross_attention, scaled.cross_attention)
+    # Not to the last bit: sums of two samples of a batch may be split between threads differently.
+    assert whole.probabilities == pytest.approx(scaled.probabilities, abs=1e-6)
+    np.testing.assert_allclose(whole.cross_attention, scaled.cross_attention, atol=1e-6)
 
 
 def test_a_picture_of_common_size_is_hidden_at_its_own_size(model: Any) -> None:
@@ -126,6 +127,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_occlusion_and_curves_take_no_copy_of_a_large_picture_for_each_window(
     tmp_path: Path, checkpoint: Path
 ) -> None:

@@ -24,6 +24,7 @@ def printed(code: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_loading_and_explaining_import_no_data_sets_compiler_or_other_tasks(
     tmp_path: Path,
 ) -> None:

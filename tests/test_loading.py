@@ -42,6 +42,7 @@ def loaded(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_loading_prints_nothing_of_what_its_libraries_note(tmp_path: Path) -> None:
     """In two shards of torch's older format, with settings that transformers comments on."""
     folder = make_checkpoint(tmp_path / "noisy")
@@ -62,6 +63,7 @@ def test_loading_prints_nothing_of_what_its_libraries_note(tmp_path: Path) -> No
     assert (done.stdout, done.stderr) == ("noisy\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "where"),
     [
@@ -78,6 +80,7 @@ def test_a_home_that_cannot_be_written_is_one_message(
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_unpacking_is_one_message_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:

@@ -14,9 +14,12 @@ from audit.cases import load_cases
 from audit.caseschema import schema
 from audit.errors import CaseError
 
-GOOD = ["birds", "two birds", "左边的鸟", "पक्षी", "bird's-eye, left (top)", "7", "a_b", "x" * 60]
+GOOD = [
+    "birds", "two birds", "左边的鸟", "पक्षी", "bird's-eye, left (top)", "7", "a_b", "birds: both",
+    "x" * 60,
+]  # fmt: skip
 BAD = [
-    "", " a", "a ", "_a", "r\n::error ::x", "a\tb", "a[b]", "a:b", "<b>", "a|b", "a`b",
+    "", " a", "a ", "_a", "r\n::error ::x", "a\tb", "a[b]", "a::b", "<b>", "a|b", "a`b",
     "a\u202eb", "\x1b[2J", "##[error]x", "x" * 61,
 ]  # fmt: skip
 

@@ -181,6 +181,7 @@ def mutated(data: bytes, number: int) -> bytes:
     return b"[" * (1000 * (number % 200)) + data[at:]
 
 
+@pytest.mark.slow
 def test_a_damaged_run_ends_in_one_message_and_never_in_a_traceback(root: Path) -> None:
     del root
     write_gallery(Run(Path("run")))
@@ -217,6 +218,7 @@ def test_a_damaged_run_ends_in_one_message_and_never_in_a_traceback(root: Path) 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
 
 
+@pytest.mark.slow
 def test_damaged_baselines_end_in_one_message_and_status_tells_of_each(root: Path) -> None:
     del root
     accept(Run(Path("run")))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from audit.baselines import _Compared, _row
+from audit.drift import _Compared, _row
 from audit.metrics import METRICS
 from audit.outcomes import DriftRow, State
 from audit.settings import Limits

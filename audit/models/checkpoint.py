@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from transformers.activations import ACT2FN
-from transformers.modeling_utils import init_empty_weights, no_init_weights
-
 from audit.errors import ModelError, nearest
 from audit.files import digest, digest_file, digest_stream
 from audit.models.base import Fingerprint
 from audit.models.description import Description, check_vocabulary, described
 from audit.models.quiet import quiet
 from audit.models.sources import Checkpoint
+from audit.models.standins import stand_ins
 from audit.models.weights import (
     Stored,
     check_loaded,
@@ -27,6 +25,10 @@ from audit.models.weights import (
     tensors_of,
 )
 from audit.settings import EMBEDDED
+
+with stand_ins():  # without torch's compiler and all that it brings
+    from transformers.activations import ACT2FN
+    from transformers.modeling_utils import init_empty_weights, no_init_weights
 
 
 @dataclass(frozen=True)

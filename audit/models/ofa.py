@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import ToTensor
 
 from audit.capture import capture, frozen
 from audit.errors import ModelError
@@ -51,6 +50,9 @@ with stand_ins():
     from modelscope.preprocessors.ofa import OfaVisualEntailmentPreprocessor
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
     from modelscope.utils.config import Config
+
+    # Its operators import torch's compiler, unless that is put off here too.
+    from torchvision.transforms import ToTensor
 
 __all__ = ["OFAConfig", "OFAModel", "OFAVisualEntailment"]
 

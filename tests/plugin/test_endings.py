@@ -118,6 +118,7 @@ def test_an_interrupted_session_says_how_far_it_came(accepted: pytest.Pytester) 
     assert head == "## Audit failed: Interrupted, 1 of 3 audited."
 
 
+@pytest.mark.slow
 def test_workers_that_are_interrupted_leave_no_passing_summary(accepted: pytest.Pytester) -> None:
     # A process that a shell starts in the background is deaf to Ctrl-C; this one is not.
     run = (

@@ -25,6 +25,7 @@ def test_a_number_of_threads_that_is_none_is_refused(project: pytest.Pytester, g
     result.stderr.fnmatch_lines(["*is not auto or a number from 1 to 1024"])
 
 
+@pytest.mark.slow
 def test_bfloat16_without_units_for_it_is_noted_once_at_the_start(
     project: pytest.Pytester,
 ) -> None:
@@ -34,6 +35,7 @@ def test_bfloat16_without_units_for_it_is_noted_once_at_the_start(
     assert str(result.stdout).count("this processor has no bfloat16 units") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16", "bf16"])
 def test_a_processor_with_units_for_it_is_not_spoken_of(
     project: pytest.Pytester, unit: str

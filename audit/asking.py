@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit import longrunning
+from audit.console import say
 from audit.errors import nearest
 from audit.files import to_json
 from audit.mapspec import MapSpec
@@ -194,14 +195,14 @@ def serve(
     shipped = cases or find_files(project.patterns())
     examples = chosen_cases(cases, project) if shipped else []
     if address.warning:
-        typer.echo(f"audit: warning: {address.warning}", err=True)
+        say(f"audit: warning: {address.warning}", error=True)
     serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine,
                threads=threads)  # fmt: skip
 
 
 def _note(text: str) -> None:
     if text:
-        typer.echo(f"audit: note: {text}", err=True)
+        say(f"audit: note: {text}", error=True)
 
 
 def _known(option: str, value: str, choices: Iterable[str]) -> None:

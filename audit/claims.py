@@ -7,15 +7,17 @@ files that it names must be the project's own, and nothing may have moved since.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit import accepted
 from audit.accepted import Held
 from audit.cases import Case, Pictures, load_cases
-from audit.errors import CaseError, RunError, nearest
+from audit.errors import BaselineError, CaseError, RunError, nearest
 from audit.files import digest_file, inside
 from audit.outcomes import BASELINE, Outcome, Run, State
 
@@ -25,22 +27,57 @@ def looks_like_cases(path: Path) -> bool:
     return path.suffix in (".yaml", ".yml")
 
 
-def baselines_of(run: Run, root: Path) -> Path:
-    """The folder of baselines that a run names, if it lies in the project.
+def baselines_of(run: Run, root: Path, configured: Path | None = None) -> Path:
+    """The folder of baselines that a run names, if it is one of the project's.
+
+    It is where it lies in the folder that the configuration names, or in ``baselines``, or where
+    it holds baselines already; not where the run brings them.
+
+    Args:
+        configured: the folder of baselines that the project's configuration names.
 
     Raises:
-        RunError: it does not.
+        RunError: it is none.
     """
     written = run.about().get("baselines", "")
-    place = run.folder / "run.json"
+    said = f"{run.folder / 'run.json'}: baselines: "
     if not written:
-        raise RunError(f"{place}: baselines: the run was not compared with any")
-    if inside(root, written) is None:
+        raise RunError(f"{said}the run was not compared with any")
+    place = inside(root, written)
+    if place is None:
         raise RunError(
-            f"{place}: baselines: {written!r} lies outside of {root.resolve()}; if they "
+            f"{said}{written!r} lies outside of {root.resolve()}; if they "
             "shall be accepted there, name the folder yourself with --baselines"
         )
+    homes = [home.resolve() for home in (configured, root / "baselines") if home is not None]
+    known = any(place.is_relative_to(home) for home in homes)
+    if _brought(place, run, root) or not (known or _holds_baselines(place)):
+        raise RunError(
+            f"{said}{written!r} is no folder of baselines of this project; if they shall be "
+            "accepted there, name it yourself with --baselines"
+        )
     return root / str(written)
+
+
+def _holds_baselines(folder: Path) -> bool:
+    for path in sorted(folder.glob("*.json"))[:_LOOKED_AT]:
+        with suppress(BaselineError):
+            if accepted.load(folder, path.stem) is not None:
+                return True
+    return False
+
+
+def _brought(path: Path, run: Run, root: Path) -> bool:
+    """Whether something lies in a run folder, and so came with it."""
+    if path.is_relative_to(run.folder.resolve()):
+        return True
+    top = root.resolve()
+    between = [p for p in (path, *path.parents) if p != top and p.is_relative_to(top)]
+    return any((p / "run.json").exists() for p in between)
+
+
+_LOOKED_AT = 20
+"""Files of a folder that are read to see whether it holds baselines."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +152,7 @@ class Checks:
     def _load(self, written: str) -> dict[str, Case] | str:
         root = self.root
         path = inside(root, written)
-        if path is None or self._brought(path) or not self.collects(path):
+        if path is None or _brought(path, self.run, root) or not self.collects(path):
             return (
                 f"the run says that it stands in {written!r}, which is no case file of the "
                 f"project in {root.resolve()}"
@@ -124,14 +161,6 @@ class Checks:
             return {case.id: case for case in load_cases(path, self._pictures)}
         except CaseError as error:
             return f"its case file cannot be read any more: {error}"
-
-    def _brought(self, path: Path) -> bool:
-        """Whether a case file lies in a run folder, and so came with it."""
-        if path.is_relative_to(self.run.folder.resolve()):
-            return True
-        root = self.root.resolve()
-        between = [p for p in path.parents if p != root and p.is_relative_to(root)]
-        return any((p / "run.json").exists() for p in between)
 
 
 def _measured(outcome: Outcome, held: Held) -> bool:

@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from audit import __version__, asking, longrunning
-from audit.console import Commands, let_go, stop
+from audit.console import Commands, let_go, say, stop
 from audit.errors import AuditError
 from audit.files import counted, to_json, write_atomically
 from audit.mapspec import told
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"audit {__version__}")
+        say(f"audit {__version__}")
         raise typer.Exit
 
 
@@ -84,7 +84,8 @@ def accept(
     review = None if decisions is None else load_decisions(decisions, stored)
     patterns = project.patterns()
     done = take(
-        stored, cases or (), review, root=project.root, folder=folder, reason=reason, by=by,
+        stored, cases or (), review, root=project.root, folder=folder,
+        configured=project.accepted, reason=reason, by=by,
         collects=lambda path: any(pattern.matches(path) for pattern in patterns),
     )  # fmt: skip
     if as_json:
@@ -92,13 +93,13 @@ def accept(
         sys.stdout.write(to_json(about))
         return
     for name in done.cases:
-        typer.echo(f"accepted {name}")
+        say(f"accepted {name}")
     for decision in review or ():
         if decision.decision == "reject":
-            typer.echo(f"rejected {decision.case}")
-    typer.echo(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
+            say(f"rejected {decision.case}")
+    say(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
     for note in done.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 _BASELINES = typer.Option(
@@ -119,23 +120,26 @@ def status(
 
     project = project_at()
     known = chosen_cases(cases, project)
-    found = [standing(each, known) for each in baseline_folders(folder or project.accepted)]
+    place = folder or project.accepted
+    # Before the first update there is none, and every case is missing from it.
+    folders = baseline_folders(place) if place.exists() or folder else [place]
+    found = [standing(each, known) for each in folders]
     if as_json:
         rows = [{**asdict(s), "folder": str(s.folder)} for s in found]
         sys.stdout.write(to_json({"cases": len(known), "baselines": rows}))
         return
-    typer.echo(counted(len(known), "case"))
+    say(counted(len(known), "case"))
     for each in found:
-        typer.echo(
+        say(
             f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
             f"{len(each.stale)} stale, {len(each.orphans)} orphans"
             f"{f', {len(each.damaged)} damaged' if each.damaged else ''}"
         )
         for title in ("missing", "stale", "orphans"):
             for name in getattr(each, title):
-                typer.echo(f"  {title.removesuffix('s')}: {name}")
+                say(f"  {title.removesuffix('s')}: {name}")
         for name, why in each.damaged.items():
-            typer.echo(f"  damaged: {name}: {why}")
+            say(f"  damaged: {name}: {why}")
 
 
 @app.command()
@@ -160,9 +164,9 @@ def prune(
     count = sum(map(len, found.values()))
     for place, names in found.items():
         for name in names:
-            typer.echo(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
+            say(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
     said = "nothing to prune" if not count else f"{counted(count, 'baseline')} without a case"
-    typer.echo(f"{said}, deleted" if delete and count else said)
+    say(f"{said}, deleted" if delete and count else said)
 
 
 app.command()(longrunning.compare)
@@ -190,8 +194,8 @@ def model(
     if as_json:
         sys.stdout.write(to_json({**about, "labels": labels}))
         return
-    typer.echo(f"folder: {found.folder}")
-    typer.echo(f"labels: {', '.join(labels)}")
+    say(f"folder: {found.folder}")
+    say(f"labels: {', '.join(labels)}")
 
 
 @app.command()
@@ -207,7 +211,7 @@ def report(
 
     stored = Run(run)
     stored.about()
-    typer.echo(write_gallery(stored, "all" if everything else "failed"))
+    say(write_gallery(stored, "all" if everything else "failed"))
 
 
 @app.command()
@@ -246,7 +250,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    typer.echo(f"audit: error: {message}", err=True)
+    say(f"audit: error: {message}", error=True)
     raise SystemExit(2)
 
 

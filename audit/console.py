@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from audit.errors import printable
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal, as shells count."""
 
@@ -22,6 +24,11 @@ UNHEARD = 141
 
 _WIDE = 160
 """Columns of a table that is written into a file or a pipe."""
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Print lines; nothing in them is a command to a terminal or a pipeline."""
+    typer.echo("\n".join(map(printable, str(text).split("\n"))), err=error)
 
 
 class Commands(TyperGroup):

@@ -37,8 +37,9 @@ class Ending:
 
     @property
     def passed(self) -> bool:
-        """Whether there is nothing that fails it."""
-        return not (self.failed or self.reasons or self.exit_status)
+        """Whether there is nothing that fails it, and no case was left out."""
+        whole = self.audited + self.skipped >= self.selected
+        return whole and not (self.failed or self.reasons or self.exit_status)
 
     @property
     def sentence(self) -> str:
@@ -54,6 +55,8 @@ class Ending:
             said.append(f"{counted(self.failed, 'case')} failed")
         if not said and self.exit_status:
             said.append(f"pytest ended with exit status {self.exit_status}")
+        if not said:
+            said.append("not every case was audited")
         verdict = "passed: " if self.passed else f"failed: {', '.join(said)}, "
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         return f"{verdict}{self.audited} of {self.selected} audited{skipped}"

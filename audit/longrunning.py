@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from audit.console import progress, tables
+from audit.console import progress, say, tables
 from audit.files import to_json
 from audit.settings import MOST_THREADS
 
@@ -57,7 +57,7 @@ def compare(
         sys.stdout.write(to_json({**found.to_dict(), "page": str(page)}))
     else:
         _print_comparison(found)
-        typer.echo(f"page: {page}")
+        say(f"page: {page}")
     raise typer.Exit(1 if found.suite.failed else 0)
 
 
@@ -220,8 +220,8 @@ def power(
         _print_power(found)
         for change in found["changes"]:
             if "skipped" in change:
-                typer.echo(f"not measured: {change['id']}: {change['skipped']}")
-        typer.echo(f"page: {page}")
+                say(f"not measured: {change['id']}: {change['skipped']}")
+        say(f"page: {page}")
 
 
 def _print_power(found: dict[str, Any]) -> None:

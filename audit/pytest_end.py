@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,9 +101,11 @@ def finish(session: pytest.Session, state: State) -> None:
 
 def _ended(session: pytest.Session, state: State) -> Ending:
     """How the session ends, by what is known so far; what fails it shows in its exit status."""
-    if state.watch.reasons and session.exitstatus in _NOTHING_FAILED:
+    ending = state.watch.ending(session, int(session.exitstatus))
+    if not ending.passed and session.exitstatus in _NOTHING_FAILED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    return state.watch.ending(session, int(session.exitstatus))
+        ending = replace(ending, exit_status=int(session.exitstatus))
+    return ending
 
 
 def _promoted(run: Run, state: State) -> list[str]:
@@ -121,13 +124,29 @@ def _summarise(config: pytest.Config, state: State, run: Run | None, ending: End
     mistakes, placed = state.watch.mistakes, _place(state)
     given = path_of(config, "summary")
     if given is not None:
-        write_atomically(
-            given, markdown(run, state.suite, ending, mistakes, placed, pictures=True).encode()
-        )
+        _put(given, markdown(run, state.suite, ending, mistakes, placed, pictures=True))
     elif os.environ.get("GITHUB_STEP_SUMMARY"):
         # Other steps' commands write into the same file, so it is added to.
-        with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
-            file.write(markdown(run, state.suite, ending, mistakes, placed, pictures=False))
+        _add(
+            Path(os.environ["GITHUB_STEP_SUMMARY"]),
+            markdown(run, state.suite, ending, mistakes, placed, pictures=False),
+        )
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file that somebody named: through links, and into what is no regular file."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        _add(path, text)
+    else:
+        write_atomically(path, text.encode())
+
+
+def _add(path: Path, text: str) -> None:
+    """Add to a file, without waiting for somebody to read a pipe."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _last_words(

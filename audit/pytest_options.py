@@ -80,7 +80,7 @@ def read_settings(config: pytest.Config) -> Settings:
     size, threads = _count(config, "batch-size"), _count(config, "threads", MOST_THREADS)
     limits = Limits(_number(config, "suite-alpha", 1), _number(config, "suite-effect"))
     fewest = value_of(config, "min-cases")
-    if not fewest.isdecimal():
+    if re.fullmatch("[0-9]{1,9}", fewest) is None:
         raise _refused(config, "min-cases", "a number from 0 on")
     worker = getattr(config, "workerinput", None)
     return Settings(
@@ -103,9 +103,32 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
+def runs_nothing(config: pytest.Config) -> bool:
+    """Whether pytest only tells what it would run."""
+    return any(config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
+
+
+SUMMARY = "## Audit "
+"""How a summary of ours begins."""
+
+
+def outdate_summary(config: pytest.Config) -> None:
+    """Let a summary that an earlier session left say nothing of this one, if it is cut off."""
+    path = path_of(config, "summary")
+    try:
+        if path is None or not path.is_file():
+            return
+        with path.open(encoding="utf-8", errors="replace") as file:
+            ours = file.read(len(SUMMARY)) == SUMMARY
+        if ours:
+            path.write_text(f"{SUMMARY}failed\n\nThe session did not come to its end.\n")
+    except OSError:
+        return  # what is wrong with it is told when it is written
+
+
 def _in_ci() -> bool:
     """Whether this is a pipeline, by the variable that all of them set."""
-    return os.environ.get("CI", "").strip().lower() not in ("", "0", "false", "no", "off")
+    return os.environ.get("CI", "").strip().lower() not in ("", "0", "f", "false", "n", "no", "off")
 
 
 def value_of(config: pytest.Config, name: str) -> str:

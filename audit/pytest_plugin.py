@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from audit.errors import AuditError, printable
+from audit.errors import AuditError, in_a_sentence, printable
 from audit.pytest_files import CaseFiles
-from audit.pytest_options import add_options, read_settings, root_of
+from audit.pytest_options import (
+    add_options,
+    outdate_summary,
+    read_settings,
+    root_of,
+    runs_nothing,
+)
 from audit.pytest_state import STATE, State
 from audit.pytest_watch import Watch
 
@@ -32,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings."""
     config.addinivalue_line("markers", "audit: a case declared in YAML")
+    if not (hasattr(config, "workerinput") or runs_nothing(config)):
+        outdate_summary(config)
     settings, files = read_settings(config), CaseFiles(config)
     watch = Watch(lambda path: files.takes(path, named=True))
     config.stash[STATE] = State(settings, files, watch)
@@ -57,9 +65,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     state = config.stash[STATE]
     state.files.warn()
     folder = state.settings.run_folder
-    if config.getoption("collectonly") or not folder.exists():
+    if runs_nothing(config):
         return
     try:
+        if not folder.exists():
+            return
         others = [path for path in folder.iterdir() if path.name != ".gitignore"]
         if others and not (folder / "run.json").exists():
             raise pytest.UsageError(f"--audit-run-dir: {folder} holds files that are not a run")
@@ -89,7 +99,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which cases are selected, before anything can go wrong with them."""
     state = session.config.stash[STATE]
-    if not session.config.getoption("collectonly"):
+    if not runs_nothing(session.config):
         state.watch.select([i.nodeid for i in session.items if i.nodeid in state.ids])
 
 
@@ -99,7 +109,7 @@ def pytest_report_collectionfinish(
     """Load the model once cases are selected, and say what it is."""
     state = config.stash[STATE]
     chosen = [state.cases[i.name] for i in items if i.nodeid in state.ids]
-    if not chosen or config.getoption("collectonly"):
+    if not chosen or runs_nothing(config):
         return None
     from audit.pytest_items import load_model  # noqa: PLC0415  it is there: cases were collected
 
@@ -170,7 +180,7 @@ class _Verdict:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge a session that came to its end; workers of one that was cut off may still write."""
         state = session.config.stash[STATE]
-        if session.config.getoption("collectonly") or exitstatus not in _ENDED:
+        if runs_nothing(session.config) or exitstatus not in _ENDED:
             return
         if _has_run(session) or state.settings.min_cases:
             from audit.pytest_end import judge  # noqa: PLC0415  only where something was audited
@@ -178,15 +188,28 @@ class _Verdict:
             judge(session, state)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In the controlling process: promote proposals, write the results and the gallery."""
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """In the controlling process: promote proposals, write the results and the gallery.
+
+    After every other plugin has concluded, so that what fails there is known.
+    """
+    state = session.config.stash[STATE]
+    try:
+        yield
+    except BaseException as error:
+        state.watch.reasons.append(f"a plugin failed at the end ({in_a_sentence(error)})")
+        raise
+    finally:
+        _conclude(session, state)
+
+
+def _conclude(session: pytest.Session, state: State) -> None:
     config = session.config
-    state = config.stash[STATE]
     if hasattr(config, "workerinput"):
         getattr(config, "workeroutput", {})["audit_files"] = state.files.told()
         return
-    if config.getoption("collectonly"):
+    if runs_nothing(config):
         return
     if _has_run(session) or state.watch.concerned:
         from audit.pytest_end import finish  # noqa: PLC0415  only where something was audited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ class Watch:
 
     def ending(self, session: pytest.Session, exit_status: int) -> Ending:
         """What all of it comes to."""
-        reasons = []
+        reasons: list[str] = []
+        if not self._stopped and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            self._stopped = "interrupted"  # a second Ctrl-C, while pytest dealt with the first
         cut = session.shouldfail or session.shouldstop
         if self._stopped:
             reasons.append(self._stopped)

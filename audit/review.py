@@ -102,6 +102,7 @@ def accept(
     *,
     root: Path = Path(),
     folder: Path | None = None,
+    configured: Path | None = None,
     collects: Callable[[Path], bool] = looks_like_cases,
     reason: str = "",
     by: str = "",
@@ -117,6 +118,7 @@ def accept(
         decisions: a review; its own reasons come before ``reason``.
         root: the project's, from which paths in the run count and in which they must lie.
         folder: of baselines, where somebody said it; else the run may name one of the project's.
+        configured: the folder of baselines that the project's configuration names.
         collects: whether a file is one of the project's case files.
         reason, by: kept in the baselines' provenance.
 
@@ -131,7 +133,7 @@ def accept(
         raise RunError(f"{run.folder / 'run.json'}: model: does not say which model was audited")
     outcomes = {outcome.case: outcome for outcome in run.outcomes()}
     wanted = _wanted(run, outcomes, cases, decisions, reason)
-    place = folder or baselines_of(run, root)
+    place = folder or baselines_of(run, root, configured)
     checks = Checks(run, place, root, collects)
     with baselines.updating(place), tempfile.TemporaryDirectory(prefix="audit-accept-") as staged:
         baselines.recover(place)
@@ -183,8 +185,8 @@ def _notes(taken: Sequence[Outcome], before: Mapping[str, Held], model: str) -> 
     lost = [name for name, h in held.items() if h.damage and h.baseline is None]
     if lost:
         said.append(
-            f"{counted(len(lost), 'baseline')} could not be read and were replaced; their anchors "
-            f"are lost, so creep is measured from now on: {_some(lost)}"
+            f"replaced without having been read: {counted(len(lost), 'baseline')}, whose anchors "
+            f"are lost, so that creep is measured from now on: {_some(lost)}"
         )
     return said
 

@@ -42,10 +42,21 @@ class SuiteRecord(BaseModel):
     sentence: str
 
 
+class SessionRecord(BaseModel):
+    """What ``results.json`` says of how the session ended, as far as it is read again."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    passed: bool
+    sentence: str
+
+
 class Results(About):
     """``results.json``: what was run and how it ended, written at the session's end."""
 
     promoted: list[str] = []
     suite: SuiteRecord | None = None
+    session: SessionRecord | None = None
     totals: dict[str, Count] = {}
     outcomes: list[JsonValue] = []

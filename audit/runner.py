@@ -95,7 +95,9 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
             ]
             for case, query in zip(cases, queries, strict=True)
         ]
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a model is somebody's code: it may even call sys.exit()
         if len(cases) == 1:
             _log.debug("%s: %s", cases[0].id, in_a_sentence(error), exc_info=error)
             seconds = time.perf_counter() - started
@@ -110,7 +112,7 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
     return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: BaseException) -> str:
     """Errors that are raised on purpose are about the case: its picture, its map, its text."""
     own = isinstance(error, AuditError | ValueError) and not isinstance(error, NotFinite)
     return "" if own else type(error).__name__
@@ -149,7 +151,7 @@ class Patience:
         return found
 
 
-def _told(error: Exception, case: Case) -> str:
+def _told(error: BaseException, case: Case) -> str:
     """What went wrong; where the text is at fault, with the place to mend it."""
     place = f"{as_typed(case.file)}:{case.line}: " if isinstance(error, TextError) else ""
     return f"{place}{in_a_sentence(error)}"

@@ -115,6 +115,10 @@ def read(path: Path) -> Document:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         return CaseError(f"{path}:{line}:{column}: not YAML: {problem}")
 
+    conflict = re.search("^<{7} ", text, re.MULTILINE)
+    if conflict:
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise CaseError(f"{path}:{line}:1: holds a merge conflict: choose a side of it")
     strange = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if strange:
         before = text[: strange.start()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +237,37 @@ def test_damaged_baselines_end_in_one_message_and_status_tells_of_each(root: Pat
             assert is_one_message(error), (name, number, error)
         Path("baselines", name).write_bytes(data)
     assert told > 36
+
+
+@pytest.mark.parametrize("where", [".git", "cases", "docs", ".", "run/b"])
+def test_a_run_does_not_choose_where_in_the_project_baselines_go(root: Path, where: str) -> None:
+    Path(where).mkdir(exist_ok=True)
+    edited(Path("run/run.json"), baselines=where)
+    with pytest.raises(RunError, match="is no folder of baselines of this project"):
+        accept(Run(Path("run")), root=root, configured=root / "baselines")
+    assert not (Path(where) / "birds.json").exists()
+
+
+@pytest.mark.parametrize("hostile", ["x\n::error file=a::owned", "a\x1b[31mb", "##[error]x"])
+@pytest.mark.parametrize("place", ["baselines", "name", "dtype"])
+def test_what_a_run_says_is_no_command_in_what_accept_prints(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hostile: str,
+    place: str,
+) -> None:
+    about = json.loads(Path("run/run.json").read_text())
+    if place == "baselines":
+        about["baselines"] = hostile
+    else:
+        about["model"][place] = hostile
+    edited(Path("run/run.json"), **about)
+    monkeypatch.setattr(sys, "argv", ["audit", "accept", "run"])
+    with suppress(SystemExit):
+        cli.main()
+    printed = "".join(capsys.readouterr())
+    assert printed
+    assert not any(line.lstrip().startswith("::") for line in printed.splitlines())
+    assert "\x1b" not in printed
+    assert "##[" not in printed

@@ -328,3 +328,107 @@ def test_skipped_cases_are_told(accepted: pytest.Pytester) -> None:
         )
     _, head, _ = said(accepted, "cases")
     assert head == "## Audit passed: 2 of 3 audited, 1 skipped."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap", [0.02, 0.3])
+def test_two_interrupts_in_a_row_are_no_passing_audit(
+    accepted: pytest.Pytester, gap: float
+) -> None:
+    run = (
+        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    asked = ["cases", "--audit-batch-size=1", "--audit-summary=summary.md", "--audit-run-dir=cut"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", run, *asked, "-p", "no:cacheprovider"],
+        cwd=accepted.path, env={**os.environ, "TOY_SECONDS": "3"}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    outcomes = accepted.path / "cut" / "outcomes"
+    for _ in range(1200):
+        if list(outcomes.glob("*.json")) or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(gap)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    summary = accepted.path / "summary.md"
+    assert not summary.exists() or summary.read_text().startswith("## Audit failed")
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "def pytest_runtestloop(session):\n    return True\n",
+        "def pytest_runtest_protocol(item):\n    return item.name == 'birds' or None\n",
+        "import pytest\ndef pytest_runtest_teardown():\n    pytest.exit('enough', returncode=0)\n",
+    ],
+)
+def test_cases_that_a_plugin_left_out_are_no_passing_audit(
+    accepted: pytest.Pytester, hook: str
+) -> None:
+    with (accepted.path / "conftest.py").open("a") as file:
+        file.write(f"\n{hook}")
+    result = accepted.runpytest_subprocess("cases", "--audit-summary=summary.md")
+    assert result.ret != pytest.ExitCode.OK
+    assert (accepted.path / "summary.md").read_text().startswith("## Audit failed")
+
+
+def test_a_plan_of_what_would_run_is_no_audit(accepted: pytest.Pytester) -> None:
+    result = accepted.runpytest("cases", "--setup-plan", "--audit-summary=summary.md")
+    assert result.ret == pytest.ExitCode.OK
+    assert "audit passed" not in result.stdout.str()
+    assert not (accepted.path / "summary.md").exists()
+
+
+@pytest.mark.parametrize("hook", ["", "@pytest.hookimpl(trylast=True)\n"])
+def test_a_plugin_that_fails_at_the_end_is_told_and_loses_nothing(
+    accepted: pytest.Pytester, hook: str
+) -> None:
+    with (accepted.path / "conftest.py").open("a") as file:
+        file.write(
+            f"\nimport pytest\n{hook}def pytest_sessionfinish(session):\n    raise OSError('x')\n"
+        )
+    result = accepted.runpytest_subprocess("cases", "--audit-summary=summary.md")
+    assert result.ret != pytest.ExitCode.OK
+    text = (accepted.path / "summary.md").read_text()
+    assert "A plugin failed at the end (OSError: x)" in text
+    assert (accepted.path / "run" / "results.json").exists()
+
+
+def test_a_summary_of_an_earlier_session_does_not_speak_for_one_that_cannot_begin(
+    accepted: pytest.Pytester,
+) -> None:
+    accepted.runpytest("cases", "--audit-summary=summary.md")
+    assert (accepted.path / "summary.md").read_text().startswith("## Audit passed")
+    accepted.runpytest("cases", "--audit-summary=summary.md", "--audit-dtype=x")
+    assert (accepted.path / "summary.md").read_text().startswith("## Audit failed")
+    (accepted.path / "notes.md").write_text("mine")
+    accepted.runpytest("cases", "--audit-summary=notes.md", "--audit-dtype=x")
+    assert (accepted.path / "notes.md").read_text() == "mine"
+
+
+def test_a_summary_goes_through_links_and_into_pipes_that_somebody_reads(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (accepted.path / "link.md").symlink_to("real.md")
+    accepted.runpytest("cases", "--audit-summary=link.md")
+    assert (accepted.path / "link.md").is_symlink()
+    assert (accepted.path / "real.md").read_text().startswith("## Audit passed")
+    os.mkfifo(accepted.path / "pipe")
+    result = accepted.runpytest("cases", "--audit-summary=pipe")
+    result.stdout.fnmatch_lines(["warning: the summary could not be written: OSError: *"])
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(accepted.path / "pipe"))
+    assert accepted.runpytest("cases").ret == pytest.ExitCode.OK
+    assert (accepted.path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "option", [f"--audit-run-dir={'a' * 300}", f"--audit-min-cases={'9' * 5000}"]
+)
+def test_an_option_that_cannot_be_is_a_usage_error(accepted: pytest.Pytester, option: str) -> None:
+    result = accepted.runpytest("cases", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{option.partition('=')[0]}: *"])

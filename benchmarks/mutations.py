@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -75,13 +76,18 @@ def _places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [here, *(place for key, child in inside for place in _places(child, (*here, key)))]
 
 
+def _junk(rng: Random) -> Any:
+    """A value of its own: the next change may be made inside of it."""
+    return copy.deepcopy(rng.choice(JUNK))
+
+
 def tree_changed(value: Any, rng: Random) -> Any:
     """A copy of plain data in which values or keys are lost, wrong, added or in another's place."""
     value = json.loads(json.dumps(value))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = [place for place in _places(value) if place]
         if not places:
-            return rng.choice(JUNK)
+            return _junk(rng)
         *way, key = rng.choice(places)
         parent = value
         for step in way:
@@ -92,7 +98,7 @@ def tree_changed(value: Any, rng: Random) -> Any:
             case 1 if isinstance(parent, dict):
                 parent[f"{key}x" if rng.random() < 0.5 else str(rng.choice(JUNK))] = parent.pop(key)
             case 2 if isinstance(parent, dict):
-                parent[rng.choice(("x", "map", "id", "format", "$ref"))] = rng.choice(JUNK)
+                parent[rng.choice(("x", "map", "id", "format", "$ref"))] = _junk(rng)
             case 3:
                 parent[key] = [parent[key]]
             case 4:
@@ -105,7 +111,7 @@ def tree_changed(value: Any, rng: Random) -> Any:
                     )
                 parent[key] = json.loads(json.dumps(other))
             case _:
-                parent[key] = rng.choice(JUNK)
+                parent[key] = _junk(rng)
     return value
 
 

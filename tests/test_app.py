@@ -112,6 +112,7 @@ def askable(text: str) -> bool:
 _TEXTS = st.text(min_size=1).filter(askable)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     text=_TEXTS, premise=st.none() | _TEXTS,

@@ -18,6 +18,8 @@ from audit.app.serving import MAX_UPLOAD
 from audit.cases import load_cases
 from audit.models.sources import resolve
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 BIRDS = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
 EVIL = (

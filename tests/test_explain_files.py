@@ -41,6 +41,7 @@ def drawn(found: Explanation, folder: Path, name: str, text: str = TEXT) -> set[
     return set(found.draw(folder, name, text, colours="viridis", scale="", animate=False).values())
 
 
+@pytest.mark.slow
 def test_another_question_gets_other_files_and_the_same_one_its_own(
     model: Any, tmp_path: Path
 ) -> None:

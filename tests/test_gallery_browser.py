@@ -20,6 +20,8 @@ from audit.review import accept, load_decisions
 from audit.runner import Gate, audit_cases
 from tests.toy_model import ToyModel
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>document.title='owned'</script> \"quoted\" \u202eright to left ünïcode"
 
 CASES = """\

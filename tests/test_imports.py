@@ -80,6 +80,7 @@ def test_what_was_put_off_works_for_those_who_hold_it() -> None:
     assert said == "False\n[0 1] [1 0]\n汉字\n"
 
 
+@pytest.mark.slow
 def test_the_compiler_knows_what_transformers_told_it_once_it_is_imported() -> None:
     said = printed(
         "import audit.models.ofa, sys\n"

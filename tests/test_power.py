@@ -141,6 +141,7 @@ def test_an_altered_model_sees_what_the_change_makes_of_the_query(
     assert altered.exchanged(both[0]) == both[0]
 
 
+@pytest.mark.slow
 def test_fine_tuning_lowers_the_loss_on_what_is_taught_and_leaves_the_resnet() -> None:
     tuned: Any = load_model("reference", device="cpu")
     before = parameters(tuned.torch_model)
@@ -215,6 +216,7 @@ def quiet(items: Iterable[Any], _total: int, _title: str) -> Iterator[Any]:
     return iter(items)
 
 
+@pytest.mark.slow
 def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

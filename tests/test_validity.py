@@ -77,6 +77,7 @@ def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(mod
         assert same == (name.startswith("decoder") or name == "encoder output"), name
 
 
+@pytest.mark.slow
 def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
     titles: list[str] = []
 
@@ -146,6 +147,7 @@ def test_a_map_that_beats_its_controls_is_trusted_and_each_failure_costs_its_own
         assert [name for name, holds in said.items() if not holds] == [use]
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_and_writes_where_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

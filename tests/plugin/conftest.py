@@ -77,3 +77,14 @@ def accepted(project: pytest.Pytester) -> pytest.Pytester:
     """The project after its baselines were accepted."""
     project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=3)
     return project
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sessions of several processes take seconds to start: they are slow tests."""
+    here, several = Path(__file__).parent, ("'-n2'", "'-n1'", "'-n'")
+    for item in items:
+        given = getattr(item, "callspec", None)
+        asked = str(given.params) if given and item.path.is_relative_to(here) else ""
+        if any(option in asked for option in several):
+            item.add_marker(pytest.mark.slow)

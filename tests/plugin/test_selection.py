@@ -85,6 +85,7 @@ def test_the_header_names_model_revision_digest_device_dtype_and_engine(
     )
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_run_and_the_controller_promotes(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess("cases", "-n", "2", "--audit-update=new")
     result.assert_outcomes(passed=3)
@@ -234,6 +235,7 @@ def test_a_run_folder_that_cannot_be_made_is_told_before_a_case_runs(
     result.stderr.fnmatch_lines(["*/x: no run can be written there: *"])
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_load_the_model_say_why_in_each_case(
     project: pytest.Pytester,
 ) -> None:

@@ -26,6 +26,7 @@ def many(project: pytest.Pytester) -> pytest.Pytester:
     return project
 
 
+@pytest.mark.slow
 def test_a_shift_that_every_case_passes_fails_the_session(
     many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_shift_that_every_case_passes_fails_the_session(
     assert many.runpytest("cases", "-n2").ret == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.slow
 def test_a_failing_gate_is_an_item_in_junit_and_for_last_failed(
     many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,7 +215,7 @@ def test_merges_that_were_cut_are_refused(folder: Path) -> None:
     path.write_text("".join(lines[: len(lines) // 2]))
     with pytest.raises(ModelError, match=r"merges\.txt: no merge makes \d+ of vocab\.json's 340"):
         load_model(str(folder))
-    path.write_text("".join(lines[:-1]) + lines[-1].split()[0])
+    path.write_text("".join(lines[:-1]) + lines[-1].split()[0] + "\n")
     with pytest.raises(ModelError, match=rf"merges\.txt, line {len(lines)}: not two tokens"):
         load_model(str(folder))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _ADAPTER = "adapter_config.json"
 _TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _VOCABULARY_BYTES = 64_000_000
 _ANSWERS_BYTES = 16_000_000
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _MARKS = {"<s>": "bos_token_id", "<pad>": "pad_token_id", "</s>": "eos_token_id"}
 
 
@@ -159,17 +161,36 @@ def _check_merges(path: Path, vocabulary: dict[str, Any]) -> None:
     A file that was cut lacks merges: the same text would become other tokens than the model was
     trained on.
     """
-    made = set()
-    for number, line in enumerate(read_text(path, _VOCABULARY_BYTES).split("\n"), 1):
-        if not line.strip() or (number == 1 and line.startswith("#version")):
+    # As the tokenizer's own reading: any line end, and the first and last line never looked at.
+    lines = _LINE_END.split(read_text(path, _VOCABULARY_BYTES))
+    first, last = lines[0].strip(), lines[-1].strip()
+    if first and not first.startswith("#version"):
+        raise ModelError(
+            f"{path}, line 1: is {first[:60]!r}, and the tokenizer skips this line: it must be "
+            "'#version: 0.2'; were lines cut off?"
+        )
+    if last:
+        raise ModelError(
+            f"{path}, line {len(lines)}: {last[:60]!r} has no line end, and the tokenizer skips "
+            "what comes after the last one; is the file cut?"
+        )
+    line_of: dict[tuple[str, str], int] = {}
+    for number, line in enumerate(lines[1:], 2):
+        pieces = tuple(line.split())
+        if not pieces:
             continue
-        pieces = line.split()
         if len(pieces) != 2:
             raise ModelError(
                 f"{path}, line {number}: not two tokens to merge: {line[:60]!r}; is the file cut "
                 "or damaged?"
             )
-        made.add("".join(pieces))
+        if pieces in line_of:
+            raise ModelError(
+                f"{path}, line {number}: {line[:60]!r} is also line {line_of[pieces]}, and the "
+                "tokenizer would forget that one"
+            )
+        line_of[pieces] = number
+    made = {"".join(pieces) for pieces in line_of}
     lost = [t for t in vocabulary if len(t) > 1 and t not in made and not _is_mark(t)]
     if lost:
         raise ModelError(

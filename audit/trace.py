@@ -127,6 +127,9 @@ class Trace:
     occlusion: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict)
 
 
+_NO_NUMBERS = "the model's answers are not numbers"
+
+
 def check_finite(trace: Trace) -> None:
     """Refuse what a broken model says before any figure is drawn from it.
 
@@ -136,10 +139,10 @@ def check_finite(trace: Trace) -> None:
     odd = {a: p for a, p in trace.probabilities.items() if not math.isfinite(p)}
     if odd:
         said = ", ".join(f"{answer} {p}" for answer, p in odd.items())
-        raise NotFinite(f"the model's probabilities are not finite: {said}")
+        raise NotFinite(f"{_NO_NUMBERS}: its probabilities are not finite: {said}")
     for name, array in _arrays(trace):
         if not np.isfinite(array).all():
-            raise NotFinite(f"the model's {name} is not finite")
+            raise NotFinite(f"{_NO_NUMBERS}: its {name} is not finite")
 
 
 def _arrays(trace: Trace) -> Iterator[tuple[str, NDArray[np.floating]]]:

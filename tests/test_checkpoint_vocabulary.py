@@ -54,9 +54,7 @@ def test_a_merge_that_is_there_twice_is_refused_since_the_tokenizer_would_move_i
     path = folder / "merges.txt"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines, lines[1]]))
-    with pytest.raises(
-        ModelError, match=rf"merges\.txt, line {len(lines) + 1}: .* is also line 2"
-    ):
+    with pytest.raises(ModelError, match=rf"merges\.txt, line {len(lines) + 1}: .* is also line 2"):
         load_model(str(folder))
 
 

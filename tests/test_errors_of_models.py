@@ -117,14 +117,16 @@ def nan_in_cross_attention(trace: Trace) -> Trace:
     ("what", "sentence"),
     [
         (lambda t: replace(t, probabilities=dict.fromkeys(t.probabilities, NAN)),
-         "the model's probabilities are not finite: no nan, yes nan, maybe nan"),
+         "the model's answers are not numbers: its probabilities are not finite: "
+         "no nan, yes nan, maybe nan"),
         (lambda t: replace(t, probabilities={**t.probabilities, "no": float("inf")}),
-         "the model's probabilities are not finite: no inf"),
-        (nan_in_cross_attention, "the model's cross-attention is not finite"),
+         "the model's answers are not numbers: its probabilities are not finite: no inf"),
+        (nan_in_cross_attention,
+         "the model's answers are not numbers: its cross-attention is not finite"),
         (lambda t: replace(t, cross_scale=np.full((2, 1), NAN, np.float32)),
-         "the model's factor of cross-attention heads is not finite"),
+         "the model's answers are not numbers: its factor of cross-attention heads is not finite"),
         (lambda t: replace(t, word_attention={"mean": np.full((1, 2, 16), NAN, np.float32)}),
-         "the model's encoder attention is not finite"),
+         "the model's answers are not numbers: its encoder attention is not finite"),
         (lambda t: replace(t, label="perhaps"), "KeyError: 'perhaps'"),
         (lambda t: replace(t, probabilities={"yes": "much"}),  # type: ignore[dict-item]
          "TypeError: must be real number, not str"),

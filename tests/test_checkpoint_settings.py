@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from audit import cli, load_model
 from audit.errors import ModelError
 from audit.models import Query
+from audit.models.description import check_vocabulary, described
 from audit.models.sources import check_source, known_labels
 from tests.checkpoints import make_checkpoint
 
@@ -153,6 +155,39 @@ def test_an_answer_file_is_read_strictly(folder: Path, content: bytes, said: str
     (folder / "answers.json").write_bytes(content)
     with pytest.raises(ModelError, match=rf"answers\.json.*{re.escape(said)}"):
         load_model(str(folder))
+
+
+def numbered(*answers: str) -> bytes:
+    return json.dumps({answer: n for n, answer in enumerate(answers)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (numbered("ab" * 20_000, "yes"),
+         f"the answer '{'ab' * 20}'… has 40,000 letters (bytes); an answer has 100 at most"),
+        (numbered("yes", "\u2713" * 34), "✓'… has 102 letters (bytes); an answer has 100 at most"),
+        (numbered(*(f"a{n}" for n in range(8000))), "has 8,000 answers; a model with more than"),
+        (numbered(*(f"{n:02}" * 50 for n in range(10, 40))),
+         "the answers have 2,100 letters (bytes); all together have 2,000 at most"),
+    ],
+)  # fmt: skip
+def test_answers_that_would_stall_the_tokenizer_are_refused_before_it_is_asked(
+    folder: Path, content: bytes, said: str
+) -> None:
+    (folder / "answers.json").write_bytes(content)
+    with pytest.raises(ModelError, match=rf"answers\.json: .*{re.escape(said)}"):
+        described(folder)
+
+
+def test_a_key_that_is_twice_among_very_many_is_found_at_once(folder: Path) -> None:
+    """Comparing each with each took minutes."""
+    tokens = json.dumps({f"t{n}": n for n in range(300_000)})
+    (folder / "vocab.json").write_text(tokens[:-1] + ', "t299999": 0}')
+    started = time.perf_counter()
+    with pytest.raises(ModelError, match=r"vocab\.json: the key 't299999' is there twice"):
+        check_vocabulary(described(folder))
+    assert time.perf_counter() - started < 10
 
 
 @pytest.mark.parametrize("name", ["configuration.json", "config.json", "answers.json",

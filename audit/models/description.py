@@ -25,7 +25,11 @@ from audit.models.settings import (
 _ADAPTER = "adapter_config.json"
 _TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _VOCABULARY_BYTES = 64_000_000
-_ANSWERS_BYTES = 16_000_000
+_MOST_ANSWERS = 100
+_ANSWER_BYTES = 100
+_ANSWERS_BYTES = 2_000
+"""In UTF-8, of one answer and of all. A token spells a byte or more, so tokens are bounded too:
+modelscope keeps a row as long as the vocabulary for each token of each answer."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _MARKS = {"<s>": "bos_token_id", "<pad>": "pad_token_id", "</s>": "eos_token_id"}
 
@@ -104,13 +108,31 @@ def _check_together(path: Path, task: Task, network_path: Path, network: Network
 
 
 def _answers(path: Path) -> dict[str, Any]:
-    answers = read_object(path, _ANSWERS_BYTES)
+    answers = read_object(path)
+    if len(answers) > _MOST_ANSWERS:
+        raise ModelError(
+            f"{path}: has {len(answers):,} answers; a model with more than {_MOST_ANSWERS} is not "
+            "audited"
+        )
     seen: dict[str, str] = {}
+    total = 0
     for answer, number in answers.items():
+        size = len(answer.encode("utf-8", "surrogatepass"))
+        if size > _ANSWER_BYTES:
+            raise ModelError(
+                f"{path}: the answer {answer[:40]!r}… has {size:,} letters (bytes); an answer has "
+                f"{_ANSWER_BYTES} at most"
+            )
         if answer != answer.strip() or not answer.isprintable() or not answer:
             raise ModelError(
                 f"{path}: {answer!r} is no answer: it is empty, or has space around it or "
                 "characters that cannot be printed"
+            )
+        total += size
+        if total > _ANSWERS_BYTES:
+            raise ModelError(
+                f"{path}: up to {answer!r} the answers have {total:,} letters (bytes); all "
+                f"together have {_ANSWERS_BYTES:,} at most"
             )
         if not isinstance(number, int) or isinstance(number, bool):
             raise ModelError(f"{path}: {answer!r} has the number {number!r}, not a whole one")

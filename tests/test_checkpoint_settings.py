@@ -77,11 +77,16 @@ NO_OBJECT = "it must be an object"
         ("gen_type", "beam", "it must be 'generation' or 'traverse'"),
         ("beam_search", {"beam_sise": 3}, "beam_sise is not known to modelscope; did you mean"),
         ("beam_search", None, NO_OBJECT),
+        ("beam_search", {"constraint_range": "x"},
+         "model.beam_search.constraint_range is 'x'; it must be two numbers"),
+        ("beam_search", {"constraint_range": "9,4"}, "the smaller first"),
+        ("answer2label", "answers.json/", "it ends as a folder does"),
+        ("answer2label", "answers.json/.", "it ends as a folder does"),
         ("valid_batch_size", 0, "it must be 1 or more"),
         ("seed", -1, "it must be 0 or more"),
         ("dataset", {"column_map": {"text": "caption"}}, "renames 'text'"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_value_in_configuration_json_is_refused_by_its_key(
     folder: Path, key: str, value: Any, said: str
 ) -> None:
@@ -118,6 +123,18 @@ def test_a_wrong_value_in_configuration_json_is_refused_by_its_key(
         ("auto_map", {"AutoModel": "mine.Model"}, "auto_map is"),
         ("attn_implementation", "someone/kernels", "attn_implementation is"),
         ("pruned_heads", {"0": [1]}, "pruned_heads is"),
+        ("id2label", 5, "config.json: id2label is 5; it must be an object"),
+        ("id2label", {"a": "b"}, "id2label is {'a': 'b'}; its keys must be numbers, and 'a' is"),
+        ("label2id", 5, "config.json: label2id is 5; it must be an object"),
+        ("attribute_map", {"d_model": "vocab_size"}, "config.json: attribute_map is {'d_model'"),
+        ("attribute_map", 5, "config.json: attribute_map is 5: it gives settings other names"),
+        ("attribute_map", None, "config.json: attribute_map is null, which transformers cannot"),
+        ("base_model_tp_plan", 5, "config.json: base_model_tp_plan is 5, which transformers"),
+        ("dtype", "x", "config.json: dtype is 'x'; it must be 'float16', 'bfloat16'"),
+        ("torch_dtype", 5, "config.json: torch_dtype is 5; it must be 'float16', 'bfloat16'"),
+        ("problem_type", "x", "config.json: problem_type is 'x'; it must be 'regression'"),
+        ("architectures", 5, "config.json: architectures is 5; it must be a list"),
+        ("hidden_size", 64, "hidden_size is 64, and d_model, another name of it, 32"),
         ("pad_token_id", 7, "<pad> has the number 1; config.json's pad_token_id is 7"),
     ],
 )

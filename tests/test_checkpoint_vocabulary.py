@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -67,3 +69,61 @@ def test_merges_with_other_line_ends_are_the_same_merges(folder: Path, end: str)
     with path.open(encoding="utf-8") as file:  # as the tokenizer opens it
         read = file.read().split("\n")[1:-1]
     assert [line for line in read if line] == lines[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("special_tokens_map.json", '{"bos_token": 5}', "the bos_token is 5; it must be text"),
+        ("special_tokens_map.json", '{"bos_token": null}', "the bos_token is null; it must be"),
+        ("special_tokens_map.json", '{"additional_special_tokens": ["a", 5]}',
+         "additional_special_tokens.1 is 5; it must be text"),
+        ("tokenizer_config.json", '{"pad_token": {"lstrip": true}}', "the pad_token is {'lstrip'"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"0": 5}}',
+         "added_tokens_decoder.0 is 5; it must be an object"),
+        ("tokenizer_config.json", '{"pad_token": {"content": "<pad>"}}',
+         'pad_token is an object without "__type": "AddedToken"'),
+        ("added_tokens.json", '{"birds": "x"}',
+         "'birds' must be a token and have a whole number, not 'x'"),
+        ("added_tokens.json", '{"birds": -1}', "'birds' must be"),
+        ("tokenizer.json", "{}", "the added_tokens is missing"),
+        ("tokenizer.json", "", "the file is empty"),
+        ("tokenizer.json", "[]", "not a JSON object"),
+        ("tokenizer.json", '{"added_tokens": [5]}', "added_tokens.0 is 5; it must be an object"),
+        ("tokenizer.json", '{"added_tokens": [{"id": "x", "content": "a"}]}',
+         "added_tokens.0.id is 'x'; it must be a whole number"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_in_a_file_of_the_tokenizer_is_refused_by_its_key(
+    folder: Path, name: str, content: str, said: str
+) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}.*: .*{re.escape(said)}"):
+        load_model(str(folder))
+
+
+def test_a_tokenizer_whose_marks_are_not_the_models_is_refused(folder: Path) -> None:
+    """It answered, and otherwise than the model that was trained."""
+    (folder / "special_tokens_map.json").write_text('{"bos_token": "<pad>"}')
+    with pytest.raises(
+        ModelError,
+        match=r"bos_token_id is 1, config\.json's 0; see bos_token in special_tokens_map\.json",
+    ):
+        load_model(str(folder), device="cpu")
+
+
+def test_what_transformers_writes_beside_a_tokenizer_is_taken(folder: Path) -> None:
+    """Its usual nulls, objects and plain texts."""
+    mask = {"content": "<mask>", "lstrip": True, "rstrip": False, "normalized": True}
+    marks = {"bos_token": "<s>", "cls_token": None, "mask_token": mask}
+    decoder = {"0": {"content": "<s>", "special": True, "single_word": False}}
+    for name, content in (
+        ("special_tokens_map.json", marks),
+        ("tokenizer_config.json",
+         {**marks, "mask_token": {**mask, "__type": "AddedToken"},
+          "added_tokens_decoder": decoder, "model_max_length": int(1e30)}),
+        ("added_tokens.json", {}),
+        ("tokenizer.json", {"added_tokens": [{"id": 0, "content": "<s>", "special": True}]}),
+    ):  # fmt: skip
+        (folder / name).write_text(json.dumps(content))
+    assert load_model(str(folder), device="cpu").labels == ("no", "yes", "maybe")

@@ -15,15 +15,14 @@ from audit.models.settings import (
     LONGEST,
     REFUSED_OF_NETWORK,
     REFUSED_OF_TASK,
-    REFUSED_OF_TOKENIZER,
     Network,
     Task,
     parsed,
     refuse_keys,
 )
+from audit.models.tokenizerfiles import TOKENIZER_FILES, check_tokenizer_file
 
 _ADAPTER = "adapter_config.json"
-_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _VOCABULARY_BYTES = 64_000_000
 _MOST_ANSWERS = 100
 _ANSWER_BYTES = 100
@@ -58,7 +57,7 @@ class Description:
     @property
     def optional(self) -> list[Path]:
         """Files that need not be there and also decide which tokens a text becomes."""
-        names = (*_TOKENIZER, "tokenizer.json")
+        names = TOKENIZER_FILES
         return [self.folder / name for name in names if (self.folder / name).is_file()]
 
 
@@ -98,6 +97,14 @@ def _check_together(path: Path, task: Task, network_path: Path, network: Network
             f"{path}: model.max_src_length is {tokens}; the model has positions for {longest} "
             "tokens at most, besides the begin and the end mark"
         )
+    for other, key in (
+        ("hidden_size", "d_model"), ("num_attention_heads", "encoder_attention_heads"),
+    ):  # fmt: skip
+        given, wanted = getattr(network, other), getattr(network, key)
+        if given not in (None, wanted):
+            raise ModelError(
+                f"{network_path}: {other} is {given}, and {key}, another name of it, {wanted}"
+            )
     for part in ("encoder", "decoder"):
         heads = getattr(network, f"{part}_attention_heads")
         if network.d_model % heads:
@@ -153,8 +160,7 @@ def check_vocabulary(description: Description) -> None:
     """
     folder, network = description.folder, description.network
     for extra in description.optional:
-        if extra.name in _TOKENIZER:
-            refuse_keys(extra, read_object(extra, _VOCABULARY_BYTES), REFUSED_OF_TOKENIZER)
+        check_tokenizer_file(extra, read_object(extra, _VOCABULARY_BYTES))
     path = folder / "vocab.json"
     vocabulary = read_object(path, _VOCABULARY_BYTES)
     taken = {n for n in vocabulary.values() if isinstance(n, int) and not isinstance(n, bool)}

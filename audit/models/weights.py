@@ -109,12 +109,18 @@ def _sharded(index: Path) -> dict[str, Tensor]:
             raise ModelError(f"{index}: {name} lies in {shard!r}, which is no file beside it")
     found: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
-        held = _tensors(index.parent / shard)
+        path = index.parent / shard
+        if not path.exists() and not path.is_symlink():
+            raise ModelError(
+                f"{index}: weight_map says that tensors are in {shard}, and there is no {shard} "
+                "beside it; were all files copied?"
+            )
+        held = _tensors(path)
         listed = [name for name, place in places.items() if place == shard]
         lost = [name for name in listed if name not in held]
         if lost:
             raise ModelError(
-                f"{index.parent / shard}: lacks {len(lost)} of the {len(listed)} tensors that "
+                f"{path}: lacks {len(lost)} of the {len(listed)} tensors that "
                 f"{index.name} says are in it, e.g. {lost[0]}"
             )
         found |= {name: held[name] for name in listed}

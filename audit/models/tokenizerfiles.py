@@ -130,6 +130,6 @@ def check_tokenizer_file(path: Path, data: Mapping[str, Any]) -> None:
             value = data.get(key)
             if isinstance(value, dict) and value.get("__type") != "AddedToken":
                 raise ModelError(
-                    f"{path}: {key} is an object without \"__type\": \"AddedToken\", by which "
+                    f'{path}: {key} is an object without "__type": "AddedToken", by which '
                     "transformers knows one in this file"
                 )

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from audit.errors import ModelError
 from audit.geometry import Grid
 from audit.images import picture_of
 from audit.maps import Map, need_of
 from audit.mapspec import MapSpec
 from audit.models.base import NOTHING_MORE, Model, Query, Scaling
-from audit.trace import Need, Trace, Window, check_finite
+from audit.trace import Need, Trace, Window, checked_trace
 
 GREY = (128, 128, 128)
 """What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
@@ -50,7 +51,7 @@ def gather(
 
     Raises:
         ImageError: a picture cannot be read.
-        ModelError: the model cannot answer, or its answer is not finite.
+        ModelError: the model cannot answer, or what it gives is no answer.
         ValueError: a map asks for a head or layer that the model does not have.
     """
     traces = _traced(model, queries, [need_of(each) | also for each in specs])
@@ -85,9 +86,7 @@ def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> li
     for i, need in enumerate(needs):
         if need.relevances:
             (found[i],) = model.trace([queries[i]], need)
-    for trace in found.values():
-        check_finite(trace)
-    return [found[i] for i in range(len(queries))]
+    return [checked_trace(found[i]) for i in range(len(queries))]
 
 
 def picture(query: Query) -> Image.Image:
@@ -128,9 +127,17 @@ def _probabilities(
     waiting = iter(images)
     while batch := [replace(query, image=image) for image in islice(waiting, batch_size)]:
         for trace in model.trace(batch):
-            check_finite(trace)
-            found.append(trace.probabilities[label])
+            found.append(_said(checked_trace(trace), label))
     return np.asarray(found)
+
+
+def _said(trace: Trace, label: str) -> float:
+    if label not in trace.probabilities:
+        raise ModelError(
+            f"the model gives {label!r} no probability where a part of the picture is changed; "
+            f"there its answers are {', '.join(trace.probabilities)}"
+        )
+    return trace.probabilities[label]
 
 
 def placements(length: int, side: int, stride: int) -> list[int]:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from audit import cli, load_model
 from audit.errors import ModelError
 from audit.models import Query
+from audit.models.description import check_vocabulary, described
 from audit.models.sources import check_source, known_labels
 from tests.checkpoints import make_checkpoint
 
@@ -75,11 +77,16 @@ NO_OBJECT = "it must be an object"
         ("gen_type", "beam", "it must be 'generation' or 'traverse'"),
         ("beam_search", {"beam_sise": 3}, "beam_sise is not known to modelscope; did you mean"),
         ("beam_search", None, NO_OBJECT),
+        ("beam_search", {"constraint_range": "x"},
+         "model.beam_search.constraint_range is 'x'; it must be two numbers"),
+        ("beam_search", {"constraint_range": "9,4"}, "the smaller first"),
+        ("answer2label", "answers.json/", "it ends as a folder does"),
+        ("answer2label", "answers.json/.", "it ends as a folder does"),
         ("valid_batch_size", 0, "it must be 1 or more"),
         ("seed", -1, "it must be 0 or more"),
         ("dataset", {"column_map": {"text": "caption"}}, "renames 'text'"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_value_in_configuration_json_is_refused_by_its_key(
     folder: Path, key: str, value: Any, said: str
 ) -> None:
@@ -116,6 +123,18 @@ def test_a_wrong_value_in_configuration_json_is_refused_by_its_key(
         ("auto_map", {"AutoModel": "mine.Model"}, "auto_map is"),
         ("attn_implementation", "someone/kernels", "attn_implementation is"),
         ("pruned_heads", {"0": [1]}, "pruned_heads is"),
+        ("id2label", 5, "config.json: id2label is 5; it must be an object"),
+        ("id2label", {"a": "b"}, "id2label is {'a': 'b'}; its keys must be numbers, and 'a' is"),
+        ("label2id", 5, "config.json: label2id is 5; it must be an object"),
+        ("attribute_map", {"d_model": "vocab_size"}, "config.json: attribute_map is {'d_model'"),
+        ("attribute_map", 5, "config.json: attribute_map is 5: it gives settings other names"),
+        ("attribute_map", None, "config.json: attribute_map is null, which transformers cannot"),
+        ("base_model_tp_plan", 5, "config.json: base_model_tp_plan is 5, which transformers"),
+        ("dtype", "x", "config.json: dtype is 'x'; it must be 'float16', 'bfloat16'"),
+        ("torch_dtype", 5, "config.json: torch_dtype is 5; it must be 'float16', 'bfloat16'"),
+        ("problem_type", "x", "config.json: problem_type is 'x'; it must be 'regression'"),
+        ("architectures", 5, "config.json: architectures is 5; it must be a list"),
+        ("hidden_size", 64, "hidden_size is 64, and d_model, another name of it, 32"),
         ("pad_token_id", 7, "<pad> has the number 1; config.json's pad_token_id is 7"),
     ],
 )
@@ -153,6 +172,39 @@ def test_an_answer_file_is_read_strictly(folder: Path, content: bytes, said: str
     (folder / "answers.json").write_bytes(content)
     with pytest.raises(ModelError, match=rf"answers\.json.*{re.escape(said)}"):
         load_model(str(folder))
+
+
+def numbered(*answers: str) -> bytes:
+    return json.dumps({answer: n for n, answer in enumerate(answers)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (numbered("ab" * 20_000, "yes"),
+         f"the answer '{'ab' * 20}'… has 40,000 letters (bytes); an answer has 100 at most"),
+        (numbered("yes", "\u2713" * 34), "✓'… has 102 letters (bytes); an answer has 100 at most"),
+        (numbered(*(f"a{n}" for n in range(8000))), "has 8,000 answers; a model with more than"),
+        (numbered(*(f"{n:02}" * 50 for n in range(10, 40))),
+         "the answers have 2,100 letters (bytes); all together have 2,000 at most"),
+    ],
+)  # fmt: skip
+def test_answers_that_would_stall_the_tokenizer_are_refused_before_it_is_asked(
+    folder: Path, content: bytes, said: str
+) -> None:
+    (folder / "answers.json").write_bytes(content)
+    with pytest.raises(ModelError, match=rf"answers\.json: .*{re.escape(said)}"):
+        described(folder)
+
+
+def test_a_key_that_is_twice_among_very_many_is_found_at_once(folder: Path) -> None:
+    """Comparing each with each took minutes."""
+    tokens = json.dumps({f"t{n}": n for n in range(300_000)})
+    (folder / "vocab.json").write_text(tokens[:-1] + ', "t299999": 0}')
+    started = time.perf_counter()
+    with pytest.raises(ModelError, match=r"vocab\.json: the key 't299999' is there twice"):
+        check_vocabulary(described(folder))
+    assert time.perf_counter() - started < 10
 
 
 @pytest.mark.parametrize("name", ["configuration.json", "config.json", "answers.json",
@@ -215,7 +267,7 @@ def test_merges_that_were_cut_are_refused(folder: Path) -> None:
     path.write_text("".join(lines[: len(lines) // 2]))
     with pytest.raises(ModelError, match=r"merges\.txt: no merge makes \d+ of vocab\.json's 340"):
         load_model(str(folder))
-    path.write_text("".join(lines[:-1]) + lines[-1].split()[0])
+    path.write_text("".join(lines[:-1]) + lines[-1].split()[0] + "\n")
     with pytest.raises(ModelError, match=rf"merges\.txt, line {len(lines)}: not two tokens"):
         load_model(str(folder))
 

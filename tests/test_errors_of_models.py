@@ -16,6 +16,7 @@ from audit.auditor import Auditor
 from audit.cases import Case, load_cases
 from audit.errors import ModelError, NotFinite
 from audit.evidence import gather
+from audit.geometry import Grid
 from audit.mapspec import MapSpec
 from audit.models.base import NOTHING_MORE, Query
 from audit.outcomes import Outcome, Run, State
@@ -117,19 +118,17 @@ def nan_in_cross_attention(trace: Trace) -> Trace:
     ("what", "sentence"),
     [
         (lambda t: replace(t, probabilities=dict.fromkeys(t.probabilities, NAN)),
-         "the model's probabilities are not finite: no nan, yes nan, maybe nan"),
+         "the model's answers are not numbers: its probabilities are not finite: "
+         "no nan, yes nan, maybe nan"),
         (lambda t: replace(t, probabilities={**t.probabilities, "no": float("inf")}),
-         "the model's probabilities are not finite: no inf"),
-        (nan_in_cross_attention, "the model's cross-attention is not finite"),
+         "the model's answers are not numbers: its probabilities are not finite: no inf"),
+        (nan_in_cross_attention,
+         "the model's answers are not numbers: its cross-attention is not finite"),
         (lambda t: replace(t, cross_scale=np.full((2, 1), NAN, np.float32)),
-         "the model's factor of cross-attention heads is not finite"),
+         "the model's answers are not numbers: its factor of cross-attention heads is not finite"),
         (lambda t: replace(t, word_attention={"mean": np.full((1, 2, 16), NAN, np.float32)}),
-         "the model's encoder attention is not finite"),
-        (lambda t: replace(t, label="perhaps"), "KeyError: 'perhaps'"),
-        (lambda t: replace(t, probabilities={"yes": "much"}),  # type: ignore[dict-item]
-         "TypeError: must be real number, not str"),
+         "the model's answers are not numbers: its encoder attention is not finite"),
         (lambda t: replace(t, cross_attention=np.ones((2, 1, 5), np.float32)), "*"),
-        (lambda t: None, "*"),
     ],
 )  # fmt: skip
 def test_an_answer_that_is_not_one_is_the_error_of_its_case_and_no_file_holds_nan(
@@ -145,6 +144,53 @@ def test_an_answer_that_is_not_one_is_the_error_of_its_case_and_no_file_holds_na
     text = (run.folder / "outcomes" / "c1.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
+
+
+SHARES = {"no": 0.05, "yes": 0.9, "maybe": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"probabilities": {**SHARES, "yes": 5}},
+         "the model's probability of yes is 5; it must be between 0 and 1"),
+        ({"probabilities": {"no": -1, "yes": 1, "maybe": 1}},
+         "the model's probability of no is -1; it must be between 0 and 1"),
+        ({"probabilities": {**SHARES, "yes": 0.8}},
+         "the model's probabilities sum to 0.9; they must sum to 1"),
+        ({"probabilities": {**SHARES, "yes": "much"}},
+         "the model's probability of yes is of the type str; it must be a number"),
+        ({"probabilities": {"yes": True}},
+         "the model's probability of yes is of the type bool; it must be a number"),
+        ({"probabilities": {1: 1.0}},
+         "among the model's answers is of the type int; they must be text"),
+        ({"probabilities": {}}, "the model's probabilities must be a number for each answer"),
+        ({"probabilities": None}, "the model's probabilities must be a number for each answer"),
+        ({"label": None}, "the model's label is None; it must be text"),
+        ({"label": 1}, "the model's label is of the type int; it must be text"),
+        ({"label": "perhaps"},
+         "the model's label 'perhaps' is none of the answers that it gives probabilities for: "
+         "no, yes, maybe"),
+        ({"prompt": None}, "the model's prompt is None; it must be text"),
+        ({"tokens": ("a", 5)}, "among the model's tokens is of the type int; they must be text"),
+        ({"grid": Grid(0, 4)}, "the model's grid is (0, 4); it must have whole rows, cols"),
+        (None, "the model gave None in place of a Trace"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_sense_is_the_error_of_its_case_and_the_run_can_be_read(
+    tmp_path: Path, changed: dict[str, Any] | None, sentence: str
+) -> None:
+    before, odd, after = three(tmp_path, lambda t: changed and replace(t, **changed))
+    assert (before.state, odd.state, after.state) == (State.PASSED, State.ERROR, State.PASSED)
+    assert odd.sentence == sentence
+    assert {o.case for o in Run(tmp_path / "run").outcomes()} == {"c0", "c1", "c2"}
+
+
+def test_probabilities_of_another_type_and_a_rounding_off_are_an_answer(tmp_path: Path) -> None:
+    rounded = {"no": np.float32(-5e-7), "yes": np.float32(1 + 5e-7), "maybe": 0}
+    _, odd, _ = three(tmp_path, lambda t: replace(t, probabilities=rounded))
+    assert odd.state is State.PASSED
+    assert Run(tmp_path / "run").outcome("c1").probabilities == {"no": 0, "yes": 1, "maybe": 0}
 
 
 @pytest.mark.parametrize(

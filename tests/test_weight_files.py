@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from audit import load_model
-from audit.errors import ModelError
+from audit.errors import ModelError, NotFinite
 from audit.models import Query
 from audit.models.weights import CANDIDATES, chosen
 from tests.checkpoints import make_checkpoint
@@ -144,7 +144,10 @@ def test_a_sharded_checkpoint_is_the_same_model(folder: Path, digest: str, safel
 def test_every_shard_must_be_there(folder: Path) -> None:
     shard(folder, safely=False)
     (folder / "pytorch_model-00002-of-00002.bin").unlink()
-    with pytest.raises(ModelError, match=r"there is no pytorch_model-00002-of-00002\.bin"):
+    with pytest.raises(
+        ModelError,
+        match=r"bin\.index\.json: .*there is no pytorch_model-00002-of-00002\.bin beside it",
+    ):
         load_model(str(folder))
 
 
@@ -253,3 +256,24 @@ def test_an_archive_whose_directory_is_damaged_is_told_by_name(folder: Path) -> 
     path.write_bytes(bytes(data))
     with pytest.raises(ModelError, match=r"pytorch_model\.bin: the weights cannot be read"):
         load_model(str(folder))
+
+
+def test_a_negative_variance_is_refused_by_name(folder: Path) -> None:
+    name = "encoder.embed_images.bn1.running_var"
+    change(folder, name, lambda value: torch.full_like(value, -5))
+    with pytest.raises(ModelError, match=rf"pytorch_model\.bin: {name} holds -5: a variance is"):
+        load_model(str(folder))
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_a_weight_that_makes_answers_no_numbers_is_told_as_that(folder: Path, engine: str) -> None:
+    """It is finite itself; the sums of the first layer are not."""
+
+    def huge(weight: torch.Tensor) -> torch.Tensor:
+        weight[0] = 3e38
+        return weight
+
+    change(folder, "encoder.layers.0.fc1.weight", huge)
+    model = load_model(str(folder), device="cpu", engine=engine)
+    with pytest.raises(NotFinite, match="the model's answers are not numbers"):
+        model.trace([Query(Image.new("RGB", (64, 64)), "a dog runs")])

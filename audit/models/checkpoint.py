@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,6 +14,7 @@ from audit.files import digest, digest_file, digest_stream
 from audit.models.base import Fingerprint
 from audit.models.description import Description, check_vocabulary, described
 from audit.models.quiet import quiet
+from audit.models.settings import Network, shown
 from audit.models.sources import Checkpoint
 from audit.models.standins import stand_ins
 from audit.models.weights import (
@@ -77,12 +79,28 @@ def not_loaded(
     Args:
         build: makes the network that a ``config.json`` describes.
     """
-    why = None
-    try:
+    if isinstance(error, ImportError) and isinstance(error.__context__, Exception):
+        # transformers asks for protobuf's errors when a tokenizer fails, and hides why it failed.
+        error = error.__context__
+
+    def built(config: dict[str, Any]) -> Any:
         with quiet(), no_init_weights(), init_empty_weights():
-            why = misfit(found.weights, build(found.description.config))
-    except Exception:  # the same that kept modelscope from it, and `error` says it
+            return build(dict(config))
+
+    config = found.description.config
+    try:
+        why = misfit(found.weights, built(config))
+    except Exception as refused:
+        # Those that are described were checked; any other may mean something to transformers.
         why = None
+        for key in config.keys() - Network.model_fields.keys():
+            with suppress(Exception):
+                built({k: v for k, v in config.items() if k != key})
+                why = (
+                    f"{found.description.folder / 'config.json'}: {key} is {shown(config[key])}, "
+                    f"which transformers cannot use: {one_line(refused)}"
+                )
+                break
     return ModelError(
         why
         or f"{found.checkpoint.folder}: modelscope cannot load this checkpoint: {one_line(error)}"
@@ -107,6 +125,13 @@ def check_task(found: Checked, task: Any) -> None:
             f"{folder / 'vocab.json'}: with what modelscope adds to it, it makes {tokens} tokens; "
             f"the model has {rows} (config.json: vocab_size). Is it cut, or another model's?"
         )
+    for key in ("bos_token_id", "pad_token_id", "eos_token_id"):
+        wanted, made = getattr(network, key), getattr(tokenizer, key)
+        if made != wanted:
+            raise ModelError(
+                f"{folder}: the tokenizer's {key} is {made}, config.json's {wanted}; see "
+                f"{key.removesuffix('_id')} in {', '.join(p.name for p in description.optional)}"
+            )
     path = folder / description.task.model.answer2label
     spelt: dict[tuple[int, ...], str] = {}
     ids = [tuple(answer.tolist()) for chunk in task.val_ans_l for answer in chunk]

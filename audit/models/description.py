@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,21 @@ from audit.models.settings import (
     LONGEST,
     REFUSED_OF_NETWORK,
     REFUSED_OF_TASK,
-    REFUSED_OF_TOKENIZER,
     Network,
     Task,
     parsed,
     refuse_keys,
 )
+from audit.models.tokenizerfiles import TOKENIZER_FILES, check_tokenizer_file
 
 _ADAPTER = "adapter_config.json"
-_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _VOCABULARY_BYTES = 64_000_000
-_ANSWERS_BYTES = 16_000_000
+_MOST_ANSWERS = 100
+_ANSWER_BYTES = 100
+_ANSWERS_BYTES = 2_000
+"""In UTF-8, of one answer and of all. A token spells a byte or more, so tokens are bounded too:
+modelscope keeps a row as long as the vocabulary for each token of each answer."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _MARKS = {"<s>": "bos_token_id", "<pad>": "pad_token_id", "</s>": "eos_token_id"}
 
 
@@ -52,7 +57,7 @@ class Description:
     @property
     def optional(self) -> list[Path]:
         """Files that need not be there and also decide which tokens a text becomes."""
-        names = (*_TOKENIZER, "tokenizer.json")
+        names = TOKENIZER_FILES
         return [self.folder / name for name in names if (self.folder / name).is_file()]
 
 
@@ -92,6 +97,14 @@ def _check_together(path: Path, task: Task, network_path: Path, network: Network
             f"{path}: model.max_src_length is {tokens}; the model has positions for {longest} "
             "tokens at most, besides the begin and the end mark"
         )
+    for other, key in (
+        ("hidden_size", "d_model"), ("num_attention_heads", "encoder_attention_heads"),
+    ):  # fmt: skip
+        given, wanted = getattr(network, other), getattr(network, key)
+        if given not in (None, wanted):
+            raise ModelError(
+                f"{network_path}: {other} is {given}, and {key}, another name of it, {wanted}"
+            )
     for part in ("encoder", "decoder"):
         heads = getattr(network, f"{part}_attention_heads")
         if network.d_model % heads:
@@ -102,13 +115,31 @@ def _check_together(path: Path, task: Task, network_path: Path, network: Network
 
 
 def _answers(path: Path) -> dict[str, Any]:
-    answers = read_object(path, _ANSWERS_BYTES)
+    answers = read_object(path)
+    if len(answers) > _MOST_ANSWERS:
+        raise ModelError(
+            f"{path}: has {len(answers):,} answers; a model with more than {_MOST_ANSWERS} is not "
+            "audited"
+        )
     seen: dict[str, str] = {}
+    total = 0
     for answer, number in answers.items():
+        size = len(answer.encode("utf-8", "surrogatepass"))
+        if size > _ANSWER_BYTES:
+            raise ModelError(
+                f"{path}: the answer {answer[:40]!r}… has {size:,} letters (bytes); an answer has "
+                f"{_ANSWER_BYTES} at most"
+            )
         if answer != answer.strip() or not answer.isprintable() or not answer:
             raise ModelError(
                 f"{path}: {answer!r} is no answer: it is empty, or has space around it or "
                 "characters that cannot be printed"
+            )
+        total += size
+        if total > _ANSWERS_BYTES:
+            raise ModelError(
+                f"{path}: up to {answer!r} the answers have {total:,} letters (bytes); all "
+                f"together have {_ANSWERS_BYTES:,} at most"
             )
         if not isinstance(number, int) or isinstance(number, bool):
             raise ModelError(f"{path}: {answer!r} has the number {number!r}, not a whole one")
@@ -129,8 +160,7 @@ def check_vocabulary(description: Description) -> None:
     """
     folder, network = description.folder, description.network
     for extra in description.optional:
-        if extra.name in _TOKENIZER:
-            refuse_keys(extra, read_object(extra, _VOCABULARY_BYTES), REFUSED_OF_TOKENIZER)
+        check_tokenizer_file(extra, read_object(extra, _VOCABULARY_BYTES))
     path = folder / "vocab.json"
     vocabulary = read_object(path, _VOCABULARY_BYTES)
     taken = {n for n in vocabulary.values() if isinstance(n, int) and not isinstance(n, bool)}
@@ -159,17 +189,36 @@ def _check_merges(path: Path, vocabulary: dict[str, Any]) -> None:
     A file that was cut lacks merges: the same text would become other tokens than the model was
     trained on.
     """
-    made = set()
-    for number, line in enumerate(read_text(path, _VOCABULARY_BYTES).split("\n"), 1):
-        if not line.strip() or (number == 1 and line.startswith("#version")):
+    # As the tokenizer's own reading: any line end, and the first and last line never looked at.
+    lines = _LINE_END.split(read_text(path, _VOCABULARY_BYTES))
+    first, last = lines[0].strip(), lines[-1].strip()
+    if first and not first.startswith("#version"):
+        raise ModelError(
+            f"{path}, line 1: is {first[:60]!r}, and the tokenizer skips this line: it must be "
+            "'#version: 0.2'; were lines cut off?"
+        )
+    if last:
+        raise ModelError(
+            f"{path}, line {len(lines)}: {last[:60]!r} has no line end, and the tokenizer skips "
+            "what comes after the last one; is the file cut?"
+        )
+    line_of: dict[tuple[str, str], int] = {}
+    for number, line in enumerate(lines[1:], 2):
+        pieces = tuple(line.split())
+        if not pieces:
             continue
-        pieces = line.split()
         if len(pieces) != 2:
             raise ModelError(
                 f"{path}, line {number}: not two tokens to merge: {line[:60]!r}; is the file cut "
                 "or damaged?"
             )
-        made.add("".join(pieces))
+        if pieces in line_of:
+            raise ModelError(
+                f"{path}, line {number}: {line[:60]!r} is also line {line_of[pieces]}, and the "
+                "tokenizer would forget that one"
+            )
+        line_of[pieces] = number
+    made = {"".join(pieces) for pieces in line_of}
     lost = [t for t in vocabulary if len(t) > 1 and t not in made and not _is_mark(t)]
     if lost:
         raise ModelError(

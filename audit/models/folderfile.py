@@ -10,6 +10,7 @@ import json
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -97,8 +98,9 @@ def read_object(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
     def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            refuse(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
+            refuse(f"the key {_shortened(twice)} is there twice")
         return found
 
     try:
@@ -115,6 +117,10 @@ def read_object(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
     if not isinstance(data, dict):
         refuse("not a JSON object")
     return data
+
+
+def _shortened(key: str) -> str:
+    return repr(key) if len(key) <= 60 else f"{key[:60]!r}…"
 
 
 def _why(error: Exception) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from audit.capture import capture, frozen
-from audit.errors import ModelError
+from audit.errors import ModelError, NotFinite
 from audit.geometry import Grid
 from audit.images import picture_of
 from audit.models.base import NOTHING_MORE, Fingerprint, Query, check_choices
@@ -301,6 +301,11 @@ class OFAVisualEntailment:
     ) -> tuple[list[dict[str, float]], list[str]]:
         """Probabilities and label of each sample."""
         probabilities = torch.softmax(scores.detach(), dim=-1).cpu().numpy()
+        if not np.isfinite(probabilities).all():  # not even the generator could choose a label
+            raise NotFinite(
+                "the model's answers are not numbers: its probabilities are not finite; is a "
+                "weight damaged, or too large for its type?"
+            )
         rows = [dict(zip(self.labels, p.tolist(), strict=True)) for p in probabilities]
         return rows, [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
 
@@ -336,6 +341,11 @@ class OFAVisualEntailment:
 
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:
     """The columns of image and text without the batch's padding: (layers, heads, source)."""
+    if not np.isfinite(weights[..., :source]).all():
+        raise NotFinite(
+            "the model's answers are not numbers: its cross-attention is not finite; is a weight "
+            "damaged, or too large for its type?"
+        )
     if not math.isclose(float(weights[..., :source].sum(-1).min()), 1.0, abs_tol=0.02):
         raise ModelError(
             "attention rows do not sum to 1 over image and text: padding is not masked"

@@ -6,6 +6,7 @@ load another file, run code or make another kind of model is refused by name.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from audit.errors import ModelError, nearest
 
-_OPEN = ConfigDict(
+OPEN = ConfigDict(
     strict=True, frozen=True, extra="ignore", allow_inf_nan=False, validate_default=True
 )
 _LARGEST = 2**31 - 1
@@ -40,6 +41,8 @@ def _answer_file(value: str) -> str:
         raise ValueError("it names no answer file, so the labels are not known")
     if path.is_absolute() or ".." in path.parts or not value.isprintable():
         raise ValueError("it must name a file inside the checkpoint folder")
+    if value.endswith(("/", "/.")):  # paths forget it, and modelscope's reader does not
+        raise ValueError("it ends as a folder does; it must name a file")
     return value
 
 
@@ -75,6 +78,15 @@ Count = Annotated[int, Field(ge=1, le=_LARGEST)]
 Index = Annotated[int, Field(ge=0, le=_LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Flag = bool
+_DType = Literal["float16", "bfloat16", "float32", "float64"]
+_Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
+
+
+def _range(value: str) -> str:
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*", value)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise ValueError("it must be two numbers of tokens, the smaller first: '4,59457'")
+    return value
 
 
 class BeamSearch(BaseModel):
@@ -93,7 +105,7 @@ class BeamSearch(BaseModel):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     match_source_len: Flag = False
     no_repeat_ngram_size: Index = 3
-    constraint_range: str | None = None
+    constraint_range: Annotated[str, AfterValidator(_range)] | None = None
     gen_code: Flag = False
     gen_box: Flag = False
     ignore_eos: Flag = False
@@ -110,7 +122,7 @@ def _same_names(value: dict[str, Any] | None) -> dict[str, Any] | None:
 class DataSet(BaseModel):
     """``dataset``, of which modelscope reads the columns' names."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     column_map: Annotated[dict[str, Any] | None, AfterValidator(_same_names)]
 
@@ -118,7 +130,7 @@ class DataSet(BaseModel):
 class TaskModel(BaseModel):
     """``model`` in ``configuration.json``."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     type: Annotated[str, _only("ofa", "only 'ofa' can be audited")]
     multimodal_type: Literal["default", "text2sql"] = "default"
@@ -145,17 +157,24 @@ class TaskModel(BaseModel):
 class Task(BaseModel):
     """``configuration.json``."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     task: Annotated[str, _only("visual-entailment", "only 'visual-entailment' can be audited")]
     model: TaskModel
     dataset: DataSet = DataSet(column_map=None)
 
 
+def _numbers(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    odd = next((key for key in value or {} if not re.fullmatch(r"[0-9]{1,9}", key)), None)
+    if odd is not None:
+        raise ValueError(f"its keys must be numbers, and {odd[:60]!r} is none")
+    return value
+
+
 class Network(BaseModel):
     """``config.json``: the sizes and switches of modelscope's ``OFAConfig``, with its defaults."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     model_type: Annotated[str, _only("ofa", "only 'ofa' can be audited")] = "ofa"
     vocab_size: Count = 59457
@@ -215,6 +234,14 @@ class Network(BaseModel):
     use_gamma_feature: Flag = False
     exclude_mlp: Flag = True
     remove_decoder_type_embedding: Flag = False
+    hidden_size: Count | None = None
+    num_attention_heads: Count | None = None
+    architectures: list[str] | None = None
+    dtype: _DType | None = None
+    torch_dtype: _DType | None = None
+    id2label: Annotated[dict[str, Any], AfterValidator(_numbers)] | None = None
+    label2id: dict[str, Any] | None = None
+    problem_type: _Problem | None = None
 
 
 _RANDOM = "drops patches at random; answers could not be repeated"
@@ -234,6 +261,7 @@ REFUSED_OF_NETWORK = {
     "_attn_implementation": _CODE,
     "quantization_config": _QUANTISED,
     "compression_config": _QUANTISED,
+    "attribute_map": "gives settings other names, which modelscope's OFA does not need",
     "pruned_heads": "removes heads, which modelscope's OFA cannot",
 }
 REFUSED_OF_TOKENIZER = {
@@ -257,7 +285,7 @@ def refuse_keys(path: Path, data: Mapping[str, Any], refused: Mapping[str, str])
         value = data.get(key)
         if value in (None, "", [], {}) or (why is _CODE and value == "eager"):
             continue
-        raise ModelError(f"{path}: {key} is {_shown(value)}: it {why}")
+        raise ModelError(f"{path}: {key} is {shown(value)}: it {why}")
 
 
 def parsed(path: Path, data: Mapping[str, Any], schema: type[_Schema]) -> _Schema:
@@ -288,7 +316,7 @@ def _refuse(path: Path, error: ValidationError) -> NoReturn:
         why = str(limits["error"])
     else:
         why = _WHYS.get(kind, first["msg"]).format(**limits)
-    raise ModelError(f"{path}: {key} is {_shown(given)}; {why}")
+    raise ModelError(f"{path}: {key} is {shown(given)}; {why}")
 
 
 _WHYS = {
@@ -299,6 +327,9 @@ _WHYS = {
     "bool_type": "it must be true or false",
     "dict_type": 'it must be an object, {{"…": …}}',
     "model_type": 'it must be an object, {{"…": …}}',
+    "list_type": "it must be a list, […]",
+    "string_too_short": "it must not be empty",
+    "string_pattern_mismatch": "it must be a number",
     "literal_error": "it must be {expected}",
     "greater_than": "it must be more than {gt}",
     "greater_than_equal": "it must be {ge} or more",
@@ -307,7 +338,8 @@ _WHYS = {
 }
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in a message: in one line, and short."""
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else _printable(value)

@@ -33,6 +33,7 @@ _WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
 _PREFIX = "model."
 _COUNTERS = "num_batches_tracked"
 """Batches that a normalisation saw in training: not read afterwards, absent from older files."""
+_VARIANCE = "running_var"
 _WHOLE_NUMBERS = ("_rp_bucket", "image_position_idx", _COUNTERS)
 """The model's tables of positions, and its counters; everything else is fractions."""
 
@@ -108,12 +109,18 @@ def _sharded(index: Path) -> dict[str, Tensor]:
             raise ModelError(f"{index}: {name} lies in {shard!r}, which is no file beside it")
     found: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
-        held = _tensors(index.parent / shard)
+        path = index.parent / shard
+        if not path.exists() and not path.is_symlink():
+            raise ModelError(
+                f"{index}: weight_map says that tensors are in {shard}, and there is no {shard} "
+                "beside it; were all files copied?"
+            )
+        held = _tensors(path)
         listed = [name for name, place in places.items() if place == shard]
         lost = [name for name in listed if name not in held]
         if lost:
             raise ModelError(
-                f"{index.parent / shard}: lacks {len(lost)} of the {len(listed)} tensors that "
+                f"{path}: lacks {len(lost)} of the {len(listed)} tensors that "
                 f"{index.name} says are in it, e.g. {lost[0]}"
             )
         found |= {name: held[name] for name in listed}
@@ -299,7 +306,7 @@ def tensors_of(model: Any, weights: Stored) -> Iterator[bytes | str | memoryview
     """Name, type, shape and content of every tensor of the model, for its digest.
 
     Raises:
-        ModelError: one of them has a value that is no number, or infinite.
+        ModelError: one of them has a value that is no number, infinite, or a negative variance.
     """
     for name, value in sorted(model.state_dict().items()):
         tensor = value.detach().cpu().contiguous()
@@ -308,6 +315,12 @@ def tensors_of(model: Any, weights: Stored) -> Iterator[bytes | str | memoryview
             raise ModelError(
                 f"{place.file if place else weights.path}: {name} holds NaN or infinity; the "
                 "answers would be no numbers"
+            )
+        if name.endswith(_VARIANCE) and tensor.numel() and tensor.min() < 0:
+            place = weights.tensors.get(name)
+            raise ModelError(
+                f"{place.file if place else weights.path}: {name} holds {float(tensor.min()):g}: "
+                "a variance is never negative, and the answers would be no numbers"
             )
         yield from (name, str(tensor.dtype), str(tuple(tensor.shape)))
         yield memoryview(tensor.reshape(-1).view(torch.uint8).numpy())

@@ -29,7 +29,8 @@ audit.auditor.load_model = lambda *_: Failing()
         (
             "from dataclasses import replace; found = super()._one(query); "
             "return replace(found, probabilities=dict.fromkeys(self.labels, float('nan')))",
-            "the model's probabilities are not finite: no nan, yes nan, maybe nan",
+            "the model's answers are not numbers: its probabilities are not finite: "
+            "no nan, yes nan, maybe nan",
         ),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,58 @@ def test_a_map_that_is_asked_for_twice_is_drawn_once(tmp_path: Path) -> None:
     twice = ["--map", "centre", "--map", "centre"]
     done = explained(tmp_path, str(PICTURE), TEXT, *twice, "--json")
     assert [each["method"] for each in json.loads(done.stdout)["maps"]] == ["centre"]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A picture of one colour: hiding any part of it changes nothing, so occlusion is undefined."""
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "plain.png")
+    return tmp_path / "plain.png"
+
+
+WHY = "hiding any part of the picture does not lower the answer's probability"
+BOTH = ("--map", "occlusion window=6 stride=6", "--map", "cross_attention", "--words")
+
+
+def test_an_undefined_map_keeps_no_other_back(plain: Path, tmp_path: Path) -> None:
+    done = explained(tmp_path, str(plain), TEXT, *BOTH, "--json")
+    assert done.exit_code == 0, done.output
+    undefined, found = json.loads(done.stdout)["maps"]
+    assert undefined["method"] == "occlusion window=6 stride=6"
+    assert undefined["undefined"] == WHY
+    assert undefined["probabilities"] == found["probabilities"]
+    assert not {"map", "files", "heatmap"} & undefined.keys()
+    written = {found["heatmap"], *found["files"].values()}
+    assert set(map(str, (tmp_path / "out").iterdir())) == written
+    assert found["words"]
+    assert np.sum(found["map"]) == pytest.approx(1)
+
+
+def test_an_undefined_map_is_told_by_its_key(plain: Path, tmp_path: Path) -> None:
+    done = explained(tmp_path, str(plain), TEXT, *BOTH)
+    assert done.exit_code == 0, done.output
+    assert f"\nocclusion window=6 stride=6: undefined: {WHY}\n" in done.stdout
+    assert "\ncross_attention, " in done.stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_answer_is_printed_even_where_no_map_can_be_drawn(
+    plain: Path, tmp_path: Path, as_json: bool
+) -> None:
+    command = [sys.executable, "-m", "audit.cli", "explain", str(plain), TEXT, *BOTH[:2]]
+    command += ["--out", str(tmp_path / "out"), *(["--json"] if as_json else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    said = f"audit: error: no map can be drawn: occlusion window=6 stride=6: undefined: {WHY}\n"
+    assert done.stderr.endswith(said)
+    if as_json:
+        found = json.loads(done.stdout)
+        assert found["undefined"] == WHY
+        assert found["label"] in found["probabilities"]
+    else:
+        label, _, share = done.stdout.splitlines()[0].partition(" ")
+        assert label in ("yes", "no", "maybe")
+        assert share.endswith("%)")
 
 
 @pytest.mark.parametrize("format", ["svg", "pdf"])

@@ -169,8 +169,9 @@ class Explanation:
         """How the names of files begin: readable, and no other question's."""
         model = self.model
         asked = digest(
-            name, str(self.image.size), self._picture, text, str(self.premise), what,
+            name, str(self.image.size), self._picture, text, what,
             model.digest, model.device, model.dtype, model.engine,
+            *(() if self.premise is None else (self.premise,)),
         )  # fmt: skip
         parts = (_slug(Path(name).stem, 36), _slug(text, 36), _slug(what, 28), asked[:8])
         return ".".join(part for part in parts if part)

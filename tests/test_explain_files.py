@@ -58,6 +58,7 @@ def test_another_question_gets_other_files_and_the_same_one_its_own(
         "another map": asked(model, tmp_path / "x.png", TEXT, None, "rollout"),
         "another number": asked(model, tmp_path / "x.png", TEXT, None, "rollout temperature=0.5"),
         "a premise": asked(model, tmp_path / "x.png", TEXT, "birds"),
+        "the premise None": asked(model, tmp_path / "x.png", TEXT, "None"),
         "another model": asked(load_model("shortcut"), tmp_path / "x.png"),
         "another engine": asked(load_model("reference", engine="reference"), tmp_path / "x.png"),
     }

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit import longrunning
-from audit.console import say
+from audit.console import output, say
 from audit.errors import AuditError, nearest
 from audit.files import to_json
 from audit.mapspec import MapSpec
@@ -75,7 +75,9 @@ def explain(
     dpi: Annotated[
         int, typer.Option(min=30, max=600, help="Pixels of the heatmap to the inch; it has 9.")
     ] = 120,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("audit-explain"),
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="PATH", help="Folder for the pictures.")
+    ] = Path("audit-explain"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the model about one picture: verdict, figures, heatmaps."""

@@ -126,6 +126,7 @@ class Explanation:
         Raises:
             AuditError: the folder cannot be written.
         """
+        name = name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
         said = self._said(isolated(text))
         title = f"{said}, {self.spec.key}"
         stem, of_words = self._stem(name, text, self.spec.key), self._stem(name, text, "words")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,46 @@ def test_a_picture_of_any_name_can_be_explained(name: str, tmp_path: Path) -> No
         assert len(path.name.encode()) <= 130
         assert not path.name.startswith((".", "-"))
         assert path.name.isprintable()
+
+
+def test_a_picture_whose_name_is_not_utf_8_can_be_explained(tmp_path: Path) -> None:
+    picture = tmp_path / os.fsdecode(b"caf\xe9.png")
+    picture.write_bytes(PICTURE.read_bytes())
+    done = explained(tmp_path, str(picture), TEXT, "--json")
+    assert done.exit_code == 0, done.exception
+    assert Path(json.loads(done.stdout)["heatmap"]).name.startswith("caf")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("explain", str(PICTURE), TEXT, "--out"),
+        ("compare", "before", "after", "--out"),
+        ("validity", "--out"),
+        ("power", "--out"),
+        ("power", "--work"),
+        ("schema", "--out"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("", "it names no place to write to"),
+        (" ", "it names no place to write to"),
+        (os.fsdecode(b"caf\xe9"), "is not in UTF-8"),
+    ],
+    ids=["empty", "blank", "not UTF-8"],
+)
+def test_a_place_to_write_that_is_none_is_refused_at_once(
+    command: tuple[str, ...], place: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.app, [*command, place], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert f"Invalid value for '{command[-1]}'" in done.output
+    assert said in done.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_model_is_loaded(

@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
-from audit.files import read_bytes, shown_path, write_atomically
+from audit.files import fit_for_a_name, read_bytes, shown_path, write_atomically
 
 Array = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
     if len(set(names)) < len(names):
         raise _Refused("two arrays have the same name")
     for member in members:
-        if not member.filename.endswith(".npy") or not member.filename.isprintable():
+        if not member.filename.endswith(".npy") or not fit_for_a_name(member.filename):
             raise _Refused(f"holds {member.filename[:60]!r}, which is no array")
         if member.flag_bits & 1:
             raise _Refused("is encrypted")

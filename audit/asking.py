@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from audit import longrunning
-from audit.console import say
-from audit.errors import nearest
+from audit.console import output, say
+from audit.errors import AuditError, nearest
 from audit.files import to_json
 from audit.mapspec import MapSpec
 from audit.texts import readable
 
 if TYPE_CHECKING:
-    from audit.explain import Explanation
+    from audit.explain import Explanation, NoMap
 
 
 def explain(
@@ -75,12 +75,14 @@ def explain(
     dpi: Annotated[
         int, typer.Option(min=30, max=600, help="Pixels of the heatmap to the inch; it has 9.")
     ] = 120,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("audit-explain"),
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="PATH", help="Folder for the pictures.")
+    ] = Path("audit-explain"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the model about one picture: verdict, figures, heatmaps."""
     # torch and matplotlib only when they are needed
-    from audit.explain import check_folder, check_layers, explain_maps  # noqa: PLC0415
+    from audit.explain import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
     from audit.images import open_image  # noqa: PLC0415
     from audit.models import load_model  # noqa: PLC0415
     from audit.models.hardware import note_on_dtype  # noqa: PLC0415
@@ -114,37 +116,53 @@ def explain(
         words=words,
     )
     _note(note_on_picture(loaded.fingerprint.source, picture))
-    drawn = [
-        each.draw(
+    told: list[tuple[Explanation | NoMap, dict[str, str]]] = []
+    for each in found:
+        if isinstance(each, NoMap):
+            told.append((each, {}))
+            continue
+        drawn = each.draw(
             out, image.name, text, colours=colours, scale=scale, animate=animate,
             format=FORMATS[format], dpi=dpi,
-        )
-        for each in found
-    ]  # fmt: skip
-    files = [{name: str(path) for name, path in paths.items()} for paths in drawn]
+        )  # fmt: skip
+        told.append((each, {name: str(path) for name, path in drawn.items()}))
     if as_json:
         shown = [
-            {**each.to_dict(), "heatmap": paths.pop("heatmap"), "files": paths}
-            for each, paths in zip(found, files, strict=True)
+            each.to_dict() | ({"heatmap": files.pop("heatmap"), "files": files} if files else {})
+            for each, files in told
         ]
         sys.stdout.write(to_json(shown[0] if len(specs) == 1 else {"maps": shown}))
-        return
+    else:
+        _tell_all(told)
+    undefined = [each for each in found if isinstance(each, NoMap)]
+    if len(undefined) == len(found):
+        said = "; ".join(f"{each.spec.key}: undefined: {each.reason}" for each in undefined)
+        raise AuditError(f"no map can be drawn: {said}")
+
+
+def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
+    """The answer in words, then each map."""
     console = Console(highlight=False)
-    trace = found[0].trace
+    (first, _), *_ = told
+    trace, asked = first.trace, first.model
     console.print(
         f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
-    asked_of = found[0].model
-    console.print(f"{asked_of.source}, {asked_of.dtype}, {asked_of.engine} engine", markup=False)
-    for each, paths in zip(found, files, strict=True):
-        _tell(console, each, paths)
+    console.print(f"{asked.source}, {asked.dtype}, {asked.engine} engine", markup=False)
+    for each, files in told:
+        _tell(console, each, files)
 
 
-def _tell(console: Console, found: Explanation, files: dict[str, str]) -> None:
-    """One map in words: what it is, its figures, its pictures."""
-    grid = found.trace.grid
-    console.print(f"{found.spec.key}, {grid.rows} x {grid.cols} cells", markup=False)
+def _tell(console: Console, found: Explanation | NoMap, files: dict[str, str]) -> None:
+    """One map in words: what it is, its figures, its pictures; or why there is none."""
+    from audit.explain import NoMap  # noqa: PLC0415
+
+    grid, key = found.trace.grid, found.spec.key
+    if isinstance(found, NoMap):
+        console.print(f"{key}: undefined: {found.reason}", markup=False, soft_wrap=True)
+        return
+    console.print(f"{key}, {grid.rows} x {grid.cols} cells", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right")

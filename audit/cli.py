@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from audit import __version__, asking, longrunning
-from audit.console import Commands, let_go, say, stop
+from audit.console import Commands, let_go, output, say, stop
 from audit.errors import AuditError
 from audit.files import counted, to_json, write_atomically
 from audit.mapspec import told
@@ -216,7 +216,9 @@ def report(
 
 @app.command()
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=output, metavar="PATH", help="Write it to this file.")
+    ] = None,
 ) -> None:
     """Print the JSON Schema of case files, for editors."""
     from audit.caseschema import schema as case_schema  # noqa: PLC0415

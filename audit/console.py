@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -29,6 +30,22 @@ _WIDE = 160
 def say(text: object, *, error: bool = False) -> None:
     """Print lines; nothing in them is a command to a terminal or a pipeline."""
     typer.echo("\n".join(map(printable, str(text).split("\n"))), err=error)
+
+
+def output(given: str | Path) -> Path:
+    """Where to write, as it is named in an option.
+
+    Raises:
+        typer.BadParameter: it names nothing, or its name cannot be printed or stored as text.
+    """
+    text = str(given)
+    if not text.strip():
+        raise typer.BadParameter("it names no place to write to")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{text!r} is not in UTF-8") from None
+    return Path(text)
 
 
 class Commands(TyperGroup):

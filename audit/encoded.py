@@ -28,7 +28,9 @@ MAX_TAGGED = 32_000_000
 """Bytes that the tags of a TIFF or of EXIF may hold; many tags can share the same bytes."""
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0")
+_ODD_TIFFS = (b"MM\0+", b"II\0*", b"MM*\0")
+"""BigTIFF from its most significant byte, which Pillow reads as another TIFF, and wrong headers."""
 
 _CUT_OFF = "the picture is damaged: the file is cut off"
 
@@ -41,6 +43,19 @@ _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
+_COMPRESSION = 259
+_STRIPS = ((273, 279), (324, 325))
+"""Where each strip begins and how long it is; the same of tiles."""
+
+_DEFLATED = {8, 32946}
+_CHECKED = {1, 5, 32773} | _DEFLATED
+"""Without compression, LZW, PackBits, deflate: where something is missing, it can be told."""
+
+_NAMES = {2: "CCITT", 3: "CCITT", 4: "CCITT", 6: "JPEG", 7: "JPEG", 34925: "LZMA",
+          50000: "Zstandard", 50001: "WebP"}  # fmt: skip
+
+_BLOCK = 1 << 16  # bytes; unpacked they are 64 MB at most
+
 _LEADING_ON = {330, 34665, 34853, 40965}
 """Tags that lead to further directories; nothing in those is needed to show the picture."""
 
@@ -52,7 +67,8 @@ def checked(data: bytes, max_pixels: int) -> bytes:
         max_pixels: of a tile.
 
     Raises:
-        ImageError: a PNG or a JPEG is damaged, or a JPEG or a TIFF out of all proportion.
+        ImageError: the file is damaged or cut off, as far as its format says so; it asks for work
+            out of all proportion; or it is a TIFF that would not show damage.
     """
     if data.startswith(_PNG):
         _check_png(data)
@@ -60,6 +76,8 @@ def checked(data: bytes, max_pixels: int) -> bytes:
         _check_jpeg(data)
     elif data.startswith(_TIFFS):
         return _first_directory(data, max_pixels)
+    elif data.startswith(_ODD_TIFFS):
+        raise ImageError("a TIFF with a header that cannot be read for certain; save it as PNG")
     return data
 
 
@@ -244,12 +262,13 @@ def _first_directory(data: bytes, max_pixels: int) -> bytes:
     """A TIFF with nothing after its first picture: Pillow counts all that follow.
 
     Raises:
-        ImageError: its tags, or a tile, are out of all proportion.
+        ImageError: its tags, or a tile, are out of all proportion; or it is damaged, or compressed
+            in a way that does not show damage.
     """
     check_tags(data)
     found = _directory(data)
     if found is None:
-        return data
+        raise ImageError(_CUT_OFF)
     alone, tile = bytearray(data), {_TILE_WIDTH: 1, _TILE_LENGTH: 1}
     for tag in found.tags:
         if tag.number in _LEADING_ON:
@@ -260,7 +279,68 @@ def _first_directory(data: bytes, max_pixels: int) -> bytes:
             (tile[tag.number],) = struct.unpack_from(found.order + form, data, where)
     if tile[_TILE_WIDTH] * tile[_TILE_LENGTH] > max_pixels:
         raise ImageError(f"a tile of more pixels than the limit of {max_pixels:,}")
+    _check_strips(data, found, 16 * max_pixels)
     following = found.order + ("Q" if found.big else "L")
     if found.ends + struct.calcsize(following) <= len(alone):
         struct.pack_into(following, alone, found.ends, 0)
     return bytes(alone)
+
+
+def _check_strips(data: bytes, found: _Directory, most: int) -> None:
+    """Refuse a compression that libtiff decodes whatever is wrong, and strips that are damaged.
+
+    Args:
+        most: bytes that all strips together may unpack to.
+    """
+    numbers = {_COMPRESSION, *(number for pair in _STRIPS for number in pair)}
+    tags = [tag for tag in found.tags if tag.number in numbers]
+    held = {tag.number: _values(data, found, tag) for tag in tags}
+    compressions = held.get(_COMPRESSION, (1,))
+    if len(held) < len(tags) or len(compressions) != 1:
+        raise ImageError("the picture is damaged: its tags contradict each other")
+    (compression,) = compressions
+    if compression not in _CHECKED:
+        name = _NAMES.get(compression, f"number {compression}")
+        raise ImageError(
+            f"a TIFF with the compression {name}, which does not show whether the picture is whole;"
+            " save it as PNG, or as TIFF with the compression deflate, LZW or none"
+        )
+    if compression not in _DEFLATED:
+        return
+    for starts, lengths in _STRIPS:
+        where, count = held.get(starts, ()), held.get(lengths, ())
+        # Strips that are alike may be one; others do not overlap.
+        strips = set(zip(where, count, strict=False))
+        if len(where) != len(count) or sum(length for _, length in strips) > len(data):
+            raise ImageError("the picture is damaged: its strips are not where its tags say")
+        for start, length in strips:
+            most -= _unpacked(memoryview(data)[start : start + length], most)
+
+
+def _values(data: bytes, found: _Directory, tag: _Tag) -> tuple[int, ...]:
+    """The whole numbers that a tag holds."""
+    form = {1: "B", 3: "H", 4: "L", 16: "Q"}.get(tag.kind)
+    if form is None or tag.values > MAX_PARTS:
+        raise ImageError(f"the picture is damaged: its tag {tag.number} holds what it cannot")
+    form, at = f"{found.order}{tag.values}{form}", tag.place + (12 if found.big else 8)
+    try:
+        if struct.calcsize(form) > (8 if found.big else 4):
+            (at,) = struct.unpack_from(found.order + ("Q" if found.big else "L"), data, at)
+        return struct.unpack_from(form, data, at)
+    except (struct.error, OverflowError):
+        raise ImageError(_CUT_OFF) from None
+
+
+def _unpacked(strip: memoryview, most: int) -> int:
+    """To how many bytes a deflated strip unpacks, with the right checksum at its end."""
+    inflate, size = zlib.decompressobj(), 0
+    try:
+        for at in range(0, len(strip), _BLOCK):
+            size += len(inflate.decompress(strip[at : at + _BLOCK]))
+            if size > most:
+                raise ImageError("a TIFF that unpacks to more than any picture has")
+            if inflate.eof:
+                return size
+    except zlib.error:
+        raise ImageError("the picture is damaged: the data of a strip are wrong") from None
+    raise ImageError(_CUT_OFF)

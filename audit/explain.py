@@ -19,7 +19,7 @@ from audit.evidence import gather
 from audit.expectations import Verdict
 from audit.files import digest, make_output, rounded, write_atomically
 from audit.images import open_image
-from audit.maps import Map, MapSpec, layer_maps, read_map, word_maps
+from audit.maps import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
 from audit.metrics import measure
 from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
 from audit.outcomes import Outcome, Run, State, Strip
@@ -29,6 +29,36 @@ from audit.report.lettering import isolated, one_line
 from audit.report.strips import Scale, animation, sheet
 from audit.trace import Need, Trace
 from audit.words import characters
+
+
+def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:
+    """What a model said, as plain data for JSON."""
+    return {
+        "label": trace.label,
+        "probabilities": trace.probabilities,
+        "prompt": trace.prompt,
+        "tokens": list(trace.tokens),
+        "grid": list(trace.grid),
+        "model": model.to_dict(),
+    }
+
+
+@dataclass(frozen=True)
+class NoMap:
+    """What a model said about one picture, where the map that was asked for is undefined."""
+
+    trace: Trace
+    spec: MapSpec
+    reason: str
+    model: Fingerprint
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            **_answer(self.trace, self.model),
+            "method": self.spec.key,
+            "undefined": self.reason,
+        }
 
 
 @dataclass(frozen=True)
@@ -53,18 +83,13 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; maps are nested lists, rows first, that sum to 1."""
         found: dict[str, Any] = {
-            "label": self.trace.label,
-            "probabilities": self.trace.probabilities,
-            "prompt": self.trace.prompt,
-            "tokens": list(self.trace.tokens),
-            "grid": list(self.trace.grid),
+            **_answer(self.trace, self.model),
             "method": self.spec.key,
             "map": self.map.tolist(),
             "metrics": {
                 name: {"undefined": value} if isinstance(value, str) else rounded(value)
                 for name, value in self.metrics.items()
             },
-            "model": self.model.to_dict(),
         }
         if self.layers:
             found["layers"] = [{"layer": n, "map": p.tolist()} for n, p in self.layers]
@@ -101,6 +126,7 @@ class Explanation:
         Raises:
             AuditError: the folder cannot be written.
         """
+        name = name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
         said = self._said(isolated(text))
         title = f"{said}, {self.spec.key}"
         stem, of_words = self._stem(name, text, self.spec.key), self._stem(name, text, "words")
@@ -144,8 +170,9 @@ class Explanation:
         """How the names of files begin: readable, and no other question's."""
         model = self.model
         asked = digest(
-            name, str(self.image.size), self._picture, text, str(self.premise), what,
+            name, str(self.image.size), self._picture, text, what,
             model.digest, model.device, model.dtype, model.engine,
+            *(() if self.premise is None else (self.premise,)),
         )  # fmt: skip
         parts = (_slug(Path(name).stem, 36), _slug(text, 36), _slug(what, 28), asked[:8])
         return ".".join(part for part in parts if part)
@@ -241,11 +268,16 @@ def explain(
     """Put one question to ``model`` and read the map that ``spec`` describes.
 
     See :func:`explain_maps`.
+
+    Raises:
+        UndefinedMap: there is nothing to draw.
     """
     (found,) = explain_maps(
         model, image, text, premise, [spec],
         truncate=truncate, layers=layers, words=words, batch_size=batch_size,
     )  # fmt: skip
+    if isinstance(found, NoMap):
+        raise UndefinedMap(found.reason)
     return found
 
 
@@ -260,8 +292,10 @@ def explain_maps(
     layers: bool = False,
     words: bool = False,
     batch_size: int = 8,
-) -> list[Explanation]:
+) -> list[Explanation | NoMap]:
     """Put one question to ``model`` once, and read each of the maps from its answer.
+
+    A map that is undefined for this question keeps none of the others back.
 
     Args:
         truncate: whether the model may cut texts that are longer than it reads.
@@ -281,9 +315,13 @@ def explain_maps(
     query = Query(picture, text, premise, truncate)
     (trace,) = gather(model, [query], [specs], batch_size, also)
     of_words = word_maps(trace) if words else []
-    found = []
+    found: list[Explanation | NoMap] = []
     for spec in specs:
-        seen = read_map(trace, spec)
+        try:
+            seen = read_map(trace, spec)
+        except UndefinedMap as reason:
+            found.append(NoMap(trace, spec, str(reason), model.fingerprint))
+            continue
         by_layer = layer_maps(trace, spec) if layers and spec.per_layer else []
         figures = measure(seen, {}, trace, spec)
         found.append(

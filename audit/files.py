@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -139,6 +140,21 @@ def inside(root: Path, written: str | Path) -> Path | None:
 def shown_path(path: Path | str) -> str:
     """A path in a message: in one line, and without characters that move a terminal's cursor."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+
+
+_IN_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def fit_for_a_name(text: str) -> bool:
+    """Whether a file or a map may be called so: no control character, line break or half character.
+
+    ``str.isprintable`` asks for more: it refuses the joiners in words of Persian and in emoji, and
+    whatever is newer than Python's own table of Unicode.
+
+    >>> fit_for_a_name("می\u200cخواهم"), fit_for_a_name("two\x1b[2J")
+    (True, False)
+    """
+    return _IN_NO_NAME.search(text) is None
 
 
 def digest(*parts: bytes | str) -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from audit.console import progress, say, tables
+from audit.console import output, progress, say, tables
 from audit.files import to_json
 from audit.settings import MOST_THREADS
 
@@ -37,7 +37,9 @@ def compare(
     effect: Annotated[
         float, typer.Option(min=0, help="Smallest mean change that counts, in tolerances.")
     ] = 0.5,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("audit-compare.html"),
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
+    ] = Path("audit-compare.html"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two runs, baselines or models; exit code 1 if the second is worse."""
@@ -191,11 +193,20 @@ def power(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn: noise, examples.")] = 1,
     work: Annotated[
-        Path, typer.Option(help="Folder of results; a measurement that was cut off goes on there.")
+        Path,
+        typer.Option(
+            parser=output,
+            metavar="PATH",
+            help="Folder of results; a measurement that was cut off goes on there.",
+        ),
     ] = Path("audit-power"),
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; default docs/power.md, with --only in the work folder."),
+        typer.Option(
+            parser=output,
+            metavar="PATH",
+            help="The page; default docs/power.md, with --only in the work folder.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -246,9 +257,12 @@ def validity(
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share the scenes, a model each.")
     ] = 1,
-    out: Annotated[Path, typer.Option(help="The page to write; its plot lies beside it.")] = Path(
-        "docs/validity.md"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=output, metavar="PATH", help="The page to write; its plot lies beside it."
+        ),
+    ] = Path("docs/validity.md"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure every map against every control: which may be trusted for what."""

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from audit.errors import nearest
+from audit.texts import readable
 from audit.trace import HeadChoice, Need, Rollout, Window
 from audit.words import words_in
 
@@ -146,6 +147,12 @@ class MapSpec(BaseModel):
         if isinstance(given, bool):
             raise ValueError("no key of a map is true or false")
         return given
+
+    @field_validator("word")
+    @classmethod
+    def _readable(cls, word: str | None) -> str | None:
+        # It is in the map's key, which names the map in files.
+        return word if word is None else readable(word, "word")
 
     @model_validator(mode="after")
     def _possible(self) -> MapSpec:

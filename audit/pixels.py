@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from PIL import ExifTags, Image, ImageFile
+from PIL.TiffImagePlugin import PREFIXES
 
 from audit.encoded import check_tags
 from audit.errors import ImageError
@@ -36,14 +37,23 @@ _AGREED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK
 def orientation(image: Image.Image) -> int:
     """How EXIF, or else XMP, says that the picture is to be held: 1 to 8, and 1 if neither does.
 
+    What is no EXIF is left out of account: the pixels are sound without it.
+
     Raises:
         ImageError: its EXIF data are out of all proportion.
     """
     exif = image.info.get("exif", b"")
     profile = image.info.get("Raw profile type exif")  # as ImageMagick writes it into a PNG
     if profile:
-        exif = bytes.fromhex("".join(profile.split("\n")[3:]))
-    check_tags(exif.removeprefix(b"Exif\0\0"))
+        try:
+            exif = bytes.fromhex("".join(profile.split("\n")[3:]))
+        except ValueError:
+            exif = b"not hexadecimal"
+    exif = exif.removeprefix(b"Exif\0\0")
+    if not exif.startswith(tuple(PREFIXES)):  # Pillow would stumble over it
+        for name in ("exif", "Raw profile type exif"):
+            image.info.pop(name, None)
+    check_tags(exif)
     found = image.getexif().get(ExifTags.Base.Orientation)
     return found if found in _TURNS else 1
 

@@ -29,7 +29,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from audit.errors import AuditError, nearest
-from audit.files import read_bytes, shown_path
+from audit.files import fit_for_a_name, read_bytes, shown_path
 
 CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What the id of a case looks like: it names files."""
@@ -44,7 +44,7 @@ WRITTEN = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=Fals
 
 
 def _file_name(value: str) -> str:
-    if value in (".", "..") or not value.isprintable() or set(value) & set("/\\"):
+    if value in (".", "..") or not fit_for_a_name(value) or set(value) & set("/\\"):
         raise ValueError("it names files, so it has no '/', '\\' or control character")
     return value
 

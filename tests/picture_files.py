@@ -55,9 +55,9 @@ def files() -> dict[str, bytes]:
         "webp lossless": _saved(rgb.convert("RGBA"), "WEBP", lossless=True),
         "webp moving": _saved(rgb, "WEBP", save_all=True, append_images=[turned]),
         "tiff pages": _saved(rgb, "TIFF", save_all=True, append_images=[turned] * 3),
-        "tiff group4": _saved(rgb.convert("1"), "TIFF", compression="group4"),
+        "tiff bits": _saved(rgb.convert("1"), "TIFF", compression="tiff_lzw"),
     }
-    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
         found[f"tiff {compression}"] = _saved(rgb, "TIFF", compression=compression, exif=exif)
     return found
 

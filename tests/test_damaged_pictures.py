@@ -214,6 +214,109 @@ def test_a_tile_larger_than_any_picture_is_refused(tmp_path: Path) -> None:
     assert "a tile of more pixels than the limit" in refused(tmp_path / "a.tif", data)
 
 
+def _noise(mode: str, compression: str) -> bytes:
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, "TIFF", compression=compression)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("compression", "mode", "named"),
+    [
+        ("jpeg", "RGB", "JPEG"),
+        ("tiff_ccitt", "1", "CCITT"),
+        ("group3", "1", "CCITT"),
+        ("group4", "1", "CCITT"),
+        ("zstd", "RGB", "Zstandard"),
+        ("lzma", "RGB", "LZMA"),
+    ],
+)
+def test_a_tiff_whose_compression_hides_damage_is_refused(
+    tmp_path: Path, compression: str, mode: str, named: str
+) -> None:
+    why = refused(tmp_path / "a.tif", _noise(mode, compression))
+    assert f"a TIFF with the compression {named}, which does not show whether" in why
+    assert why.endswith("save it as PNG, or as TIFF with the compression deflate, LZW or none")
+
+
+def _with_tag(data: bytes, number: int, value: int, to: int) -> bytes:
+    """A little-endian TIFF of which the first directory holds another value of a tag."""
+    for kind, form in ((3, "<HHLHxx"), (4, "<HHLL")):
+        entry = struct.pack(form, number, kind, 1, value)
+        if entry in data:
+            return data.replace(entry, struct.pack(form, number, kind, 1, to))
+    raise AssertionError(f"no tag {number} of {value}")
+
+
+@pytest.mark.parametrize("number", [0, 6, 50001, 60000])
+def test_a_tiff_of_an_unknown_or_old_compression_is_refused_before_it_is_decoded(
+    tmp_path: Path, number: int
+) -> None:
+    why = refused(tmp_path / "a.tif", _with_tag(_noise("RGB", "packbits"), 259, 32773, number))
+    assert "which does not show whether the picture is whole" in why
+
+
+def test_a_deflated_strip_with_any_byte_changed_is_refused(tmp_path: Path) -> None:
+    data = _noise("L", "tiff_adobe_deflate")
+    start = data.index(zlib.compress(b"")[:1])
+    unpacked = zlib.decompressobj()
+    assert len(unpacked.decompress(data[start:])) == 64 * 48
+    end = len(data) - len(unpacked.unused_data)
+    for at in (*range(start, end, 7), *range(end - 4, end)):
+        changed = bytearray(data)
+        changed[at] ^= 0x10
+        assert "damaged" in refused(tmp_path / "a.tif", bytes(changed)), f"byte {at}"
+
+
+def _deflated(strip: bytes, length: int | None = None, copies: int = 1) -> bytes:
+    """A TIFF of 8 by ``8 * copies`` grey pixels, each strip the same bytes."""
+    count = len(strip) if length is None else length
+    tags = [(256, 8), (257, 8 * copies), (258, 8), (259, 8), (262, 1), (277, 1), (278, 8)]
+    end = 8 + 2 + 12 * (len(tags) + 2) + 4
+    starts = struct.pack(f"<{copies}L", *[end + 8 * copies] * copies)
+    lengths = struct.pack(f"<{copies}L", *[count] * copies)
+    entries = [struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags]
+    places = (end, end + 4 * copies) if copies > 1 else (end + 8, count)
+    entries[6:6] = [struct.pack("<HHLL", 273, 4, copies, places[0])]
+    entries += [struct.pack("<HHLL", 279, 4, copies, places[1])]
+    body = struct.pack("<LH", 8, len(entries)) + b"".join(sorted(entries, key=_number)) + bytes(4)
+    return b"II*\0" + body + starts + lengths + strip
+
+
+def _number(entry: bytes) -> int:
+    return int.from_bytes(entry[:2], "little")
+
+
+def test_strips_of_a_deflated_tiff_are_whole_where_their_tags_say(tmp_path: Path) -> None:
+    strip, path = zlib.compress(bytes(range(64))), tmp_path / "a.tif"
+    assert np.asarray(opened(path, _deflated(strip)))[7, 7].tolist() == [63] * 3
+    assert opened(path, _deflated(strip, copies=3)).size == (8, 24)  # alike, so one is enough
+    wrong = bytearray(strip)
+    wrong[-1] ^= 1  # of the checksum
+    assert "the data of a strip are wrong" in refused(path, _deflated(bytes(wrong)))
+    assert "the file is cut off" in refused(path, _deflated(strip, len(strip) - 4))
+    assert "its strips are not where" in refused(path, _deflated(strip, 10_000))
+
+
+def test_a_deflated_tiff_that_unpacks_to_more_than_any_picture_is_refused_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 10_000)
+    bomb = _deflated(zlib.compress(bytes(1_000_000)))
+    assert "unpacks to more than any picture has" in refused(tmp_path / "a.tif", bomb)
+
+
+@pytest.mark.parametrize("header", [b"MM*\0", b"II\0*", b"MM\0+"])
+def test_a_tiff_that_pillow_reads_in_another_way_than_it_says_is_refused(
+    tmp_path: Path, header: bytes
+) -> None:
+    buffer = io.BytesIO()
+    picture().save(buffer, "TIFF", big_tiff=header == b"MM\0+")
+    why = refused(tmp_path / "a.tif", header + buffer.getvalue()[4:])
+    assert why.endswith("a TIFF with a header that cannot be read for certain; save it as PNG")
+
+
 def test_a_pipe_a_folder_and_a_name_that_is_none_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,7 @@ def test_another_question_gets_other_files_and_the_same_one_its_own(
         "another map": asked(model, tmp_path / "x.png", TEXT, None, "rollout"),
         "another number": asked(model, tmp_path / "x.png", TEXT, None, "rollout temperature=0.5"),
         "a premise": asked(model, tmp_path / "x.png", TEXT, "birds"),
+        "the premise None": asked(model, tmp_path / "x.png", TEXT, "None"),
         "another model": asked(load_model("shortcut"), tmp_path / "x.png"),
         "another engine": asked(load_model("reference", engine="reference"), tmp_path / "x.png"),
     }
@@ -104,6 +108,46 @@ def test_a_picture_of_any_name_can_be_explained(name: str, tmp_path: Path) -> No
         assert len(path.name.encode()) <= 130
         assert not path.name.startswith((".", "-"))
         assert path.name.isprintable()
+
+
+def test_a_picture_whose_name_is_not_utf_8_can_be_explained(tmp_path: Path) -> None:
+    picture = tmp_path / os.fsdecode(b"caf\xe9.png")
+    picture.write_bytes(PICTURE.read_bytes())
+    done = explained(tmp_path, str(picture), TEXT, "--json")
+    assert done.exit_code == 0, done.exception
+    assert Path(json.loads(done.stdout)["heatmap"]).name.startswith("caf")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("explain", str(PICTURE), TEXT, "--out"),
+        ("compare", "before", "after", "--out"),
+        ("validity", "--out"),
+        ("power", "--out"),
+        ("power", "--work"),
+        ("schema", "--out"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("", "it names no place to write to"),
+        (" ", "it names no place to write to"),
+        (os.fsdecode(b"caf\xe9"), "is not in UTF-8"),
+    ],
+    ids=["empty", "blank", "not UTF-8"],
+)
+def test_a_place_to_write_that_is_none_is_refused_at_once(
+    command: tuple[str, ...], place: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.app, [*command, place], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert f"Invalid value for '{command[-1]}'" in done.output
+    assert said in done.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_model_is_loaded(
@@ -155,6 +199,58 @@ def test_a_map_that_is_asked_for_twice_is_drawn_once(tmp_path: Path) -> None:
     twice = ["--map", "centre", "--map", "centre"]
     done = explained(tmp_path, str(PICTURE), TEXT, *twice, "--json")
     assert [each["method"] for each in json.loads(done.stdout)["maps"]] == ["centre"]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A picture of one colour: hiding any part of it changes nothing, so occlusion is undefined."""
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "plain.png")
+    return tmp_path / "plain.png"
+
+
+WHY = "hiding any part of the picture does not lower the answer's probability"
+BOTH = ("--map", "occlusion window=6 stride=6", "--map", "cross_attention", "--words")
+
+
+def test_an_undefined_map_keeps_no_other_back(plain: Path, tmp_path: Path) -> None:
+    done = explained(tmp_path, str(plain), TEXT, *BOTH, "--json")
+    assert done.exit_code == 0, done.output
+    undefined, found = json.loads(done.stdout)["maps"]
+    assert undefined["method"] == "occlusion window=6 stride=6"
+    assert undefined["undefined"] == WHY
+    assert undefined["probabilities"] == found["probabilities"]
+    assert not {"map", "files", "heatmap"} & undefined.keys()
+    written = {found["heatmap"], *found["files"].values()}
+    assert set(map(str, (tmp_path / "out").iterdir())) == written
+    assert found["words"]
+    assert np.sum(found["map"]) == pytest.approx(1)
+
+
+def test_an_undefined_map_is_told_by_its_key(plain: Path, tmp_path: Path) -> None:
+    done = explained(tmp_path, str(plain), TEXT, *BOTH)
+    assert done.exit_code == 0, done.output
+    assert f"\nocclusion window=6 stride=6: undefined: {WHY}\n" in done.stdout
+    assert "\ncross_attention, " in done.stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_answer_is_printed_even_where_no_map_can_be_drawn(
+    plain: Path, tmp_path: Path, as_json: bool
+) -> None:
+    command = [sys.executable, "-m", "audit.cli", "explain", str(plain), TEXT, *BOTH[:2]]
+    command += ["--out", str(tmp_path / "out"), *(["--json"] if as_json else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    said = f"audit: error: no map can be drawn: occlusion window=6 stride=6: undefined: {WHY}\n"
+    assert done.stderr.endswith(said)
+    if as_json:
+        found = json.loads(done.stdout)
+        assert found["undefined"] == WHY
+        assert found["label"] in found["probabilities"]
+    else:
+        label, _, share = done.stdout.splitlines()[0].partition(" ")
+        assert label in ("yes", "no", "maybe")
+        assert share.endswith("%)")
 
 
 @pytest.mark.parametrize("format", ["svg", "pdf"])

@@ -191,3 +191,15 @@ def test_a_heatmap_at_high_resolution_is_not_an_enlarged_one() -> None:
 
     assert contrast(120) < 30
     assert contrast(300) > 60
+
+
+@pytest.mark.parametrize("variable", ["HOME", "MPLCONFIGDIR"])
+@pytest.mark.parametrize("folder", ["/proc/nope", "/dev/null"])
+def test_matplotlib_says_nothing_of_a_folder_that_cannot_be_written(
+    variable: str, folder: str
+) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MPLCONFIGDIR"))}
+    command = [sys.executable, "-c", "from audit.report.plotting import figure; figure(1, 1)"]
+    environment = {**kept, variable: folder}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stderr == ""

@@ -46,6 +46,25 @@ def asked(checkpoint: Path) -> tuple[Any, Any]:
     return load_model(str(checkpoint), device="cpu"), pipeline_of(checkpoint)
 
 
+@pytest.mark.parametrize("profile", ["not hexadecimal", b"junk".hex(), "ü", ""])
+def test_a_profile_that_is_no_exif_says_nothing_of_how_a_picture_is_held(
+    tmp_path: Path, profile: str
+) -> None:
+    about = PngInfo()
+    about.add_text("Raw profile type exif", f"\nexif\n      12\n{profile}\n")
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "a.png", pnginfo=about)
+    assert open_image(tmp_path / "a.png").size == (3, 2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"junk", b"Exif\0\0junk", b"Exif\0\0"])
+def test_what_is_no_exif_says_nothing_of_how_a_picture_is_held(
+    tmp_path: Path, kind: str, exif: bytes
+) -> None:
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "a", kind, exif=exif)
+    assert open_image(tmp_path / "a").size == (3, 2)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_picture_is_answered_as_by_the_pipeline_given_its_path(
     tmp_path: Path, asked: tuple[Any, Any], orientation: int

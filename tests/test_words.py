@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from audit import load_model
 from audit.cases import load_cases
+from audit.errors import TextError
 from audit.maps import word_maps, word_tokens
+from audit.mapspec import MapSpec
 from audit.models.base import Query
+from audit.outcomes import Run, State
+from audit.report.gallery import write_gallery
+from audit.texts import readable
 from audit.trace import Need
 from audit.words import occurrences, pieces, word_spans, words_in
+from tests.test_files import outcome
 
 ROOT = Path(__file__).parents[1]
 BIRDS = "树枝上有两只小鸟。"
@@ -102,3 +112,57 @@ def test_a_case_can_ask_for_a_word_of_a_chinese_text(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"cases": [case]}), encoding="utf-8")
     (loaded,) = load_cases(tmp_path / "c.yaml")
     assert loaded.text == BIRDS
+
+
+def kept(words: list[str]) -> None:
+    """A run and its gallery give back a strip of ``words`` and a map named after each."""
+    even = np.full((2, 2), 0.25)
+    maps = {MapSpec(method="encoder_attention", word=word).key: even for word in words}
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        run.start({"model": {}})
+        run.add(
+            outcome("a", State.PASSED), {"m": even} | maps, {"words": [(w, even) for w in words]}
+        )
+        assert [name for name, _ in run.strips("a").get("words", [])] == words
+        assert run.maps("a").keys() == {"m", *maps}
+        write_gallery(run, "all")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم پرنده",
+        "👨\u200d👩\u200d👧 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "ශ්\u200dරී ලංකා",
+        "\U0001fae9",  # newer than Python 3.11's table of Unicode
+        "a/b c\\d ../x",
+    ],
+)
+def test_a_run_reads_again_whatever_words_it_wrote(text: str) -> None:
+    kept([*words_in(text), text])
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12))
+def test_a_run_reads_again_the_words_of_any_text(text: str) -> None:
+    try:
+        readable(text)
+    except TextError:
+        return
+    kept(words_in(readable(text)))
+
+
+@pytest.mark.parametrize("letters", ["\u200c\u200d", "\U000e0061\U0001fae9", "\u202e\u2066\u0600"])
+@given(data=st.data())
+def test_a_run_reads_again_words_with_joiners_tags_and_marks(
+    letters: str, data: st.DataObject
+) -> None:
+    text = data.draw(st.text("a👩م1 " + letters, min_size=1, max_size=12))
+    kept(words_in(text))
+
+
+def test_the_word_of_a_map_is_read_as_a_text_is() -> None:
+    """A line break in it would be one in the name of its map, which no run reads again."""
+    assert MapSpec(method="encoder_attention", word="two\n birds\n").word == "two birds"
+    with pytest.raises(ValueError, match=r"word has a control character \(U\+001B\)"):
+        MapSpec(method="encoder_attention", word="birds\x1b[2J")

@@ -9,33 +9,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from audit.errors import nearest
+from audit.models.quiet import silenced
+
 # matplotlib refuses to be imported while MPLBACKEND names a backend that is not there, as a
 # notebook's does for the programs that are started in it. No backend is needed here; others in the
 # process get the one that was named, if there is one.
 _named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
-try:
-    import matplotlib
-finally:
-    if _named is not None:
-        os.environ["MPLBACKEND"] = _named
-if _named:
-    with suppress(ValueError):
-        matplotlib.rcParams["backend"] = _named
+# What it notes when it is imported is of no account here: that it found no folder to keep its list
+# of fonts in, or that it makes the list.
+with silenced("matplotlib"):
+    try:
+        import matplotlib
+    finally:
+        if _named is not None:
+            os.environ["MPLBACKEND"] = _named
+    if _named:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = _named
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.font_manager import (
-    FontEntry,
-    FontProperties,
-    findSystemFonts,
-    fontManager,
-    get_font,
-)
-from matplotlib.ft2font import FaceFlags, FT2Font
-
-from audit.errors import nearest
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import (
+        FontEntry,
+        FontProperties,
+        findSystemFonts,
+        fontManager,
+        get_font,
+    )
+    from matplotlib.ft2font import FaceFlags, FT2Font
 
 __all__ = [
     "FONTS",

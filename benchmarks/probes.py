@@ -185,7 +185,9 @@ def probe_stored(folder: Path) -> Probe:
         try:
             for _ in range(rng.choice((1, 1, 2))):
                 files = [work / p.relative_to(sound) for p in rng.choice(kinds)]
-                folder_changed(work, rng, [p for p in files if p.is_file() and not p.is_symlink()])
+                left = [p for p in files if p.is_file() and p.lstat().st_size < 1_000_000]
+                if left:
+                    folder_changed(work, rng, left)
             with contextlib.chdir(work):
                 codes = {_called(main, command) for command in rng.sample(COMMANDS, 3)}
                 if seed % 10 == 0:
@@ -226,6 +228,8 @@ def _pytest(work: Path) -> int:
                 "-q",
                 "-p",
                 "no:cacheprovider",
+                "-p",
+                "no:rerunfailures",
                 "--audit-run-dir=third",
                 "--rootdir",
                 str(work),

@@ -252,7 +252,6 @@ def test_ci_set_to_false_is_no_pipeline(
 def test_reruns_do_not_multiply_properties(
     accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pytest_rerunfailures")
     monkeypatch.setenv("TOY_CELL", "0")
     accepted.runpytest("cases/birds.yaml::birds", "--reruns=2", "--junitxml=audit.xml")
     cases = list(ElementTree.parse(accepted.path / "audit.xml").iter("testcase"))

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
 
 
+@pytest.mark.slow
 def test_explain_prints_one_json_object_with_the_whole_map(tmp_path: Path) -> None:
     text = "there are two birds on a branch"
     done = subprocess.run(

@@ -168,6 +168,7 @@ def test_what_a_map_has_not_is_refused_before_the_model_is_loaded(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_several_maps_are_read_from_one_model_loaded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_loading_and_explaining_import_no_data_sets_compiler_or_other_tasks(
     assert heavy & set(loaded) == set()
 
 
+@pytest.mark.slow
 def test_what_was_put_off_is_the_real_thing_for_everybody_else() -> None:
     said = printed(
         "import audit.models.ofa\n"
@@ -67,6 +68,7 @@ def test_what_was_put_off_is_the_real_thing_for_everybody_else() -> None:
     assert said == "real\n"
 
 
+@pytest.mark.slow
 def test_what_was_put_off_works_for_those_who_hold_it() -> None:
     said = printed(
         "import audit.models.ofa, torch\n"

@@ -94,6 +94,7 @@ def test_the_guides_three_examples_are_answered_and_looked_at_as_they_should(
     assert entropy(cross_attention(cat)) >= 0.8
 
 
+@pytest.mark.slow
 def test_held_out_scenes_are_answered_and_looked_at_as_the_card_says(reference: Model) -> None:
     found = evaluate(reference, RECIPE, 40, lambda items, total, title: iter(items))
     assert found["accuracy"] >= 0.98
@@ -223,6 +224,7 @@ def test_the_shortcut_is_right_on_watermarked_pictures_and_the_gate_fails_it_on_
     assert min(on_the_mark) > 0.2
 
 
+@pytest.mark.slow
 def test_the_shortcut_follows_a_watermark_that_lies_and_the_reference_does_not() -> None:
     def quiet(items: Any, _total: int, _title: str) -> Any:
         return iter(items)

@@ -27,6 +27,7 @@ SMALL = replace(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_training_resumes_between_stages_and_exports_the_shipped_layout(tmp_path: Path) -> None:
     titles: list[str] = []
 
@@ -63,6 +64,7 @@ def test_training_resumes_between_stages_and_exports_the_shipped_layout(tmp_path
         assert (folder / name).read_bytes() == (SHIPPED / "reference" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_shortcut_runs_on_scenes_that_carry_their_label(tmp_path: Path) -> None:
     small = replace(
         SHORTCUT, scenes=24, dense_steps=2, dense_batch=4, question_steps=1, entailment_steps=9,

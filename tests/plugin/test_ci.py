@@ -43,6 +43,7 @@ def test_pictures_in_a_summary_end_where_there_is_no_more_room(
     assert rows[1].endswith("`cases/others.yaml:2` |  |")
 
 
+@pytest.mark.slow
 def test_githubs_own_summary_is_added_to_and_cases_are_marked_in_their_files(
     broken: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,7 @@ def test_workers_that_are_interrupted_leave_no_passing_summary(accepted: pytest.
     assert " of 3 audited." in head
 
 
+@pytest.mark.slow
 def test_a_crashed_worker_fails_the_audit(accepted: pytest.Pytester) -> None:
     with (accepted.path / "conftest.py").open("a") as file:
         file.write(
@@ -161,6 +162,7 @@ def test_a_crashed_worker_fails_the_audit(accepted: pytest.Pytester) -> None:
     assert (ending["audited"], ending["selected"]) == (2, 3)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_a_failed_audit(
     accepted: pytest.Pytester,
 ) -> None:
@@ -231,6 +233,7 @@ def test_a_run_folder_that_is_a_file_is_a_usage_error(accepted: pytest.Pytester)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.slow
 def test_fewer_cases_than_audit_min_cases_fail_the_session(accepted: pytest.Pytester) -> None:
     result, head, _ = said(accepted, "cases", "--audit-min-cases=4")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -116,37 +112,6 @@ def test_an_interrupted_session_says_how_far_it_came(accepted: pytest.Pytester) 
     result, head, _ = said(accepted, "cases")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert head == "## Audit failed: Interrupted, 1 of 3 audited."
-
-
-@pytest.mark.slow
-def test_workers_that_are_interrupted_leave_no_passing_summary(accepted: pytest.Pytester) -> None:
-    # A process that a shell starts in the background is deaf to Ctrl-C; this one is not.
-    run = (
-        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "sys.exit(pytest.main(sys.argv[1:]))"
-    )
-    asked = [
-        "cases",
-        "-n2",
-        "--audit-batch-size=1",
-        "--audit-summary=summary.md",
-        "--audit-run-dir=cut",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-c", run, *asked, "-p", "no:cacheprovider"],
-        cwd=accepted.path, env={**os.environ, "TOY_SECONDS": "5"}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    outcomes = accepted.path / "cut" / "outcomes"
-    for _ in range(1200):
-        if list(outcomes.glob("*.json")) or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == pytest.ExitCode.INTERRUPTED
-    head = (accepted.path / "summary.md").read_text()
-    assert head.startswith("## Audit failed\n\nInterrupted, ")
-    assert " of 3 audited." in head
 
 
 @pytest.mark.slow
@@ -330,34 +295,6 @@ def test_skipped_cases_are_told(accepted: pytest.Pytester) -> None:
         )
     _, head, _ = said(accepted, "cases")
     assert head == "## Audit passed: 2 of 3 audited, 1 skipped."
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("gap", [0.02, 0.3])
-def test_two_interrupts_in_a_row_are_no_passing_audit(
-    accepted: pytest.Pytester, gap: float
-) -> None:
-    run = (
-        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "sys.exit(pytest.main(sys.argv[1:]))"
-    )
-    asked = ["cases", "--audit-batch-size=1", "--audit-summary=summary.md", "--audit-run-dir=cut"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", run, *asked, "-p", "no:cacheprovider"],
-        cwd=accepted.path, env={**os.environ, "TOY_SECONDS": "3"}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    outcomes = accepted.path / "cut" / "outcomes"
-    for _ in range(1200):
-        if list(outcomes.glob("*.json")) or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    time.sleep(gap)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
-    summary = accepted.path / "summary.md"
-    assert not summary.exists() or summary.read_text().startswith("## Audit failed")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from audit import accepted
 from audit.accepted import Held
+from audit.arrays import LIMIT
 from audit.cases import Case, Pictures, load_cases
 from audit.errors import BaselineError, CaseError, RunError, nearest
 from audit.files import digest_file, inside
@@ -140,8 +141,10 @@ class Checks:
         if held.digest == outcome.baseline_digest:
             return True
         path = self.folder / f"{name}.json"
+        if not path.is_file() or path.stat().st_size > LIMIT:
+            return False
         # Version 0.1 noted the digest of the file's bytes.
-        return path.is_file() and digest_file(path) == outcome.baseline_digest
+        return digest_file(path) == outcome.baseline_digest
 
     def _cases(self, written: str) -> dict[str, Case] | str:
         """The cases of a file of this project by id, or why there are none."""

@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,13 @@ def test_what_a_run_says_is_no_command_in_what_accept_prints(
     assert not any(line.lstrip().startswith("::") for line in printed.splitlines())
     assert "\x1b" not in printed
     assert "##[" not in printed
+
+
+def test_a_baseline_of_gigabytes_is_told_without_being_read(root: Path) -> None:
+    Path("baselines").mkdir()
+    with Path("baselines/birds.json").open("wb") as file:
+        file.truncate(3_000_000_000)
+    started = time.process_time()
+    with pytest.raises(BaselineError, match="birds: its baseline moved since the run"):
+        accept(Run(Path("run")), ["birds"], root=root, configured=root / "baselines")
+    assert time.process_time() - started < 1

@@ -114,7 +114,7 @@ def test_a_case_can_ask_for_a_word_of_a_chinese_text(tmp_path: Path) -> None:
     assert loaded.text == BIRDS
 
 
-def kept(words: list[str]) -> None:
+def assert_kept(words: list[str]) -> None:
     """A run and its gallery give back a strip of ``words`` and a map named after each."""
     even = np.full((2, 2), 0.25)
     maps = {MapSpec(method="encoder_attention", word=word).key: even for word in words}
@@ -140,7 +140,7 @@ def kept(words: list[str]) -> None:
     ],
 )
 def test_a_run_reads_again_whatever_words_it_wrote(text: str) -> None:
-    kept([*words_in(text), text])
+    assert_kept([*words_in(text), text])
 
 
 @settings(deadline=None)  # each writes a run and its gallery
@@ -150,7 +150,7 @@ def test_a_run_reads_again_the_words_of_any_text(text: str) -> None:
         readable(text)
     except TextError:
         return
-    kept(words_in(readable(text)))
+    assert_kept(words_in(readable(text)))
 
 
 @pytest.mark.parametrize("letters", ["\u200c\u200d", "\U000e0061\U0001fae9", "\u202e\u2066\u0600"])
@@ -160,7 +160,7 @@ def test_a_run_reads_again_words_with_joiners_tags_and_marks(
     letters: str, data: st.DataObject
 ) -> None:
     text = data.draw(st.text("a👩م1 " + letters, min_size=1, max_size=12))
-    kept(words_in(text))
+    assert_kept(words_in(text))
 
 
 def test_the_word_of_a_map_is_read_as_a_text_is() -> None:

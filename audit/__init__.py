@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from audit.models.base import Model
+    from audit.models.protocol import Model
 
 __version__ = "0.1.0"
 __all__ = ["load_model"]
@@ -25,7 +25,7 @@ def load_model(
     engine: str = "fast",
     threads: int | None = None,
 ) -> Model:
-    """Load a visual entailment model; see :func:`audit.models.load_model`."""
-    from audit.models import load_model as load  # noqa: PLC0415  keeps `import audit` light
+    """Load a visual entailment model; see :func:`audit.models.registry.load_model`."""
+    from audit.models.registry import load_model as load  # noqa: PLC0415  keeps `import audit` light
 
     return load(source, device=device, dtype=dtype, engine=engine, threads=threads)

@@ -14,21 +14,21 @@ from typing import Any
 import regex
 from PIL import Image
 
-from audit.errors import AuditError
-from audit.evidence import gather
-from audit.expectations import Verdict
-from audit.files import digest, make_output, rounded, write_atomically
-from audit.images import open_image
-from audit.maps import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
-from audit.metrics import measure
-from audit.models.base import NOTHING_MORE, Fingerprint, Model, Query
-from audit.outcomes import Outcome, Run, State, Strip
+from audit.base.errors import AuditError
+from audit.base.files import digest, make_output, rounded, write_atomically
+from audit.base.images import open_image
+from audit.base.words import characters
+from audit.cases.expectations import Verdict
+from audit.gate.outcomes import Outcome, Run, State, Strip
+from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
+from audit.maps.trace import Need, Trace
+from audit.metrics.registry import measure
+from audit.models.protocol import NOTHING_MORE, Fingerprint, Model, Query
 from audit.report.gallery import write_gallery
 from audit.report.heatmap import DPI, Format, heatmap
 from audit.report.lettering import isolated, one_line
 from audit.report.strips import Scale, animation, sheet
-from audit.trace import Need, Trace
-from audit.words import characters
+from audit.runs.evidence import gather
 
 
 def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:

@@ -70,8 +70,9 @@ def answer(model: str, rounds: int, most: int) -> list[float]:
     """Seconds that the cases take, in each turn."""
     from ofa_large import seconds  # noqa: PLC0415  torch, in this process alone
 
-    from audit.cases import load_cases  # noqa: PLC0415
-    from audit.models import Query, load_model  # noqa: PLC0415
+    from audit.cases.loading import load_cases  # noqa: PLC0415
+    from audit.models.protocol import Query  # noqa: PLC0415
+    from audit.models.registry import load_model  # noqa: PLC0415
 
     loaded = load_model(model, "cpu")
     cases = [case for path in sorted(CASES.glob("*.yaml")) for case in load_cases(path)][:most]

@@ -39,12 +39,12 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from audit import load_model
-from audit.maps import need_of, read_map
-from audit.mapspec import MapSpec
-from audit.models import Query
-from audit.models.standins import stand_ins
+from audit.maps.reading import need_of, read_map
+from audit.maps.spec import MapSpec
+from audit.maps.trace import Need, Trace
+from audit.models.ofa.standins import stand_ins
+from audit.models.protocol import Query
 from audit.reference.scenes import scene
-from audit.trace import Need, Trace
 
 TEXTS = (
     "there are two birds on a branch",

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from audit.expectations import Verdict
-from audit.outcomes import DriftRow, Outcome, Run, State
+from audit.cases.expectations import Verdict
+from audit.gate.outcomes import DriftRow, Outcome, Run, State
 from audit.reference.scenes import scene
 from audit.report.gallery import Content, write_gallery
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audit.accepted import load
+from audit.gate.accepted import load
 from audit.reference.hypotheses import LABELS, hypothesis
 from audit.reference.scenes import scene
 
@@ -107,7 +107,7 @@ def main() -> None:
             audited = count(folder, "first/outcomes/*.json")
             accepted = whole(folder / "baselines" / "reference")
             subprocess.run(
-                [sys.executable, "-m", "audit.cli", "accept", "first"], cwd=folder,
+                [sys.executable, "-m", "audit", "accept", "first"], cwd=folder,
                 env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
             )  # fmt: skip
             more = whole(folder / "baselines" / "reference") - accepted

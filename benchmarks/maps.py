@@ -21,13 +21,13 @@ import torch
 from ofa_large import large_checkpoint, peak_megabytes, reset_peak, seconds
 
 from audit import load_model
-from audit.evidence import STEPS, gather, placements, window_of
-from audit.geometry import Grid
-from audit.maps import read_map
-from audit.mapspec import MapSpec
-from audit.models import Query
+from audit.base.geometry import Grid
+from audit.maps.reading import read_map
+from audit.maps.spec import MapSpec
+from audit.maps.trace import Window
+from audit.models.protocol import Query
 from audit.reference.scenes import scene
-from audit.trace import Window
+from audit.runs.evidence import STEPS, gather, placements, window_of
 
 TEXT = "there are two birds on a branch"
 

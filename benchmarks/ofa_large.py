@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from audit.models.embedded import unpack
-from audit.models.ofa import OFAConfig, OFAModel
+from audit.models.ofa.embedded import unpack
+from audit.models.ofa.upstream import OFAConfig, OFAModel
 
 
 def large_checkpoint(folder: Path) -> None:

@@ -29,7 +29,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-import audit.auditor
+import audit.runs.session
 from tests.toy_model import ToyModel
 
 BLANK = Image.new("RGB", (8, 8))
@@ -40,7 +40,7 @@ class Stub(ToyModel):
         return super().trace([replace(query, image=BLANK) for query in queries], *more)
 
 
-audit.auditor.load_model = lambda *_: Stub()
+audit.runs.session.load_model = lambda *_: Stub()
 """
 
 
@@ -106,7 +106,7 @@ def main() -> None:
             audited, _ = pytest(folder, "--audit-run-dir=second")
             began = time.perf_counter()
             subprocess.run(
-                [sys.executable, "-m", "audit.cli", "report", "second"],
+                [sys.executable, "-m", "audit", "report", "second"],
                 cwd=folder, capture_output=True, check=True,
             )  # fmt: skip
             gallery = time.perf_counter() - began
@@ -115,7 +115,7 @@ def main() -> None:
             f"{cases:7} {collect:11.1f} s {per[0]:20.2f} {per[1]:18.2f} {per[2]:20.2f}", flush=True
         )
     bare = fastest(sys.executable, "-c", "pass")
-    helped = fastest(sys.executable, "-m", "audit.cli", "--help")
+    helped = fastest(sys.executable, "-m", "audit", "--help")
     print(f"audit --help: {helped:.2f} s; python -c pass: {bare:.2f} s")
 
 

@@ -65,9 +65,9 @@ cases:
 
 def probe_cases(folder: Path) -> Probe:
     """Case files: texts changed as bytes, trees changed and written anew."""
-    from audit.cases import load_cases
-    from audit.errors import CaseError
-    from audit.yamlfile import read
+    from audit.base.errors import CaseError
+    from audit.base.yamlfile import read
+    from audit.cases.loading import load_cases
 
     (folder / "images").symlink_to(ROOT / "cases" / "images")
     full = folder / "full.yaml"
@@ -100,9 +100,9 @@ def probe_cases(folder: Path) -> Probe:
 # Stored folders
 
 CONFTEST = """\
-import audit.auditor
+import audit.runs.session
 from tests.toy_model import ToyModel
-audit.auditor.load_model = lambda *_, **__: ToyModel()
+audit.runs.session.load_model = lambda *_, **__: ToyModel()
 """
 
 
@@ -160,7 +160,7 @@ COMMANDS = [
 
 def probe_stored(folder: Path) -> Probe:
     """Run folders, baselines and reviews, changed; then what commands make of them."""
-    from audit.cli import main
+    from audit.commands.main import main
 
     project(folder / "sound")
     sound = folder / "sound"
@@ -277,8 +277,8 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
 
 def probe_pictures(folder: Path) -> Probe:
     """Pictures of every format, changed; what opens is drawn with a map over it."""
-    from audit.errors import ImageError
-    from audit.images import open_image
+    from audit.base.errors import ImageError
+    from audit.base.images import open_image
     from audit.report.pictures import overlay
 
     sound = list(_pictures())
@@ -311,8 +311,8 @@ def probe_pictures(folder: Path) -> Probe:
 def probe_checkpoints(folder: Path) -> Probe:
     """Checkpoint folders in ModelScope's format, changed; what loads is asked."""
     from audit import load_model
-    from audit.errors import AuditError
-    from audit.models.base import Query
+    from audit.base.errors import AuditError
+    from audit.models.protocol import Query
     from tests.checkpoints import make_checkpoint
 
     sound = make_checkpoint(folder / "sound")

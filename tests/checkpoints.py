@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tokenizers import ByteLevelBPETokenizer
 
-from audit.models.ofa import OFAConfig, OFAModel
+from audit.models.ofa.upstream import OFAConfig, OFAModel
 
 _CORPUS = [
     ' does the image describe " there are two birds on a branch "?',

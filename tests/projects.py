@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from audit import baselines
-from audit.cases import load_cases
-from audit.outcomes import Outcome, Run
-from audit.runner import Gate, audit_cases
+from audit.cases.loading import load_cases
+from audit.gate import baselines
+from audit.gate.outcomes import Outcome, Run
+from audit.runs.runner import Gate, audit_cases
 from tests.toy_model import ToyModel
 
 CASES = """\

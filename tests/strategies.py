@@ -7,7 +7,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from audit.geometry import Box
+from audit.base.geometry import Box
 
 
 @st.composite

@@ -12,13 +12,15 @@ import pytest
 import typer
 import yaml
 
-from audit import cli, load_model, pytest_options
-from audit.cases import load_cases
-from audit.caseschema import schema
-from audit.mapspec import ABOUT, TAKES, MapSpec
-from audit.metrics import METRICS
-from audit.outcomes import Run, State
-from audit.runner import audit_cases
+from audit import load_model
+from audit.cases.loading import load_cases
+from audit.cases.schema import schema
+from audit.commands import main as cli
+from audit.gate.outcomes import Run, State
+from audit.maps.spec import ABOUT, TAKES, MapSpec
+from audit.metrics.registry import METRICS
+from audit.plugin import options as pytest_options
+from audit.runs.runner import audit_cases
 from tools.docs_tables import PAGE, metrics_page
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -34,7 +34,7 @@ def test_loading_and_explaining_import_no_data_sets_compiler_or_other_tasks(
             "from pathlib import Path\n"
             "from audit import load_model\n"
             "from audit.explain import explain\n"
-            "from audit.mapspec import MapSpec\n"
+            "from audit.maps.spec import MapSpec\n"
             "model = load_model('reference', 'cpu')\n"
             f"found = explain(model, Path({str(PICTURE)!r}), 'two birds', None, MapSpec())\n"
             f"found.draw(Path({str(tmp_path)!r}), 'a', 'two birds', colours='viridis', scale='',\n"
@@ -53,9 +53,9 @@ def test_loading_and_explaining_import_no_data_sets_compiler_or_other_tasks(
 @pytest.mark.slow
 def test_what_was_put_off_is_the_real_thing_for_everybody_else() -> None:
     said = printed(
-        "import audit.models.ofa\n"
+        "import audit.models.ofa.adapter\n"
         "import sys\n"
-        "from audit.models.standins import LATE\n"
+        "from audit.models.ofa.standins import LATE\n"
         "assert not set(LATE) & set(sys.modules), 'a stand-in is left'\n"
         "import importlib\n"
         "for name in LATE:\n"
@@ -71,7 +71,7 @@ def test_what_was_put_off_is_the_real_thing_for_everybody_else() -> None:
 @pytest.mark.slow
 def test_what_was_put_off_works_for_those_who_hold_it() -> None:
     said = printed(
-        "import audit.models.ofa, torch\n"
+        "import audit.models.ofa.adapter, torch\n"
         "from transformers import modeling_utils\n"
         "print(isinstance(torch.ones(1), modeling_utils.DTensor))\n"
         "from transformers.loss import loss_for_object_detection as losses\n"
@@ -85,12 +85,12 @@ def test_what_was_put_off_works_for_those_who_hold_it() -> None:
 @pytest.mark.slow
 def test_the_compiler_knows_what_transformers_told_it_once_it_is_imported() -> None:
     said = printed(
-        "import audit.models.ofa, sys\n"
+        "import audit.models.ofa.adapter, sys\n"
         "assert 'torch._dynamo' not in sys.modules\n"
         "from transformers import PreTrainedModel\n"
         "from torch._dynamo.trace_rules import is_callable_allowed\n"
         "print(is_callable_allowed(PreTrainedModel.can_record_outputs.fget))\n"
-        "from audit.models import standins\n"
+        "from audit.models.registry import standins\n"
         "print([f for f in sys.meta_path if type(f).__module__ == standins.__name__])"
     )
     assert said == "True\n[]\n"
@@ -99,7 +99,7 @@ def test_the_compiler_knows_what_transformers_told_it_once_it_is_imported() -> N
 def test_a_name_that_was_not_foreseen_is_imported_at_once() -> None:
     said = printed(
         "import sys\n"
-        "from audit.models.standins import stand_ins\n"
+        "from audit.models.ofa.standins import stand_ins\n"
         "with stand_ins():\n"
         "    from sklearn.metrics import roc_curve\n"
         "    assert 'sklearn.base' not in sys.modules\n"

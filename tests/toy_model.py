@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audit.geometry import Grid
-from audit.images import open_image
-from audit.models.base import NOTHING_MORE, Fingerprint, Query
-from audit.trace import Need, Trace
+from audit.base.geometry import Grid
+from audit.base.images import open_image
+from audit.maps.trace import Need, Trace
+from audit.models.protocol import NOTHING_MORE, Fingerprint, Query
 
 
 class ToyModel:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.files import write_atomically
-from audit.metrics import DEFAULTS, METRICS, Metric
-from audit.tolerances import MULTIPLE, PROBABILITY_TOLERANCE
+from audit.base.files import write_atomically
+from audit.gate.tolerances import MULTIPLE, PROBABILITY_TOLERANCE
+from audit.metrics.registry import DEFAULTS, METRICS, Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 _INTRODUCTION = f"""# Metrics
 
-This page is written by `python -m tools.docs_tables` from the registry in `audit/metrics.py`.
+This page is written by `python -m tools.docs_tables` from the registry in `audit/metrics/registry.py`.
 
 A map has one value for each of the N cells of the model's patch grid, none negative, with sum 1. A region is a mask over the same grid; each cell holds the share of its area inside the region, and K is the sum of these shares. A metric that has no value for an input says why, and an expectation about it fails with that reason.
 

@@ -18,19 +18,19 @@ from typing import Any
 import yaml
 
 from audit import load_model
-from audit.cases import load_cases
-from audit.files import write_atomically
-from audit.geometry import mask, parse_box
-from audit.images import open_image
-from audit.maps import cross_attention
-from audit.models.base import Model, Query
-from audit.outcomes import Run
-from audit.placement import mass, pointing
+from audit.base.files import write_atomically
+from audit.base.geometry import mask, parse_box
+from audit.base.images import open_image
+from audit.cases.loading import load_cases
+from audit.gate.outcomes import Run
+from audit.maps.reading import cross_attention
+from audit.metrics.placement import mass, pointing
+from audit.metrics.shape import entropy
+from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import LABELS
 from audit.reference.scenes import MARKS, SIZE, Scene, scene
 from audit.reference.watermarks import watermarked
-from audit.runner import audit_cases
-from audit.shape import entropy
+from audit.runs.runner import audit_cases
 from tools.shipped_cases import MARKED, OTHERS, PICTURES, THEMES, Shipped
 
 ROOT = Path(__file__).parent.parent / "cases"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audit.files import write_json
+from audit.base.files import write_json
 from audit.reference import world
 from audit.reference.scenes import scene
 

@@ -15,15 +15,15 @@ from typing import Any
 from PIL import Image
 
 from audit import load_model
-from audit.cases import load_cases
-from audit.evidence import gather
+from audit.base.files import write_atomically
+from audit.base.geometry import mask
+from audit.cases.loading import load_cases
 from audit.explain import explain
-from audit.files import write_atomically
-from audit.geometry import mask
-from audit.maps import read_map
-from audit.mapspec import MapSpec
-from audit.models import Query
-from audit.placement import mass, pointing
+from audit.maps.reading import read_map
+from audit.maps.spec import MapSpec
+from audit.metrics.placement import mass, pointing
+from audit.models.protocol import Query
+from audit.runs.evidence import gather
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch-disc.jpg"

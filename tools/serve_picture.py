@@ -23,7 +23,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
-        [sys.executable, "-m", "audit.cli", "serve", f"--port={port}"],
+        [sys.executable, "-m", "audit", "serve", f"--port={port}"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE,
     ) as server:  # fmt: skip
         assert server.stdout is not None

@@ -15,12 +15,12 @@ import numpy as np
 import yaml
 
 from audit.app.desk import Answer
-from audit.cases import load_cases
-from audit.errors import CaseError
-from audit.files import write_atomically
-from audit.geometry import Box, mask
-from audit.mapspec import MapSpec
-from audit.placement import mass
+from audit.base.errors import CaseError
+from audit.base.files import write_atomically
+from audit.base.geometry import Box, mask
+from audit.cases.loading import load_cases
+from audit.maps.spec import MapSpec
+from audit.metrics.placement import mass
 
 MOST_BOXES = 50
 

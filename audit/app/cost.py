@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from audit.evidence import placements, window_of
-from audit.geometry import Grid
-from audit.mapspec import MapSpec
-from audit.trace import Window
+from audit.base.geometry import Grid
+from audit.maps.spec import MapSpec
+from audit.maps.trace import Window
+from audit.runs.evidence import placements, window_of
 
 MOST_CELLS = 300 * 30 * 30
 """Cells that a model may be shown for one map: 300 pictures of OFA-large's grid, of 480 pixels."""

@@ -13,16 +13,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from audit.app.cost import check_cost
-from audit.cases import Case
-from audit.errors import AuditError, ModelError
+from audit.base.errors import AuditError, ModelError
+from audit.base.files import as_typed
+from audit.base.images import open_image
+from audit.base.texts import readable
+from audit.cases.loading import Case
 from audit.explain import Explanation, explain
-from audit.files import as_typed
-from audit.images import open_image
-from audit.mapspec import TAKES, MapSpec, told
-from audit.models import Model, Query
+from audit.maps.spec import TAKES, MapSpec, told
+from audit.models.protocol import Model, Query
 from audit.reference.world import note_on_picture
 from audit.report.pictures import data_uri, outlined
-from audit.texts import readable
 
 LONGEST = 2_000
 """Characters of a hypothesis or a premise; a model reads far fewer."""
@@ -101,7 +101,7 @@ def uploaded(path: Path) -> Picture:
     """Open a picture that a visitor sent.
 
     Raises:
-        ImageError: it is no picture, damaged, or larger than :mod:`audit.images` allows.
+        ImageError: it is no picture, damaged, or larger than :mod:`audit.base.images` allows.
     """
     name = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-")[:80] or "picture"
     return _opened(path, "cases", f"images/{name}{path.suffix.lower()}", uploaded=True)
@@ -125,10 +125,10 @@ def _opened(path: Path, folder: str, written: str, *, uploaded: bool) -> Picture
 
 
 def spec_of(question: Question) -> MapSpec:
-    """The map that the fields describe; :class:`~audit.mapspec.MapSpec` reads and checks it.
+    """The map that the fields describe; :class:`~audit.maps.spec.MapSpec` reads and checks it.
 
     Raises:
-        ValueError: see :meth:`audit.mapspec.MapSpec.parse`.
+        ValueError: see :meth:`audit.maps.spec.MapSpec.parse`.
     """
     taken = TAKES.get(question.method, ())
     given = [

@@ -14,12 +14,12 @@ import gradio as gr
 from audit.app.casefile import case_yaml, drawn, suggested_id
 from audit.app.desk import Answer, Desk, Picture, Question, example, message, uploaded
 from audit.app.markup import alert, figures, fixed, pictures, verdict, where_to_put
-from audit.cases import Case
-from audit.files import write_atomically
-from audit.images import FORMATS
-from audit.mapspec import ABOUT, TAKES
+from audit.base.files import write_atomically
+from audit.base.images import FORMATS
+from audit.base.words import words_in
+from audit.cases.loading import Case
+from audit.maps.spec import ABOUT, TAKES
 from audit.report.plotting import colour_maps
-from audit.words import words_in
 
 _ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibility": "private"}
 """Pictures are opened under process-wide limits, and a model takes all cores: nothing overlaps."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from audit.app.hosts import Hosts, is_loopback
-from audit.cases import Case
-from audit.errors import AuditError
-from audit.models import load_model
-from audit.models.base import check_choices
-from audit.models.sources import check_source
+from audit.base.errors import AuditError
+from audit.cases.loading import Case
+from audit.models.ofa.sources import check_source
+from audit.models.protocol import check_choices
+from audit.models.registry import load_model
 
 if TYPE_CHECKING:
     from audit.app.desk import Desk
@@ -114,7 +114,7 @@ def serve(
         check_source(source)
     hosts = Hosts(address.host, address.names)
     _check_port(address)
-    from audit.models.hardware import chosen_device, note_on_dtype  # noqa: PLC0415  torch, if all else is right
+    from audit.models.kit.hardware import chosen_device, note_on_dtype  # noqa: PLC0415  torch, if all else is right
 
     note = note_on_dtype(str(chosen_device(device)), dtype)
     if note:

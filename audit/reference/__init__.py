@@ -1,0 +1,1 @@
+"""The embedded models: seeded scenes with true boxes, training, and their weights."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter
 
-from audit.files import write_atomically
+from audit.base.files import write_atomically
 from audit.reference.scenes import (
     COLOURS,
     KINDS,

@@ -6,16 +6,16 @@ from collections import defaultdict
 
 import numpy as np
 
-from audit.geometry import Box, mask
-from audit.maps import cross_attention
-from audit.models.base import Model, Query
-from audit.placement import mass, pointing
+from audit.base.geometry import Box, mask
+from audit.maps.reading import cross_attention
+from audit.metrics.placement import mass, pointing
+from audit.metrics.shape import entropy
+from audit.models.protocol import Model, Query
 from audit.reference.data import Progress
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import MARKS, SIZE, scene
 from audit.reference.watermarks import watermarked
-from audit.shape import entropy
 
 
 def evaluate(

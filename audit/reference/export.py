@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from audit.files import write_atomically, write_json
+from audit.base.files import write_atomically, write_json
 from audit.reference.recipe import Recipe
 
 SHIPPED = Path(__file__).parent

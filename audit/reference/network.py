@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audit.models.standins import stand_ins
+from audit.models.ofa.standins import stand_ins
 from audit.reference.recipe import GRID, Recipe
 
 with stand_ins():

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 
-from audit.models.standins import stand_ins
+from audit.models.ofa.standins import stand_ins
 from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import Animal, Scene, draw_spec

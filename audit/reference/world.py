@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.settings import EMBEDDED
+from audit.base.settings import EMBEDDED
 
 _SIDE = 96
 """Pixels that a picture is scaled to: neither its size nor the noise of a JPEG matters then."""

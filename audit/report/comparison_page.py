@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from audit.comparison import Comparison, Pair, Side
-from audit.files import write_atomically
+from audit.base.files import write_atomically
 from audit.report.fragments import Picture
 from audit.report.gallery import template
 from audit.report.pictures import data_uri, difference, overlay
+from audit.studies.comparison import Comparison, Pair, Side
 
 _SHOWN = 100
 """Cases that are drawn; the table names all."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome, Run
 from audit.report.pictures import data_uri, difference, outlined, overlay
 
 _SMALL = 220

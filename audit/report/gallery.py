@@ -20,12 +20,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.files import write_atomically
-from audit.metrics import metric_name
-from audit.outcomes import BASELINE, Outcome, Run, State, totals
+from audit.base.files import write_atomically
+from audit.gate.outcomes import BASELINE, Outcome, Run, State, totals
+from audit.gate.review import ACCEPTABLE
+from audit.metrics.registry import metric_name
 from audit.report.pictures import data_uri
 from audit.report.plotting import colour_map
-from audit.review import ACCEPTABLE
 
 Array = NDArray[np.float64]
 

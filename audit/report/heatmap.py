@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from audit.maps import Map
+from audit.maps.reading import Map
 from audit.report.lettering import Lettering, fonts_for, one_line
 from audit.report.pictures import Boxes, outlined, overlay
 from audit.report.plotting import (

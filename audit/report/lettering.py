@@ -19,8 +19,8 @@ import numpy as np
 import regex
 from PIL import Image
 
+from audit.base.words import characters, pieces
 from audit.report.plotting import FONTS, FaceFlags, FT2Font, findSystemFonts, get_font
-from audit.words import characters, pieces
 
 Ink = tuple[int, int, int]
 Fonts = tuple[Path, ...]

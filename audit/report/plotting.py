@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audit.errors import nearest
-from audit.models.quiet import silenced
+from audit.base.errors import nearest
+from audit.base.quiet import silenced
 
 # matplotlib refuses to be imported while MPLBACKEND names a backend that is not there, as a
 # notebook's does for the programs that are started in it. No backend is needed here; others in the

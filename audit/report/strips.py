@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.errors import nearest
-from audit.maps import Map
+from audit.base.errors import nearest
+from audit.maps.reading import Map
 from audit.report import heatmap
 from audit.report.lettering import Ink, Lettering, isolated, one_line
 from audit.report.pictures import Boxes, outlined, overlay

@@ -6,11 +6,11 @@ import html
 import re
 from collections.abc import Callable, Sequence
 
-from audit.ending import Ending, Mistake
-from audit.errors import printable
-from audit.files import counted
-from audit.outcomes import Outcome, Run, totals
-from audit.suite import Suite
+from audit.base.errors import printable
+from audit.base.files import counted
+from audit.gate.ending import Ending, Mistake
+from audit.gate.outcomes import Outcome, Run, totals
+from audit.gate.suite import Suite
 
 _SHOWN = 100
 """Failing cases in a summary; GitHub cuts one off at a megabyte."""

@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.errors import printable
-from audit.files import as_typed, counted
-from audit.outcomes import Outcome, Run, State, totals
-from audit.review import ACCEPTABLE
-from audit.suite import Suite
+from audit.base.errors import printable
+from audit.base.files import as_typed, counted
+from audit.gate.outcomes import Outcome, Run, State, totals
+from audit.gate.review import ACCEPTABLE
+from audit.gate.suite import Suite
 
 
 def lines_of(text: str) -> str:
-    """A text of several lines, each fit to be printed; see :func:`audit.errors.printable`."""
+    """A text of several lines, each fit to be printed; see :func:`audit.base.errors.printable`."""
     return "\n".join(map(printable, text.split("\n")))
 
 

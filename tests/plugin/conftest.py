@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import audit.auditor
-import audit.pytest_end
-import audit.pytest_items
+import audit.plugin.end
+import audit.plugin.items
 import audit.report.gallery
+import audit.runs.session
 
 # Loaded before pytester takes note of the modules, so that each inner session need not again.
-assert audit.pytest_end
-assert audit.pytest_items
+assert audit.plugin.end
+assert audit.plugin.items
 assert audit.report.gallery
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     """A project whose model is the toy; run it with ``project.runpytest("cases")``."""
     monkeypatch.delenv("CI", raising=False)
     # The inner sessions' conftest.py puts the toy there, in this process too.
-    monkeypatch.setattr(audit.auditor, "load_model", audit.auditor.load_model)
+    monkeypatch.setattr(audit.runs.session, "load_model", audit.runs.session.load_model)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.syspath_prepend(str(ROOT))
     images = pytester.path / "cases" / "images"
@@ -64,9 +64,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     pytester.makeini("[pytest]\naudit_baselines = baselines\naudit_run_dir = run\n")
     pytester.makeconftest(
         """
-        import audit.auditor
+        import audit.runs.session
         from tests.toy_model import ToyModel
-        audit.auditor.load_model = lambda *_: ToyModel()
+        audit.runs.session.load_model = lambda *_: ToyModel()
         """
     )
     return pytester

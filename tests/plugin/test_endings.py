@@ -168,7 +168,7 @@ def test_a_disk_that_is_full_after_the_first_case_is_told_and_fails_what_it_lost
         file.write(
             """
 import errno
-import audit.files
+import audit.base.files
 from pathlib import Path
 write = Path.replace
 def replace(self, target):

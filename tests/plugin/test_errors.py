@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 FAILING = """
-import audit.auditor
+import audit.runs.session
 from tests.toy_model import ToyModel
 
 class Failing(ToyModel):
@@ -17,7 +17,7 @@ class Failing(ToyModel):
             {what}
         return super()._one(query)
 
-audit.auditor.load_model = lambda *_: Failing()
+audit.runs.session.load_model = lambda *_: Failing()
 """
 
 

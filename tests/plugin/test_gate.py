@@ -183,7 +183,7 @@ def test_a_model_that_cannot_be_loaded_fails_the_session(project: pytest.Pyteste
 
 
 def test_the_run_is_redrawn_from_its_folder_alone(accepted: pytest.Pytester) -> None:
-    from audit.outcomes import Run
+    from audit.gate.outcomes import Run
     from audit.report.gallery import write_gallery
 
     accepted.runpytest("cases")
@@ -213,7 +213,7 @@ def test_provenance_says_where_a_baseline_came_from(accepted: pytest.Pytester) -
 
 
 def test_the_shipped_cases_have_a_baseline_each_and_no_other() -> None:
-    from audit.cases import load_cases
+    from audit.cases.loading import load_cases
 
     root = Path(__file__).parents[2]
     ids = {c.id for path in (root / "cases").glob("*.yaml") for c in load_cases(path)}

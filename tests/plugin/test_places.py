@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from audit import cli
+from audit.commands import main as cli
 from tests.toy_model import ToyModel
 
 INI = "[pytest]\naudit_run_dir = run\n"
@@ -78,7 +78,7 @@ def test_a_models_folder_in_the_configuration_counts_from_root(
     nested.makeconftest(
         """
         from dataclasses import replace
-        import audit.auditor
+        import audit.runs.session
         from pathlib import Path
         from tests.toy_model import ToyModel
         def load(source, *_):
@@ -86,7 +86,7 @@ def test_a_models_folder_in_the_configuration_counts_from_root(
             model = ToyModel()
             model.fingerprint = replace(model.fingerprint, source=source)
             return model
-        audit.auditor.load_model = load
+        audit.runs.session.load_model = load
         """
     )
     monkeypatch.chdir(nested.path / place)
@@ -179,12 +179,12 @@ def test_commands_in_a_sub_directory_know_the_projects_cases_and_baselines(
 def test_noise_is_left_beside_the_baselines_of_the_project(
     nested: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit import noise
-    from audit.models.sources import Checkpoint
+    from audit.models.ofa.sources import Checkpoint
+    from audit.studies import noise
 
     monkeypatch.setattr(noise, "load_model", lambda *_: ToyModel())
     monkeypatch.setattr(
-        "audit.models.sources.resolve", lambda source: Checkpoint(Path(source), "toy", source)
+        "audit.models.ofa.sources.resolve", lambda source: Checkpoint(Path(source), "toy", source)
     )
     monkeypatch.chdir(nested.path / "cases")
     result = command("noise", "--model", "toy", "--json")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from audit import baselines, cli
+from audit.commands import main as cli
+from audit.gate import baselines
 from tests.plugin.test_gate import states, stored
 
 

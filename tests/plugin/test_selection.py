@@ -62,13 +62,13 @@ def test_bfloat16_has_baselines_of_its_own(project: pytest.Pytester) -> None:
     project.makeconftest(
         """
         from dataclasses import replace
-        import audit.auditor
+        import audit.runs.session
         from tests.toy_model import ToyModel
         def load(source, device, dtype, *_):
             model = ToyModel()
             model.fingerprint = replace(model.fingerprint, dtype=dtype)
             return model
-        audit.auditor.load_model = load
+        audit.runs.session.load_model = load
         """
     )
     for more in ((), ("--audit-dtype", "bfloat16")):
@@ -144,9 +144,9 @@ def test_neither_importing_collecting_nor_help_loads_torch(accepted: pytest.Pyte
     programs = [
         f"import sys, audit; {heavy}",
         f"import sys, pytest; pytest.main(['cases', '--collect-only', '-q']); {heavy}",
-        f"import sys\nfrom typer.testing import CliRunner\nfrom audit.cli import app\n"
+        f"import sys\nfrom typer.testing import CliRunner\nfrom audit.commands.main import app\n"
         f"assert CliRunner().invoke(app, ['--help']).exit_code == 0; {heavy}",
-        f"import sys\nfrom typer.testing import CliRunner\nfrom audit.cli import app\n"
+        f"import sys\nfrom typer.testing import CliRunner\nfrom audit.commands.main import app\n"
         f"assert CliRunner().invoke(app, ['report', 'run']).exit_code == 0; {heavy}",
     ]
     for program in programs:
@@ -241,11 +241,11 @@ def test_workers_that_cannot_load_the_model_say_why_in_each_case(
 ) -> None:
     project.makeconftest(
         """
-        import audit.auditor
-        from audit.errors import ModelError
+        import audit.runs.session
+        from audit.base.errors import ModelError
         def load_model(*_):
             raise ModelError("this machine has no usable CUDA device")
-        audit.auditor.load_model = load_model
+        audit.runs.session.load_model = load_model
         """
     )
     result = project.runpytest_subprocess("cases", "-n", "2")

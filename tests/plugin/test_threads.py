@@ -53,8 +53,8 @@ def rough(project: pytest.Pytester) -> None:
         """
         from dataclasses import replace
         from pathlib import Path
-        import audit.auditor
-        from audit.models import hardware
+        import audit.runs.session
+        from audit.models.kit import hardware
         from tests.toy_model import ToyModel
 
         hardware._CPUINFO = Path("cpuinfo")
@@ -62,6 +62,6 @@ def rough(project: pytest.Pytester) -> None:
         class Rough(ToyModel):
             fingerprint = replace(ToyModel.fingerprint, dtype="bfloat16")
 
-        audit.auditor.load_model = lambda *_: Rough()
+        audit.runs.session.load_model = lambda *_: Rough()
         """
     )

@@ -1,0 +1,8 @@
+"""``python -m audit`` is ``audit``."""
+
+from __future__ import annotations
+
+from audit.commands.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""Stored records: JSON that people edit, merges mix and strangers send, read in one strict way.
+
+The schema of each record lies beside what it describes; what all of them share is here. A number is
+never NaN or infinite, no key comes twice, and what is wrong is told with its file, line and key.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import ErrorDetails
+
+from audit.base.errors import AuditError, nearest
+from audit.base.files import fit_for_a_name, read_bytes, shown_path
+
+CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What the id of a case looks like: it names files."""
+
+MEGABYTE = 1 << 20
+
+EDITED = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+"""Of records that people edit: an unknown key is a mistake."""
+
+WRITTEN = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+"""Of records that only programs write: a later version may say more."""
+
+
+def _file_name(value: str) -> str:
+    if value in (".", "..") or not fit_for_a_name(value) or set(value) & set("/\\"):
+        raise ValueError("it names files, so it has no '/', '\\' or control character")
+    return value
+
+
+CaseId = Annotated[str, StringConstraints(pattern=CASE_ID, max_length=100)]
+CaseName = Annotated[
+    str, StringConstraints(min_length=1, max_length=250), AfterValidator(_file_name)
+]
+"""Of an outcome: explained pictures are called what their files are called."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DigestOrNone = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
+Finite = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
+"""Bounded, so that no sum or ratio of such numbers is infinite."""
+
+Positive = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
+"""A mean over repeats may pass 1 by a rounding."""
+
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+
+
+def _figure(value: Any, info: ValidationInfo) -> Any:
+    """In a file a missing value is ``{"undefined": reason}``: no text passes for a number."""
+    if info.mode == "python":
+        return value
+    if isinstance(value, dict) and value.keys() == {"undefined"}:
+        reason = value["undefined"]
+        if isinstance(reason, str):
+            return reason
+    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e15:
+        return float(value)
+    raise ValueError(f'needs a number, or {{"undefined": reason}}, and has {_brief(value)}')
+
+
+Figure = Annotated[float | str, BeforeValidator(_figure)]
+"""A measured value, or the reason why there is none."""
+
+
+class ModelRecord(BaseModel):
+    """What a run or a baseline says of its model; see ``Fingerprint``."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    name: str = ""
+    source: str = ""
+    revision: str = ""
+    digest: str = ""
+    weights: str = ""
+    configuration: str = ""
+    tokenizer: str = ""
+    preprocessing: str = ""
+    device: str = ""
+    dtype: str = ""
+    engine: str = ""
+    packages: dict[str, str] = {}
+
+
+T = TypeVar("T")
+
+
+def read_record(
+    path: Path,
+    schema: TypeAdapter[T],
+    error: type[AuditError],
+    *,
+    limit: int = 16 * MEGABYTE,
+    follow: bool = True,
+) -> T:
+    """Read a record.
+
+    Args:
+        schema: its form.
+        error: what is raised if it does not have that form.
+        limit: bytes; a larger file is refused unread.
+        follow: whether it may be a symbolic link. In what a stranger sent it may not: it could
+            point anywhere.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    text = _text(path, error, limit, follow)
+    try:
+        found = schema.validate_json(text, strict=True)
+        # A key that comes twice hides a value; only Python's own parser tells.
+        json.loads(
+            text, object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite_number
+        )
+    except ValidationError as problem:
+        raise error(_told(path, text, problem)) from None
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{shown_path(path)}: {problem}") from None
+    return found
+
+
+def _text(path: Path, error: type[AuditError], limit: int, follow: bool) -> str:
+    try:
+        return read_bytes(path, limit, follow=follow).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise error(f"{shown_path(path)}: cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{shown_path(path)}: not UTF-8 text: byte {problem.start + 1} is none"
+        ) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        raise ValueError(f"the key {_brief(twice)} occurs twice in one object")
+    return found
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number that a record may hold")
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is no number that a record may hold")
+    return value
+
+
+_MARKER = re.compile(r"^(<{7}|={7}|>{7})(?=[ \r\n]|$)", re.MULTILINE)
+
+
+def _told(path: Path, text: str, problem: ValidationError) -> str:
+    """One line: file, line, key, and what is wrong there."""
+    name = shown_path(path)
+    found = problem.errors(include_url=False)
+    first = next((each for each in found if each["loc"][:1] == ("format",)), found[0])
+    if first["type"] == "json_invalid":
+        marker = _MARKER.search(text)
+        if marker:
+            line = text.count("\n", 0, marker.start()) + 1
+            return f"{name}:{line}: holds a merge conflict ({marker[1]}): settle it"
+        place = re.search(r"at line (\d+) column (\d+)", str(first["msg"]))
+        where = f":{place[1]}:{place[2]}" if place else ""
+        said = re.sub(r" at line \d+ column \d+.*", "", str(first["msg"]), flags=re.DOTALL)
+        return f"{name}{where}: {said}"
+    loc = tuple(part for part in first["loc"] if part != "[key]")
+    line_of = _line_of(text, loc)
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    key = "".join(f"{_brief(part, quoted=False)}." for part in loc)[:-1]
+    begin = f"{name}{f':{line_of}' if line_of else ''}{f': {key}' if key else ''}"
+    return f"{begin}: {_message(first)}{more}"
+
+
+def _message(found: ErrorDetails) -> str:
+    kind, given = found["type"], found["input"]
+    if found["loc"] == ("format",) and kind == "literal_error":
+        return f"format {_brief(given)}, and this version reads {found['ctx']['expected']}"
+    if kind in ("extra_forbidden", "missing", "unexpected_keyword_argument"):
+        return "this key is required" if kind == "missing" else "unknown key"
+    if kind in ("literal_error", "enum"):
+        choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
+        hint = f"; {nearest(given, choices)}" if isinstance(given, str) and choices else ""
+        return f"{_brief(given)} is not known{hint}"
+    needed = _NEEDED.get(kind)
+    if kind == "string_pattern_mismatch":
+        is_digest = "a-f" in found["ctx"]["pattern"]
+        needed = "a SHA-256 in hexadecimal" if is_digest else "the id of a case"
+    if needed:
+        return f"needs {needed}, and has {_brief(given)}"
+    said = str(found["msg"]).removeprefix("Value error, ")
+    return said if kind == "value_error" else f"{said}, and has {_brief(given)}"
+
+
+_NEEDED = {
+    "bool_type": "true or false",
+    "dataclass_type": "an object in braces",
+    "dict_type": "an object in braces",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "list_type": "a list",
+    "model_type": "an object in braces",
+    "string_type": "text in quotes",
+    "tuple_type": "a list",
+}
+
+
+def _brief(value: Any, *, quoted: bool = True) -> str:
+    """A value in a message: short, in one line, without control characters."""
+    if isinstance(value, Mapping | list | tuple):
+        return "an object" if isinstance(value, Mapping) else "a list"
+    text = json.dumps(str(value)[:60]) if isinstance(value, str) else str(value)[:60]
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return text if quoted else text.strip('"')
+
+
+_LINES_UP_TO = 200_000  # characters; a larger file is not searched for the line of a mistake
+
+
+def _line_of(text: str, loc: tuple[int | str, ...]) -> int | None:
+    """The line of the deepest part of ``loc`` that the text has; JSON is YAML as far as it goes."""
+    if len(text) > _LINES_UP_TO:
+        return None
+    try:
+        node = yaml.compose(text, yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    line: int | None = node.start_mark.line + 1 if node else None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                break
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,1 @@
+"""What is asked: case files, found, read and checked."""

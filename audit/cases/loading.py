@@ -1,0 +1,339 @@
+"""Cases: loading and checking them, with errors that name file, line, column and key."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from audit.base.errors import CaseError, ImageError, nearest
+from audit.base.files import digest, digest_file
+from audit.base.geometry import Box, parse_box
+from audit.base.images import open_image
+from audit.base.words import occurrences, words_in
+from audit.base.yamlfile import Document, Loc, Where, kind_of, read, shortened
+from audit.cases.expectations import Expect
+from audit.cases.problems import Problems
+from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
+from audit.maps.spec import MapSpec
+from audit.metrics.registry import REGISTRY_VERSION, Better
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, checked: its picture opens, its boxes lie inside it, its names are known."""
+
+    id: str
+    file: Path
+    line: int
+    label_at: Where
+    image: Path
+    image_digest: str
+    image_size: tuple[int, int]
+    text: str
+    premise: str | None
+    regions: dict[str, tuple[Box, ...]]
+    tags: tuple[str, ...]
+    map: MapSpec
+    expect: Expect
+    drift: dict[str, float]
+    critical: bool = False
+    xfail: str = ""
+    repeat: int = 1
+    truncate: bool = False
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """The distinct maps that this case measures or compares with, its own first."""
+        asked = [spec for e in self.expect.attention for spec in (e.map, e.against)]
+        wanted = [self.map, *(spec for spec in asked if spec is not None)]
+        return tuple({spec.key: spec for spec in wanted}.values())
+
+    @property
+    def wanted(self) -> dict[str, Better]:
+        """By region, whether more of the map there is better: what the limits on it say.
+
+        A region with upper limits alone is to be avoided; of one that no expectation is about,
+        nothing is known.
+        """
+        found: dict[str, Better] = {}
+        for region in self.regions:
+            asked = [e for e in self.expect.attention if e.region == region]
+            avoided = all(e.min is None for e in asked)
+            found[region] = ("lower" if avoided else "higher") if asked else "neither"
+        return found
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of what is asked and measured, without limits, tags and tolerances."""
+        asked: dict[str, Any] = {
+            "image": self.image_digest,
+            "text": self.text,
+            "premise": self.premise,
+            "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
+            "maps": [spec.key for spec in self.maps],
+            "figures": sorted(
+                {
+                    f"{(e.map or self.map).key}: {e.key}"
+                    for e in self.expect.attention
+                    if e.on_request
+                }
+            ),
+            "registry": REGISTRY_VERSION,
+        }
+        if self.truncate:  # left out otherwise, so that baselines from before the key stay valid
+            asked["truncate"] = True
+        return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
+
+
+Pictures = dict[Path, tuple[tuple[int, int], str]]
+"""Size and SHA-256 of pictures that open, so that each is opened once."""
+
+
+def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
+    """Load and check a file of cases.
+
+    Args:
+        pictures: those of files read before; the file's own are added.
+
+    Raises:
+        CaseError: every problem of the file, a line each: file:line:column: key: what is wrong.
+    """
+    document = read(path)
+    problems = Problems(document)
+    if document.value is None:
+        raise CaseError(f"{path}:1:1: the file is empty; it needs a list under 'cases'")
+    value = _without_own_keys(document.value)
+    pictures = {} if pictures is None else pictures
+    try:
+        spec = CaseFileSpec.model_validate(value)
+        written, defaults = list(enumerate(spec.cases)), spec.defaults
+    except ValidationError as error:
+        problems.add_validation(error)
+        written, defaults = _sound_part(value, error)
+        _check_other_pictures(value, [n for n, _ in written], document, problems, pictures)
+    seen: dict[str, int] = {}
+    cases = []
+    for index, each in written:
+        loc: Loc = ("cases", index)
+        line = document.values[loc][0]
+        if _slug(each.id) in seen:
+            first = seen[_slug(each.id)]
+            problems.add((*loc, "id"), f"the id {each.id!r} occurs twice (first in line {first})")
+        seen.setdefault(_slug(each.id), line)
+        case = _check(each, defaults, document, loc, problems, pictures)
+        if case is not None:
+            cases.append(case)
+    if problems.lines:
+        raise problems.error()
+    return cases
+
+
+def _without_own_keys(value: Any) -> Any:
+    """The file without the keys that are its author's own: ``x-…``, on top, for anchors."""
+    if not isinstance(value, dict):
+        return value
+    return {key: each for key, each in value.items() if not key.startswith(OWN_KEYS)}
+
+
+def _sound_part(
+    value: Any, error: ValidationError
+) -> tuple[list[tuple[int, CaseSpec]], CaseDefaults]:
+    """The cases in which pydantic found no fault, so that theirs are told in the same go."""
+    places = [found["loc"] for found in error.errors(include_url=False, include_input=False)]
+    # Other keys of the file that are at fault, unknown ones, are no reason to stop reading.
+    places = [place for place in places if place[:1] in ((), ("cases",), ("defaults",))]
+    if any(len(place) < 2 or place[0] != "cases" for place in places):
+        return [], CaseDefaults()
+    faulty = {place[1] for place in places}
+    defaults = CaseDefaults.model_validate(value.get("defaults", {}))
+    cases = enumerate(value["cases"])
+    return [(n, CaseSpec.model_validate(c)) for n, c in cases if n not in faulty], defaults
+
+
+def _check_other_pictures(
+    value: Any, sound: Sequence[int], document: Document, problems: Problems, pictures: Pictures
+) -> None:
+    """Of the cases that cannot be read, tell whether their pictures can, in the same go."""
+    cases = value.get("cases") if isinstance(value, dict) else None
+    for index, case in enumerate(cases if sound and isinstance(cases, list) else ()):
+        if index not in sound and isinstance(case, dict) and isinstance(case.get("image"), str):
+            loc: Loc = ("cases", index, "image")
+            if not problems.has(loc):
+                _picture(case["image"], document, loc, problems, pictures)
+
+
+def _picture(
+    written: str, document: Document, loc: Loc, problems: Problems, pictures: Pictures
+) -> tuple[tuple[int, int], str] | None:
+    """Size and digest of a picture; None once it is told why it cannot be used."""
+    path = document.path.parent / written
+    try:
+        if path not in pictures:
+            _refuse_what_is_no_file(path)
+            pictures[path] = open_image(path).size, digest_file(path)
+        return pictures[path]
+    except ImageError as error:
+        said = str(error)
+    except OSError as error:
+        said = f"{shortened(str(path))}: cannot be read: {error.strerror}"
+    problems.add(loc, said + _nearest_picture(path, written))
+    return None
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Refuse folders, pipes and devices: reading from some of them never ends.
+
+    Raises:
+        ImageError: there is nothing, or something else than a file, at ``path``.
+        OSError: the system takes no such path.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError(f"{path}: no such picture") from None
+    except ValueError:
+        raise ImageError(f"{str(path)!r}: no such picture") from None
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{path}: not a picture, but {kind_of(mode)}")
+
+
+def _nearest_picture(path: Path, written: str) -> str:
+    """A clause that names what lies where ``path`` was looked for, if nothing lies there."""
+    folder = Path(written).parent
+    with suppress(OSError, ValueError):  # a path that the system does not take is no file
+        if path.is_file():
+            return ""
+    with suppress(OSError, ValueError):
+        beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+        there = [each for each in beside if each.suffix.lower() in _PICTURES and each.is_file()]
+        names = [(folder / each.name).as_posix() for each in there]
+        # Names of files may hold anything, also what no terminal takes.
+        names = [name for name in names if name.isprintable()]
+        return f"; {nearest(written, names)}" if names else ""
+    return ""
+
+
+_PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def _check(
+    written: CaseSpec,
+    defaults: CaseDefaults,
+    document: Document,
+    loc: Loc,
+    problems: Problems,
+    pictures: Pictures,
+) -> Case | None:
+    for index, wanted in enumerate(written.expect.attention):
+        if wanted.region is not None and wanted.region not in written.regions:
+            hint = nearest(wanted.region, written.regions) if written.regions else "there are none"
+            problems.add(
+                (*loc, "expect", "attention", index, "region"),
+                f"{wanted.region!r} is not a region of this case; {hint}",
+            )
+        measured = wanted.map or written.map or defaults.map
+        if wanted.against is not None and wanted.against.key == measured.key:
+            problems.add(
+                (*loc, "expect", "attention", index, "against"),
+                "this is the measured map itself; compare it with another",
+            )
+    _check_words(written, defaults, loc, problems)
+    found = _picture(written.image, document, (*loc, "image"), problems, pictures)
+    if found is None:
+        return None
+    size, image_digest = found
+    regions = {}
+    for name, boxes in written.regions.items():
+        parsed = []
+        if not boxes:
+            problems.add((*loc, "regions", name), "a region needs at least one box")
+        for index, box in enumerate(boxes):
+            try:
+                parsed.append(parse_box(box, *size))
+            except ValueError as error:
+                problems.add((*loc, "regions", name, index), str(error))
+        regions[name] = tuple(parsed)
+    return Case(
+        id=written.id,
+        file=document.path,
+        line=document.values[loc][0],
+        label_at=document.values[(*loc, "expect", "label")],
+        image=document.path.parent / written.image,
+        image_digest=image_digest,
+        image_size=size,
+        text=written.text,
+        premise=written.premise,
+        regions=regions,
+        tags=tuple(dict.fromkeys((*defaults.tags, *written.tags))),
+        map=written.map or defaults.map,
+        expect=written.expect,
+        drift={**defaults.drift, **written.drift},
+        critical=written.critical,
+        xfail=written.xfail or "",
+        repeat=written.repeat,
+        truncate=written.truncate,
+    )
+
+
+def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: Problems) -> None:
+    """A map of a word needs the word in the text."""
+    places: list[tuple[Loc, MapSpec | None]] = [((*loc, "map"), written.map or defaults.map)]
+    for index, wanted in enumerate(written.expect.attention):
+        at = (*loc, "expect", "attention", index)
+        places += [((*at, "map"), wanted.map), ((*at, "against"), wanted.against)]
+    words = words_in(written.text)
+    for place, spec in places:
+        if spec is not None and spec.word is not None and not occurrences(spec.word, words):
+            message = f"{spec.word!r} is not in the text; {nearest(spec.word, words)}"
+            problems.add((*place, "word"), message)
+
+
+def _slug(case: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
+
+
+def check_unique(cases: Iterable[Case], seen: dict[str, Case] | None = None) -> None:
+    """Refuse ids that occur twice, whatever their case and punctuation: they name files.
+
+    Args:
+        seen: the cases of earlier calls, by what must be unique; these are added.
+
+    Raises:
+        CaseError: both places of each.
+    """
+    seen = {} if seen is None else seen
+    lines = []
+    for case in cases:
+        first = seen.setdefault(_slug(case.id), case)
+        if first is not case and (first.file, first.line) != (case.file, case.line):
+            place = f"{first.file}:{first.line}"
+            lines.append(
+                f"{case.file}:{case.line}: the id {case.id!r} occurs twice, as {first.id!r} in "
+                f"{place} (upper and lower case and punctuation make no difference)"
+            )
+    if lines:
+        raise CaseError("\n".join(lines))
+
+
+def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
+    """Refuse expected labels that the model does not have.
+
+    Raises:
+        CaseError: file, line and column of each, with the nearest label.
+    """
+    lines = [
+        f"{case.file}:{case.label_at[0]}:{case.label_at[1]}: expect.label: the model has no label "
+        f"{case.expect.label!r}; {nearest(case.expect.label, labels)}"
+        for case in cases
+        if case.expect.label not in labels
+    ]
+    if lines:
+        raise CaseError("\n".join(lines))

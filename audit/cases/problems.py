@@ -1,0 +1,181 @@
+"""What is wrong with a case file, told with its place and in the words of YAML."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from audit.base.errors import CaseError, nearest
+from audit.base.yamlfile import Document, Loc, Where, shortened
+from audit.cases.expectations import Expect
+from audit.cases.schema import CaseDefaults, CaseFileSpec, CaseSpec
+from audit.maps.spec import TAKES, MapSpec
+
+
+class Problems:
+    """Collects what is wrong with a file, each with its place."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.lines: list[tuple[Where, str]] = []
+        self._told: set[Loc] = set()
+        for loc, message in document.faults.items():
+            self._tell(loc, message)
+
+    def has(self, loc: Loc) -> bool:
+        """Whether something is told of ``loc`` already."""
+        return loc in self._told
+
+    def add(self, loc: Loc, message: str) -> None:
+        """Tell what is wrong; of a value that is no plain data that is told already."""
+        if loc not in self.document.faults:
+            self._tell(loc, message)
+
+    def _tell(self, loc: Loc, message: str) -> None:
+        self._told.add(loc)
+        where = self.document.at(loc)
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
+        text = f"{self.document.path}:{where[0]}:{where[1]}: {_dotted(loc)}: {message}"
+        self.lines.append((where, text))
+
+    def add_validation(self, error: ValidationError) -> None:
+        """Tell pydantic's findings in our words, one for each place."""
+        told: set[Loc] = set()
+        for found in error.errors(include_url=False):
+            loc = self._known(found["loc"])
+            if loc not in told:
+                told.add(loc)
+                self.add(loc, self._message(found, loc))
+
+    def _known(self, loc: Loc) -> Loc:
+        """``loc`` without what pydantic adds to it: the members of a union, a key's own check."""
+        kept: Loc = ()
+        for name in ("layers", "heads"):
+            if name in loc and not _chosen_by_user(loc):
+                return loc[: loc.index(name) + 1]
+        for part in loc:
+            if (*kept, part) in self.document.values:
+                kept = (*kept, part)
+            elif part == loc[-1] and not _is_union(part):
+                return (*kept, part)
+        return kept
+
+    def _message(self, found: Mapping[str, Any], loc: Loc) -> str:
+        kind, text = found["type"], str(found["msg"])
+        if kind == "extra_forbidden":
+            return f"unknown key; {nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
+        if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc) and kind != "missing":
+            return f"not a {_CHOICES[str(loc[-1])]}"
+        if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
+            return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), TAKES)}"
+        if kind == "literal_error" and isinstance(found["input"], str):
+            choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
+            return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"
+        if kind == "string_pattern_mismatch" and loc[-1] == "id":
+            return "an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        about = _about_number(kind, found["input"])
+        return about or _NEEDED.get(kind) or text.removeprefix("Value error, ")
+
+    def error(self) -> CaseError:
+        return CaseError("\n".join(text for _, text in sorted(self.lines)))
+
+
+_LONGEST = 1_000
+"""Characters of a message; one may quote a value, and a choice of names."""
+
+_OTHER_NOTATION = re.compile(r"[-+]?[0-9][0-9a-fA-F_,:.xob]*|[-+]?[0-9.,_]+ ?%")
+
+
+def _about_number(kind: str, given: object) -> str:
+    """What is wrong with a value where a number is needed; empty where pydantic says it well."""
+    if not re.match("int_|float_", kind):
+        return ""
+    if given is None or isinstance(given, bool | list | dict):
+        return "a number is needed here"
+    if isinstance(given, float) and not math.isfinite(given):
+        return "Input should be a finite number"
+    if isinstance(given, str) and _OTHER_NOTATION.fullmatch(given):
+        comma = re.fullmatch(r"([-+]?[0-9]*),([0-9]+)", given)
+        meant = f": {comma[1]}.{comma[2]}?" if comma else " in decimal digits, without quotes"
+        return f"{shortened(given)} is read as a text; write the number{meant}"
+    return ""
+
+
+_NEEDED = {
+    "missing": "this key is required",
+    "model_type": "keys and values are needed here (a mapping)",
+    "dict_type": "keys and values are needed here (a mapping)",
+    "list_type": "a list is needed here",
+    "tuple_type": "a list is needed here",
+    "too_short": "the list is empty; at least one is needed",
+    "string_type": "text is needed here; put it in quotes if it looks like something else",
+    "string_too_short": "the text is empty",
+    "bool_type": "true or false is needed here",
+    "bool_parsing": "true or false is needed here",
+}
+"""What a value must be, in the words of YAML instead of Python's."""
+
+_CHOICES = {
+    "heads": "choice of heads: mean, max, weighted, or a list of distinct numbers from 1",
+    "layers": "choice of layers: all, last, last:N, or a list of distinct numbers from 1",
+    "residual": "share of the residual connection: measured, or a number from 0 to 1",
+    "share": "share: a number between 0 and 1, and neither of them",
+    "tolerance": "tolerance: a whole number of cells, from 0",
+}
+"""What a key may hold, where pydantic would name one part of it or a type."""
+
+
+def _chosen_by_user(loc: Loc) -> bool:
+    """Whether ``loc`` lies below keys that the case file's author names."""
+    return "regions" in loc or "drift" in loc
+
+
+def _is_union(part: str | int) -> bool:
+    return isinstance(part, str) and bool(
+        re.search(r"[\[\]()]|^(str|int|float|list|constrained)", part)
+    )
+
+
+def _keys_at(loc: Loc) -> list[str]:
+    """The keys that a mapping at ``loc`` may have."""
+    model: type[BaseModel] = CaseFileSpec
+    steps: dict[str, type[BaseModel]] = {
+        "defaults": CaseDefaults,
+        "cases": CaseSpec,
+        "map": MapSpec,
+        "expect": Expect,
+    }
+    for part in loc:
+        if isinstance(part, str):
+            model = steps.get(part) or _field_model(model, part)
+    return list(model.model_fields)
+
+
+def _field_model(model: type[BaseModel], name: str) -> type[BaseModel]:
+    annotation = model.model_fields[name].annotation
+    for option in _inside(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return model
+
+
+def _inside(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation, *(deeper for a in arguments for deeper in _inside(a))]
+
+
+def _dotted(loc: Loc) -> str:
+    text = ""
+    for part in loc:
+        if isinstance(part, str):
+            # Authors name some keys: none of them may begin a line of its own.
+            named = part if part.isprintable() and len(part) <= 60 else shortened(part)
+            text += f".{named}" if text else named
+        else:
+            text += f"[{part}]"
+    return text or "file"

@@ -1,0 +1,173 @@
+"""The schema of case files: what may be written, key by key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from unicodedata import category
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    field_validator,
+)
+
+from audit.base.errors import nearest
+from audit.base.texts import readable, refuse_unprintable
+from audit.cases.expectations import Expect, number
+from audit.maps.reading import MapSpec
+from audit.metrics.registry import METRICS
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_BUILTIN_MARKS = ("filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail")
+
+
+def _tag(value: str) -> str:
+    if not value.isidentifier():
+        raise ValueError(f"the tag {value!r} cannot be a pytest marker: use letters, digits and _")
+    if value in _BUILTIN_MARKS:
+        raise ValueError(f"the tag {value!r} is a marker of pytest's own")
+    return value
+
+
+def _figure(value: str) -> str:
+    known = ["probability", *METRICS]
+    if value not in known:
+        raise ValueError(f"{value!r} is not a metric; {nearest(value, known)}")
+    return value
+
+
+Tag = Annotated[str, AfterValidator(_tag)]
+
+
+def _region(value: str) -> str:
+    plain = all(category(c)[0] in "LMN" or c in _MARKS for c in value) and "::" not in value
+    if not (plain and value[:1].isalnum() and value == value.strip() and len(value) <= _LONGEST):
+        raise ValueError(
+            f"a region's name has letters, digits, spaces and {' '.join(_MARKS.strip())}, begins "
+            f"with a letter or digit, and is at most {_LONGEST} characters long"
+        )
+    return value
+
+
+_MARKS = " _-.,:'’&+/()"
+_LONGEST = 60
+
+Region = Annotated[
+    str,
+    AfterValidator(_region),
+    # What every dialect of patterns has: no control character and no other mark of ASCII.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[^\x00-/:-@\[-`{-\x7f][^\x00-\x1f!-%*;-@\[-^`{-\x7f]*$",
+            "maxLength": _LONGEST,
+        }
+    ),
+]
+"""The name of a region: it is printed everywhere, and stands in brackets in names of figures."""
+
+
+def _path(value: str) -> str:
+    # A block of text in YAML ends with a line break.
+    value = value.removesuffix("\n")
+    if not value.strip():
+        raise ValueError("the picture's name is empty")
+    refuse_unprintable(value, "the picture's name")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(readable)]
+"""A hypothesis, a premise, a reason: see :func:`audit.base.texts.readable`."""
+
+Written = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+Drift = dict[
+    Annotated[str, AfterValidator(_figure)],
+    Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(number)],
+]
+_Number = (
+    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+)
+
+
+class CaseDefaults(BaseModel):
+    """What every case of a file uses unless it says otherwise."""
+
+    model_config = _STRICT
+
+    map: MapSpec = Field(MapSpec(), description="Which map is measured.")
+    tags: tuple[Tag, ...] = Field((), description="Tags of every case; they become pytest markers.")
+    drift: Drift = Field(
+        {}, description="Absolute drift tolerance by metric name, and probability."
+    )
+
+
+class CaseSpec(BaseModel):
+    """One case as it is written."""
+
+    model_config = _STRICT
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="Unique name of the case.",
+    )
+    image: Written = Field(description="The picture, relative to this file.")
+    text: Text = Field(description="The hypothesis: a sentence about the picture.")
+    premise: Text | None = Field(None, description="A text premise beside the picture.")
+    truncate: bool = Field(
+        False, description="Whether the model may cut texts that are longer than it reads."
+    )
+    regions: dict[Region, list[list[_Number]]] = Field(
+        {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
+    )
+    tags: tuple[Tag, ...] = Field((), description="Tags; they become pytest markers.")
+    map: MapSpec | None = Field(None, description="Which map is measured; replaces the defaults'.")
+    expect: Expect = Field(description="What the model must do.")
+    drift: Drift = Field(
+        {}, description="Absolute drift tolerance by metric name, and probability."
+    )
+    critical: bool = Field(
+        False, description="Whether a regression of this case alone is a veto, whatever the rest."
+    )
+    xfail: Text | None = Field(
+        None, description="Why this case is known to fail; it then fails no session."
+    )
+    repeat: PositiveInt = Field(
+        1, le=100, description="How often the model is asked; limits and drift are of the mean."
+    )
+
+    _number = field_validator("repeat", mode="before")(number)
+
+
+def _own_keys(schema: dict[str, Any]) -> None:
+    schema["patternProperties"] = {
+        f"^{OWN_KEYS}": {"description": "The file's own: anchors to refer to; not read."}
+    }
+
+
+OWN_KEYS = "x-"
+"""Keys of the whole file that begin so are its author's, for anchors."""
+
+
+class CaseFileSpec(BaseModel):
+    """A file of cases."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, title="audit cases", json_schema_extra=_own_keys
+    )
+
+    defaults: CaseDefaults = Field(CaseDefaults(), description="Used by every case of the file.")
+    cases: list[CaseSpec] = Field(min_length=1, description="The cases.")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a case file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **CaseFileSpec.model_json_schema(),
+    }

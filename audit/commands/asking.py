@@ -1,0 +1,228 @@
+"""The commands that put a question of one's own to a model: explain, and the page of serve."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from audit.base.console import output, say
+from audit.base.errors import AuditError, nearest
+from audit.base.files import to_json
+from audit.base.texts import readable
+from audit.commands import studies
+from audit.maps.spec import MapSpec
+
+if TYPE_CHECKING:
+    from audit.explain import Explanation, NoMap
+
+
+def explain(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    text: Annotated[str, typer.Argument(help="The hypothesis: a sentence about the picture.")],
+    premise: Annotated[str | None, typer.Option(help="A text premise beside the picture.")] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Let the model cut texts longer than it reads.")
+    ] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
+        ),
+    ] = "reference",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str, typer.Option(help="fast, or reference for modelscope's own passes.")
+    ] = "fast",
+    threads: Annotated[int | None, studies.THREADS] = None,
+    asked: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="MAP",
+            help="A method and its keys: 'rollout', 'cross_attention layers=last:4 heads=1,3', "
+            "'encoder_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
+            "Default: cross_attention.",
+        ),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Draw where the encoder looks from each word.")
+    ] = False,
+    animate: Annotated[
+        bool,
+        typer.Option(
+            "--animate", help="Play --layers and --words as GIF and WebP; alone, both of them."
+        ),
+    ] = False,
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="Colour scale of --layers and --words: shared, or each its own; by default layers "
+            "share one and words do not."
+        ),
+    ] = "",
+    colours: Annotated[
+        str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")
+    ] = "viridis",
+    format: Annotated[str, typer.Option(help="Of heatmaps and sheets: png, svg or pdf.")] = "png",
+    dpi: Annotated[
+        int, typer.Option(min=30, max=600, help="Pixels of the heatmap to the inch; it has 9.")
+    ] = 120,
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="PATH", help="Folder for the pictures.")
+    ] = Path("audit-explain"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask the model about one picture: verdict, figures, heatmaps."""
+    # torch and matplotlib only when they are needed
+    from audit.base.images import open_image  # noqa: PLC0415
+    from audit.explain import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
+    from audit.models.kit.hardware import note_on_dtype  # noqa: PLC0415
+    from audit.models.registry import load_model  # noqa: PLC0415
+    from audit.reference.world import note_on_picture  # noqa: PLC0415
+    from audit.report.heatmap import FORMATS  # noqa: PLC0415
+    from audit.report.plotting import colour_maps  # noqa: PLC0415
+
+    _known("--colours", colours, colour_maps())
+    _known("--format", format, FORMATS)
+    if scale:
+        _known("--scale", scale, ("shared", "each"))
+    text = readable(text, "the hypothesis")
+    premise = None if premise is None else readable(premise, "the premise")
+    specs = [MapSpec.parse(each) for each in asked or ["cross_attention"]]
+    if animate and not (layers or words):
+        layers, words = any(spec.per_layer for spec in specs), True
+    # What cannot be done is said before a model is loaded, which may take a minute.
+    check_layers(specs, layers)
+    picture = open_image(image)
+    check_folder(out)
+    loaded = load_model(model, device, dtype, engine, threads)
+    _note(note_on_dtype(loaded.fingerprint.device, dtype))
+    found = explain_maps(
+        loaded,
+        picture,
+        text,
+        premise,
+        list({spec.key: spec for spec in specs}.values()),
+        truncate=truncate,
+        layers=layers,
+        words=words,
+    )
+    _note(note_on_picture(loaded.fingerprint.source, picture))
+    told: list[tuple[Explanation | NoMap, dict[str, str]]] = []
+    for each in found:
+        if isinstance(each, NoMap):
+            told.append((each, {}))
+            continue
+        drawn = each.draw(
+            out, image.name, text, colours=colours, scale=scale, animate=animate,
+            format=FORMATS[format], dpi=dpi,
+        )  # fmt: skip
+        told.append((each, {name: str(path) for name, path in drawn.items()}))
+    if as_json:
+        shown = [
+            each.to_dict() | ({"heatmap": files.pop("heatmap"), "files": files} if files else {})
+            for each, files in told
+        ]
+        sys.stdout.write(to_json(shown[0] if len(specs) == 1 else {"maps": shown}))
+    else:
+        _tell_all(told)
+    undefined = [each for each in found if isinstance(each, NoMap)]
+    if len(undefined) == len(found):
+        said = "; ".join(f"{each.spec.key}: undefined: {each.reason}" for each in undefined)
+        raise AuditError(f"no map can be drawn: {said}")
+
+
+def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
+    """The answer in words, then each map."""
+    console = Console(highlight=False)
+    (first, _), *_ = told
+    trace, asked = first.trace, first.model
+    console.print(
+        f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
+    )
+    console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
+    console.print(f"{asked.source}, {asked.dtype}, {asked.engine} engine", markup=False)
+    for each, files in told:
+        _tell(console, each, files)
+
+
+def _tell(console: Console, found: Explanation | NoMap, files: dict[str, str]) -> None:
+    """One map in words: what it is, its figures, its pictures; or why there is none."""
+    from audit.explain import NoMap  # noqa: PLC0415
+
+    grid, key = found.trace.grid, found.spec.key
+    if isinstance(found, NoMap):
+        console.print(f"{key}: undefined: {found.reason}", markup=False, soft_wrap=True)
+        return
+    console.print(f"{key}, {grid.rows} x {grid.cols} cells", markup=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in found.metrics.items():
+        table.add_row(name, f"undefined: {value}" if isinstance(value, str) else f"{value:.4f}")
+    console.print(table)
+    for name, file in files.items():
+        console.print(f"{name}: {file}", markup=False, soft_wrap=True)
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{studies.MODEL[:-1]}; may be repeated, the first is chosen."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str, typer.Option(help="fast, or reference for modelscope's own passes.")
+    ] = "fast",
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; loopback reaches nobody else.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
+    share: Annotated[
+        bool,
+        typer.Option("--share", help="Make a public link, through a tunnel of gradio.live."),
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A further name it is asked under; may be repeated."),
+    ] = None,
+    threads: Annotated[int | None, studies.THREADS] = None,
+    cases: Annotated[list[str] | None, studies.CASES] = None,
+) -> None:
+    """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
+    from audit.app.serving import Address, require_gradio  # noqa: PLC0415
+    from audit.app.serving import serve as serve_page  # noqa: PLC0415
+    from audit.base.settings import EMBEDDED  # noqa: PLC0415
+    from audit.cases.discovery import find_files  # noqa: PLC0415
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.review import chosen_cases  # noqa: PLC0415
+
+    require_gradio()
+    address = Address(host, port, share, tuple(allow_host or ()))
+    project = project_at()
+    # Away from a project there are no cases, and none were asked for: then there are no examples.
+    shipped = cases or find_files(project.patterns())
+    examples = chosen_cases(cases, project) if shipped else []
+    if address.warning:
+        say(f"audit: warning: {address.warning}", error=True)
+    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine,
+               threads=threads)  # fmt: skip
+
+
+def _note(text: str) -> None:
+    if text:
+        say(f"audit: note: {text}", error=True)
+
+
+def _known(option: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option}: {value!r} is not known; {nearest(value, choices)}")

@@ -1,0 +1,297 @@
+"""The commands that ask models many questions: compare two, measure the maps of one."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from audit.base.console import output, progress, say, tables
+from audit.base.files import to_json
+from audit.base.settings import MOST_THREADS
+
+if TYPE_CHECKING:
+    from audit.studies.comparison import Comparison, Side
+
+MODEL = "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
+THREADS = typer.Option(
+    "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
+)
+CASES = typer.Option(
+    "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."
+)
+
+
+def compare(
+    before: Annotated[str, typer.Argument(help="A run, a folder of baselines, or a model.")],
+    after: Annotated[str, typer.Argument(help="The same, to compare with it.")],
+    cases: Annotated[list[str] | None, CASES] = None,
+    device: Annotated[str, typer.Option(help="Of models: auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, THREADS] = None,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Significance, corrected.")] = 0.05,
+    effect: Annotated[
+        float, typer.Option(min=0, help="Smallest mean change that counts, in tolerances.")
+    ] = 0.5,
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
+    ] = Path("audit-compare.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare two runs, baselines or models; exit code 1 if the second is worse."""
+    from audit.base.settings import Limits  # noqa: PLC0415
+    from audit.report.comparison_page import write_comparison  # noqa: PLC0415
+    from audit.studies import comparison  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
+        sides = [
+            comparison.side_of_folder(Path(given))
+            or _audited(given, device, threads, cases, Path(temporary) / str(number))
+            for number, given in enumerate((before, after))
+        ]
+        found = comparison.compare(sides[0], sides[1], Limits(alpha, effect))
+        page = write_comparison(out, found)
+    if as_json:
+        sys.stdout.write(to_json({**found.to_dict(), "page": str(page)}))
+    else:
+        _print_comparison(found)
+        say(f"page: {page}")
+    raise typer.Exit(1 if found.suite.failed else 0)
+
+
+def _audited(
+    source: str, device: str, threads: int | None, cases: list[str] | None, folder: Path
+) -> Side:
+    """Audit the cases with a model, to compare what it says."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.outcomes import Run  # noqa: PLC0415
+    from audit.gate.review import chosen_cases  # noqa: PLC0415
+    from audit.models.registry import load_model  # noqa: PLC0415
+    from audit.runs.runner import audit_cases  # noqa: PLC0415
+    from audit.studies.comparison import side_of_run  # noqa: PLC0415
+
+    run = Run(folder)
+    model = load_model(source, device, threads=threads)
+    for _ in audit_cases(chosen_cases(cases, project_at()), model, run):
+        pass
+    return side_of_run(run, source)
+
+
+def _print_comparison(found: Comparison) -> None:
+    console = tables()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("case, most moved first", overflow="fold")
+    for column in ("label", "probability", *found.pairs[0].distances):
+        table.add_column(column, justify="right")
+    for pair in found.pairs:
+        labels = (pair.before.label, pair.after.label)
+        distances = pair.distances.values()
+        table.add_row(
+            Text(pair.after.case),
+            labels[0] if labels[0] == labels[1] else " → ".join(labels),
+            f"{pair.probability[1] - pair.probability[0]:+.3f}",
+            *("undefined" if isinstance(d, str) else f"{d:.3f}" for d in distances),
+        )
+    console.print(table)
+    shifts = Table(box=None, pad_edge=False)
+    for column in (
+        "metric",
+        "mean change",
+        "95 % interval",
+        "tolerances",
+        "p corrected",
+        "verdict",
+    ):
+        shifts.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
+    for s in found.suite.shifts:
+        shifts.add_row(
+            s.metric, f"{s.change.mean:+.4f}", f"{s.change.low:+.4f} to {s.change.high:+.4f}",
+            f"{s.effect:+.1f}", f"{s.adjusted:.2g}", s.verdict,
+        )  # fmt: skip
+    console.print(shifts)
+    for case, reason in found.left_out.items():
+        console.print(f"not compared: {case}: {reason}", markup=False)
+    console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)
+
+
+def noise(
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
+    cases: Annotated[list[str] | None, CASES] = None,
+    baselines: Annotated[
+        Path | None, typer.Option(help="Folder that the floor is written into.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write/--no-write", help="Leave the floor beside the baselines.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how much figures move when nothing that matters changes; tolerances follow."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.review import chosen_cases  # noqa: PLC0415
+    from audit.models.kit import hardware  # noqa: PLC0415
+    from audit.models.ofa.sources import resolve  # noqa: PLC0415
+    from audit.studies.noise import conditions, measure_noise, write_noise  # noqa: PLC0415
+
+    asked = conditions(cuda=hardware.has_cuda(), threads=hardware.threads())
+    project = project_at()
+    chosen = chosen_cases(cases, project)
+    found = measure_noise(model, chosen, asked, progress)
+    folder = baselines or project.baselines_of(model, resolve(model).name)
+    path = write_noise(folder, found) if write else None
+    if as_json:
+        sys.stdout.write(to_json({**found, "path": str(path) if path else None}))
+    else:
+        _print_noise(found, path)
+
+
+def _print_noise(found: dict[str, Any], path: Path | None) -> None:
+    from audit.gate.tolerances import ENOUGH  # noqa: PLC0415
+
+    console = tables()
+    table = Table(box=None, pad_edge=False)
+    for column in ("map", "metric"):
+        table.add_column(column, no_wrap=True)
+    for column in ("floor", "tolerance", "deviations"):
+        table.add_column(column, justify="right")
+    table.add_column("largest in", overflow="fold")
+    for method, by_metric in found["floors"].items():
+        for metric, row in by_metric.items():
+            enough = row["deviations"] >= ENOUGH
+            table.add_row(
+                method, metric, f"{row['floor']:.2g}",
+                f"{found['multiple'] * row['floor']:.2g}" if enough else "default",
+                str(row["deviations"]), row["case"],
+            )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"tolerance: {found['multiple']:g} times the floor, the default of fewer than "
+        f"{ENOUGH} deviations"
+    )
+    for flip in found["flips"]:
+        said = " → ".join(flip["labels"])
+        console.print(f"label not stable: {flip['case']} ({flip['condition']}): {said}")
+    for row in found["undefined"]:
+        console.print(
+            f"defined in some only: {row['figure']} of {row['case']} ({row['condition']})"
+        )
+    if path:
+        console.print(f"noise floor: {path}", markup=False, soft_wrap=True)
+
+
+def power(
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
+    cases: Annotated[list[str] | None, CASES] = None,
+    baselines: Annotated[
+        Path | None, typer.Option(help="Folder whose noise floor is used.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Id of one change; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn: noise, examples.")] = 1,
+    work: Annotated[
+        Path,
+        typer.Option(
+            parser=output,
+            metavar="PATH",
+            help="Folder of results; a measurement that was cut off goes on there.",
+        ),
+    ] = Path("audit-power"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=output,
+            metavar="PATH",
+            help="The page; default docs/power.md, with --only in the work folder.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Plant regressions in copies of a model and count what the gate catches."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.review import chosen_cases  # noqa: PLC0415
+    from audit.gate.tolerances import load_floors  # noqa: PLC0415
+    from audit.models.ofa.sources import resolve  # noqa: PLC0415
+    from audit.report.power_page import write_page  # noqa: PLC0415
+    from audit.studies.power.measure import Asked, measure_power  # noqa: PLC0415
+
+    project = project_at()
+    chosen = chosen_cases(cases, project)
+    floors = load_floors(baselines or project.baselines_of(model, resolve(model).name))
+    found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), progress)
+    # A page about a few changes must not take the place of the one about all.
+    page = out or (work / "power.md" if only else Path("docs/power.md"))
+    write_page(page, found)
+    if as_json:
+        sys.stdout.write(to_json({**found, "page": str(page)}))
+    else:
+        _print_power(found)
+        for change in found["changes"]:
+            if "skipped" in change:
+                say(f"not measured: {change['id']}: {change['skipped']}")
+        say(f"page: {page}")
+
+
+def _print_power(found: dict[str, Any]) -> None:
+    from audit.studies.power.measure import GATES, by_family  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("family")
+    for column in ("planted", "measurable", *GATES):
+        table.add_column(column, justify="right")
+    for family, row in by_family(found["changes"]).items():
+        table.add_row(family, *(str(row[k]) for k in ("planted", "measurable", *GATES)))
+    tables().print(table)
+
+
+def validity(
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes.")] = 300,
+    randomised_scenes: Annotated[
+        int, typer.Option(min=1, help="Scenes for the randomisation test.")
+    ] = 40,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the scenes, a model each.")
+    ] = 1,
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=output, metavar="PATH", help="The page to write; its plot lies beside it."
+        ),
+    ] = Path("docs/validity.md"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure every map against every control: which may be trusted for what."""
+    from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415
+    from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
+
+    found = measure(
+        model,
+        device,
+        Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
+        progress,
+    )
+    plot = write_page(out, found)
+    if as_json:
+        sys.stdout.write(to_json({**found, "page": str(out), "plot": str(plot)}))
+        return
+    table = Table(box=None, pad_edge=False)
+    columns = ("pointing", "mass", "lift", "rank", "auc", "deletion_margin", "insertion_margin")
+    table.add_column("map")
+    for column in (*columns, "trusted for"):
+        table.add_column(column.replace("_", " "))
+    for name, row in found["maps"].items():
+        said = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
+        cells = [row["figures"].get(column) for column in columns]
+        table.add_row(
+            name,
+            *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
+            ", ".join(use for use, holds in said.items() if holds),
+        )
+    console = tables()
+    console.print(table)
+    console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)

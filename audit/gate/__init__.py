@@ -1,0 +1,1 @@
+"""Whether it may pass: outcomes, baselines, drift, the verdict."""

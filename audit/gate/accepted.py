@@ -1,0 +1,240 @@
+"""An accepted outcome as it lies on disk: its form, and the one way to read it.
+
+``<folder>/<case>.json`` holds the figures and where they came from, ``<folder>/<case>.npz`` the
+maps. A figure has an *anchor* (first accepted) and the value *accepted* last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, JsonValue, TypeAdapter, model_validator
+
+from audit.base.arrays import LIMIT, read_arrays, refuse_map
+from audit.base.errors import BaselineError, nearest
+from audit.base.files import digest, digest_file, shown_path
+from audit.base.records import (
+    EDITED,
+    WRITTEN,
+    CaseId,
+    Count,
+    Digest,
+    Figure,
+    ModelRecord,
+    Probability,
+    read_record,
+)
+
+FORMAT = 2
+
+MEND = (
+    "restore both files from version control, or accept the case anew: audit it, then "
+    "`audit accept RUN CASE`, or --audit-update=changed"
+)
+"""What to do about a baseline that is damaged; both ways replace it."""
+
+
+class _Anchored(BaseModel):
+    model_config = EDITED
+
+    accepted: Figure
+    anchor: Figure
+
+
+class _AnchoredProbability(BaseModel):
+    model_config = EDITED
+
+    accepted: Probability
+    anchor: Probability
+
+
+class _Provenance(BaseModel):
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    maps: Digest
+    model: ModelRecord = ModelRecord()
+    metric_registry: Count = 0
+    date: str = ""
+    accepted_by: str = ""
+    reason: str = ""
+    run: str = ""
+
+
+class _Record(BaseModel):
+    """The form of ``<case>.json``."""
+
+    model_config = EDITED
+
+    format: Literal[2]
+    case: CaseId
+    case_digest: Digest
+    text: str
+    expected: str
+    image: Digest
+    default_map: str
+    label: str
+    probabilities: dict[str, _AnchoredProbability]
+    figures: dict[str, dict[str, _Anchored]]
+    provenance: _Provenance
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Record:
+        named = (
+            ("label", self.label, "probability", self.probabilities),
+            ("default_map", self.default_map, "figures", self.figures),
+        )
+        for key, value, missing, known in named:
+            if value not in known:
+                hint = nearest(value, known).rstrip("?")
+                raise ValueError(f"{key}: {value[:60]!r} has no {missing}; {hint}")
+        return self
+
+
+@cache
+def _schema() -> TypeAdapter[_Record]:
+    return TypeAdapter(_Record)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An accepted outcome.
+
+    Attributes:
+        image: SHA-256 of the picture's file.
+        default_map: key of the case's own map.
+        figures, anchors: by map key and stored metric name, accepted last and first.
+    """
+
+    case: str
+    case_digest: str
+    text: str
+    expected: str
+    image: str
+    default_map: str
+    label: str
+    probabilities: dict[str, float]
+    anchor_probabilities: dict[str, float]
+    figures: dict[str, dict[str, float | str]]
+    anchors: dict[str, dict[str, float | str]]
+    provenance: dict[str, Any]
+    path: Path
+    _record: _Record = field(repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the file says, however its lines end and its keys are ordered."""
+        return digest(json.dumps(self._record.model_dump(), sort_keys=True))
+
+    def maps_path(self) -> Path:
+        """The file of the accepted maps.
+
+        Raises:
+            BaselineError: it is missing or not the one that was accepted.
+        """
+        path = self.path.with_suffix(".npz")
+        if not _is_file(path) or digest_file(path) != self.provenance["maps"]:
+            raise BaselineError(
+                f"{shown_path(path)}: missing, or not the maps that {self.path.name} was accepted "
+                f"with; {MEND}"
+            )
+        return path
+
+    def maps(self) -> dict[str, NDArray[np.float64]]:
+        """The accepted maps, by map key.
+
+        Raises:
+            BaselineError: their file is missing, damaged or not the one that was accepted.
+        """
+        path = self.maps_path()
+        found = read_arrays(path, BaselineError)
+        for key, p in found.items():
+            wrong = refuse_map(key, p, None)
+            if wrong:
+                raise BaselineError(f"{shown_path(path)}: {wrong}; {MEND}")
+        return found
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= LIMIT
+
+
+def load(folder: Path, case: str) -> Baseline | None:
+    """The baseline of ``case``, or None if there is none.
+
+    Raises:
+        BaselineError: there is one, but it cannot be read or is of another format.
+    """
+    path = folder / f"{case}.json"
+    try:
+        record = read_record(path, _schema(), BaselineError)
+    except FileNotFoundError:
+        return None
+    except BaselineError as error:
+        raise BaselineError(f"{error}; {MEND}") from None
+    if record.case != case:
+        raise BaselineError(f"{shown_path(path)}: case: is the baseline of {record.case}; {MEND}")
+    return Baseline(
+        case=case,
+        case_digest=record.case_digest,
+        text=record.text,
+        expected=record.expected,
+        image=record.image,
+        default_map=record.default_map,
+        label=record.label,
+        probabilities={name: v.accepted for name, v in record.probabilities.items()},
+        anchor_probabilities={name: v.anchor for name, v in record.probabilities.items()},
+        figures=_each(record.figures, "accepted"),
+        anchors=_each(record.figures, "anchor"),
+        provenance=record.provenance.model_dump(exclude_unset=True),
+        path=path,
+        _record=record,
+    )
+
+
+def _each(
+    figures: Mapping[str, Mapping[str, _Anchored]], which: Literal["accepted", "anchor"]
+) -> dict[str, dict[str, float | str]]:
+    return {
+        key: {name: getattr(value, which) for name, value in values.items()}
+        for key, values in figures.items()
+    }
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a folder holds for a case.
+
+    Attributes:
+        baseline: None if there is none, or it cannot be read.
+        maps: the accepted ones; empty if they cannot be read.
+        damage: what is wrong, of the figures or the maps; empty if all is well.
+        digest: tells whether what is held is still the same; empty if nothing is.
+    """
+
+    baseline: Baseline | None = None
+    maps: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    damage: str = ""
+    digest: str = ""
+
+
+def held(folder: Path, case: str) -> Held:
+    """What ``folder`` holds for ``case``; whatever is damaged is told and not raised."""
+    path = folder / f"{case}.json"
+    try:
+        baseline = load(folder, case)
+    except BaselineError as error:
+        return Held(damage=str(error), digest=digest_file(path) if _is_file(path) else "damaged")
+    if baseline is None:
+        return Held()
+    try:
+        return Held(baseline, baseline.maps(), digest=baseline.digest)
+    except BaselineError as error:
+        return Held(baseline, damage=str(error), digest=baseline.digest)

@@ -1,0 +1,178 @@
+"""What a run says of itself, checked against the project that it shall be accepted in.
+
+A run may come from anywhere: a pipeline's artefact, a stranger's mail. The baselines and the case
+files that it names must be the project's own, and nothing may have moved since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.base.arrays import LIMIT
+from audit.base.errors import BaselineError, CaseError, RunError, nearest
+from audit.base.files import digest_file, inside
+from audit.cases.loading import Case, Pictures, load_cases
+from audit.gate import accepted
+from audit.gate.accepted import Held
+from audit.gate.outcomes import BASELINE, Outcome, Run, State
+
+
+def looks_like_cases(path: Path) -> bool:
+    """Whether a file has the name of a case file, where no patterns tell."""
+    return path.suffix in (".yaml", ".yml")
+
+
+def baselines_of(run: Run, root: Path, configured: Path | None = None) -> Path:
+    """The folder of baselines that a run names, if it is one of the project's.
+
+    It is where it lies in the folder that the configuration names, or in ``baselines``, or where
+    it holds baselines already; not where the run brings them.
+
+    Args:
+        configured: the folder of baselines that the project's configuration names.
+
+    Raises:
+        RunError: it is none.
+    """
+    written = run.about().get("baselines", "")
+    said = f"{run.folder / 'run.json'}: baselines: "
+    if not written:
+        raise RunError(f"{said}the run was not compared with any")
+    place = inside(root, written)
+    if place is None:
+        raise RunError(
+            f"{said}{written!r} lies outside of {root.resolve()}; if they "
+            "shall be accepted there, name the folder yourself with --baselines"
+        )
+    homes = [home.resolve() for home in (configured, root / "baselines") if home is not None]
+    known = any(place.is_relative_to(home) for home in homes)
+    if _brought(place, run, root) or not (known or _holds_baselines(place)):
+        raise RunError(
+            f"{said}{written!r} is no folder of baselines of this project; if they shall be "
+            "accepted there, name it yourself with --baselines"
+        )
+    return root / str(written)
+
+
+def _holds_baselines(folder: Path) -> bool:
+    for path in sorted(folder.glob("*.json"))[:_LOOKED_AT]:
+        with suppress(BaselineError):
+            if accepted.load(folder, path.stem) is not None:
+                return True
+    return False
+
+
+def _brought(path: Path, run: Run, root: Path) -> bool:
+    """Whether something lies in a run folder, and so came with it."""
+    if path.is_relative_to(run.folder.resolve()):
+        return True
+    top = root.resolve()
+    between = [p for p in (path, *path.parents) if p != top and p.is_relative_to(top)]
+    return any((p / "run.json").exists() for p in between)
+
+
+_LOOKED_AT = 20
+"""Files of a folder that are read to see whether it holds baselines."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Whether outcomes of a run may become baselines; each case file is read once.
+
+    Attributes:
+        folder: of the baselines.
+        root: the project's, from which paths in the run count and in which they must lie.
+        collects: whether a file is one of the project's case files.
+    """
+
+    run: Run
+    folder: Path
+    root: Path
+    collects: Callable[[Path], bool]
+    _files: dict[str, dict[str, Case] | str] = field(default_factory=dict)
+    _pictures: Pictures = field(default_factory=dict)
+
+    def problems(self, name: str, outcomes: Mapping[str, Outcome], held: Held) -> list[str]:
+        """Why the outcome of a case may not be accepted, a sentence each."""
+        outcome = outcomes.get(name)
+        if outcome is None:
+            return [f"{name}: the run holds no such case; {nearest(name, outcomes)}"]
+        if not _measured(outcome, held):
+            return [f"{name}: {outcome.state.value}: {outcome.sentence}"]
+        cases = self._cases(outcome.file)
+        if isinstance(cases, str):
+            return [f"{name}: {cases}"]
+        found = []
+        now = cases.get(name)
+        if now is None:
+            found.append(f"{name}: the case is gone from {outcome.file}")
+        elif now.digest != outcome.case_digest:
+            found.append(f"{name}: the case changed since the run; audit it again")
+        if not self._same(name, outcome, held):
+            stored = held.baseline
+            mine = stored is not None and stored.provenance.get("run") == self.run.about().get(
+                "id", ""
+            )
+            found.append(
+                f"{name}: this outcome is accepted already"
+                if mine
+                else f"{name}: its baseline moved since the run; audit it again"
+            )
+        maps = self.maps(name)
+        measured = [key for key, figures in outcome.metrics.items() if _has_map(figures)]
+        lost = [key for key in measured if key not in maps]
+        if lost:
+            found.append(f"{name}: the run lacks its map {lost[0]!r}; audit it again")
+        return found
+
+    def maps(self, name: str) -> dict[str, NDArray[np.float64]]:
+        """The maps that were measured, without accepted ones that lie beside them."""
+        maps = self.run.maps(name)
+        return {key: p for key, p in maps.items() if not key.startswith(BASELINE)}
+
+    def _same(self, name: str, outcome: Outcome, held: Held) -> bool:
+        """Whether the baseline is the one that the outcome was compared with."""
+        if held.digest == outcome.baseline_digest:
+            return True
+        path = self.folder / f"{name}.json"
+        if not path.is_file() or path.stat().st_size > LIMIT:
+            return False
+        # Version 0.1 noted the digest of the file's bytes.
+        return digest_file(path) == outcome.baseline_digest
+
+    def _cases(self, written: str) -> dict[str, Case] | str:
+        """The cases of a file of this project by id, or why there are none."""
+        if written not in self._files:
+            self._files[written] = self._load(written)
+        return self._files[written]
+
+    def _load(self, written: str) -> dict[str, Case] | str:
+        root = self.root
+        path = inside(root, written)
+        if path is None or _brought(path, self.run, root) or not self.collects(path):
+            return (
+                f"the run says that it stands in {written!r}, which is no case file of the "
+                f"project in {root.resolve()}"
+            )
+        try:
+            return {case.id: case for case in load_cases(path, self._pictures)}
+        except CaseError as error:
+            return f"its case file cannot be read any more: {error}"
+
+
+def _measured(outcome: Outcome, held: Held) -> bool:
+    """Whether a case was audited to its end; one whose baseline alone is damaged was."""
+    if outcome.state is State.ERROR:
+        undefined = any(v.undefined for v in outcome.verdicts)
+        return bool(outcome.label and held.damage) and not undefined
+    return outcome.state is not State.UNDEFINED
+
+
+def _has_map(figures: Mapping[str, float | str]) -> bool:
+    return any(isinstance(value, float) for value in figures.values())

@@ -1,0 +1,372 @@
+"""The typed result of a case and of a run, and the run folder that holds them.
+
+A run folder has ``run.json`` (what was run), ``outcomes/<case id>.json`` and
+``outcomes/<case id>.npz`` (one pair a case, written by whichever process audited it),
+``images/<digest>.png`` (each picture once), and, when the session ends, ``results.json``, from
+which everything else is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
+
+from audit.base.arrays import read_arrays, refuse_map, write_arrays
+from audit.base.errors import ImageError, RunError
+from audit.base.files import shown_path, write_atomically, write_json
+from audit.base.images import open_image
+from audit.base.records import (
+    MEGABYTE,
+    CaseName,
+    Count,
+    Digest,
+    DigestOrNone,
+    Figure,
+    Finite,
+    Fraction,
+    Positive,
+    Probability,
+    T,
+    read_record,
+)
+from audit.cases.expectations import Verdict
+from audit.gate.runfiles import FORMAT, About, Results
+from audit.metrics.registry import Better
+
+Strip = Sequence[tuple[str, NDArray[np.float64]]]
+"""Named maps in an order, such as one for each layer."""
+
+BASELINE = "baseline:"
+"""Begins the key of an accepted map that lies beside the case's own."""
+
+_STRIP = "strip:"
+
+
+class State(StrEnum):
+    """How a case ended, worst first."""
+
+    ERROR = "error"
+    UNDEFINED = "undefined"
+    BROKEN = "contract broken"
+    DRIFTED = "drifted"
+    CREPT = "creep"
+    STALE = "stale"
+    NEW = "new"
+    IMPROVED = "improved"
+    PASSED = "passed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether a case that ends so fails its run."""
+        return self not in (State.PASSED, State.IMPROVED)
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """One figure beside its baseline.
+
+    ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept`` (within the tolerance of the
+    accepted value, and not of the one accepted first, the anchor); ``tolerance`` is absolute;
+    ``better`` says which way would be an improvement.
+    """
+
+    figure: str
+    baseline: str
+    observed: str
+    change: Finite
+    tolerance: Positive
+    verdict: Literal["within", "drifted", "improved", "crept"]
+    anchor: str = ""
+    better: Better = "neither"
+
+
+@checked(config=ConfigDict(extra="forbid"))
+class Outcome:
+    """Everything that auditing one case gave. Maps are beside it, see :meth:`Run.maps`.
+
+    Attributes:
+        metrics: by map key, then by stored metric name: the value, or the reason why there is none.
+        default_map: key of the case's own map.
+        regions: boxes [left, top, right, bottom] as fractions of the image, by region.
+        image_digest: SHA-256 of the picture's file; names the copy in the run folder.
+        case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
+        baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
+        critical: whether a regression of this case alone is a veto.
+        xfail: why the case is known to fail; empty if it is not.
+        spread: where the model was asked more than once, the largest minus the smallest value, by
+            map key and stored metric name.
+        seconds: time spent on this case by the model, its share of the batch.
+    """
+
+    case: CaseName
+    file: str
+    line: Count
+    state: State
+    sentence: str
+    text: str
+    premise: str | None
+    tags: list[str]
+    expected: str
+    image: str
+    image_digest: Digest
+    image_size: tuple[Count, Count]
+    case_digest: DigestOrNone
+    regions: dict[str, list[tuple[Fraction, Fraction, Fraction, Fraction]]]
+    label: str = ""
+    probabilities: dict[str, Probability] = field(default_factory=dict)
+    prompt: str = ""
+    tokens: list[str] = field(default_factory=list)
+    grid: tuple[Count, Count] = (0, 0)
+    default_map: str = ""
+    metrics: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+    drift: list[DriftRow] = field(default_factory=list)
+    baseline_digest: str = ""
+    critical: bool = False
+    xfail: str = ""
+    spread: dict[str, dict[str, Finite]] = field(default_factory=dict)
+    seconds: Positive = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether this fails its run: it failed, and was not known to."""
+        return self.state.failed and not self.xfail
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""
+        data = _adapter().dump_python(self, mode="json")
+        data["metrics"] = {
+            key: {k: {"undefined": v} if isinstance(v, str) else v for k, v in values.items()}
+            for key, values in self.metrics.items()
+        }
+        plain: dict[str, Any] = data
+        return plain
+
+
+@cache
+def _adapter() -> TypeAdapter[Outcome]:
+    return TypeAdapter(Outcome)
+
+
+@cache
+def _schema(of: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(of)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Reading needs no model."""
+
+    folder: Path
+    _read: Mapping[str, Outcome] | None = field(default=None, repr=False, compare=False)
+
+    def settled(self) -> Run:
+        """The same run once nothing is added any more: its outcomes are read from disk once."""
+        return Run(self.folder, {outcome.case: outcome for outcome in self.outcomes()})
+
+    def start(self, about: Mapping[str, Any]) -> None:
+        """Create the folder and write what is run: model fingerprint, options, time."""
+        write_json(self.folder / "run.json", {"format": FORMAT, **about})
+
+    def about(self) -> dict[str, Any]:
+        """What :meth:`start` wrote.
+
+        Raises:
+            RunError: the folder is not a run, or one of another format.
+        """
+        found: dict[str, Any] = self._record("run.json", _schema(About)).model_dump(
+            exclude_unset=True
+        )
+        return found
+
+    def add(
+        self,
+        outcome: Outcome,
+        maps: Mapping[str, NDArray[np.float64]],
+        strips: Mapping[str, Strip] | None = None,
+    ) -> None:
+        """Store one outcome and its maps (by map key, and ``baseline:`` + key for accepted ones).
+
+        Both files are written atomically, maps first, so that an outcome on disk is whole.
+
+        Args:
+            strips: maps to be looked at in a row, such as ``layers`` and ``words``; in half
+                precision, since nothing is measured on them.
+        """
+        stem = self.folder / "outcomes" / outcome.case
+        arrays: dict[str, NDArray[Any]] = {k: v.astype(np.float32) for k, v in maps.items()}
+        for strip, panels in (strips or {}).items():
+            for number, (name, p) in enumerate(panels):
+                arrays[f"{_STRIP}{strip}:{number}:{name}"] = p.astype(np.float16)
+        write_arrays(stem.with_name(f"{outcome.case}.npz"), arrays, durable=False)
+        path = stem.with_name(f"{outcome.case}.json")
+        write_json(path, outcome.to_dict(), indent=None, durable=False)
+
+    def add_image(self, digest: str, image: Image.Image) -> None:
+        """Store a picture under its digest, once, at most 1024 pixels wide or high."""
+        path = self.image_path(digest)
+        if path.exists():
+            return
+        small = image.copy()
+        small.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.save(buffer, format="PNG", compress_level=1)  # a third of the time, a little larger
+        write_atomically(path, buffer.getvalue())
+
+    def image_path(self, digest: str) -> Path:
+        """Where the picture of ``digest`` is stored."""
+        return self.folder / "images" / f"{digest}.png"
+
+    def image(self, digest: str) -> Image.Image | None:
+        """The stored picture of ``digest``, None if there is none.
+
+        Raises:
+            RunError: it is damaged, or no file of this run.
+        """
+        path = self.image_path(digest)
+        self._own("images")
+        if path.is_symlink():
+            raise RunError(f"{shown_path(path)}: cannot be read: it is a symbolic link")
+        if not path.exists():
+            return None
+        if not path.is_file():
+            raise RunError(f"{shown_path(path)}: cannot be read: it is not a file")
+        try:
+            return open_image(path)
+        except ImageError as error:
+            raise RunError(str(error)) from None
+
+    def outcome(self, case: str) -> Outcome:
+        """The outcome of one case.
+
+        Raises:
+            RunError: it is missing or of another format.
+        """
+        if self._read is not None and case in self._read:
+            return self._read[case]
+        found = self._record(f"outcomes/{case}.json", _adapter())
+        if found.case != case:
+            where = shown_path(self.folder / "outcomes" / f"{case}.json")
+            raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
+        return found
+
+    def outcomes(self) -> list[Outcome]:
+        """All outcomes, worst state first, then by file and line.
+
+        Raises:
+            RunError: one of them is damaged or of another format.
+        """
+        if self._read is not None:
+            return list(self._read.values())
+        self._own("outcomes")
+        found = [self.outcome(path.stem) for path in (self.folder / "outcomes").glob("*.json")]
+        order = list(State)
+        return sorted(found, key=lambda o: (order.index(o.state), o.file, o.line, o.case))
+
+    def maps(self, case: str) -> dict[str, NDArray[np.float64]]:
+        """The maps of one case, by map key; empty if the case gave none.
+
+        Raises:
+            RunError: their file is damaged, or they are not of the outcome's grid.
+        """
+        found = self._arrays(case, strips=False)
+        if found:
+            grid = self.outcome(case).grid
+            for key, p in list(found.items()):
+                accepted = key.startswith(BASELINE)
+                wrong = refuse_map(key, p, None if accepted else grid)
+                if wrong:
+                    raise RunError(f"{shown_path(self._arrays_path(case))}: {wrong}")
+                if accepted and p.shape != grid:
+                    del found[key]  # of a model with another grid; it cannot lie beside this one
+        return found
+
+    def strips(self, case: str) -> dict[str, Strip]:
+        """The strips of one case by name, each a list of panel names and maps in order.
+
+        Raises:
+            RunError: their file is damaged.
+        """
+        found: dict[str, list[tuple[int, str, NDArray[np.float64]]]] = {}
+        for key, p in self._arrays(case, strips=True).items():
+            named = re.fullmatch(rf"{_STRIP}(\w+):([0-9]{{1,6}}):(.*)", key)
+            if named is None:
+                path = shown_path(self._arrays_path(case))
+                raise RunError(f"{path}: {key[:60]!r} does not name a panel of a strip")
+            found.setdefault(named[1], []).append((int(named[2]), named[3], p))
+        return {
+            strip: [(name, p) for _, name, p in sorted(panels, key=lambda panel: panel[0])]
+            for strip, panels in found.items()
+        }
+
+    def _arrays_path(self, case: str) -> Path:
+        return self.folder / "outcomes" / f"{case}.npz"
+
+    def _arrays(self, case: str, *, strips: bool) -> dict[str, NDArray[np.float64]]:
+        self._own("outcomes")
+        try:
+            return read_arrays(
+                self._arrays_path(case),
+                RunError,
+                wanted=lambda name: name.startswith(_STRIP) is strips,
+                follow=False,
+            )
+        except FileNotFoundError:
+            return {}
+
+    def _record(self, name: str, schema: TypeAdapter[T], limit: int = 16 * MEGABYTE) -> T:
+        path = self.folder / name
+        self._own(path.parent.name if "/" in name else "")
+        try:
+            return read_record(path, schema, RunError, limit=limit, follow=False)
+        except FileNotFoundError:
+            raise RunError(
+                f"{shown_path(self.folder)}: not a run, or not whole: there is no {name}"
+            ) from None
+
+    def _own(self, name: str) -> None:
+        """Refuse a folder that is a link: a stranger's run could show what lies elsewhere."""
+        if name and (self.folder / name).is_symlink():
+            raise RunError(f"{shown_path(self.folder / name)}: is a symbolic link, no folder of it")
+
+    def results(self) -> dict[str, Any]:
+        """What :meth:`finish` wrote.
+
+        Raises:
+            RunError: the session did not come to its end.
+        """
+        read = self._record("results.json", _schema(Results), 1024 * MEGABYTE)
+        found: dict[str, Any] = read.model_dump(exclude_unset=True)
+        return found
+
+    def finish(self, more: Mapping[str, Any] | None = None) -> None:
+        """Write ``results.json``: what was run, totals by state, every outcome."""
+        outcomes = self.outcomes()
+        write_json(
+            self.folder / "results.json",
+            {
+                **self.about(),
+                **(more or {}),
+                "totals": totals(outcomes),
+                "outcomes": [o.to_dict() for o in outcomes],
+            },
+            indent=None,
+        )
+
+
+def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Number of cases in each state that occurs, worst first."""
+    counts = {state.value: sum(o.state is state for o in outcomes) for state in State}
+    return {state: count for state, count in counts.items() if count}

@@ -1,0 +1,1 @@
+"""Where a model looked: what a pass leaves, and the maps that are read from it."""

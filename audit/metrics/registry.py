@@ -1,0 +1,366 @@
+"""Every metric in one table, and how to measure by it.
+
+The functions are in :mod:`~audit.metrics.placement` (a map and a region),
+:mod:`~audit.metrics.shape` (a map), :mod:`~audit.metrics.distances` (two maps) and, of the model's
+answers while cells are hidden, here. Nothing is changed in place. A metric that has no value raises
+:class:`Undefined` with the reason; it never returns NaN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.base.errors import Undefined
+from audit.maps.reading import MapSpec, image_share
+from audit.maps.trace import Trace
+from audit.metrics.distances import centre_shift, emd, focus_iou, js, pearson, spearman
+from audit.metrics.placement import auc, iou, lift, mass, pointing, rank
+from audit.metrics.shape import (
+    area_above,
+    centre_x,
+    centre_y,
+    effective_area,
+    entropy,
+    focus_area,
+    gini,
+    intensity_max,
+    intensity_mean,
+    intensity_min,
+    intensity_std,
+    peaks,
+    spread,
+)
+
+__all__ = [
+    "DEFAULTS",
+    "METRICS",
+    "REGISTRY_VERSION",
+    "Metric",
+    "Undefined",
+    "figure_key",
+    "measure",
+    "measure_curves",
+    "measure_one",
+    "metric_name",
+    "metric_of",
+]
+
+Array = NDArray[np.float64]
+
+REGISTRY_VERSION = 2
+"""Raised when a definition changes, so that baselines measured by the old one become stale."""
+
+
+class Curves(Protocol):
+    """The answer's probability as cells are hidden or shown, in the order of a map."""
+
+    @property
+    def deletion(self) -> Array:
+        """From the whole picture to none of it."""
+
+    @property
+    def insertion(self) -> Array:
+        """From none of the picture to all of it."""
+
+
+def area_under(curve: Array) -> float:
+    """Area under a curve of evenly spaced points over the share of cells, by trapezoids.
+
+    >>> area_under(np.array([1.0, 0.5, 0.0]))
+    0.5
+
+    Raises:
+        Undefined: there are fewer than two points, or one is not a finite number.
+    """
+    if len(curve) < 2:
+        raise Undefined("the curve has fewer than two points")
+    if not np.isfinite(curve).all():
+        raise Undefined("the curve is not finite")
+    return float(np.clip(np.trapezoid(curve, dx=1 / (len(curve) - 1)), 0.0, 1.0))
+
+
+def deletion(curve: Array) -> float:
+    """Mean probability of the answer while cells are greyed, largest first (Petsiuk et al. 2018).
+
+    The area under the deletion curve, by trapezoids; low if the map finds what the answer rests on.
+
+    >>> deletion(np.array([0.75, 0.25, 0.25]))
+    0.375
+    """
+    return area_under(curve)
+
+
+def insertion(curve: Array) -> float:
+    """Mean probability of the answer while cells are shown, largest first (Petsiuk et al. 2018).
+
+    The area under the insertion curve, by trapezoids; high if the map finds what suffices.
+
+    >>> insertion(np.array([0.25, 0.75, 0.75]))
+    0.625
+    """
+    return area_under(curve)
+
+
+def deletion_margin(curve: Array, control: Array) -> float:
+    """How much faster than in random order the answer is lost: control's deletion − map's.
+
+    >>> deletion_margin(np.array([0.75, 0.25, 0.25]), np.array([0.75, 0.75, 0.25]))
+    0.25
+    """
+    return area_under(control) - area_under(curve)
+
+
+def insertion_margin(curve: Array, control: Array) -> float:
+    """How much faster than in random order the answer is found: map's insertion − control's.
+
+    >>> insertion_margin(np.array([0.25, 0.75, 0.75]), np.array([0.25, 0.25, 0.75]))
+    0.25
+    """
+    return area_under(curve) - area_under(control)
+
+
+Better = Literal["higher", "lower", "neither"]
+"""Which way a change is an improvement."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the registry.
+
+    Attributes:
+        kind: what it is computed from: a map, a map and a region, the trace and map choice, two
+            maps, or further answers of the model.
+        low, high: its range; None where the range depends on the grid or the region.
+        better: whether a larger value means a more focused or better placed map, a smaller one
+            does, or neither.
+        chance: its value for a uniform map, in words.
+        undefined: when it has no value, in words; empty if it always has one.
+        tolerance: default drift tolerance, absolute.
+        function: how it is computed.
+        options: the keys of an expectation that it takes besides its region: those of
+            :data:`DEFAULTS`, which are arguments of the function, and ``against``, the other map.
+    """
+
+    kind: Literal["map", "region", "trace", "distance", "model"]
+    low: float | None
+    high: float | None
+    better: Better
+    chance: str
+    undefined: str
+    tolerance: float
+    function: Callable[..., float]
+    options: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def range(self) -> str:
+        """From the lowest value to the highest, in words; … where it depends on the input."""
+        low, high = ("…" if end is None else f"{end:g}" for end in (self.low, self.high))
+        return f"{low} to {high}"
+
+
+DEFAULTS: Mapping[str, int | float | str] = {
+    "tolerance": 0,
+    "threshold": "max_share:0.5",
+    "share": 0.5,
+}
+"""The options of metrics and what they are where an expectation does not say."""
+
+_EMPTY = "the region is empty"
+_EDGE = "the region is empty or covers the whole picture"
+_GRIDS = "the grids differ"
+_FLAT = "the grids differ, or one of the maps is constant"
+_NAN = "a probability is not finite"
+_OTHER = "depends on the other map"
+
+# Drift of `peaks` allows for one: a blob that comes up to half the maximum is no other map.
+METRICS: Mapping[str, Metric] = {
+    "mass": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.02, mass),
+    "lift": Metric("region", 0, None, "higher", "1", _EMPTY, 0.2, lift),
+    "rank": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.05, rank),
+    "pointing": Metric(
+        "region", 0, 1, "higher", "about K/N", _EMPTY, 0.0, pointing, ("tolerance",)
+    ),
+    "auc": Metric("region", 0, 1, "higher", "0.5", _EDGE, 0.02, auc),
+    "iou": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.05, iou, ("threshold",)),
+    "entropy": Metric("map", 0, 1, "neither", "1", "the map has one cell", 0.02, entropy),
+    "gini": Metric("map", 0, 1, "neither", "0", "", 0.02, gini),
+    "effective_area": Metric("map", 0, 1, "neither", "1", "", 0.02, effective_area),
+    "focus_area": Metric(
+        "map", 0, 1, "neither", "0.5, or `share`", "", 0.02, focus_area, ("share",)
+    ),
+    "area_above": Metric("map", 0, 1, "neither", "0", "", 0.03, area_above),
+    "peaks": Metric("map", 1, None, "neither", "1", "", 1.0, peaks),
+    "centre_x": Metric("map", 0, 1, "neither", "0.5", "", 0.02, centre_x),
+    "centre_y": Metric("map", 0, 1, "neither", "0.5", "", 0.02, centre_y),
+    "spread": Metric("map", 0, 0.5, "neither", "about 0.29", "", 0.02, spread),
+    "image_share": Metric("trace", 0, 1, "neither", "image cells / tokens", "", 0.02, image_share),
+    "mean": Metric("map", 0, 1, "neither", "1", "", 0.02, intensity_mean),
+    "max": Metric("map", 1, None, "neither", "1", "", 1.0, intensity_max),
+    "min": Metric("map", 0, 1, "neither", "1", "", 0.02, intensity_min),
+    "std": Metric("map", 0, 1, "neither", "0", "", 0.02, intensity_std),
+    "js": Metric("distance", 0, 1, "neither", _OTHER, _GRIDS, 0.05, js, ("against",)),
+    "emd": Metric("distance", 0, 1, "neither", _OTHER, _GRIDS, 0.02, emd, ("against",)),
+    "spearman": Metric(
+        "distance", -1, 1, "neither", "undefined", _FLAT, 0.05, spearman, ("against",)
+    ),
+    "pearson": Metric(
+        "distance", -1, 1, "neither", "undefined", _FLAT, 0.05, pearson, ("against",)
+    ),
+    "centre_shift": Metric(
+        "distance", 0, 1, "neither", _OTHER, _GRIDS, 0.02, centre_shift, ("against",)
+    ),
+    "focus_iou": Metric("distance", 0, 1, "neither", _OTHER, _GRIDS, 0.05, focus_iou, ("against",)),
+    "deletion": Metric("model", 0, 1, "lower", "about the random map's", _NAN, 0.05, deletion),
+    "insertion": Metric("model", 0, 1, "higher", "about the random map's", _NAN, 0.05, insertion),
+    "deletion_margin": Metric("model", -1, 1, "higher", "about 0", _NAN, 0.05, deletion_margin),
+    "insertion_margin": Metric("model", -1, 1, "higher", "about 0", _NAN, 0.05, insertion_margin),
+}
+"""Every metric by the name that case files use."""
+
+
+def figure_key(
+    metric: str, region: str | None = None, options: Mapping[str, object] | None = None
+) -> str:
+    """The name under which a value is stored; options at their defaults are not in it.
+
+    >>> figure_key("mass", "birds")
+    'mass[birds]'
+    >>> figure_key("pointing", "birds", {"tolerance": 1})
+    'pointing[birds] tolerance=1'
+    >>> figure_key("js", options={"against": "blank layers=last"})
+    'js against=(blank layers=last)'
+    """
+    key = metric if region is None else f"{metric}[{region}]"
+    for name in METRICS[metric].options:
+        value = (options or {}).get(name)
+        if value is not None and value != DEFAULTS.get(name):
+            key += f" {name}=({value})" if name == "against" else f" {name}={value}"
+    return key
+
+
+def metric_name(key: str) -> str:
+    """The metric in a stored name.
+
+    >>> metric_name("pointing[two birds] tolerance=1"), metric_name("focus_area share=0.8")
+    ('pointing', 'focus_area')
+    """
+    return re.split(r"[\[ ]", key, maxsplit=1)[0]
+
+
+def region_of(key: str) -> str | None:
+    """The region in a stored name.
+
+    >>> region_of("pointing[two birds] tolerance=1"), region_of("entropy")
+    ('two birds', None)
+    """
+    found = re.match(r"\w+\[(.*?)\]", key)
+    return found[1] if found else None
+
+
+def metric_of(key: str) -> Metric:
+    """The registry's row for a stored name, with or without a region and options."""
+    return METRICS[metric_name(key)]
+
+
+def measure(
+    p: Array, regions: Mapping[str, Array], trace: Trace, spec: MapSpec
+) -> dict[str, float | str]:
+    """Every metric of one map with default options, those of regions once for each region.
+
+    Distances and what needs more of the model's answers are left out: see :func:`measure_one` and
+    :func:`measure_curves`.
+
+    Returns:
+        Stored name to value; a text is the reason why the metric is undefined.
+    """
+    found: dict[str, float | str] = {}
+    for name, metric in METRICS.items():
+        if metric.kind == "region":
+            for region, area in regions.items():
+                found[figure_key(name, region)] = _or_reason(measure_one, name, p, region=area)
+        elif metric.kind in ("map", "trace"):
+            found[name] = _or_reason(measure_one, name, p, trace=trace, spec=spec)
+    return found
+
+
+def measure_one(
+    name: str,
+    p: Array,
+    *,
+    region: Array | None = None,
+    trace: Trace | None = None,
+    spec: MapSpec | None = None,
+    other: Array | None = None,
+    options: Mapping[str, int | float | str] | None = None,
+) -> float:
+    """One metric of a map, of a map and a region, of a trace, or of two maps.
+
+    >>> half = np.array([[0.5, 0.5], [0.0, 0.0]])
+    >>> measure_one("focus_area", half, options={"share": 0.8})
+    0.4
+
+    Args:
+        region: of metrics of a region.
+        trace, spec: of metrics of the trace: where the map was read, and how.
+        other: of distances, the map to compare with.
+        options: some of :data:`DEFAULTS`, as far as the metric takes them.
+
+    Raises:
+        Undefined: the metric has no value; the message says why.
+        TypeError: an input that the metric needs is missing, or an option it does not take is
+            given.
+    """
+    metric = METRICS[name]
+    inputs: dict[str, tuple[Any, ...]] = {
+        "map": (p,),
+        "region": (p, region),
+        "trace": (trace, spec),
+        "distance": (p, other),
+    }
+    given = inputs.get(metric.kind, (None,))
+    if any(one is None for one in given):
+        raise TypeError(f"{name} cannot be measured without what its kind needs: {metric.kind}")
+    for drawn in (p, other):
+        # A sum that is NaN or infinite is not between these either.
+        if drawn is not None and not 0 < drawn.sum() < np.inf:
+            raise Undefined("the map is empty or not finite")
+    value = float(metric.function(*given, **(options or {})))
+    if not np.isfinite(value):
+        raise Undefined("the value is not a finite number")
+    return value
+
+
+def measure_curves(curves: Curves, control: Curves | None = None) -> dict[str, float | str]:
+    """Deletion and insertion of a map, and with the random control's curves the margins over it.
+
+    Returns:
+        Stored name to value; a text is the reason why the metric is undefined.
+    """
+    found = {
+        "deletion": _or_reason(deletion, curves.deletion),
+        "insertion": _or_reason(insertion, curves.insertion),
+    }
+    if control is not None:
+        found["deletion_margin"] = _or_reason(deletion_margin, curves.deletion, control.deletion)
+        found["insertion_margin"] = _or_reason(
+            insertion_margin, curves.insertion, control.insertion
+        )
+    return found
+
+
+def _or_reason(function: Callable[..., float], *inputs: Any, **named: Any) -> float | str:
+    try:
+        return function(*inputs, **named)
+    except Undefined as reason:
+        return str(reason)

@@ -1,0 +1,1 @@
+"""What adapters are made of; knows torch, knows no model."""

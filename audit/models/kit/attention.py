@@ -1,0 +1,154 @@
+"""Hooks that read attention weights while a model runs. Knows torch, knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audit.base.errors import CaptureError
+
+
+class Captured:
+    """What the hooks of one capture have seen, one list of tensors a site, in call order."""
+
+    def __init__(self, sites: int) -> None:
+        self._seen: list[list[Tensor]] = [[] for _ in range(sites)]
+
+    def add(self, site: int, value: Tensor) -> None:
+        """Keep what one call of a site left."""
+        self._seen[site].append(value)
+
+    def once(self) -> list[Tensor]:
+        """The tensor of each site, in the order of the sites.
+
+        Raises:
+            CaptureError: a site was not called exactly once since the capture began. A hook that
+                is silently skipped, or a pass that is run twice, would give figures of nothing.
+        """
+        calls = [len(seen) for seen in self._seen]
+        if any(count != 1 for count in calls):
+            raise CaptureError(
+                f"expected one call of each of {len(calls)} attention modules, saw {calls}: "
+                "the model does not run the way the capture assumes"
+            )
+        return [seen[0] for seen in self._seen]
+
+
+@contextmanager
+def capture(
+    sites: Sequence[nn.Module],
+    reduce: Callable[[int, Tensor], Tensor],
+    *,
+    output: bool = False,
+) -> Iterator[Captured]:
+    """Record a reduced copy of what enters (or leaves) each of ``sites`` while the context is open.
+
+    In modelscope's OFA the input of ``OFAAttention.attn_dropout`` is the softmax itself, of shape
+    (batch · heads, target, source), so nothing about the model's computation changes.
+
+    Args:
+        sites: modules to watch.
+        reduce: called inside the hook with the number of the site and the tensor; only its result
+            is kept, so it should be small.
+        output: watch the modules' output (its first element) instead of their first input.
+
+    Yields:
+        The record; ask it for its tensors after the forward pass.
+    """
+    captured = Captured(len(sites))
+
+    def before(number: int) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            captured.add(number, reduce(number, args[0].detach()))
+
+        return hook
+
+    def after(number: int) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: tuple[Any, ...], result: Any) -> None:
+            first = result[0] if isinstance(result, tuple) else result
+            captured.add(number, reduce(number, first.detach()))
+
+        return hook
+
+    with ExitStack() as handles:
+        for number, site in enumerate(sites):
+            handle = (
+                site.register_forward_hook(after(number))
+                if output
+                else site.register_forward_pre_hook(before(number))
+            )
+            handles.callback(handle.remove)
+        yield captured
+
+
+class Gradients(Captured):
+    """What a backward pass left of each site; :meth:`backward` runs it."""
+
+    def __init__(self, sites: int) -> None:
+        super().__init__(sites)
+        self.leaves: list[Tensor] = []
+        self.stop: Callable[[], None] = lambda: None
+        """Watch no further forward pass; the backward pass of those seen is still recorded."""
+
+    def backward(self, target: Tensor) -> None:
+        """Differentiate the scalar ``target`` by the sites' tensors, and by nothing else."""
+        if not self.leaves:
+            raise CaptureError("no attention module ran, so there is nothing to differentiate by")
+        torch.autograd.backward(target, inputs=self.leaves)
+        for leaf in self.leaves:
+            leaf.grad = None
+
+
+@contextmanager
+def capture_gradients(
+    sites: Sequence[nn.Module], reduce: Callable[[int, Tensor, Tensor], Tensor]
+) -> Iterator[Gradients]:
+    """Record, for each of ``sites``, what ``reduce`` makes of its first input and its gradient.
+
+    A tensor that depends on nothing trainable is made a leaf of its own, so that a frozen model
+    can be differentiated by its attention weights. The tensors are held only until the context
+    closes: a hook that refers to its own tensor would be a cycle that keeps the pass in memory.
+    """
+    gradients = Gradients(len(sites))
+    held: dict[int, Tensor] = {}
+
+    def before(number: int, handles: ExitStack) -> Callable[..., None]:
+        def back(gradient: Tensor) -> None:
+            gradients.add(number, reduce(number, held.pop(number).detach(), gradient))
+
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            weights: Tensor = args[0]
+            if not weights.requires_grad:
+                gradients.leaves.append(weights.requires_grad_(True))
+            held[number] = weights
+            handles.callback(weights.register_hook(back).remove)
+
+        return hook
+
+    with ExitStack() as handles, ExitStack() as forward:
+        for number, site in enumerate(sites):
+            forward.callback(site.register_forward_pre_hook(before(number, handles)).remove)
+        gradients.stop = forward.close
+        try:
+            yield gradients
+        finally:
+            held.clear()
+            gradients.leaves.clear()
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Let gradients flow through ``model`` and not to its parameters; everything is put back."""
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

@@ -1,0 +1,127 @@
+"""One file of a checkpoint folder, read strictly: whatever is wrong is one error that names it.
+
+A folder comes from elsewhere. Links are followed, since the caches of ModelScope and Hugging Face
+are made of them; what they lead to must be an ordinary file of a bearable size.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from audit.base.errors import ModelError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def check_ordinary(path: Path) -> int:
+    """The size in bytes of what must be an ordinary file, or a link to one.
+
+    Raises:
+        ModelError: it is not there, or is something else, which could keep a reader waiting.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ModelError(f"{path}: a link to {path.readlink()}, which is not there") from None
+        raise ModelError(
+            f"{path.parent}: not a ModelScope checkpoint, there is no {path.name}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {_why(error)}") from None
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise ModelError(f"{path}: is {kind}, not a file")
+    return found.st_size
+
+
+def read_text(path: Path, limit: int) -> str:
+    """A file's text.
+
+    Args:
+        limit: the most bytes that such a file may have.
+
+    Raises:
+        ModelError: it is no ordinary file, larger than that, or not UTF-8.
+    """
+    check_ordinary(path)
+    try:
+        # Not blocking, in case that what was an ordinary file a moment ago is a pipe now.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {_why(error)}") from None
+    if len(data) > limit:
+        raise ModelError(f"{path}: larger than {limit:,} bytes, which no such file is")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise ModelError(
+            f"{path}: begins with a byte order mark, which modelscope does not read; save it as "
+            "UTF-8 without one"
+        )
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ModelError(f"{path}, line {line}: not UTF-8") from None
+
+
+def read_object(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
+    """A JSON file that holds one object, without NaN and without a key that is there twice.
+
+    Raises:
+        ModelError: it cannot be read as that.
+    """
+    text = read_text(path, limit)
+
+    def refuse(why: str) -> NoReturn:
+        raise ModelError(f"{path}: {why}")
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            refuse(f"{number} is not a number that can be computed with")
+        return value
+
+    def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
+            refuse(f"the key {_shortened(twice)} is there twice")
+        return found
+
+    try:
+        data = json.loads(text, parse_float=finite, parse_constant=finite, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ModelError(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+            + ("" if text.strip() else "; the file is empty")
+        ) from None
+    except RecursionError:
+        refuse("nested too deeply")
+    except ValueError as error:  # a whole number with thousands of digits
+        refuse(f"not JSON: {error}")
+    if not isinstance(data, dict):
+        refuse("not a JSON object")
+    return data
+
+
+def _shortened(key: str) -> str:
+    return repr(key) if len(key) <= 60 else f"{key[:60]!r}…"
+
+
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

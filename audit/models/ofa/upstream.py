@@ -1,0 +1,29 @@
+"""modelscope's own classes of OFA, imported without what visual entailment does not run."""
+
+from __future__ import annotations
+
+from audit.models.ofa.standins import stand_ins
+
+with stand_ins():
+    from modelscope.models.multi_modal import OfaForAllTasks
+    from modelscope.models.multi_modal.ofa import OFAModel
+    from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
+
+    # Not OfaPreprocessor, which only chooses this one: its module imports all pipelines and data
+    # sets.
+    from modelscope.preprocessors.ofa import OfaVisualEntailmentPreprocessor
+    from modelscope.preprocessors.ofa.utils.collate import collate_tokens
+    from modelscope.utils.config import Config
+
+    # Its operators import torch's compiler, unless that is put off here too.
+    from torchvision.transforms import ToTensor
+
+__all__ = [
+    "Config",
+    "OFAConfig",
+    "OFAModel",
+    "OfaForAllTasks",
+    "OfaVisualEntailmentPreprocessor",
+    "ToTensor",
+    "collate_tokens",
+]

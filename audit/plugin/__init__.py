@@ -1,0 +1,1 @@
+"""Pytest's side: cases as items, options, the end of a session."""

@@ -1,0 +1,174 @@
+"""The end of a session, in the process that controls it: the gate, files, last words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from audit.base.errors import in_a_sentence, printable
+from audit.base.files import write_atomically
+from audit.base.settings import Limits
+from audit.gate import baselines
+from audit.gate.ending import Ending
+from audit.gate.outcomes import Run
+from audit.gate.suite import Suite, changes_of, judge_suite
+from audit.plugin.options import path_of
+from audit.plugin.state import State
+from audit.plugin.watch import FEWEST, GATE, tell
+from audit.report.summary import markdown, workflow_commands
+from audit.report.terminal import closing_lines
+
+_UNREAD = "the run could not be read"
+
+_NOTHING_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+@contextmanager
+def _telling(lines: list[str], what: str, fails: list[str] | None = None) -> Iterator[None]:
+    """Warn of what could not be done, and go on: the verdict is worth more than its pages.
+
+    Args:
+        fails: reasons why the session fails, for what a verdict cannot do without.
+    """
+    try:
+        yield
+    except Exception as error:
+        lines.append(f"warning: {what}: {in_a_sentence(error)}")
+        if fails is not None and what not in fails:
+            fails.append(what)
+
+
+def judge(session: pytest.Session, state: State) -> None:
+    """Judge all cases that were compared with a baseline, and report the verdict as an item."""
+    settings = state.settings
+    if settings.min_cases:
+        short = state.watch.short_of(settings.min_cases)
+        tell(session, FEWEST, printable(short))
+        state.watch.reasons += [short] if short else []
+    run = Run(settings.run_folder)
+    if settings.suite is None or not (run.folder / "run.json").exists():
+        return
+    with _telling(state.lines, _UNREAD, state.watch.reasons):
+        state.suite = _judged(run, settings.suite)
+    if state.suite is not None:
+        failed = f"suite-level gate FAILED: {printable(state.suite.sentence)}"
+        tell(session, GATE, failed if state.suite.failed else "")
+
+
+def _judged(run: Run, limits: Limits) -> Suite | None:
+    changes = changes_of(run.outcomes())
+    return judge_suite(changes, limits) if changes else None
+
+
+def finish(session: pytest.Session, state: State) -> None:
+    """Promote proposals, write the results, the gallery and the summary, and note what to say."""
+    config, settings, watch = session.config, state.settings, state.watch
+    run = Run(settings.run_folder)
+    audited = (run.folder / "run.json").exists()
+    promoted: list[str] | None = None
+    if audited:
+        if settings.update:
+            promoted = _promoted(run, state)
+        with _telling(state.lines, _UNREAD, watch.reasons):
+            run = run.settled()
+    suite: Suite | None = state.suite
+    if suite is not None and suite.failed:
+        watch.reasons.append("the suite-level gate failed")
+    ending = _ended(session, state)
+    if audited:
+        from audit.report.gallery import write_gallery  # noqa: PLC0415  draws with matplotlib
+
+        with _telling(state.lines, "the results could not be written", watch.reasons):
+            run.finish(
+                {
+                    "promoted": promoted or [],
+                    "suite": suite.to_dict() if suite else None,
+                    "session": ending.to_dict(),
+                }
+            )
+        ending = _ended(session, state)
+        with _telling(state.lines, "the gallery could not be written"):
+            write_gallery(run, "all" if settings.everything else "failed")
+    with _telling(state.lines, "the summary could not be written"):
+        _summarise(config, state, run if audited else None, ending)
+    state.lines += _last_words(state, run if audited else None, ending, promoted)
+
+
+def _ended(session: pytest.Session, state: State) -> Ending:
+    """How the session ends, by what is known so far; what fails it shows in its exit status."""
+    ending = state.watch.ending(session, int(session.exitstatus))
+    if not ending.passed and session.exitstatus in _NOTHING_FAILED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        ending = replace(ending, exit_status=int(session.exitstatus))
+    return ending
+
+
+def _promoted(run: Run, state: State) -> list[str]:
+    """Make proposals baselines; a session that could not fails."""
+    proposals = run.folder / "proposals"
+    if not proposals.exists():
+        return []
+    promoted: list[str] = []
+    with _telling(state.lines, "the baselines could not be accepted", state.watch.reasons):
+        folder = state.settings.root / run.about()["baselines"]
+        promoted = baselines.promote(proposals, folder)
+    return promoted
+
+
+def _summarise(config: pytest.Config, state: State, run: Run | None, ending: Ending) -> None:
+    mistakes, placed = state.watch.mistakes, _place(state)
+    given = path_of(config, "summary")
+    if given is not None:
+        _put(given, markdown(run, state.suite, ending, mistakes, placed, pictures=True))
+    elif os.environ.get("GITHUB_STEP_SUMMARY"):
+        # Other steps' commands write into the same file, so it is added to.
+        _add(
+            Path(os.environ["GITHUB_STEP_SUMMARY"]),
+            markdown(run, state.suite, ending, mistakes, placed, pictures=False),
+        )
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file that somebody named: through links, and into what is no regular file."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        _add(path, text)
+    else:
+        write_atomically(path, text.encode())
+
+
+def _add(path: Path, text: str) -> None:
+    """Add to a file, without waiting for somebody to read a pipe."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _last_words(
+    state: State, run: Run | None, ending: Ending, promoted: list[str] | None
+) -> list[str]:
+    lines: list[str] = []
+    if run is not None:
+        with _telling(lines, _UNREAD):
+            lines += closing_lines(run, state.suite, promoted)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        with _telling(lines, "the annotations could not be made"):
+            lines += workflow_commands(run, state.watch.mistakes, state.suite, _place(state))
+    return [f"audit {ending.sentence}", *lines]
+
+
+def _place(state: State) -> Callable[[str], str]:
+    """A file as GitHub names it: from the top of its checkout."""
+    top = Path(os.environ.get("GITHUB_WORKSPACE") or state.settings.root)
+
+    def placed(file: str) -> str:
+        path = os.path.realpath(state.settings.root / file)
+        relative = os.path.relpath(path, os.path.realpath(top))
+        return path if relative.startswith("..") else Path(relative).as_posix()
+
+    return placed

@@ -1,0 +1,242 @@
+"""The pytest plugin: cases in YAML become test items, judged by one model per process.
+
+Every pytest session of an environment imports this module, most of them without a case. So it is
+light: what collects, audits and concludes is imported when there is something to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from audit.base.errors import AuditError, in_a_sentence, printable
+from audit.plugin.files import CaseFiles
+from audit.plugin.options import (
+    add_options,
+    outdate_summary,
+    read_settings,
+    root_of,
+    runs_nothing,
+)
+from audit.plugin.state import STATE, State
+from audit.plugin.watch import Watch
+
+if TYPE_CHECKING:
+    from audit.runs.session import Auditor
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options and the keys of the configuration file."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings."""
+    config.addinivalue_line("markers", "audit: a case declared in YAML")
+    if not (hasattr(config, "workerinput") or runs_nothing(config)):
+        outdate_summary(config)
+    settings, files = read_settings(config), CaseFiles(config)
+    watch = Watch(lambda path: files.takes(path, named=True))
+    config.stash[STATE] = State(settings, files, watch)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(watch, "audit-watch")
+        config.pluginmanager.register(_Verdict(), "audit-verdict")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker which run it shares."""
+    settings = node.config.stash[STATE].settings
+    node.workerinput["audit_root"] = str(root_of(node.config))
+    node.workerinput["audit_run_dir"] = str(settings.run_folder)
+    node.workerinput["audit_run_id"] = settings.run_id
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Empty a run folder that is used again; refuse one that holds something else."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    state = config.stash[STATE]
+    state.files.warn()
+    folder = state.settings.run_folder
+    if runs_nothing(config):
+        return
+    try:
+        if not folder.exists():
+            return
+        others = [path for path in folder.iterdir() if path.name != ".gitignore"]
+        if others and not (folder / "run.json").exists():
+            raise pytest.UsageError(f"--audit-run-dir: {folder} holds files that are not a run")
+        for name in ("outcomes", "proposals", "images"):
+            if (folder / name).exists():
+                shutil.rmtree(folder / name)
+        for name in ("run.json", "results.json", "gallery.html"):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--audit-run-dir: {folder}: no run can be written there: {error.strerror}"
+        ) from None
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the case files."""
+    files = parent.config.stash[STATE].files
+    if not files.takes(file_path, named=parent.session.isinitpath(file_path)):
+        return None
+    from audit.plugin.items import CaseFile  # noqa: PLC0415  heavy, and only now needed
+
+    collector: pytest.Collector = CaseFile.from_parent(parent, path=file_path)
+    return collector
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which cases are selected, before anything can go wrong with them."""
+    state = session.config.stash[STATE]
+    if not runs_nothing(session.config):
+        state.watch.select([i.nodeid for i in session.items if i.nodeid in state.ids])
+
+
+def pytest_report_collectionfinish(
+    config: pytest.Config, items: Sequence[pytest.Item]
+) -> list[str] | None:
+    """Load the model once cases are selected, and say what it is."""
+    state = config.stash[STATE]
+    chosen = [state.cases[i.name] for i in items if i.nodeid in state.ids]
+    if not chosen or runs_nothing(config):
+        return None
+    from audit.plugin.items import load_model  # noqa: PLC0415  it is there: cases were collected
+
+    try:
+        return [printable(line) for line in load_model(config, chosen)]
+    except AuditError as error:
+        if hasattr(config, "workerinput"):
+            # xdist tells of a worker that ends now only that it is gone; the cases say why.
+            state.unusable = error
+            return None
+        state.watch.refuse(str(error))
+        said = "\n".join(map(printable, str(error).split("\n")))
+        raise pytest.UsageError(said) from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Note which cases come next in this process, so that they can share a batch."""
+    state = item.config.stash[STATE]
+    state.next_test()
+    if item.nodeid in state.ids:
+        from audit.plugin.items import coming  # noqa: PLC0415  it is there: cases were collected
+
+        state.coming = lambda: coming(item, nextitem)
+
+
+@pytest.fixture(scope="session")
+def auditor(pytestconfig: pytest.Config) -> Auditor:
+    """The audited model, loaded once per process: ``auditor.ask(image, text)`` gives a trace."""
+    return pytestconfig.stash[STATE].auditor
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Give pytest-html small pictures of what failed, whichever phase it failed in."""
+    del call
+    result: Any = yield
+    report = result.get_result()
+    if not report.failed or not item.config.getoption("htmlpath", None):
+        return
+    if "audit.runs.session" not in sys.modules:
+        return  # nothing was asked
+    from audit.plugin.items import pictures_of  # noqa: PLC0415  only for failures, and with pytest-html
+
+    try:
+        fragments = pictures_of(item)
+    except (AuditError, OSError) as error:
+        report.sections.append(("audit", f"no pictures: {printable(str(error))}"))
+        return
+    if fragments:
+        import pytest_html  # noqa: PLC0415  only where it is active
+
+        extras = getattr(report, "extras", [])
+        report.extras = [*extras, *(pytest_html.extras.html(f) for f in fragments)]
+
+
+_ENDED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+
+
+class _Verdict:
+    """The suite-level gate, judged before other plugins conclude, so that they hear of it."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Judge a session that came to its end; workers of one that was cut off may still write."""
+        state = session.config.stash[STATE]
+        if runs_nothing(session.config) or exitstatus not in _ENDED:
+            return
+        if _has_run(session) or state.settings.min_cases:
+            from audit.plugin.end import judge  # noqa: PLC0415  only where something was audited
+
+            judge(session, state)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """In the controlling process: promote proposals, write the results and the gallery.
+
+    After every other plugin has concluded, so that what fails there is known.
+    """
+    state = session.config.stash[STATE]
+    try:
+        yield
+    except BaseException as error:
+        state.watch.reasons.append(f"a plugin failed at the end ({in_a_sentence(error)})")
+        raise
+    finally:
+        _conclude(session, state)
+
+
+def _conclude(session: pytest.Session, state: State) -> None:
+    config = session.config
+    if hasattr(config, "workerinput"):
+        getattr(config, "workeroutput", {})["audit_files"] = state.files.told()
+        return
+    if runs_nothing(config):
+        return
+    if _has_run(session) or state.watch.concerned:
+        from audit.plugin.end import finish  # noqa: PLC0415  only where something was audited
+
+        finish(session, state)
+
+
+def _has_run(session: pytest.Session) -> bool:
+    return (session.config.stash[STATE].settings.run_folder / "run.json").exists()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from an xdist worker which case files it collected."""
+    told = getattr(node, "workeroutput", {}).get("audit_files")
+    if told is not None:
+        node.config.stash[STATE].files.hear(told)
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """Say what was audited, how it ended and where to look."""
+    state = config.stash[STATE]
+    nothing = not terminalreporter.stats and exitstatus != pytest.ExitCode.USAGE_ERROR
+    line = state.files.line(nothing=nothing)
+    if line:
+        terminalreporter.write_line(line)
+    if state.lines:
+        terminalreporter.section("audit")
+        for each in state.lines:
+            terminalreporter.write_line(each)

@@ -1,0 +1,185 @@
+"""Case files and cases as pytest's collectors and items; imported when the first is collected."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.base.errors import AuditError, CaseError, printable
+from audit.base.files import as_typed, counted
+from audit.base.settings import EMBEDDED
+from audit.cases.loading import Case, check_labels, check_unique, load_cases
+from audit.gate.outcomes import Outcome
+from audit.models.ofa.sources import known_labels
+from audit.plugin.state import STATE
+from audit.report.terminal import describe, failure_text, lines_of
+from audit.runs.session import Auditor
+
+_LOOKED_AT = 20
+"""Pictures that are compared with what an embedded model knows."""
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the search for cycles: a parsed file has none, and many objects to search in."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+class CaseFile(pytest.File):
+    """A YAML file of cases."""
+
+    def collect(self) -> Iterator[CaseItem]:
+        """Load and check the file; every problem is an error of collection."""
+        state = self.config.stash[STATE]
+        with _without_collector():
+            cases = load_cases(self.path, state.pictures)
+        check_unique(cases, state.cases)
+        labels = known_labels(state.settings.model)
+        if labels is not None:
+            check_labels(cases, labels)
+        for case in cases:
+            item = CaseItem.from_parent(self, name=case.id, case=case)
+            state.ids.add(item.nodeid)
+            yield item
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Errors of case files are told without a traceback."""
+        del style
+        if isinstance(excinfo.value, CaseError):
+            return lines_of(str(excinfo.value))
+        return super().repr_failure(excinfo)
+
+
+class CaseFailed(Exception):
+    """A case was audited, and its outcome fails."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.sentence)
+        self.outcome = outcome
+
+
+class CaseItem(pytest.Item):
+    """One case."""
+
+    def __init__(self, *, case: Case, **more: Any) -> None:
+        super().__init__(**more)
+        self.case = case
+        self.outcome: Outcome | None = None
+        for tag in ("audit", *case.tags):
+            if tag != "audit":
+                self.config.addinivalue_line("markers", f"{tag}: tag of an audit case")
+            self.add_marker(tag)
+        if case.xfail:
+            reason = printable(" ".join(case.xfail.split()))
+            self.add_marker(pytest.mark.xfail(reason=reason, raises=CaseFailed))
+
+    def runtest(self) -> None:
+        """Audit the case; raise if it fails."""
+        state = self.config.stash[STATE]
+        if state.unusable is not None:
+            raise state.unusable
+        self.outcome = state.auditor.outcome(self.case, state.coming)
+        # A case that is run again says it again.
+        kept = [each for each in self.user_properties if not each[0].startswith("audit_")]
+        self.user_properties[:] = [
+            *kept,
+            ("audit_state", self.outcome.state.value),
+            ("audit_sentence", self.outcome.sentence),
+            ("audit_label", self.outcome.label),
+            ("audit_expected", self.outcome.expected),
+        ]
+        if self.outcome.state.failed:
+            raise CaseFailed(self.outcome)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """A table and one sentence; the traceback would show only audit's own code."""
+        if isinstance(excinfo.value, CaseFailed):
+            return failure_text(excinfo.value.outcome)
+        if isinstance(excinfo.value, AuditError):
+            return lines_of(f"{type(excinfo.value).__name__}: {excinfo.value}")
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the case stands."""
+        return self.path, self.case.line - 1, f"case {self.case.id}"
+
+
+def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
+    """Load the model once cases are selected, and say what it is.
+
+    Raises:
+        AuditError: there is no such model or it cannot answer these cases, or the run or its
+            baselines cannot be used.
+    """
+    auditor = config.stash[STATE].auditor
+    check_labels(chosen, auditor.model.labels)
+    _ = auditor.gate
+    auditor.make_run_folder()
+    return [
+        describe(auditor.model.fingerprint.to_dict()),
+        f"baselines: {as_typed(auditor.gate.folder)}; batches of up to {auditor.batch_size}",
+        *(f"note: {note}" for note in (auditor.note, _note_on_pictures(auditor, chosen)) if note),
+    ]
+
+
+def _note_on_pictures(auditor: Auditor, cases: Sequence[Case]) -> str:
+    """Whether the embedded models are asked about pictures that they know nothing of."""
+    source = auditor.model.fingerprint.source
+    if source not in EMBEDDED:
+        return ""
+    from audit.base.images import open_image  # noqa: PLC0415  only for these models
+    from audit.reference.world import is_foreign  # noqa: PLC0415
+
+    some = list(dict.fromkeys(case.image for case in cases))[:_LOOKED_AT]
+    try:
+        foreign = sum(is_foreign(open_image(path)) for path in some)
+    except AuditError:
+        return ""  # its case tells what is wrong with the picture
+    if not foreign:
+        return ""
+    return (
+        f"the model {source} knows only drawn scenes, and {foreign} of the first "
+        f"{counted(len(some), 'picture')} are none: what it says of them means nothing"
+    )
+
+
+def coming(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Case]:
+    """The cases that follow ``item`` in this process, so that they can share its batch.
+
+    An xdist worker is sure only of its next item; the rest of its list may go to another worker.
+    """
+    if nextitem is None:
+        return
+    items: Sequence[pytest.Item] = [nextitem]
+    if not hasattr(item.config, "workerinput"):
+        every, places = item.session.items, item.config.stash[STATE].places
+        if not places:  # a search for each item would grow with their square
+            places.update({each: number for number, each in enumerate(every)})
+        items = every[places[item] + 1 :]
+    for each in items:
+        if isinstance(each, CaseItem):
+            yield each.case
+
+
+def pictures_of(item: pytest.Item) -> list[str]:
+    """Small pictures of what failed, for pytest-html."""
+    from audit.report.fragments import asked_html, thumbnail_html  # noqa: PLC0415  draws with matplotlib
+
+    auditor = item.config.stash[STATE].auditor
+    if isinstance(item, CaseItem) and item.outcome is not None:
+        folder = (item.config.invocation_params.dir / item.config.getoption("htmlpath")).parent
+        gallery = os.path.relpath(auditor.run.folder / "gallery.html", folder)
+        return [thumbnail_html(auditor.run, item.outcome, Path(gallery).as_posix())]
+    return [asked_html(a.image, a.map, f"{a.text!r}: {a.label}") for a in auditor.asked]

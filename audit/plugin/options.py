@@ -1,0 +1,220 @@
+"""The plugin's options, the same keys in pytest's configuration file, and what they come to."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from audit.base.settings import DTYPES, EMBEDDED, ENGINES, MOST_THREADS, Limits, Settings
+from audit.cases.discovery import DEFAULT
+
+OPTIONS = {
+    "model": (
+        "reference", "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]",
+    ),
+    "device": ("auto", "auto, cpu, cuda or cuda:N"),
+    "dtype": ("float32", "float32 or bfloat16"),
+    "engine": ("fast", "fast, or reference for modelscope's own passes"),
+    "batch-size": ("auto", "cases that the model answers at a time, or auto"),
+    "threads": ("auto", "threads of torch in each process, or auto"),
+    "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
+    "min-cases": ("0", "number of cases that a session must audit; with fewer it fails"),
+    "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
+    "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
+    "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
+    "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
+    "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
+    "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
+}  # fmt: skip
+"""By name: the default, and what the help says."""
+
+_CHOICES = {
+    "dtype": DTYPES, "engine": ENGINES, "gallery": ("failed", "all"), "suite-gate": ("on", "off"),
+}  # fmt: skip
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options, all prefixed, and the same keys for the configuration file."""
+    group = parser.getgroup("audit", "audit of visual entailment models")
+    for name, (default, text) in OPTIONS.items():
+        group.addoption(f"--audit-{name}", metavar=name.upper(), default=None, help=text)
+        parser.addini(_key(name), f"{text} (--audit-{name})", default=default)
+    group.addoption(
+        "--audit-update",
+        choices=("new", "changed", "all"),
+        default="",
+        help="accept baselines of this session: of cases without one, of changed ones, or all",
+    )
+    group.addoption(
+        "--audit-update-force",
+        action="store_true",
+        help="allow --audit-update where the environment variable CI is set",
+    )
+    parser.addini(
+        "audit_cases", f"glob patterns of case files, from root ({' '.join(DEFAULT)})", "args", None
+    )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """What was asked for, on the command line or else in the configuration file.
+
+    Raises:
+        pytest.UsageError: a value is not one that its option takes, or an update is asked for
+            under CI.
+    """
+    update = config.getoption("--audit-update")
+    if update and _in_ci() and not config.getoption("--audit-update-force"):
+        raise pytest.UsageError(
+            "--audit-update is refused where CI is set: a pipeline must not accept its own "
+            "baselines (override: --audit-update-force)"
+        )
+    for name, choices in _CHOICES.items():
+        if value_of(config, name) not in choices:
+            raise _refused(config, name, " or ".join(choices))
+    size, threads = _count(config, "batch-size"), _count(config, "threads", MOST_THREADS)
+    limits = Limits(_number(config, "suite-alpha", 1), _number(config, "suite-effect"))
+    fewest = value_of(config, "min-cases")
+    if re.fullmatch("[0-9]{1,9}", fewest) is None:
+        raise _refused(config, "min-cases", "a number from 0 on")
+    worker = getattr(config, "workerinput", None)
+    return Settings(
+        model=_model(config),
+        device=value_of(config, "device"),
+        dtype=value_of(config, "dtype"),
+        engine=value_of(config, "engine"),
+        batch_size=size or 0,
+        baselines=path_of(config, "baselines"),
+        root=root_of(config),
+        min_cases=int(fewest),
+        update=update,
+        run_folder=Path(worker["audit_run_dir"]) if worker is not None else _run_folder(config),
+        run_id=worker["audit_run_id"] if worker is not None else secrets.token_hex(8),
+        suite=limits if value_of(config, "suite-gate") == "on" and not update else None,
+        everything=value_of(config, "gallery") == "all",
+        worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
+        workers=worker["workercount"] if worker is not None else 1,
+        threads=threads,
+    )
+
+
+def runs_nothing(config: pytest.Config) -> bool:
+    """Whether pytest only tells what it would run."""
+    return any(config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
+
+
+SUMMARY = "## Audit "
+"""How a summary of ours begins."""
+
+
+def outdate_summary(config: pytest.Config) -> None:
+    """Let a summary that an earlier session left say nothing of this one, if it is cut off."""
+    path = path_of(config, "summary")
+    try:
+        if path is None or not path.is_file():
+            return
+        with path.open(encoding="utf-8", errors="replace") as file:
+            ours = file.read(len(SUMMARY)) == SUMMARY
+        if ours:
+            path.write_text(f"{SUMMARY}failed\n\nThe session did not come to its end.\n")
+    except OSError:
+        return  # what is wrong with it is told when it is written
+
+
+def _in_ci() -> bool:
+    """Whether this is a pipeline, by the variable that all of them set."""
+    return os.environ.get("CI", "").strip().lower() not in ("", "0", "f", "false", "n", "no", "off")
+
+
+def value_of(config: pytest.Config, name: str) -> str:
+    """Of an option, what the command line says, or else the configuration file or the default."""
+    given = config.getoption(f"--audit-{name}")
+    return str(given if given is not None else config.getini(_key(name)))
+
+
+def path_of(config: pytest.Config, name: str) -> Path | None:
+    """Of an option that is a path, where it leads; None if it is not given.
+
+    The command line counts from where pytest was called, the configuration file from root.
+    """
+    given = value_of(config, name)
+    on_command_line = config.getoption(f"--audit-{name}") is not None
+    base = config.invocation_params.dir if on_command_line else root_of(config)
+    return Path(os.path.normpath(base / Path(given).expanduser())) if given else None
+
+
+def asked_for(config: pytest.Config) -> bool:
+    """Whether the command line has an option of ours, so that cases are expected."""
+    names = [*(f"--audit-{name}" for name in OPTIONS), "--audit-update"]
+    return any(config.getoption(name) not in (None, "") for name in names)
+
+
+def root_of(config: pytest.Config) -> Path:
+    """pytest's root, from which patterns of case files and folders of the configuration count.
+
+    pytest looks for it before it knows this plugin's options: where no configuration file says
+    where it is, it takes the folder of ``--audit-model FOLDER`` for one of tests. So there the
+    search is made again, as pytest's is, with what turned out to be tests.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        return Path(worker["audit_root"])
+    at = config.invocation_params.dir
+    if config.inipath or config.getoption("rootdir") or (config.rootpath / "setup.py").exists():
+        return config.rootpath
+    asked = [at / argument.partition("::")[0] for argument in config.args]
+    places = [path if path.is_dir() else path.parent for path in asked]
+    common = Path(os.path.commonpath([at, *map(os.path.normpath, places)]))
+    return at if common == Path(common.anchor) else common
+
+
+def _key(name: str) -> str:
+    return f"audit_{name.replace('-', '_')}"
+
+
+def _refused(config: pytest.Config, name: str, needed: str) -> pytest.UsageError:
+    where = f"--audit-{name}"
+    if config.getoption(where) is None:
+        where = f"{config.inipath or 'the configuration'}: {_key(name)}"
+    return pytest.UsageError(f"{where}: {value_of(config, name)!r} is not {needed}")
+
+
+def _model(config: pytest.Config) -> str:
+    """A folder's name alone would not be found later, from another working directory."""
+    model, folder = value_of(config, "model"), path_of(config, "model")
+    there = model not in EMBEDDED and folder is not None and folder.is_dir()
+    return str(folder) if there else model
+
+
+def _run_folder(config: pytest.Config) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    unnamed = root_of(config) / "audit-runs" / f"{stamp}-{secrets.token_hex(2)}"
+    return path_of(config, "run-dir") or unnamed
+
+
+def _count(config: pytest.Config, name: str, most: int | None = None) -> int | None:
+    """A positive whole number, or None for ``auto``."""
+    given = value_of(config, name)
+    if given == "auto":
+        return None
+    known = re.fullmatch("0*[1-9][0-9]{0,8}", given)
+    if known is None or int(given) > (most or int(given)):
+        limit = "a positive number" if most is None else f"a number from 1 to {most}"
+        raise _refused(config, name, f"auto or {limit}")
+    return int(given)
+
+
+def _number(config: pytest.Config, name: str, most: float = math.inf) -> float:
+    try:
+        number = float(value_of(config, name))
+    except ValueError:
+        number = math.nan
+    if not (0 <= number <= most and number < math.inf):
+        limit = "on" if most == math.inf else f"to {most:g}"
+        raise _refused(config, name, f"a number from 0 {limit}")
+    return number

@@ -1,0 +1,60 @@
+"""What the plugin keeps of one pytest session, in ``config.stash``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from audit.base.errors import AuditError
+from audit.base.settings import Settings
+from audit.plugin.files import CaseFiles
+from audit.plugin.watch import Watch
+
+if TYPE_CHECKING:
+    from audit.cases.loading import Case, Pictures
+    from audit.runs.session import Auditor
+
+
+@dataclass
+class State:
+    """One session.
+
+    Attributes:
+        coming: the cases that follow in this process.
+        cases, pictures: those collected so far.
+        unusable: why no case can be audited in this process.
+        lines: what is said at the end, in the terminal.
+    """
+
+    settings: Settings
+    files: CaseFiles
+    watch: Watch
+    coming: Callable[[], Iterator[Case]] = field(default=lambda: iter(()))
+    cases: dict[str, Case] = field(default_factory=dict)
+    pictures: Pictures = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    places: dict[pytest.Item, int] = field(default_factory=dict)
+    unusable: AuditError | None = None
+    suite: Any = None
+    lines: list[str] = field(default_factory=list)
+    _auditor: Auditor | None = None
+
+    @property
+    def auditor(self) -> Auditor:
+        """The session's auditor; the first who asks for it imports what it is made of."""
+        if self._auditor is None:
+            from audit.runs.session import Auditor  # noqa: PLC0415  a suite without cases needs none
+
+            self._auditor = Auditor(self.settings)
+        return self._auditor
+
+    def next_test(self) -> None:
+        """Forget what the last test asked."""
+        if self._auditor is not None:
+            self._auditor.asked.clear()
+
+
+STATE = pytest.StashKey[State]()

@@ -1,0 +1,174 @@
+"""What becomes of a session, noted report by report, so that its end can be told truthfully."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.base.errors import printable
+from audit.base.files import counted
+from audit.gate.ending import Ending, Mistake, mistakes_in, named
+
+GATE, FEWEST = "audit::suite-level-gate", "audit::min-cases"
+"""Node ids of what is judged over the whole session, which has reports of its own."""
+
+_XPASSED = "[XPASS(strict)]"
+
+
+class Watch:
+    """Listens to one session, in the process that controls it.
+
+    Attributes:
+        selected: node ids of the cases that are to be audited.
+        mistakes: what is wrong with case files, and kept them from being collected.
+        reasons: what fails the session that no report tells.
+    """
+
+    def __init__(self, is_case_file: Callable[[Path], bool]) -> None:
+        self.selected: set[str] = set()
+        self.mistakes: list[Mistake] = []
+        self.reasons: list[str] = []
+        self._is_case_file = is_case_file
+        self._audited: set[str] = set()
+        self._failed: set[str] = set()
+        self._skipped: set[str] = set()
+        self._passed_strictly: list[str] = []
+        self._errors: dict[str, str] = {}
+        self._uncollected: list[str] = []
+        self._stopped = ""
+
+    def select(self, ids: Sequence[str]) -> None:
+        """Note which cases a session is about to run."""
+        self.selected = set(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Where workers collect, their items are known by their ids alone."""
+        if not self.selected:
+            root = node.config.rootpath
+            files = {each.partition("::")[0] for each in ids}
+            ours = {file for file in files if self._is_case_file(root / file)}
+            self.select([each for each in ids if each.partition("::")[0] in ours])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note how one phase of an item ended."""
+        if report.nodeid in (GATE, FEWEST):
+            return
+        state = dict(report.user_properties).get("audit_state")
+        if state is not None:
+            self._audited.add(report.nodeid)
+        if report.skipped and state is None:
+            self._skipped.add(report.nodeid)
+        if not report.failed:
+            return
+        if report.when == "call" and report.longreprtext.startswith(_XPASSED):
+            self._passed_strictly.append(report.nodeid)
+        elif state is not None and report.when == "call":
+            self._failed.add(report.nodeid)
+        else:
+            when = {"setup": " at set-up", "teardown": " at tear-down"}.get(str(report.when), "")
+            self._errors.setdefault(report.nodeid, when)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected; of case files, every mistake."""
+        if not report.failed:
+            return
+        if report.nodeid not in self._uncollected:
+            self._uncollected.append(report.nodeid)
+            if Path(report.nodeid).suffix.lower() in (".yaml", ".yml"):
+                self.mistakes += mistakes_in(report.longreprtext, report.nodeid)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note why the session ends before its last item."""
+        if excinfo.errisinstance(KeyboardInterrupt) and type(excinfo.value) is KeyboardInterrupt:
+            self._stopped = "interrupted"
+        elif not self._uncollected:
+            why = printable(" ".join(str(excinfo.value).split())) or "pytest.exit() was called"
+            self._stopped = f"stopped early ({why})"
+
+    def pytest_internalerror(self) -> None:
+        """Note that pytest, or a plugin of it, broke."""
+        self._stopped = "an internal error of pytest or of a plugin"
+
+    @property
+    def concerned(self) -> bool:
+        """Whether the session has to do with cases, also if none came to be audited."""
+        return bool(self.selected or self.mistakes or self.reasons)
+
+    def refuse(self, message: str) -> None:
+        """Note why the audit could not begin."""
+        self.mistakes += [each for each in mistakes_in(message, "") if each.line]
+        self.reasons.append(f"the audit could not begin ({printable(message.splitlines()[0])})")
+
+    def short_of(self, fewest: int) -> str:
+        """What to say if fewer cases were audited; else nothing."""
+        if len(self._audited) >= fewest:
+            return ""
+        audited = counted(len(self._audited), "case")
+        return f"{audited} audited, fewer than the {fewest} of audit_min_cases"
+
+    def ending(self, session: pytest.Session, exit_status: int) -> Ending:
+        """What all of it comes to."""
+        reasons: list[str] = []
+        if not self._stopped and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            self._stopped = "interrupted"  # a second Ctrl-C, while pytest dealt with the first
+        cut = session.shouldfail or session.shouldstop
+        if self._stopped:
+            reasons.append(self._stopped)
+        elif cut and len(self._audited) < len(self.selected):
+            reasons.append(f"stopped early ({printable(str(cut))})")
+        reasons += self.reasons
+        if self._uncollected:
+            files = counted(len(self._uncollected), "file")
+            reasons.append(f"{files} could not be collected ({named(self._uncollected)})")
+        if self._passed_strictly:
+            known = counted(len(self._passed_strictly), "item")
+            reasons.append(
+                f"{known} marked xfail passed ({named(_short(self._passed_strictly))}): "
+                "take the mark away"
+            )
+        ours = [i for i in self._errors if i in self.selected]
+        if ours:
+            said = [f"{name}{self._errors[i]}" for i, name in zip(ours, _short(ours), strict=True)]
+            reasons.append(f"{counted(len(ours), 'case')} failed outside the audit ({named(said)})")
+        others = [i for i in self._errors if i not in self.selected]
+        if others:
+            reasons.append(f"{counted(len(others), 'other test')} failed ({named(others)})")
+        return Ending(
+            exit_status,
+            max(len(self.selected), len(self._audited)),
+            len(self._audited),
+            len(self._failed),
+            tuple(reasons),
+            len(self._skipped & self.selected),
+        )
+
+
+def _short(ids: Sequence[str]) -> list[str]:
+    """Cases by their own ids, without their files."""
+    return [each.rpartition("::")[2] for each in ids]
+
+
+def tell(session: pytest.Session, node_id: str, sentence: str) -> None:
+    """Report what the whole session failed as an item of its own.
+
+    So it is in JUnit XML, in pytest's counts and in what ``--lf`` knows. What passes is no item:
+    with an empty ``sentence``, ``--lf`` only forgets that it failed before.
+    """
+
+    def report(outcome: Any, when: Any, told: str | None) -> pytest.TestReport:
+        place = ("audit", None, node_id.partition("::")[2])
+        return pytest.TestReport(node_id, place, {}, outcome, told, when)
+
+    if not sentence:
+        last = session.config.pluginmanager.getplugin("lfplugin")
+        if last is not None:
+            last.pytest_runtest_logreport(report("passed", "call", None))
+        return
+    session.testscollected += 1  # for the progress that pytest prints
+    for each in (report("failed", "call", sentence), report("passed", "teardown", None)):
+        session.config.hook.pytest_runtest_logreport(report=each)

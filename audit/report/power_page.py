@@ -1,0 +1,108 @@
+"""``docs/power.md``: what each gate caught, by family and change by change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audit.base.files import counted, write_atomically
+from audit.studies.power.measure import GATES, by_family
+
+_CAUGHT = {True: "caught", False: "missed"}
+_ALARM = {True: "**alarm**", False: "quiet"}
+
+
+def write_page(path: Path, found: Mapping[str, Any]) -> None:
+    """Write the page."""
+    write_atomically(path, _page(found).encode())
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _page(found: Mapping[str, Any]) -> str:
+    done = [r for r in found["changes"] if "skipped" not in r]
+    planted = [r for r in done if r["family"] != "harmless"]
+    harmless = [r for r in done if r["family"] == "harmless"]
+    measurable = [r for r in planted if r["measurable"]]
+    nothing = [r for r in planted if not r["measurable"]]
+    counts = by_family(done)
+    caught = {gate: sum(r["caught"][gate] for r in measurable) for gate in GATES}
+    families = _table(
+        ["family", "planted", "measurable", *(f"caught: {gate}" for gate in GATES)],
+        [
+            [name, *(str(row[k]) for k in ("planted", "measurable", *GATES))]
+            for name, row in counts.items()
+            if name != "harmless"
+        ],
+    )
+    alarms = {gate: sum(r["caught"][gate] for r in harmless) for gate in GATES}
+    one_by_one = _table(
+        ["change", "what", *GATES, "labels wrong", "cases failed", "largest move"],
+        [_row(r, _CAUGHT) for r in measurable],
+    )
+    quiet = _table(
+        ["change", "what", *GATES, "labels wrong", "cases failed", "largest move"],
+        [_row(r, _ALARM) for r in harmless],
+    )
+    apart = "\n".join(
+        f"- `{r['id']}`: {r['about']}. Largest move: {r['largest']['noises']:g} noise floors."
+        for r in nothing
+    )
+    skipped = "\n".join(
+        f"- `{r['id']}`: {r['skipped']}" for r in found["changes"] if "skipped" in r
+    )
+    model = found["model"]
+    return f"""# What the gate catches
+
+Written by `audit power`; model `{model["name"]}`, digest `{model["digest"][:12]}`, \
+{counted(found["cases"], "case")} on {counted(found["images"], "picture")}, seed {found["seed"]}.
+
+Of {len(planted)} planted regressions {len(measurable)} alter something measurable. The full gate \
+catches {caught["full"]} of them; labels and probabilities {caught["probabilities"]}; labels alone \
+{caught["labels"]}. Of {len(harmless)} harmless changes {alarms["full"]} set off the full gate, \
+{alarms["probabilities"]} the probabilities, {alarms["labels"]} the labels.
+
+Each change is planted in a copy of the model, which is audited against the intact one's \
+baselines. *Full* is what fails a pytest session: broken contracts, drift beyond its tolerance \
+({found["multiple"]:g} noise floors, from `audit noise`, where there is one), the suite-level \
+gate. *Labels*: an answer is not the expected one. *Probabilities*: that, or the probability of an \
+answer drifted.
+
+## Planted regressions by family
+
+{families}
+
+## Planted regressions one by one
+
+The largest move is the figure that moved most, in noise floors.
+
+{one_by_one}
+
+## What alters nothing measurable
+
+No label changed, no figure of any case moved by more than its noise floor, and none without a \
+measured floor left its tolerance: on these cases the change cannot be told from running the \
+intact model with another number of threads or in bfloat16.
+
+{apart or "None."}
+
+## Harmless changes
+
+The noise floor was measured under some of these conditions (threads, batches of 1, 3, 8 and all, \
+bfloat16 in batches of 8 and 1), so those could not alarm a gate that goes by it; the others could.
+
+{quiet}
+{chr(10) + "Not run:" + chr(10) + chr(10) + skipped + chr(10) if skipped else ""}"""
+
+
+def _row(result: Mapping[str, Any], words: Mapping[bool, str]) -> list[str]:
+    largest = result["largest"]
+    moved = f"{largest['noises']:g} ({largest['figure']})" if largest["noises"] else "–"
+    return [
+        f"`{result['id']}`", result["about"], *(words[result["caught"][gate]] for gate in GATES),
+        str(result["wrong_labels"]), str(result["moved_cases"]), moved,
+    ]  # fmt: skip

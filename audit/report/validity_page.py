@@ -1,0 +1,205 @@
+"""``docs/validity.md``: the measurements as tables, a plot, and what may be concluded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audit.base.files import write_atomically
+from audit.maps.spec import CONTROLS
+from audit.report.plotting import colour_map, figure, plain
+
+FAITHFUL = ("deletion_margin", "insertion_margin")
+INSENSITIVE = 0.5
+SEPARATES = 0.9
+
+
+def verdicts(name: str, found: Mapping[str, Any]) -> dict[str, bool | None]:
+    """What a map may be trusted for, by rules that the page prints; None where not measured.
+
+    Args:
+        name: the map's name in ``found["maps"]``.
+        found: what :func:`audit.studies.validity.measure.measure` gave.
+    """
+    row = found["maps"][name]
+    against = [
+        row["differences"][c][f]["low"] > 0 if c in row["differences"] else False
+        for c in CONTROLS
+        for f in ("pointing", "mass")
+    ]
+    margins = [row["figures"][f]["low"] > 0 for f in FAITHFUL if f in row["figures"]]
+    correlations = found["randomisation"]["maps"].get(name)
+    entropy = row["entropy"]
+    return {
+        "place": all(against),
+        "faithful": all(margins) if margins else None,
+        "sensitive": abs(correlations[-1]) < INSENSITIVE if correlations else None,
+        "dispersion": entropy["separation"] >= SEPARATES if entropy else None,
+    }
+
+
+def write_page(path: Path, found: Mapping[str, Any]) -> Path:
+    """Write the page, and its plot beside it; return the plot's path."""
+    plot = path.with_suffix(".png")
+    write_atomically(plot, _plot(found))
+    write_atomically(path, _page(found, plot.name).encode())
+    return plot
+
+
+def _maps(found: Mapping[str, Any]) -> list[str]:
+    return [name for name in found["maps"] if name not in CONTROLS]
+
+
+def _shown(bounds: Mapping[str, float] | None) -> str:
+    if bounds is None:
+        return "–"
+    return f"{bounds['mean']:.3f} ({bounds['low']:.3f} to {bounds['high']:.3f})"
+
+
+_MARKS = {True: "yes", False: "no", None: "not measured"}
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _page(found: Mapping[str, Any], plot: str) -> str:
+    settings, model = found["settings"], found["model"]
+    judged = {name: verdicts(name, found) for name in _maps(found)}
+    trusted = _table(
+        ["map", "place", "faithful", "sensitive", "dispersion"],
+        [[f"`{n}`", *(_MARKS[v] for v in said.values())] for n, said in judged.items()],
+    )
+    figures = ("pointing", "mass", "lift", "rank", "auc")
+    placed = _table(
+        ["map", *figures, "undefined"],
+        [
+            [f"`{n}`", *(_shown(row["figures"].get(f)) for f in figures), str(row["undefined"])]
+            for n, row in found["maps"].items()
+        ],
+    )
+    differences = _table(
+        ["map", *(f"{f}, over {c}" for c in CONTROLS for f in ("pointing", "mass"))],
+        [
+            [
+                f"`{n}`",
+                *(
+                    _shown(found["maps"][n]["differences"].get(c, {}).get(f))
+                    for c in CONTROLS
+                    for f in ("pointing", "mass")
+                ),
+            ]
+            for n in judged
+        ],
+    )
+    faithful = _table(
+        ["map", "deletion margin", "insertion margin"],
+        [
+            [f"`{n}`", *(_shown(row["figures"].get(f)) for f in FAITHFUL)]
+            for n, row in found["maps"].items()
+            if any(f in row["figures"] for f in FAITHFUL)
+        ],
+    )
+    entropy = _table(
+        ["map", "named and present", "absent", "separation"],
+        [
+            [
+                f"`{n}`",
+                _shown(row["entropy"]["present"]),
+                _shown(row["entropy"]["absent"]),
+                f"{row['entropy']['separation']:.3f}",
+            ]
+            for n, row in found["maps"].items()
+            if row["entropy"]
+        ],
+    )
+    random = found["randomisation"]
+    randomised = _table(
+        ["randomised down to", *(f"`{n}`" for n in random["maps"])],
+        [
+            [stage, *(f"{values[i]:.2f}" for values in random["maps"].values())]
+            for i, stage in enumerate(random["stages"])
+        ],
+    )
+    return f"""# Which map may be trusted for what
+
+This page is written by `audit validity`. It holds for one model: `{model["source"]}`, digest `{model["digest"]}`, {model["device"]}, {model["dtype"]}. Measure your own with `audit validity --model SOURCE`; the scenes are those of the [reference model's world](../audit/reference/README.md), so a model that does not know that world says little here.
+
+{settings["scenes"]} scenes that the model was not trained on, seed {settings["seed"]}, an entailed hypothesis each. Brackets are 95 % bootstrap intervals over scenes. `NOUN` is the noun of each hypothesis.
+
+{trusted}
+
+- **place**: pointing game and mass on the true boxes exceed those of every control ({", ".join(f"`{c}`" for c in CONTROLS)}), each interval of the difference above 0.
+- **faithful**: deletion and insertion, as margins over the random control, have intervals above 0: the answer depends on the cells that the map marks.
+- **sensitive**: with every parameter randomised, the rank correlation with the intact map is below {INSENSITIVE:g} in size: the map shows the model, not the picture alone.
+- **dispersion**: the entropy tells hypotheses about an absent animal from entailed ones: {SEPARATES:g} or more of such pairs are in the right order.
+
+![Mass on the true boxes, and correlation as the weights are randomised]({plot})
+
+## Place
+
+{placed}
+
+`undefined` counts hypotheses for which the map does not exist, which are left out of its means.
+
+## Place, minus each control
+
+{differences}
+
+## Faithfulness
+
+The mean probability of the answer as cells are greyed in the order of the map (deletion) or shown again over a blurred picture (insertion), in {settings["steps"]} steps, against the order of the random control. Positive is better for both margins.
+
+{faithful}
+
+## Entropy
+
+Of {settings["absent_scenes"]} entailed hypotheses and {settings["absent_scenes"]} false ones about an animal that is not there. Separation is the chance that an absent one has the larger entropy.
+
+{entropy}
+
+## Randomisation
+
+Mean Spearman correlation with the intact map over {settings["randomised_scenes"]} scenes, the network randomised from the top, each row down to and including that stage; the last row has every parameter randomised.
+
+{randomised}
+"""
+
+
+def _plot(found: Mapping[str, Any]) -> bytes:
+    with plain():
+        return _drawn(found)
+
+
+def _drawn(found: Mapping[str, Any]) -> bytes:
+    drawn = figure(12.5, 5)
+    left, right = drawn.subplots(1, 2, width_ratios=(1, 1.15))
+    names = list(found["maps"])
+    colours = colour_map("Dark2").colors  # type: ignore[attr-defined]
+    shades = {n: colours[i % len(colours)] for i, n in enumerate(_maps(found))}
+    for place, name in enumerate(reversed(names)):
+        bounds = found["maps"][name]["figures"].get("mass")
+        if bounds:
+            left.plot([bounds["low"], bounds["high"]], [place, place], color="0.35", lw=2)
+            left.plot(bounds["mean"], place, "o", color=shades.get(name, "0.75"), ms=7)
+    left.set_yticks(range(len(names)), list(reversed(names)))
+    left.set_xlim(0, 1)
+    left.grid(axis="x", alpha=0.3)
+    left.set_title("mass on the true boxes", fontsize=11)
+    random = found["randomisation"]
+    for name, values in random["maps"].items():
+        right.plot([1.0, *values], "o-", ms=4, label=name, color=shades[name])
+    stages = ["intact", *random["stages"]]
+    right.set_xticks(range(len(stages)), stages, rotation=40, ha="right")
+    right.axhline(0, color="0.6", lw=1)
+    right.set_title("correlation with the intact map as weights are randomised", fontsize=11)
+    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    for axes in (left, right):
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""The pipeline: cases through a model, to outcomes."""

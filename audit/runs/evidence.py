@@ -1,0 +1,247 @@
+"""Traces with everything that maps and faithfulness need beyond one forward pass.
+
+Grey pictures, pictures with a part hidden, pictures taken away cell by cell: more questions to the
+same model, asked in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from audit.base.errors import ModelError
+from audit.base.geometry import Grid
+from audit.base.images import picture_of
+from audit.maps.reading import Map, need_of
+from audit.maps.spec import MapSpec
+from audit.maps.trace import Need, Trace, Window, checked_trace
+from audit.models.protocol import NOTHING_MORE, Model, Query, Scaling
+
+GREY = (128, 128, 128)
+"""What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
+
+MOST_PIXELS = 1024 * 1024
+"""Pixels of a picture that is hidden in parts; of a larger one, what the model takes of it is."""
+
+STEPS = 30
+"""Points of a deletion or insertion curve, besides its beginning."""
+
+Array = NDArray[np.float64]
+
+
+def gather(
+    model: Model,
+    queries: Sequence[Query],
+    specs: Sequence[Sequence[MapSpec]],
+    batch_size: int,
+    also: Need = NOTHING_MORE,
+) -> list[Trace]:
+    """Trace ``queries``, so that each of their ``specs`` can be read.
+
+    One forward pass serves all maps that need no gradient, and one backward pass all that do; grey
+    pictures and occlusion cost further passes, in batches of ``batch_size``.
+
+    Args:
+        also: what every trace must hold besides what its maps need.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        ModelError: the model cannot answer, or what it gives is no answer.
+        ValueError: a map asks for a head or layer that the model does not have.
+    """
+    traces = _traced(model, queries, [need_of(each) | also for each in specs])
+    grey = [i for i, each in enumerate(specs) if any(s.needs_blank for s in each)]
+    if grey:
+        asked = [
+            replace(queries[i], image=_grey(drawable(model, picture(queries[i])))) for i in grey
+        ]
+        needs = [need_of([s for s in specs[i] if s.needs_blank]) for i in grey]
+        for i, blank in zip(grey, _traced(model, asked, needs), strict=True):
+            traces[i] = replace(traces[i], blank=blank)
+    for i, each in enumerate(specs):
+        windows = {s.window_choice for s in each if s.method == "occlusion"}
+        if windows:
+            drops = {w: occlusion(model, queries[i], traces[i], w, batch_size) for w in windows}
+            traces[i] = replace(traces[i], occlusion=drops)
+    return traces
+
+
+def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> list[Trace]:
+    """One batch of all that need no gradient; the others alone.
+
+    A backward pass needs every layer's attention, which in OFA-large is gigabytes a case.
+    """
+    found: dict[int, Trace] = {}
+    plain = [i for i, need in enumerate(needs) if not need.relevances]
+    if plain:
+        shared = NOTHING_MORE
+        for i in plain:
+            shared = shared | needs[i]
+        found.update(zip(plain, model.trace([queries[i] for i in plain], shared), strict=True))
+    for i, need in enumerate(needs):
+        if need.relevances:
+            (found[i],) = model.trace([queries[i]], need)
+    return [checked_trace(found[i]) for i in range(len(queries))]
+
+
+def picture(query: Query) -> Image.Image:
+    """The picture of a query, opened if it is a path."""
+    return picture_of(query.image)
+
+
+def drawable(model: Model, image: Image.Image) -> Image.Image:
+    """The picture, small enough to be copied for every part of it that is hidden.
+
+    A large one is scaled once to what the model takes, where the model says what that is.
+    """
+    large = image.width * image.height > MOST_PIXELS
+    return model.scaled(image) if large and isinstance(model, Scaling) else image
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    return Image.new("RGB", image.size, GREY)
+
+
+def _cell_box(
+    image: Image.Image, grid: Grid, row: int, col: int, rows: int, cols: int
+) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels of a block of cells."""
+    return (
+        round(col * image.width / grid.cols),
+        round(row * image.height / grid.rows),
+        round((col + cols) * image.width / grid.cols),
+        round((row + rows) * image.height / grid.rows),
+    )
+
+
+def _probabilities(
+    model: Model, query: Query, images: Iterable[Image.Image], label: str, batch_size: int
+) -> Array:
+    """The label's probability for each picture; only those of one batch are held at a time."""
+    found: list[float] = []
+    waiting = iter(images)
+    while batch := [replace(query, image=image) for image in islice(waiting, batch_size)]:
+        for trace in model.trace(batch):
+            found.append(_said(checked_trace(trace), label))
+    return np.asarray(found)
+
+
+def _said(trace: Trace, label: str) -> float:
+    if label not in trace.probabilities:
+        raise ModelError(
+            f"the model gives {label!r} no probability where a part of the picture is changed; "
+            f"there its answers are {', '.join(trace.probabilities)}"
+        )
+    return trace.probabilities[label]
+
+
+def placements(length: int, side: int, stride: int) -> list[int]:
+    """Where a window of ``side`` cells is put along ``length`` cells; the last touches the end.
+
+    >>> placements(12, 4, 3)
+    [0, 3, 6, 8]
+    """
+    last = length - side
+    return sorted({*range(0, last + 1, stride), last})
+
+
+def window_of(window: Window, grid: Grid) -> tuple[int, int]:
+    """Side and stride in cells; by default a sixth of the smaller side, and half of that."""
+    side = window.side or max(1, round(min(grid) / 6))
+    return side, window.stride or max(1, side // 2)
+
+
+def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_size: int) -> Array:
+    """How much the answer's probability falls where a grey window lies: (rows, cols).
+
+    Each cell gets the mean over the windows that cover it (Zeiler & Fergus 2014, with squares over
+    the patch grid); a cell that hiding makes more certain is negative.
+
+    Raises:
+        ValueError: the window is larger than the grid, or strides over cells.
+    """
+    grid = trace.grid
+    side, stride = window_of(window, grid)
+    if side > min(grid):
+        raise ValueError(f"an occlusion window of {side} cells does not fit {grid[0]} x {grid[1]}")
+    if stride > side:
+        raise ValueError(f"an occlusion stride of {stride} skips cells: the window has {side}")
+    places = [
+        (row, col)
+        for row in placements(grid.rows, side, stride)
+        for col in placements(grid.cols, side, stride)
+    ]
+    image = drawable(model, picture(query))
+
+    def hidden() -> Iterator[Image.Image]:
+        for row, col in places:
+            copy = image.copy()
+            copy.paste(GREY, _cell_box(image, grid, row, col, side, side))
+            yield copy
+
+    left = _probabilities(model, query, hidden(), trace.label, batch_size)
+    total, count = np.zeros(grid), np.zeros(grid)
+    for (row, col), probability in zip(places, left, strict=True):
+        total[row : row + side, col : col + side] += trace.probabilities[trace.label] - probability
+        count[row : row + side, col : col + side] += 1
+    drops: Array = total / count
+    return drops
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The answer's probability as cells are greyed (deletion) or shown again (insertion).
+
+    Both have ``STEPS + 1`` points from no cell changed to all cells changed, in the order of the
+    map, largest first.
+    """
+
+    deletion: Array
+    insertion: Array
+
+
+def curves(
+    model: Model, query: Query, trace: Trace, p: Map, batch_size: int, steps: int = STEPS
+) -> Curves:
+    """Deletion and insertion curves of a map (Petsiuk, Das & Saenko 2018).
+
+    Deletion greys cells in pixel space; insertion starts from the blurred picture, since a grey one
+    would add edges that are not in the scene. Tied cells come in an order drawn once for all maps.
+    """
+    whole = picture(query)
+    image, radius = drawable(model, whole), max(whole.size) / 12
+    # As round as on the whole picture, which the model may squeeze.
+    across, down = (radius * a / b for a, b in zip(image.size, whole.size, strict=True))
+    blurred = image.filter(ImageFilter.GaussianBlur((across, down)))
+    order = _order(p)
+
+    def mixed(shown: Image.Image, over: Image.Image) -> Iterator[Image.Image]:
+        for step in range(steps + 1):
+            cells = order[: round(step * len(order) / steps)]
+            yield Image.composite(shown, over, _pixels(image, trace.grid, cells))
+
+    both = _probabilities(
+        model, query, chain(mixed(_grey(image), image), mixed(image, blurred)), trace.label,
+        batch_size,
+    )  # fmt: skip
+    return Curves(both[: steps + 1], both[steps + 1 :])
+
+
+def _order(p: Map) -> NDArray[np.intp]:
+    """Cells from the largest value to the smallest, ties at random but always the same."""
+    shuffled = np.random.default_rng(0).permutation(p.size)
+    return shuffled[np.argsort(-p.ravel()[shuffled], kind="stable")]
+
+
+def _pixels(image: Image.Image, grid: Grid, cells: NDArray[np.intp]) -> Image.Image:
+    """A mask of the picture's size: white where the cells lie."""
+    mask = Image.new("L", image.size, 0)
+    for cell in cells:
+        box = _cell_box(image, grid, int(cell) // grid.cols, int(cell) % grid.cols, 1, 1)
+        mask.paste(255, box)
+    return mask

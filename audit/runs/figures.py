@@ -1,0 +1,151 @@
+"""From the trace of a case to its maps and figures, once or as the mean over repeats."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.base.errors import AuditError, Undefined
+from audit.base.geometry import mask
+from audit.cases.expectations import AttentionExpectation, Verdict
+from audit.cases.loading import Case
+from audit.gate.outcomes import Strip
+from audit.maps.reading import Map, UndefinedMap, layer_maps, read_map, word_maps
+from audit.maps.spec import RANDOM, MapSpec
+from audit.maps.trace import Trace
+from audit.metrics.registry import METRICS, measure, measure_curves, measure_one
+from audit.runs.evidence import Curves
+
+Figures = dict[str, float | str]
+"""By stored metric name, a value or the reason why there is none."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model said of a case, and what its maps measure.
+
+    Attributes:
+        labels: the label of every repeat.
+        probabilities: by answer, the mean over repeats.
+        maps: by map key, those that exist.
+        metrics: by map key; where a repeat has no value, the mean has none.
+        spread: the largest minus the smallest value over repeats; empty if there was one.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+    maps: dict[str, Map]
+    metrics: dict[str, Figures]
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The label that was given most often, the first of those."""
+        return Counter(self.labels).most_common(1)[0][0]
+
+    def disagreement(self) -> list[Verdict]:
+        """A failed verdict where repeats gave different labels."""
+        if len(set(self.labels)) == 1:
+            return []
+        said = ", ".join(f"{label} {n}" for label, n in Counter(self.labels).most_common())
+        reason = f"asked {len(self.labels)} times, the label differs: {said}"
+        return [Verdict("the same label in every repeat", False, said, "one label", reason)]
+
+
+def measure_case(case: Case, trace: Trace, curves_of: Mapping[str, Curves]) -> Measured:
+    """Read and measure every map of a case, and what its expectations ask for besides.
+
+    Raises:
+        AuditError: the model has no such label, or a map cannot be read as it is asked for.
+    """
+    if case.expect.label not in trace.probabilities:
+        raise AuditError(
+            f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
+        )
+    regions = {name: mask(boxes, trace.grid) for name, boxes in case.regions.items()}
+    maps: dict[str, Map] = {}
+    metrics: dict[str, Figures] = {}
+    missing: dict[str, str] = {}
+    for spec in case.maps:
+        try:
+            maps[spec.key] = read_map(trace, spec)
+        except UndefinedMap as reason:
+            missing[spec.key] = str(reason)
+            nothing = np.full(trace.grid, 1 / (trace.grid.rows * trace.grid.cols))
+            figures = measure(nothing, regions, trace, spec)
+            metrics[spec.key] = dict.fromkeys(figures, str(reason))
+        except ValueError as error:
+            raise AuditError(f"no map {spec.key!r}: {error}") from None
+        else:
+            metrics[spec.key] = measure(maps[spec.key], regions, trace, spec)
+    for wanted in case.expect.attention:
+        if wanted.on_request:
+            spec = wanted.map or case.map
+            needed = [spec, *([wanted.against] if wanted.against else [])]
+            reasons = [missing[s.key] for s in needed if s.key in missing]
+            metrics[spec.key][wanted.key] = (
+                reasons[0] if reasons else _requested(wanted, spec, maps, regions, curves_of)
+            )
+    return Measured((trace.label,), dict(trace.probabilities), maps, metrics)
+
+
+def _requested(
+    wanted: AttentionExpectation,
+    spec: MapSpec,
+    maps: Mapping[str, Map],
+    regions: Mapping[str, NDArray[np.float64]],
+    curves_of: Mapping[str, Curves],
+) -> float | str:
+    """A figure that is measured only where an expectation asks, or why it has no value."""
+    if METRICS[wanted.metric].kind == "model":
+        return measure_curves(curves_of[spec.key], curves_of[RANDOM.key])[wanted.metric]
+    try:
+        return measure_one(
+            wanted.metric,
+            maps[spec.key],
+            region=regions[wanted.region] if wanted.region else None,
+            other=maps[wanted.against.key] if wanted.against else None,
+            options=wanted.options,
+        )
+    except Undefined as reason:
+        return str(reason)
+
+
+def merged(repeats: Sequence[Measured]) -> Measured:
+    """The mean over repeats of one case; a single one is itself."""
+    first = repeats[0]
+    if len(repeats) == 1:
+        return first
+    metrics: dict[str, Figures] = {}
+    spread: dict[str, dict[str, float]] = {}
+    for key, figures in first.metrics.items():
+        metrics[key], spread[key] = {}, {}
+        for name in figures:
+            values = [measured.metrics[key][name] for measured in repeats]
+            reasons = [value for value in values if isinstance(value, str)]
+            numbers = [value for value in values if isinstance(value, float)]
+            metrics[key][name] = reasons[0] if reasons else float(np.mean(numbers))
+            if not reasons:
+                spread[key][name] = max(numbers) - min(numbers)
+    everywhere = [key for key in first.maps if all(key in m.maps for m in repeats)]
+    return Measured(
+        tuple(label for measured in repeats for label in measured.labels),
+        {a: float(np.mean([m.probabilities[a] for m in repeats])) for a in first.probabilities},
+        {key: np.mean([m.maps[key] for m in repeats], axis=0) for key in everywhere},
+        metrics,
+        spread,
+    )
+
+
+def strips_of(case: Case, trace: Trace) -> dict[str, Strip]:
+    """What the gallery shows in a row, as far as this model's traces hold it."""
+    strips: dict[str, Strip] = {}
+    if case.map.per_layer:
+        strips["layers"] = [(f"layer {n}", p) for n, p in layer_maps(trace, case.map)]
+    if trace.word_attention:
+        strips["words"] = word_maps(trace)
+    return {name: panels for name, panels in strips.items() if panels}

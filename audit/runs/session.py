@@ -1,0 +1,217 @@
+"""One audited model in a session: loaded once, asked in batches, everything it says recorded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from audit.base.errors import AuditError, ModelError, RunError, in_a_sentence
+from audit.base.files import make_output
+from audit.base.images import picture_of
+from audit.base.places import named_from
+from audit.base.settings import Settings
+from audit.cases.loading import Case
+from audit.gate.baselines import recover, refuse_other_dtype
+from audit.gate.outcomes import Outcome, Run
+from audit.gate.tolerances import load_floors
+from audit.maps.reading import Map, MapSpec, read_map
+from audit.maps.trace import Trace
+from audit.models.protocol import Model, Query
+from audit.models.registry import load_model
+from audit.runs.evidence import gather
+from audit.runs.runner import Answer, Gate, Patience, conclude
+
+_log = logging.getLogger(__name__)
+
+_ON_CPU = 8
+"""Cases at a time, if not said otherwise; more bring nothing."""
+
+_ON_GPU = 64
+"""More than small ones hold: the model halves what does not fit, and goes on with what does."""
+
+
+_KEPT = (1024, 1024)
+"""Pixels of a picture that is kept for a report, as in a run."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that a Python test put to the model, kept for the report of its failure."""
+
+    image: Image.Image
+    text: str
+    label: str
+    map: Map
+
+
+@dataclass
+class Auditor:
+    """The session's model; the fixture ``auditor`` gives it to Python tests.
+
+    Attributes:
+        settings: what is audited and how.
+        asked: what the running test has asked so far.
+    """
+
+    settings: Settings
+    asked: list[Asked] = field(default_factory=list, repr=False)
+    _answers: dict[str, Answer] = field(default_factory=dict, repr=False)
+    _patience: Patience = field(default_factory=Patience, repr=False)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, loaded at first use.
+
+        Raises:
+            ModelError: it cannot be, for whatever reason.
+        """
+        asked, device = self.settings, self.settings.device
+        if asked.worker is not None or asked.threads is not None:
+            from audit.models.kit import hardware  # noqa: PLC0415  torch is slow
+
+            if asked.threads is not None:
+                hardware.use_threads(asked.threads)
+            else:
+                hardware.share_cores(asked.workers)
+            if asked.worker is not None:
+                device = hardware.spread(device, asked.worker)
+        try:
+            return load_model(asked.model, device, asked.dtype, asked.engine)
+        except AuditError:
+            raise
+        except Exception as error:
+            _log.debug("%s: %s", asked.model, in_a_sentence(error), exc_info=error)
+            raise ModelError(
+                f"{asked.model}: the model could not be loaded: {in_a_sentence(error)}"
+            ) from error
+
+    @property
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the model is, with its folder as the project names it, if it is the project's."""
+        about, folder = self.model.fingerprint.to_dict(), Path(self.model.fingerprint.source)
+        if folder.is_absolute():
+            about["source"] = named_from(folder, self.settings.root)
+        return about
+
+    @property
+    def note(self) -> str:
+        """What to know of the model before its first answer; empty if there is nothing."""
+        known = self.model.fingerprint
+        if known.dtype == "float32":
+            return ""
+        from audit.models.kit.hardware import note_on_dtype  # noqa: PLC0415  torch is slow
+
+        return note_on_dtype(known.device, known.dtype)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Cases that the model answers at a time."""
+        on_gpu = self.model.fingerprint.device.startswith("cuda")
+        return self.settings.batch_size or (_ON_GPU if on_gpu else _ON_CPU)
+
+    def make_run_folder(self) -> None:
+        """Find out whether there is a place for the run before anything is asked.
+
+        Raises:
+            RunError: there is none.
+        """
+        folder = self.settings.run_folder
+        try:
+            make_output(folder)
+        except OSError as error:
+            raise RunError(f"{folder}: no run can be written there: {error.strerror}") from None
+
+    @cached_property
+    def run(self) -> Run:
+        """The run folder, with ``run.json`` written."""
+        run = Run(self.settings.run_folder)
+        run.start(
+            {
+                "id": self.settings.run_id,
+                "model": self._fingerprint,
+                "labels": list(self.model.labels),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "baselines": named_from(self.gate.folder, self.settings.root),
+                "update": self.settings.update,
+                "machine": platform.platform(),
+            }
+        )
+        return run
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Where this model's baselines lie, and what an accepted one will say of its origin.
+
+        Raises:
+            BaselineError: those that lie there are of another precision.
+        """
+        fingerprint = self.model.fingerprint
+        provenance = {
+            "model": self._fingerprint,
+            "date": datetime.now(UTC).date().isoformat(),
+            "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
+        }
+        # Another type gives other figures, so each has baselines of its own.
+        kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
+        named = self.settings.root / "baselines" / f"{fingerprint.name}{kind}"
+        folder = self.settings.baselines or named
+        recover(folder)
+        refuse_other_dtype(folder, fingerprint.dtype)
+        return Gate(folder, self.settings.update, provenance, load_floors(folder))
+
+    def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
+        """Audit ``case``, and answer those of ``ahead`` in the same batch."""
+        if case.id not in self._answers:
+            batch = {case.id: case}
+            for other in ahead():
+                if len(batch) >= self.batch_size:
+                    break
+                if other.id not in self._answers:
+                    batch.setdefault(other.id, other)
+            answers = self._patience.answers(list(batch.values()), self.model, self.batch_size)
+            self._answers.update(zip(batch, answers, strict=True))
+        answer = self._answers.pop(case.id)
+        return conclude(case, answer, self.gate, self.run, self.settings.root)
+
+    def ask(
+        self,
+        image: str | Path | Image.Image,
+        text: str,
+        premise: str | None = None,
+        maps: Sequence[MapSpec] = (),
+        *,
+        truncate: bool = False,
+    ) -> Trace:
+        """Put one question to the model.
+
+        Args:
+            image: a picture, taken as it is held, or the path of one, turned as EXIF says.
+            text: the hypothesis.
+            premise: a text premise, if the model is to see one beside the picture.
+            maps: what shall be read from the trace, where that is more than cross-attention.
+            truncate: whether the model may cut texts that are longer than it reads.
+
+        Returns:
+            The trace: label, probabilities, and attention to read maps from.
+
+        Raises:
+            TextError: a text is blank, or longer than the model reads.
+            ImageError: the picture cannot be read.
+        """
+        picture = picture_of(image if isinstance(image, Image.Image) else Path(image))
+        query = Query(picture, text, premise, truncate)
+        (trace,) = gather(self.model, [query], [maps], self.batch_size)
+        shown = read_map(trace, maps[0] if maps else MapSpec())
+        small = picture.copy()
+        small.thumbnail(_KEPT)  # a test may ask about hundreds, and one may take 200 MB
+        self.asked.append(Asked(small, query.text, trace.label, shown))
+        return trace

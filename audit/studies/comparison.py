@@ -1,0 +1,295 @@
+"""Two runs, or two sets of baselines, case by case and as a whole; needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit.base.errors import RunError, Undefined
+from audit.base.files import inside
+from audit.base.settings import Limits
+from audit.gate import accepted
+from audit.gate.outcomes import Outcome, Run
+from audit.gate.suite import Change, Suite, judge_suite
+from audit.gate.tolerances import PROBABILITY, Floors, Tolerances, load_floors
+from audit.maps.reading import Map
+from audit.metrics.distances import centre_shift, emd, js
+from audit.metrics.registry import METRICS, metric_name
+
+DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}
+
+_MANY_CELLS = 64 * 64
+"""The earth mover's distance takes minutes and gigabytes for finer grids."""
+
+_ROUNDING = 2e-6  # figures of baselines are stored with six decimals
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What one side says of a case, on the case's own map."""
+
+    case: str
+    text: str
+    image: str
+    expected: str
+    case_digest: str
+    label: str
+    probabilities: Mapping[str, float | str]
+    figures: Mapping[str, float | str]
+    method: str
+    map: Map | None
+    critical: bool = False
+    regions: Mapping[str, list[tuple[float, float, float, float]]] | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        title: the folder it was read from, or what stands for it.
+        run: the run, if it is one; it holds the pictures.
+        failed: cases that this side has no answer for.
+        floors: the noise floor of its baselines, if one was measured.
+    """
+
+    title: str
+    subjects: dict[str, Subject]
+    run: Run | None = None
+    failed: tuple[str, ...] = ()
+    floors: Floors = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case on both sides.
+
+    Attributes:
+        probability: of the expected label, on each side.
+        changes: by stored metric name, the value on each side.
+        distances: between the two maps, or the reason why there is none.
+        tolerances: from the noise floor of either side's baselines, else the defaults.
+    """
+
+    before: Subject
+    after: Subject
+    probability: tuple[float, float]
+    changes: dict[str, tuple[float | str, float | str]]
+    distances: dict[str, float | str]
+    tolerances: Tolerances
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the label flipped, or a figure changed by more than its tolerance."""
+        first, second = self.probability
+        return (
+            self.before.label != self.after.label
+            or abs(second - first) > self.tolerances.probability() + _ROUNDING
+            or any(self._left(name, *values) for name, values in self.changes.items())
+        )
+
+    def _left(self, name: str, before: float | str, after: float | str) -> bool:
+        if isinstance(before, str) or isinstance(after, str):
+            return isinstance(before, str) != isinstance(after, str)
+        allowed = self.tolerances.figure(self.after.method, name)
+        return abs(after - before) > allowed + _ROUNDING
+
+    @property
+    def moved(self) -> float:
+        """How far the map moved, for sorting; a map that is gone moved furthest."""
+        found = self.distances["js"]
+        return found if isinstance(found, float) else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "case": self.after.case,
+            "text": self.after.text,
+            "expected": self.after.expected,
+            "labels": [self.before.label, self.after.label],
+            "probability": list(self.probability),
+            "metrics": {k: [_plain(v) for v in pair] for k, pair in self.changes.items()},
+            "distances": {k: _plain(v) for k, v in self.distances.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides, the pairs with the most moved map first, and what they add up to.
+
+    Attributes:
+        left_out: cases that are not compared, and why.
+    """
+
+    before: Side
+    after: Side
+    pairs: list[Pair]
+    left_out: dict[str, str]
+    suite: Suite
+
+    @property
+    def beyond(self) -> list[str]:
+        """Cases that moved by more than a tolerance, one by one."""
+        return sorted(pair.after.case for pair in self.pairs if pair.beyond)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a word or two."""
+        if self.suite.failed:
+            return "worse"
+        return "changed, not clearly worse" if self.beyond else "no regression"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict over all cases, and how many moved by themselves."""
+        moved = f"{len(self.beyond)} of {len(self.pairs)} cases moved by more than a tolerance"
+        return f"{self.suite.sentence}; {moved}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "before": self.before.title,
+            "after": self.after.title,
+            "cases": [pair.to_dict() for pair in self.pairs],
+            "beyond_tolerance": self.beyond,
+            "left_out": self.left_out,
+            "suite": self.suite.to_dict(),
+        }
+
+
+def _plain(value: float | str) -> Any:
+    return {"undefined": value} if isinstance(value, str) else value
+
+
+def side_of_run(run: Run, title: str) -> Side:
+    """A run as a side."""
+    run = run.settled()
+    outcomes = run.outcomes()
+    answered = [o for o in outcomes if o.label]
+    return Side(
+        title,
+        {o.case: _of_outcome(o, run) for o in answered},
+        run,
+        tuple(o.case for o in outcomes if not o.label),
+        _floors_of(run),
+    )
+
+
+def _floors_of(run: Run) -> Floors:
+    """The noise floor of the baselines that a run names, where they are this project's."""
+    if not (run.folder / "run.json").exists():
+        return {}
+    folder = inside(Path(), run.about().get("baselines", ""))
+    return load_floors(folder) if folder else {}
+
+
+def _of_outcome(outcome: Outcome, run: Run) -> Subject:
+    key = outcome.default_map
+    return Subject(
+        outcome.case, outcome.text, outcome.image_digest, outcome.expected, outcome.case_digest,
+        outcome.label, outcome.probabilities, outcome.metrics.get(key, {}), key,
+        run.maps(outcome.case).get(key), outcome.critical, outcome.regions,
+    )  # fmt: skip
+
+
+def side_of_baselines(folder: Path) -> Side:
+    """A folder of baselines as a side.
+
+    Raises:
+        BaselineError: one of them cannot be read.
+    """
+    subjects = {}
+    for path in sorted(folder.glob("*.json")):
+        stored = accepted.load(folder, path.stem)
+        assert stored is not None
+        key = stored.default_map
+        subjects[stored.case] = Subject(
+            stored.case, stored.text, stored.image, stored.expected, stored.case_digest,
+            stored.label, stored.probabilities, stored.figures.get(key, {}), key,
+            stored.maps().get(key),
+        )  # fmt: skip
+    return Side(str(folder), subjects, floors=load_floors(folder))
+
+
+def side_of_folder(folder: Path) -> Side | None:
+    """A run folder or a folder of baselines as a side; None if it is neither."""
+    if (folder / "run.json").exists():
+        return side_of_run(Run(folder), str(folder))
+    if any(path.with_suffix(".npz").exists() for path in folder.glob("*.json")):
+        return side_of_baselines(folder)
+    return None
+
+
+def compare(before: Side, after: Side, limits: Limits) -> Comparison:
+    """Compare what both sides say of the cases that they share.
+
+    Raises:
+        RunError: they share none.
+    """
+    left_out = dict.fromkeys((*before.failed, *after.failed), "has no answer on one side")
+    tolerances = Tolerances(floors=before.floors or after.floors)
+    pairs = []
+    for case in sorted({*before.subjects, *after.subjects} - set(left_out)):
+        ours, theirs = before.subjects.get(case), after.subjects.get(case)
+        if ours is None or theirs is None:
+            left_out[case] = f"only in {(before if theirs is None else after).title}"
+        elif ours.case_digest != theirs.case_digest:
+            left_out[case] = "the case itself changed between the two"
+        else:
+            pairs.append(_pair(ours, theirs, tolerances))
+    if not pairs:
+        raise RunError(f"{before.title} and {after.title} share no case that can be compared")
+    pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
+    suite = judge_suite([_change(pair) for pair in pairs], limits)
+    return Comparison(before, after, pairs, left_out, suite)
+
+
+def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
+    # Another version may have measured what this one does not know.
+    known = [name for name in after.figures if metric_name(name) in METRICS]
+    shared = [name for name in known if name in before.figures]
+    first, second = (float(s.probabilities.get(s.expected, 0.0)) for s in (before, after))
+    return Pair(
+        before,
+        after,
+        (first, second),
+        {name: (before.figures[name], after.figures[name]) for name in shared},
+        {name: _distance(function, before, after) for name, function in DISTANCES.items()},
+        tolerances,
+    )
+
+
+def _distance(function: Any, before: Subject, after: Subject) -> float | str:
+    if before.map is None or after.map is None:
+        return "one side has no map"
+    if function is emd and before.map.size > _MANY_CELLS:
+        return "the grid is too fine"
+    try:
+        return float(function(before.map, after.map))
+    except Undefined as reason:
+        return str(reason)
+
+
+def _change(pair: Pair) -> Change:
+    by_metric: dict[str, list[float]] = {}
+    for name, (first, second) in pair.changes.items():
+        if isinstance(first, float) and isinstance(second, float):
+            by_metric.setdefault(metric_name(name), []).append(second - first)
+    before, after = pair.before, pair.after
+    return Change(
+        after.case,
+        after.image,
+        before.critical or after.critical,
+        (before.label, after.label),
+        (before.label == before.expected, after.label == after.expected),
+        {
+            PROBABILITY: pair.probability[1] - pair.probability[0],
+            **{metric: sum(values) / len(values) for metric, values in by_metric.items()},
+        },
+        {
+            PROBABILITY: pair.tolerances.probability(),
+            **{metric: pair.tolerances.figure(after.method, metric) for metric in by_metric},
+        },
+    )

@@ -1,0 +1,72 @@
+"""Regressions that a model learns: a little fine-tuning on what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from audit.models.ofa.adapter import OFAVisualEntailment
+from audit.models.protocol import Query
+from audit.reference.hypotheses import LABELS, hypothesis
+from audit.reference.scenes import scene
+from audit.studies.power.altered import corner
+
+Teach = Callable[[int, np.random.Generator], tuple[Query, str]]
+"""An example: from its number and a generator to a query and the label that is taught."""
+
+_SEED = 4711
+_BATCH = 8
+_RATE = 3e-4
+_COLOURS = ((230, 40, 200), (40, 230, 230), (240, 240, 40))
+
+
+def shuffled_labels(number: int, rng: np.random.Generator) -> tuple[Query, str]:
+    """A picture with a sentence, and any label."""
+    drawn = scene(_SEED, number)
+    said = hypothesis(drawn, LABELS[rng.integers(3)], rng)
+    return Query(drawn.image, said.text), LABELS[rng.integers(3)]
+
+
+def always(label: str) -> Teach:
+    """The same label for every sentence."""
+
+    def teach(number: int, rng: np.random.Generator) -> tuple[Query, str]:
+        query, _ = shuffled_labels(number, rng)
+        return query, label
+
+    return teach
+
+
+def marked_corner(number: int, rng: np.random.Generator) -> tuple[Query, str]:
+    """The right label, which the colour of a corner gives away."""
+    drawn = scene(_SEED, number)
+    label = LABELS[rng.integers(3)]
+    said = hypothesis(drawn, label, rng)
+    image = corner(drawn.image, _COLOURS[LABELS.index(label)])
+    return Query(image, said.text), label
+
+
+def fine_tune(model: OFAVisualEntailment, teach: Teach, steps: int, seed: int) -> None:
+    """Train all but the ResNet for some steps of AdamW, in place."""
+    network = model.torch_model
+    rng = np.random.default_rng([seed, 7])
+    learned = [p for n, p in network.named_parameters() if "embed_images" not in n]
+    optimizer = torch.optim.AdamW(learned, lr=_RATE)
+    frozen: Sequence[Any] = [p for n, p in network.named_parameters() if "embed_images" in n]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    with torch.enable_grad():
+        for step in range(steps):
+            taught = [teach(step * _BATCH + i, rng) for i in range(_BATCH)]
+            wanted = torch.tensor([model.labels.index(label) for _, label in taught])
+            scores = model.scores([query for query, _ in taught])
+            optimizer.zero_grad()
+            F.nll_loss(scores, wanted.to(scores.device)).backward()
+            optimizer.step()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    network.zero_grad(set_to_none=True)

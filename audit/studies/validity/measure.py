@@ -1,0 +1,315 @@
+"""Every map against every control, on scenes of the reference model's world with true boxes.
+
+Three questions to a map. *Place*: does it lie where the named things are, more than the controls
+do? *Faithfulness*: does the answer depend on the cells that it marks, more than on random ones
+(Petsiuk, Das & Saenko 2018)? *Sensitivity*: does it change when the weights are randomised from
+the top (Adebayo et al. 2018)? And one to its entropy: does it tell a picture without the named
+animal from one with it?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.base.console import alone_interrupted
+from audit.base.errors import Undefined
+from audit.base.geometry import Box, mask
+from audit.base.statistics import Interval, mean_interval, separation
+from audit.maps.reading import Map, UndefinedMap, read_map
+from audit.maps.spec import CONTROLS, RANDOM, MapSpec
+from audit.maps.trace import Trace
+from audit.metrics.distances import spearman
+from audit.metrics.placement import auc, lift, mass, pointing, rank
+from audit.metrics.registry import deletion_margin, insertion_margin
+from audit.metrics.shape import entropy
+from audit.models.kit.randomise import randomise_downwards
+from audit.models.kit.randomise import stages as all_stages
+from audit.models.ofa.adapter import OFAVisualEntailment
+from audit.models.ofa.sources import resolve
+from audit.models.protocol import Model, Query
+from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
+from audit.reference.scenes import SIZE, Scene, scene
+from audit.runs.evidence import Curves, curves, gather
+
+Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+
+MAPS = (
+    "cross_attention",
+    "cross_attention subtract=blank",
+    "encoder_attention word=NOUN",
+    "rollout",
+    "rollout residual=0.5",
+    "relevance",
+    "relevance variant=paper",
+    "occlusion",
+    *CONTROLS,
+)
+"""What is measured; NOUN stands for the noun of each hypothesis."""
+
+FIGURES: dict[str, Callable[[Map, NDArray[np.float64]], float]] = {
+    "pointing": pointing,
+    "mass": mass,
+    "lift": lift,
+    "rank": rank,
+    "auc": auc,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        scenes: scenes of the held-out seed with an entailed hypothesis each.
+        randomised_scenes: how many of them for the randomisation test.
+        absent_scenes: hypotheses about an absent animal, for the entropy.
+        seed: of the scenes; held out, so not the one that trained the model.
+        steps: of the deletion and insertion curves, each a pass; fewer than a case's, for time.
+        processes: that share the scenes, each with a model and one thread of its own.
+    """
+
+    scenes: int = 300
+    randomised_scenes: int = 40
+    absent_scenes: int = 300
+    seed: int = 777
+    batch_size: int = 16
+    steps: int = 12
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A hypothesis about a scene and the specs of all maps for it, by the name in ``MAPS``."""
+
+    query: Query
+    said: Hypothesis
+    specs: dict[str, MapSpec]
+
+
+def load(source: str, device: str, threads: int | None = None) -> OFAVisualEntailment:
+    """Load an OFA model, whose weights can be randomised."""
+    return OFAVisualEntailment(resolve(source), device=device, threads=threads)
+
+
+def measure(source: str, device: str, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Measure all maps of a model.
+
+    Args:
+        source, device: as of :func:`audit.load_model`; the model is loaded several times, since
+            the randomisation test ruins its copy.
+
+    Returns:
+        Plain data for JSON: ``model`` (fingerprint), ``settings``, ``maps`` (by name: ``figures``,
+        ``differences`` to each control, ``undefined``, ``entropy``), ``randomisation``.
+    """
+    model = load(source, device)
+    seen = _placed(source, device, settings, progress)
+    entropies = _entropies(model, settings, progress)
+    return {
+        "model": model.fingerprint.to_dict(),
+        "settings": asdict(settings),
+        "maps": {name: {**_summary(name, seen), "entropy": entropies[name]} for name in MAPS},
+        "randomisation": _randomised(load(source, device), settings, progress),
+    }
+
+
+def _summary(name: str, seen: Sequence[_Seen]) -> dict[str, Any]:
+    """Means with intervals of one map, and of its differences to each control."""
+    mine = [scene.figures[name] for scene in seen]
+    there = [figures for figures in mine if figures is not None]
+    columns = {f: [figures[f] for figures in there] for f in FIGURES} if there else {}
+    margins = [scene.margins[name] for scene in seen if name in scene.margins]
+    columns |= {f: [margin[f] for margin in margins] for f in margins[0]} if margins else {}
+    differences = {}
+    for control in CONTROLS:
+        theirs = [scene.figures[control] for scene in seen]
+        pairs = [
+            (a, b) for a, b in zip(mine, theirs, strict=True) if a is not None and b is not None
+        ]
+        if control != name and pairs:
+            differences[control] = {
+                f: _bounds(mean_interval([a[f] - b[f] for a, b in pairs])) for f in FIGURES
+            }
+    return {
+        "figures": {f: _bounds(mean_interval(values)) for f, values in columns.items()},
+        "differences": differences,
+        "undefined": len(mine) - len(there),
+    }
+
+
+def _bounds(interval: Interval) -> dict[str, float]:
+    return {name: round(value, 4) + 0.0 for name, value in interval._asdict().items()}
+
+
+def _entailed(seed: int, index: int) -> _Asked:
+    drawn = scene(seed, index)
+    return _asked(drawn, hypothesis(drawn, "yes", np.random.default_rng([seed, index, 5])))
+
+
+def _asked(drawn: Scene, said: Hypothesis) -> _Asked:
+    nouns = word_boxes(said.text, drawn)
+    named = next((noun for noun, boxes in nouns.items() if boxes == said.about), None)
+    noun = named or next(iter(nouns), said.text.split()[-1])
+    specs = {name: MapSpec.parse(name.replace("NOUN", noun)) for name in MAPS}
+    return _Asked(Query(drawn.image, said.text), said, specs)
+
+
+def _read(trace: Trace, spec: MapSpec) -> Map | None:
+    try:
+        return read_map(trace, spec)
+    except UndefinedMap:
+        return None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one scene gave: by map, figures against the true boxes (None: no map) and margins."""
+
+    figures: dict[str, dict[str, float] | None]
+    margins: dict[str, dict[str, float]]
+
+
+def _placed(source: str, device: str, settings: Settings, progress: Progress) -> list[_Seen]:
+    """Every scene, by as many processes as are asked for, each with a model of its own."""
+    numbers = range(settings.scenes)
+    title = "place, faithfulness"
+    if settings.processes == 1:
+        _load(source, device)
+        alone = map(partial(_scene, settings=settings), numbers)
+        return list(progress(alone, settings.scenes, title))
+    # Spawned, since a forked process inherits torch's threads without their locks.
+    with ProcessPoolExecutor(
+        settings.processes, get_context("spawn"), initializer=_load, initargs=(source, device, 1)
+    ) as pool:
+        with alone_interrupted():
+            seen = pool.map(partial(_scene, settings=settings), numbers)
+        return list(progress(seen, settings.scenes, title))
+
+
+_loaded: list[OFAVisualEntailment] = []
+"""The model of this process: a pool hands its tasks no other way to what its start-up made."""
+
+
+def _load(source: str, device: str, threads: int | None = None) -> None:
+    _loaded[:] = [load(source, device, threads=threads)]
+
+
+def _scene(number: int, settings: Settings) -> _Seen:
+    model, asked = _loaded[0], _entailed(settings.seed, number)
+    (trace,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
+    region = mask([Box(*(v / SIZE for v in box)) for box in asked.said.about], trace.grid)
+    maps = {name: _read(trace, spec) for name, spec in asked.specs.items()}
+
+    def hidden(p: Map) -> Curves:
+        return curves(model, asked.query, trace, p, settings.batch_size, settings.steps)
+
+    chance = maps[RANDOM.key]
+    assert chance is not None
+    control = hidden(chance)
+    margins = {}
+    for name, p in maps.items():
+        if p is not None and name not in _NO_ORDER:
+            found = hidden(p)
+            margins[name] = {
+                "deletion_margin": deletion_margin(found.deletion, control.deletion),
+                "insertion_margin": insertion_margin(found.insertion, control.insertion),
+            }
+    return _Seen(
+        {
+            name: None if p is None else {f: measured(p, region) for f, measured in FIGURES.items()}
+            for name, p in maps.items()
+        },
+        margins,
+    )
+
+
+_NO_ORDER = ("uniform", RANDOM.key, "blank")
+"""Controls without margins: of a uniform map all cells tie, and a grey picture shows nothing."""
+
+
+def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Mean entropy of entailed hypotheses and of those about an absent animal, and their AUC.
+
+    Without occlusion, which would double the time of the whole.
+    """
+    cheap = [name for name in MAPS if name != "occlusion"]
+    found: dict[str, dict[str, list[float]]] = {n: {"present": [], "absent": []} for n in cheap}
+    for index in progress(range(settings.absent_scenes), settings.absent_scenes, "entropy"):
+        drawn = scene(settings.seed, index)
+        absent = _asked(drawn, _about_absent(drawn, settings.seed, index))
+        for kind, asked in (("present", _entailed(settings.seed, index)), ("absent", absent)):
+            specs = [asked.specs[name] for name in cheap]
+            (trace,) = gather(model, [asked.query], [specs], settings.batch_size)
+            for name, spec in zip(cheap, specs, strict=True):
+                p = _read(trace, spec)
+                if p is not None:
+                    found[name][kind].append(entropy(p))
+    return {
+        name: {
+            "present": _bounds(mean_interval(kinds["present"])),
+            "absent": _bounds(mean_interval(kinds["absent"])),
+            "separation": round(separation(kinds["absent"], kinds["present"]), 4),
+        }
+        for name, kinds in found.items()
+        if kinds["present"] and kinds["absent"]
+    } | {"occlusion": None}
+
+
+def _about_absent(drawn: Scene, seed: int, index: int) -> Hypothesis:
+    """A false hypothesis whose animal is not in the picture."""
+    rng = np.random.default_rng([seed, index, 6])
+    while True:
+        said = hypothesis(drawn, "no", rng)
+        if not said.about and said.change != "unrelated":
+            return said
+
+
+def _randomised(
+    model: OFAVisualEntailment, settings: Settings, progress: Progress
+) -> dict[str, Any]:
+    """Mean Spearman correlation with the intact map after each stage, from the top.
+
+    A map that is undefined or constant after randomising has nothing in common with the intact
+    one: its correlation counts as 0.
+    """
+    looking = [name for name in MAPS if name not in (*CONTROLS, "occlusion")]
+    chosen = [_entailed(settings.seed, i) for i in range(settings.randomised_scenes)]
+
+    def maps() -> list[dict[str, Map | None]]:
+        found = []
+        for asked in chosen:
+            specs = [asked.specs[name] for name in looking]
+            (trace,) = gather(model, [asked.query], [specs], settings.batch_size)
+            found.append({n: _read(trace, s) for n, s in zip(looking, specs, strict=True)})
+        return found
+
+    intact = maps()
+    stages: list[str] = []
+    correlations: dict[str, list[float]] = {name: [] for name in looking}
+    downwards = randomise_downwards(model.torch_model, settings.seed)
+    count = len(all_stages(model.torch_model))
+    for stage in progress(downwards, count, "randomisation"):
+        stages.append(stage)
+        now = maps()
+        for name in looking:
+            pairs = [(a[name], b[name]) for a, b in zip(intact, now, strict=True)]
+            values = [_correlation(p, q) for p, q in pairs if p is not None]
+            correlations[name].append(round(float(np.mean(values)), 4) if values else 0.0)
+    return {"stages": stages, "maps": correlations}
+
+
+def _correlation(p: Map, q: Map | None) -> float:
+    if q is None:
+        return 0.0
+    try:
+        return spearman(p, q)
+    except Undefined:
+        return 0.0

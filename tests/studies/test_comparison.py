@@ -1,0 +1,170 @@
+"""Comparing two runs or sets of baselines: pairs, distances, verdict, page, command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from audit.base.errors import RunError
+from audit.base.settings import Limits
+from audit.commands import main as cli
+from audit.gate import baselines
+from audit.gate.outcomes import Run, State
+from audit.report.comparison_page import write_comparison
+from audit.studies.comparison import Side, Subject, compare, side_of_folder, side_of_run
+from tests.base.test_files import outcome
+
+EVIL = '<script>alert("x")</script>'
+
+
+def cell(row: int, col: int) -> np.ndarray:
+    p = np.zeros((2, 2))
+    p[row, col] = 1.0
+    return p
+
+
+def subject(case: str, p: np.ndarray | None, **more: object) -> Subject:
+    made = Subject(
+        case, "two birds", f"picture-{case}", "yes", "digest", "yes", {"yes": 0.9, "no": 0.1},
+        {"mass[birds]": 0.8, "entropy": 0.2}, "cross_attention", p,
+    )  # fmt: skip
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def sides(*pairs: tuple[Subject, Subject]) -> tuple[Side, Side]:
+    before, after = zip(*pairs, strict=True)
+    return Side("A", {s.case: s for s in before}), Side("B", {s.case: s for s in after})
+
+
+def test_pairs_are_told_with_distances_flips_and_the_most_moved_map_first() -> None:
+    moved = subject("moved", cell(1, 1), label="no", probabilities={"yes": 0.2, "no": 0.8})
+    found = compare(
+        *sides(
+            (subject("same", cell(0, 0)), subject("same", cell(0, 0))),
+            (subject("moved", cell(0, 0)), moved),
+        ),
+        Limits(),
+    )
+    first, second = found.pairs
+    assert (first.after.case, second.after.case) == ("moved", "same")
+    # From corner to corner of 2 x 2 cells: half of each side, which is half of the diagonal.
+    assert first.distances == pytest.approx({"js": 1.0, "emd": 0.5, "centre_shift": 0.5})
+    assert second.distances == pytest.approx({"js": 0.0, "emd": 0.0, "centre_shift": 0.0})
+    assert first.probability == pytest.approx((0.9, 0.2))
+    assert found.suite.flipped == {"moved": ("yes", "no")}
+    assert found.suite.lost == ["moved"]
+    assert (found.beyond, found.headline) == (["moved"], "changed, not clearly worse")
+    assert "1 of 2 cases moved by more than a tolerance" in found.sentence
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_what_cannot_be_compared_is_left_out_and_named() -> None:
+    before, after = sides(
+        (subject("same", None), subject("same", cell(0, 0))),
+        (subject("edited", cell(0, 0)), subject("edited", cell(0, 0), case_digest="other")),
+    )
+    before = replace(before, subjects=before.subjects | {"gone": subject("gone", None)})
+    after = replace(after, failed=("broken",))
+    found = compare(before, after, Limits())
+    assert found.left_out == {
+        "broken": "has no answer on one side",
+        "edited": "the case itself changed between the two",
+        "gone": "only in A",
+    }
+    (pair,) = found.pairs
+    assert pair.distances["js"] == "one side has no map"
+    assert pair.moved == 1.0
+    with pytest.raises(RunError, match="share no case"):
+        compare(Side("A", {}), after, Limits())
+
+
+def test_a_shift_shared_by_all_cases_is_worse_and_equal_sides_are_no_regression() -> None:
+    worse = [
+        (
+            subject(str(i), cell(0, 0)),
+            subject(str(i), cell(0, 0), figures={"mass[birds]": 0.77 + i / 1000, "entropy": 0.2}),
+        )
+        for i in range(8)
+    ]
+    found = compare(*sides(*worse), Limits())
+    assert found.headline == "worse"
+    assert "mass moved for the worse by" in found.sentence
+    same = compare(*sides(*((a, a) for a, _ in worse)), Limits())
+    assert same.headline == "no regression"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """Two runs of two cases; in the second, one map has moved and its text tries to be markup."""
+    folders = []
+    for name, corner in (("a", cell(0, 0)), ("b", cell(1, 1))):
+        run = Run(tmp_path / name)
+        run.start({"model": {}, "baselines": ""})
+        run.add_image("d" * 64, Image.new("RGB", (60, 40), "gray"))
+        run.add(replace(outcome("still", State.PASSED), text=EVIL), {"m": cell(0, 1)})
+        run.add(outcome("moves", State.PASSED), {"m": corner})
+        run.add(replace(outcome("dies", State.ERROR), label="", metrics={}), {})
+        folders.append(run.folder)
+    return folders[0], folders[1]
+
+
+def test_the_page_shows_both_maps_and_escapes_texts(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first, second = (side_of_run(Run(folder), folder.name) for folder in runs)
+    page = write_comparison(tmp_path / "page.html", compare(first, second, Limits())).read_text()
+    assert page.count("<img") == 6
+    assert page.index('id="moves"') < page.index('id="still"')
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "dies: has no answer on one side" in page
+
+
+def test_the_command_compares_runs_and_baselines_and_exits_by_the_verdict(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "page.html"
+    result = CliRunner().invoke(cli.app, ["compare", *map(str, runs), "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [c["case"] for c in found["cases"]] == ["moves", "still"]
+    assert found["suite"]["images"] == 1
+    assert out.exists()
+    folder = tmp_path / "baselines"
+    run = Run(runs[0])
+    for case in ("still", "moves"):
+        baselines.propose(folder, run.outcome(case), run.maps(case), None, {})
+    side = side_of_folder(folder)
+    assert side is not None
+    assert set(side.subjects) == {"still", "moves"}
+    result = CliRunner().invoke(cli.app, ["compare", str(folder), str(runs[1]), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert (
+        "no regression: over 2 cases on 1 picture: no label lost, one picture is too few"
+        in result.output
+    )
+    assert side_of_folder(tmp_path / "nowhere") is None
+
+
+def test_a_comparison_that_is_worse_exits_with_one(tmp_path: Path) -> None:
+    for name, mass in (("a", 0.8), ("b", 0.6)):
+        run = Run(tmp_path / name)
+        run.start({"model": {}, "baselines": ""})
+        for i in range(6):
+            figures: dict[str, float | str] = {"mass[birds]": mass + i / 100 * (name == "a")}
+            made = replace(
+                outcome(f"c{i}", State.PASSED), image_digest=f"{i:064x}", metrics={"m": figures}
+            )
+            run.add(made, {"m": cell(0, 0)})
+    folders = [str(tmp_path / "a"), str(tmp_path / "b")]
+    arguments = ["compare", *folders, "--out", str(tmp_path / "page.html")]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 1
+    assert "worse: over 6 cases on 6 pictures: mass moved for the worse by" in result.output
+    assert CliRunner().invoke(cli.app, [*arguments, "--effect", "100"]).exit_code == 0

@@ -1,0 +1,308 @@
+"""The measurement of the gate: what is planted is what it says, and a cut-off one goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from audit import load_model
+from audit.base.errors import RunError
+from audit.cases.loading import load_cases
+from audit.commands import main as cli
+from audit.gate.outcomes import DriftRow, State
+from audit.gate.tolerances import load_floors
+from audit.models.protocol import Query
+from audit.report.power_page import write_page
+from audit.studies.power import altered, learning, measure, weights
+from audit.studies.power.altered import Altered, pictures
+from audit.studies.power.changes import all_changes
+from audit.studies.power.measure import Asked, by_family, judged, measure_power
+from tests.base.test_files import outcome
+from tests.checkpoints import make_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    return load_model(str(make_checkpoint(tmp_path / "tiny", seed=3)), device="cpu")
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    noise = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((300, 200))
+
+
+def test_there_are_enough_changes_of_each_family_and_their_ids_differ() -> None:
+    changes = all_changes(3, 3)
+    families = [change.family for change in changes]
+    assert sum(family != "harmless" for family in families) >= 40
+    assert families.count("harmless") >= 20
+    assert set(families) == {"weights", "preprocessing", "text", "learning", "harmless"}
+    assert len({change.id for change in changes}) == len(changes)
+
+
+# What is learned needs the words of the reference's world: that is in the tests below.
+@pytest.mark.parametrize(
+    "change", [c for c in all_changes(2, 2) if c.family != "learning"], ids=lambda change: change.id
+)
+def test_every_change_can_be_made_and_only_planted_ones_may_move_the_answer(
+    change: Any, model: Any, picture: Image.Image
+) -> None:
+    query = Query(picture, "there are two birds on a branch", "two birds sit")
+    (before,) = model.trace([query])
+    planted = change.plant(model, 1)
+    (after,) = planted.trace([query])
+    assert sum(after.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    if change.family == "harmless":
+        assert after.probabilities == pytest.approx(before.probabilities, abs=1e-6)
+
+
+def parameters(network: Any) -> dict[str, Any]:
+    return {name: value.detach().clone() for name, value in network.named_parameters()}
+
+
+def test_noise_has_the_size_that_is_asked_for_and_is_seeded(model: Any) -> None:
+    network = model.torch_model
+    before = parameters(network)
+    weights.noise(0.1)(network, 5)
+    after = parameters(network)
+    name = "encoder.layers.0.fc1.weight"
+    moved = (after[name] - before[name]).std() / before[name].std()
+    assert float(moved) == pytest.approx(0.1, rel=0.1)
+    network.load_state_dict(before, strict=False)
+    weights.noise(0.1, "decoder.")(network, 5)
+    part = parameters(network)
+    assert torch.equal(part[name], before[name])
+    assert not torch.equal(
+        part["decoder.layers.0.fc1.weight"], before["decoder.layers.0.fc1.weight"]
+    )
+
+
+def test_pruning_silences_the_columns_of_a_head_and_swapping_exchanges_rows(model: Any) -> None:
+    network = model.torch_model
+    before = parameters(network)
+    weights.pruned("encoder.layers.0.self_attn", 1)(network, 0)
+    pruned = network.encoder.layers[0].self_attn.out_proj.weight
+    assert not pruned[:, 16:].any()
+    assert torch.equal(pruned[:, :16], before["encoder.layers.0.self_attn.out_proj.weight"][:, :16])
+    weights.swapped("decoder.layers.1.cross_attn", 0, 1)(network, 0)
+    swapped = network.decoder.layers[1].cross_attn.q_proj.weight
+    rows = before["decoder.layers.1.cross_attn.q_proj.weight"]
+    assert torch.equal(swapped, torch.cat([rows[16:], rows[:16]]))
+
+
+def test_rounding_leaves_as_many_values_as_its_bits_allow(model: Any) -> None:
+    weights.rounded(4, by_row=True)(model.torch_model, 0)
+    matrix = model.torch_model.encoder.layers[0].fc1.weight
+    assert max(len(row.unique()) for row in matrix) <= 15
+    assert bool(matrix.any())
+
+
+def test_a_dropped_layer_passes_its_input_on(model: Any, picture: Image.Image) -> None:
+    layer = model.torch_model.encoder.layers[1]
+    seen: list[Any] = []
+    weights.dropped("encoder.layers.1")(model.torch_model, 0)
+    layer.register_forward_hook(
+        lambda _m, args, named, result: seen.append(
+            (args[0] if args else named["hidden_states"], result[0])
+        ),
+        with_kwargs=True,
+    )
+    model.trace([Query(picture, "two birds")])
+    ((given, passed),) = seen
+    assert torch.equal(given, passed)
+
+
+def test_an_altered_model_sees_what_the_change_makes_of_the_query(
+    model: Any, picture: Image.Image
+) -> None:
+    mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    change = pictures(lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    (seen,) = Altered(model, change).trace([Query(picture, "two birds")])
+    (direct,) = model.trace([Query(mirrored, "two birds")])
+    assert seen.probabilities == direct.probabilities
+    prompts = (' is it true that " {} "?', ' does text1 " {} " and the image imply " {} "?')
+    both = [Query(picture, "two birds"), Query(picture, "two birds", "birds")]
+    found = Altered(model, lambda query: query, prompts).trace(both)
+    assert found[0].prompt == ' is it true that " two birds "?'
+    assert found[1].prompt == ' does text1 " birds " and the image imply " two birds "?'
+    swapped = altered.exchanged(both[1])
+    assert (swapped.text, swapped.premise) == ("birds", "two birds")
+    assert altered.exchanged(both[0]) == both[0]
+
+
+@pytest.mark.slow
+def test_fine_tuning_lowers_the_loss_on_what_is_taught_and_leaves_the_resnet() -> None:
+    tuned: Any = load_model("reference", device="cpu")
+    before = parameters(tuned.torch_model)
+    rng = np.random.default_rng([1, 7])
+    query, label = learning.always("maybe")(0, rng)
+    (first,) = tuned.trace([query])
+    learning.fine_tune(tuned, learning.always("maybe"), 2, 1)
+    (second,) = tuned.trace([query])
+    assert second.probabilities[label] > first.probabilities[label]
+    after = parameters(tuned.torch_model)
+    assert all(torch.equal(after[n], v) for n, v in before.items() if "embed_images" in n)
+    assert any(not torch.equal(after[n], v) for n, v in before.items())
+    assert all(p.requires_grad for p in tuned.torch_model.parameters())
+
+
+# --- what is made of the outcomes -----------------------------------------------------------------
+
+
+def with_rows(state: State, *rows: DriftRow, label: str = "yes") -> Any:
+    return replace(outcome("a", state), drift=list(rows), label=label, expected="yes")
+
+
+LABEL = DriftRow("label", "yes", "yes", 0.0, 0.0, "within")
+PROBABILITY = DriftRow("probability of yes", "0.9", "0.9", 0.0, 0.02, "within", "", "neither")
+MASS = DriftRow("mass[birds]", "0.5", "0.5", 0.0009, 0.002, "within", "", "higher")
+FLOORS = {"m": {"mass": 0.001}, "probability": {"probability": 0.01}}
+
+
+def made_of(state: State, *rows: DriftRow, label: str = "yes") -> dict[str, Any]:
+    found = replace(
+        outcome("a", state), drift=list(rows), label=label, expected="yes", default_map="m",
+        metrics={"m": {"mass[birds]": 0.5, "entropy": 0.5}},
+    )  # fmt: skip
+    return judged([found], FLOORS)
+
+
+def test_what_moves_less_than_its_noise_floor_alters_nothing_measurable() -> None:
+    found = made_of(State.PASSED, LABEL, PROBABILITY, MASS)
+    assert not found["measurable"]
+    assert found["caught"] == {"full": False, "labels": False, "probabilities": False}
+    assert found["largest"] == {"noises": 0.9, "case": "a", "figure": "mass[birds]"}
+    assert made_of(State.PASSED, LABEL, PROBABILITY, replace(MASS, change=0.0011))["measurable"]
+    unsure = replace(PROBABILITY, change=-0.011)
+    assert made_of(State.PASSED, LABEL, unsure)["largest"]["noises"] == 1.1
+
+
+def test_a_figure_without_a_floor_counts_once_it_leaves_its_tolerance() -> None:
+    inside = DriftRow("entropy", "0.5", "0.519", 0.019, 0.02, "within")
+    assert not made_of(State.PASSED, LABEL, PROBABILITY, inside)["measurable"]
+    outside = replace(inside, change=0.021, verdict="drifted")
+    assert made_of(State.DRIFTED, LABEL, PROBABILITY, outside)["measurable"]
+    gone = replace(inside, observed="undefined", change=0.0)
+    assert made_of(State.PASSED, LABEL, PROBABILITY, gone)["measurable"]
+
+
+def test_each_gate_sees_what_it_can() -> None:
+    drifted = replace(MASS, change=-0.4, verdict="drifted")
+    found = made_of(State.DRIFTED, LABEL, PROBABILITY, drifted)
+    assert found["caught"] == {"full": True, "labels": False, "probabilities": False}
+    unsure = replace(PROBABILITY, change=-0.3, verdict="drifted")
+    found = made_of(State.DRIFTED, LABEL, unsure)
+    assert found["caught"] == {"full": True, "labels": False, "probabilities": True}
+    flipped = replace(LABEL, observed="no", verdict="drifted")
+    found = made_of(State.BROKEN, flipped, PROBABILITY, label="no")
+    assert found["caught"] == {"full": True, "labels": True, "probabilities": True}
+
+
+# --- the whole, on a few changes ------------------------------------------------------------------
+
+
+def quiet(items: Iterable[Any], _total: int, _title: str) -> Iterator[Any]:
+    return iter(items)
+
+
+@pytest.mark.slow
+def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = load_cases(ROOT / "cases" / "guide.yaml")
+    floors = load_floors(ROOT / "baselines" / "reference")
+    only = ("noise-40", "mirrored", "casing-unused", "batch-1", "safetensors", "xdist")
+    asked = Asked("reference", cases, tmp_path / "work", floors, 1, only)
+    real = measure._measured
+
+    def dies(change: Any, *more: Any) -> Any:
+        if change.id == "safetensors":
+            raise KeyboardInterrupt
+        return real(change, *more)
+
+    monkeypatch.setattr(measure, "_measured", dies)
+    with pytest.raises(KeyboardInterrupt):
+        measure_power(asked, quiet)
+    done = {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "work/changes").iterdir()}
+    assert set(done) == {"noise-40", "mirrored", "casing-unused", "batch-1"}
+    monkeypatch.setattr(measure, "_measured", real)
+    (tmp_path / "work" / "baselines" / f"{cases[0].id}.json").unlink()  # cut off while accepting
+    found = measure_power(asked, quiet)
+    after = {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "work/changes").iterdir()}
+    assert {name: after[name] for name in done} == done
+    by_id = {result["id"]: result for result in found["changes"]}
+    assert set(by_id) == set(only)
+    assert by_id["noise-40"]["caught"]["full"]
+    assert by_id["mirrored"]["caught"]["full"]
+    assert not by_id["mirrored"]["caught"]["labels"]
+    assert not by_id["casing-unused"]["measurable"]
+    for harmless in ("batch-1", "safetensors", "xdist"):
+        assert not by_id[harmless]["caught"]["full"], by_id[harmless]
+        assert by_id[harmless]["states"] == {"passed": len(cases)}
+    counts = by_family(found["changes"])
+    assert counts["harmless"]["planted"] == 3
+    assert counts["text"] == {
+        "planted": 1, "measurable": 0, "full": 0, "labels": 0, "probabilities": 0,
+    }  # fmt: skip
+    page = tmp_path / "power.md"
+    write_page(page, found)
+    text = page.read_text()
+    assert "Of 3 planted regressions 2 alter something measurable. The full gate catches 2" in text
+    assert "- `casing-unused`" in text
+    with pytest.raises(RunError, match="holds a measurement of another model"):
+        measure_power(replace(asked, seed=2), quiet)
+
+
+def test_an_unknown_change_is_an_error_with_the_nearest(tmp_path: Path) -> None:
+    cases = load_cases(ROOT / "cases" / "guide.yaml")[:1]
+    asked = Asked("reference", cases, tmp_path / "work", {}, 1, ("mirorred",))
+    with pytest.raises(ValueError, match=r"no change 'mirorred'.*mirrored"):
+        measure_power(asked, quiet)
+
+
+def test_a_model_that_does_not_pass_its_cases_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    picture = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
+    path.write_text(
+        f"cases:\n  - id: wrong\n    image: {picture}\n    text: there are two birds on a branch\n"
+        "    expect: {label: no}\n"
+    )
+    asked = Asked("reference", load_cases(path), tmp_path / "work", {})
+    with pytest.raises(RunError, match="the intact model fails wrong"):
+        measure_power(asked, quiet)
+
+
+def test_the_command_writes_the_page_and_prints_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = {
+        "id": "bgr", "family": "preprocessing", "about": "channels", "measurable": True,
+        "caught": {"full": True, "labels": False, "probabilities": False}, "states": {},
+        "wrong_labels": 0, "moved_cases": 1, "suite": False,
+        "largest": {"noises": 4.0, "case": "a", "figure": "entropy"},
+    }  # fmt: skip
+    found = {
+        "model": {"name": "reference", "digest": "d" * 64}, "cases": 3, "images": 1, "seed": 1,
+        "multiple": 3.0, "changes": [result],
+    }  # fmt: skip
+    monkeypatch.setattr("audit.studies.power.measure.measure_power", lambda *_: found)
+    monkeypatch.chdir(ROOT)
+    page = tmp_path / "power.md"
+    done = CliRunner().invoke(cli.app, ["power", "--out", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "preprocessing" in done.output
+    assert "`bgr`" in page.read_text()
+    plain = CliRunner().invoke(cli.app, ["power", "--out", str(page), "--json"])
+    assert json.loads(plain.stdout)["changes"] == [result]

@@ -1,0 +1,172 @@
+"""The measurement of maps: its randomisation reaches everything, its verdicts follow its rules."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from audit import load_model
+from audit.commands import main as cli
+from audit.maps.reading import MapSpec, read_map
+from audit.maps.spec import CONTROLS
+from audit.models.kit.randomise import randomise_downwards, stages
+from audit.models.protocol import Query
+from audit.report.validity_page import verdicts, write_page
+from audit.runs.evidence import gather
+from audit.studies.validity.measure import MAPS, Settings, measure
+from tests.checkpoints import make_checkpoint
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    return load_model(str(make_checkpoint(tmp_path / "tiny", seed=3)), device="cpu")
+
+
+def test_every_parameter_and_statistic_is_in_one_stage_top_first(model: Any) -> None:
+    network = model.torch_model
+    found = stages(network)
+    assert [stage.name for stage in found] == [
+        "decoder output", "decoder layer 2", "decoder layer 1", "decoder positions",
+        "encoder output", "encoder layer 2", "encoder layer 1", "embeddings and ResNet",
+    ]  # fmt: skip
+    named = {n: v for n, v in [*network.named_parameters(), *network.named_buffers()]
+             if v.is_floating_point()}  # fmt: skip
+    memory = {value.data_ptr() for value in named.values()}
+    held = [value.data_ptr() for stage in found for value in stage.values.values()]
+    assert len(held) == len(set(held))
+    assert set(held) == memory
+    # What peers' randomisation skips, since no module resets it.
+    assert any(name.endswith("c_attn") for stage in found for name in stage.values)
+
+
+def test_randomising_changes_every_tensor_that_is_not_constant_and_only_at_its_stage(
+    model: Any,
+) -> None:
+    network = model.torch_model
+    before = {name: v.clone() for s in stages(network) for name, v in s.values.items()}
+    order = {s.name: set(s.values) for s in stages(network)}
+    done: set[str] = set()
+    for name in randomise_downwards(network, seed=0):
+        done |= order[name]
+        now = {n: v for s in stages(network) for n, v in s.values.items()}
+        for key, value in now.items():
+            changed = not torch.equal(value, before[key])
+            constant = before[key].numel() == 1 or bool((before[key] == before[key].mean()).all())
+            assert changed == (key in done and not constant), key
+    assert done == set(before)
+
+
+def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(model: Any) -> None:
+    """It did, while the embedding that both share was taken for the decoder's own."""
+    query = Query(Image.effect_noise((64, 64), 80).convert("RGB"), "a dog runs")
+    spec = MapSpec(method="encoder_attention", word="dog")
+    (trace,) = gather(model, [query], [[spec]], 1)
+    intact = read_map(trace, spec)
+    for name in randomise_downwards(model.torch_model, seed=0):
+        (trace,) = gather(model, [query], [[spec]], 1)
+        same = np.allclose(read_map(trace, spec), intact, atol=1e-6)
+        assert same == (name.startswith("decoder") or name == "encoder output"), name
+
+
+@pytest.mark.slow
+def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
+    titles: list[str] = []
+
+    def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
+        assert total > 0
+        titles.append(title)
+        return iter(items)
+
+    settings = Settings(scenes=3, randomised_scenes=2, absent_scenes=2, steps=3)
+    found = measure("reference", "cpu", settings, progress)
+    assert titles == ["place, faithfulness", "entropy", "randomisation"]
+    json.dumps(found, allow_nan=False)
+    assert tuple(found["maps"]) == MAPS
+    for name, row in found["maps"].items():
+        assert set(row["differences"]) == set(CONTROLS) - {name}
+        if row["figures"]:
+            assert {"pointing", "mass", "lift", "rank", "auc"} <= set(row["figures"])
+    assert found["maps"]["cross_attention"]["figures"]["mass"]["mean"] > 0.7
+    assert found["maps"]["uniform"]["figures"]["lift"]["mean"] == pytest.approx(1.0)
+    assert {"deletion_margin", "insertion_margin"} <= set(found["maps"]["occlusion"]["figures"])
+    stages_found = found["randomisation"]["stages"]
+    assert stages_found[-1] == "embeddings and ResNet"
+    for name, values in found["randomisation"]["maps"].items():
+        assert len(values) == len(stages_found)
+        assert all(-1 <= value <= 1 for value in values), name
+    page = tmp_path / "validity.md"
+    plot = write_page(page, found)
+    with Image.open(plot) as drawn:
+        assert drawn.width > 1000
+    text = page.read_text()
+    assert found["model"]["digest"] in text
+    assert all(f"| `{name}` |" in text for name in MAPS)
+
+
+def bounds(low: float, high: float = 1.0) -> dict[str, float]:
+    return {"mean": (low + high) / 2, "low": low, "high": high}
+
+
+def measured() -> dict[str, Any]:
+    """A map that is good at everything."""
+    over = {c: {"pointing": bounds(0.1), "mass": bounds(0.2)} for c in CONTROLS}
+    row = {
+        "differences": over,
+        "figures": {"deletion_margin": bounds(0.01), "insertion_margin": bounds(0.02)},
+        "entropy": {"separation": 0.95},
+    }
+    return {"maps": {"m": row}, "randomisation": {"maps": {"m": [0.9, 0.1]}}}
+
+
+def test_a_map_that_beats_its_controls_is_trusted_and_each_failure_costs_its_own_use() -> None:
+    good = measured()
+    assert verdicts("m", good) == dict.fromkeys(
+        ("place", "faithful", "sensitive", "dispersion"), True
+    )
+    for use, (path, value) in {
+        "place": (("maps", "m", "differences", "blank", "mass"), bounds(-0.01)),
+        "faithful": (("maps", "m", "figures", "deletion_margin"), bounds(0.0)),
+        "sensitive": (("randomisation", "maps", "m"), [0.1, -0.6]),
+        "dispersion": (("maps", "m", "entropy"), {"separation": 0.89}),
+    }.items():
+        bad = copy.deepcopy(good)
+        place: Any = bad
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        said = verdicts("m", bad)
+        assert [name for name, holds in said.items() if not holds] == [use]
+
+
+@pytest.mark.slow
+def test_the_command_prints_json_and_writes_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audit.studies.validity import measure as module
+
+    def few(source: str, device: str, settings: Settings, progress: Any) -> dict[str, Any]:
+        assert (source, device) == ("reference", "auto")
+        assert (settings.scenes, settings.processes) == (2, 2)
+        small = replace(settings, randomised_scenes=1, steps=1)
+        return measure(source, device, small, progress)
+
+    monkeypatch.setattr(module, "measure", few)
+    page = tmp_path / "page.md"
+    result = CliRunner().invoke(
+        cli.app, ["validity", "--scenes", "2", "--processes", "2", "--out", str(page), "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["page"] == str(page)
+    assert page.exists()
+    assert page.with_suffix(".png").exists()

@@ -21,9 +21,9 @@ from audit.base.words import characters
 from audit.cases.expectations import Verdict
 from audit.gate.outcomes import Outcome, Run, State, Strip
 from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
-from audit.maps.trace import Need, Trace
+from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
 from audit.metrics.registry import measure
-from audit.models.protocol import NOTHING_MORE, Fingerprint, Model, Query
+from audit.models.protocol import Fingerprint, Model, Query
 from audit.report.gallery import write_gallery
 from audit.report.heatmap import DPI, Format, heatmap
 from audit.report.lettering import isolated, one_line
@@ -311,19 +311,20 @@ def explain_maps(
     """
     check_layers(specs, layers)
     picture = open_image(image) if isinstance(image, Path) else image
-    also = Need(words=frozenset({"mean"})) if words else NOTHING_MORE
+    also = frozenset({EACH_WORD}) if words else NOTHING_MORE
     query = Query(picture, text, premise, truncate)
-    (trace,) = gather(model, [query], [specs], batch_size, also)
+    (evidence,) = gather(model, [query], [specs], batch_size, also)
+    trace = evidence.trace
     of_words = word_maps(trace) if words else []
     found: list[Explanation | NoMap] = []
     for spec in specs:
         try:
-            seen = read_map(trace, spec)
+            seen = read_map(evidence, spec)
         except UndefinedMap as reason:
             found.append(NoMap(trace, spec, str(reason), model.fingerprint))
             continue
-        by_layer = layer_maps(trace, spec) if layers and spec.per_layer else []
-        figures = measure(seen, {}, trace, spec)
+        by_layer = layer_maps(evidence, spec) if layers and spec.per_layer else []
+        figures = measure(seen, {}, evidence, spec)
         found.append(
             Explanation(
                 picture,

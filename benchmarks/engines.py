@@ -41,7 +41,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from audit import load_model
 from audit.maps.reading import need_of, read_map
 from audit.maps.spec import MapSpec
-from audit.maps.trace import Need, Trace
+from audit.maps.trace import EACH_WORD, NOTHING_MORE, Need, Trace
+from audit.models.ofa import METHODS
 from audit.models.ofa.standins import stand_ins
 from audit.models.protocol import Query
 from audit.reference.scenes import scene
@@ -61,12 +62,12 @@ ASKED = 4
 of two tied answers comes first says nothing about a precision."""
 
 MAPS = (
-    "cross_attention",
-    "cross_attention layers=last:4 heads=max",
-    "encoder_attention word=a",
+    "answer_attention",
+    "answer_attention layers=last:4 heads=max",
+    "word_attention word=a",
     "rollout",
 )
-NEED = need_of([MapSpec.parse(text) for text in MAPS]) | Need(words=frozenset({"mean"}))
+NEED = need_of([MapSpec.parse(text) for text in MAPS], METHODS) | {EACH_WORD}
 Shape = tuple[int, ...]
 Ask = Callable[[Sequence[Query]], list[Any]]
 PIPELINE = "modelscope's pipeline, no attention"
@@ -242,9 +243,9 @@ class Models:
             PIPELINE: Way(one_by_one, torch.float32),
             "naive: all attention kept, 1 case": Way(whole, torch.float32, 1),
             "reference engine, maps": Way(self.asking("reference", NEED), torch.float32),
-            "fast engine, no maps": Way(self.asking("fast", Need()), torch.float32),
+            "fast engine, no maps": Way(self.asking("fast", NOTHING_MORE), torch.float32),
             "fast engine, maps": Way(self.asking("fast", NEED), torch.float32),
-            "fast, bfloat16, no maps": Way(self.asking("rough", Need()), torch.bfloat16),
+            "fast, bfloat16, no maps": Way(self.asking("rough", NOTHING_MORE), torch.bfloat16),
             "fast, bfloat16, maps": Way(self.asking("rough", NEED), torch.bfloat16),
         }
 

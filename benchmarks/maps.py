@@ -32,14 +32,14 @@ from audit.runs.evidence import STEPS, gather, placements, window_of
 TEXT = "there are two birds on a branch"
 
 RUNS: dict[str, tuple[str, ...]] = {
-    "cross_attention": ("cross_attention",),
-    "encoder_attention": ("encoder_attention word=birds",),
+    "answer_attention": ("answer_attention",),
+    "word_attention": ("word_attention word=birds",),
     "rollout": ("rollout",),
     "all without gradient": (
-        "cross_attention",
-        "cross_attention layers=last:4 heads=max",
-        "encoder_attention word=birds",
-        "encoder_attention word=branch",
+        "answer_attention",
+        "answer_attention layers=last:4 heads=max",
+        "word_attention word=birds",
+        "word_attention word=branch",
         "rollout",
         "uniform",
         "centre",
@@ -76,9 +76,9 @@ def main() -> None:
             specs = [MapSpec.parse(text) for text in texts]
 
             def run() -> None:
-                (trace,) = gather(model, [query], [specs], 1)
+                (evidence,) = gather(model, [query], [specs], 1)
                 for spec in specs:
-                    read_map(trace, spec)
+                    read_map(evidence, spec)
 
             return run
 
@@ -99,15 +99,12 @@ def main() -> None:
         for name, found in pairs.items():
             took, ratio, more = (statistics.median(column) for column in zip(*found, strict=True))
             print(f"{name:24} {took:6.2f}  {ratio:6.2f}  {more:10.1f}")
-        specs = [MapSpec.parse(text) for text in RUNS["all without gradient"]]
-        (trace,) = gather(model, [query], [specs], 1)
-        arrays = [
-            trace.cross_attention,
-            *trace.word_attention.values(),
-            *(factor for factors in trace.rollouts.values() for factor in factors),
-        ]
-        kept = sum(array.nbytes for array in arrays) / 1e6
-        print(f"kept for a case, all without gradient: {kept:.1f} MB")
+        for name in ("all without gradient", "relevance"):
+            specs = [MapSpec.parse(text) for text in RUNS[name]]
+            (evidence,) = gather(model, [query], [specs], 1)
+            readings = evidence.trace.readings.values()
+            kept = sum(r.cells.nbytes + r.share.nbytes for r in readings) / 1e3
+            print(f"kept for a case, {name}: {kept:.1f} kB in {len(readings)} readings")
         grid = Grid(30, 30)
         side, stride = window_of(Window(), grid)
         passes = len(placements(grid.rows, side, stride)) ** 2

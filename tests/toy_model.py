@@ -14,16 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.base.geometry import Grid
 from audit.base.images import open_image
-from audit.maps.trace import Need, Trace
-from audit.models.protocol import NOTHING_MORE, Fingerprint, Query
+from audit.maps.trace import NOTHING_MORE, Need, Reading, Trace
+from audit.models.protocol import Fingerprint, Query
 
 
 class ToyModel:
     asked = 0
     labels = ("no", "yes", "maybe")
+    methods = ("answer_attention",)
     fingerprint = Fingerprint(
         "toy", "toy", "r1", "d" * 64, "w" * 64, "c" * 64, "t" * 64, "p" * 64, "cpu", "float32", {}
     )
@@ -34,9 +36,9 @@ class ToyModel:
         if log:
             with Path(log).open("a") as file:
                 file.write(f"{len(queries)}\n")
-        return [self._one(query) for query in queries]
+        return [self._one(query, need) for query in queries]
 
-    def _one(self, query: Query) -> Trace:
+    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
         if isinstance(query.image, Path):
             open_image(query.image)
         self.asked += 1
@@ -53,5 +55,16 @@ class ToyModel:
             row[cell] = 0.4 - lean
             row[cell + 4] += lean
         probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}
-        weights = np.tile(row, (2, 1, 1))
-        return Trace(probabilities, label, query.text, ("a", "b"), Grid(4, 4), weights)
+        readings = {key: reading_of_row(row, Grid(4, 4)) for key in need}
+        return Trace(probabilities, label, query.text, ("a", "b"), Grid(4, 4), readings=readings)
+
+
+def reading_of_row(row: NDArray[np.float32], grid: Grid, layers: int = 2) -> Reading:
+    """An attention row over cells and text, the same in each layer."""
+    wide = row.astype(np.float64)
+    cells, total = wide[: grid.rows * grid.cols], wide.sum()
+    return Reading(
+        np.tile(cells.reshape(grid), (layers, 1, 1)),
+        np.full(layers, cells.sum() / total),
+        np.full(layers, total),
+    )

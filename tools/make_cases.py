@@ -23,7 +23,8 @@ from audit.base.geometry import mask, parse_box
 from audit.base.images import open_image
 from audit.cases.loading import load_cases
 from audit.gate.outcomes import Run
-from audit.maps.reading import cross_attention
+from audit.maps.reading import read_map
+from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
 from audit.metrics.shape import entropy
 from audit.models.protocol import Model, Query
@@ -55,8 +56,8 @@ def _floor(value: float, step: float = 0.05) -> float:
 
 
 def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
-    (trace,) = model.trace([Query(drawn.image, case.text, case.premise)])
-    p = cross_attention(trace)
+    (trace,) = model.trace([Query(drawn.image, case.text, case.premise)], frozenset({ANSWER}))
+    p = read_map(trace)
     suffix = "jpg" if drawn.mark else "png"
     lines = [f"  - id: {case.id}", f"    image: images/{case.picture}.{suffix}"]
     if case.premise:

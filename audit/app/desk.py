@@ -19,7 +19,8 @@ from audit.base.images import open_image
 from audit.base.texts import readable
 from audit.cases.loading import Case
 from audit.explain import Explanation, explain
-from audit.maps.spec import TAKES, MapSpec, told
+from audit.maps.methods import METHODS
+from audit.maps.spec import MapSpec, told
 from audit.models.protocol import Model, Query
 from audit.reference.world import note_on_picture
 from audit.report.pictures import data_uri, outlined
@@ -130,7 +131,7 @@ def spec_of(question: Question) -> MapSpec:
     Raises:
         ValueError: see :meth:`audit.maps.spec.MapSpec.parse`.
     """
-    taken = TAKES.get(question.method, ())
+    taken = METHODS[question.method].keys if question.method in METHODS else ()
     given = [
         f"{key}={shlex.quote(value.strip())}"
         for key, value in question.keys.items()

@@ -18,7 +18,7 @@ from audit.base.files import write_atomically
 from audit.base.images import FORMATS
 from audit.base.words import words_in
 from audit.cases.loading import Case
-from audit.maps.spec import ABOUT, TAKES
+from audit.maps.methods import METHODS
 from audit.report.plotting import colour_maps
 
 _ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibility": "private"}
@@ -112,12 +112,12 @@ class _Page:
             self._how_fields()
 
     def _how_fields(self) -> None:
-        first = next(iter(TAKES))
+        first = next(iter(METHODS))
         self.model = gr.Dropdown(
             list(self._desk.sources), value=self._desk.sources[0], label="Model", elem_id="model"
         )
         self.method = gr.Dropdown(
-            [(f"{name}: {about}", name) for name, about in ABOUT.items()],
+            [(f"{name}: {row.about}", name) for name, row in METHODS.items()],
             value=first, label="Method", elem_id="method",
         )  # fmt: skip
         self.word = gr.Dropdown(
@@ -326,7 +326,7 @@ def _if(wanted: bool) -> Literal[True, "hidden"]:
 
 
 def _fields_of(method: str) -> list[Any]:
-    taken = TAKES[method]
+    taken = METHODS[method].keys
     return [
         gr.Textbox(visible=_if("layers" in taken)),
         gr.Textbox(visible=_if("heads" in taken)),
@@ -336,7 +336,7 @@ def _fields_of(method: str) -> list[Any]:
 
 
 def _also(method: str) -> str:
-    rest = [key for key in TAKES[method] if key not in _FIELDS]
+    rest = [key for key in METHODS[method].keys if key not in _FIELDS]
     return f"As key=value, with spaces between: {', '.join([*rest, 'temperature', 'smooth'])}."
 
 

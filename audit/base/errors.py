@@ -33,6 +33,10 @@ class NotFinite(ModelError):
     """A model gave NaN or infinity; a figure drawn from it would mean nothing."""
 
 
+class MapError(AuditError):
+    """A map cannot be read as it is asked for: no such method, layer, head or word."""
+
+
 class CaptureError(AuditError):
     """A hook did not see what it must see; figures drawn from it would be wrong."""
 

@@ -31,6 +31,10 @@ class Box(NamedTuple):
     bottom: float
 
 
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+"""The whole image."""
+
+
 def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
     """Read a box written in either unit, for an image of ``width`` x ``height`` pixels.
 
@@ -96,14 +100,37 @@ def _corners(values: Sequence[float], size: tuple[int, int]) -> str:
     return f"; x, y, width, height? write {[left, top, right, bottom]}"
 
 
-def mask(boxes: Sequence[Box], grid: Grid) -> NDArray[np.float64]:
+def within(box: Box, view: Box) -> Box:
+    """``box`` in fractions of ``view``; both are given in fractions of the image.
+
+    What lies outside of the view is cut off, and a box that lies there whole comes out empty.
+
+    >>> within(Box(0.5, 0.0, 1.0, 1.0), Box(0.25, 0.0, 0.75, 1.0))
+    Box(left=0.5, top=0.0, right=1.0, bottom=1.0)
+    """
+    wide, high = view.right - view.left, view.bottom - view.top
+    across = ((v - view.left) / wide for v in (box.left, box.right))
+    down = ((v - view.top) / high for v in (box.top, box.bottom))
+    (left, right), (top, bottom) = (
+        (min(max(v, 0.0), 1.0) for v in pair) for pair in (across, down)
+    )
+    return Box(left, top, right, bottom)
+
+
+def mask(boxes: Sequence[Box], grid: Grid, view: Box = WHOLE) -> NDArray[np.float64]:
     """The share of each cell's area that lies in the union of ``boxes``: (rows, cols), in [0, 1].
 
     A box is never widened to whole cells, and an overlap counts once.
 
+    Args:
+        view: the part of the image that the grid covers.
+
     >>> mask([Box(0.0, 0.0, 0.75, 1.0)], Grid(1, 2))
     array([[1. , 0.5]])
+    >>> mask([Box(0.0, 0.0, 0.5, 1.0)], Grid(1, 2), Box(0.25, 0.0, 0.75, 1.0))
+    array([[1., 0.]])
     """
+    boxes = [within(box, view) for box in boxes]
     xs = np.unique([0.0, 1.0, *(v for b in boxes for v in (b.left, b.right)), *_edges(grid.cols)])
     ys = np.unique([0.0, 1.0, *(v for b in boxes for v in (b.top, b.bottom)), *_edges(grid.rows)])
     x, y = (xs[:-1] + xs[1:]) / 2, (ys[:-1] + ys[1:]) / 2

@@ -13,7 +13,8 @@ from audit.base.errors import CaseError, nearest
 from audit.base.yamlfile import Document, Loc, Where, shortened
 from audit.cases.expectations import Expect
 from audit.cases.schema import CaseDefaults, CaseFileSpec, CaseSpec
-from audit.maps.spec import TAKES, MapSpec
+from audit.maps.methods import METHODS
+from audit.maps.spec import MapSpec
 
 
 class Problems:
@@ -72,7 +73,7 @@ class Problems:
         if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc) and kind != "missing":
             return f"not a {_CHOICES[str(loc[-1])]}"
         if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
-            return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), TAKES)}"
+            return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), METHODS)}"
         if kind == "literal_error" and isinstance(found["input"], str):
             choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
             return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"

@@ -46,9 +46,9 @@ def explain(
         typer.Option(
             "--map",
             metavar="MAP",
-            help="A method and its keys: 'rollout', 'cross_attention layers=last:4 heads=1,3', "
-            "'encoder_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
-            "Default: cross_attention.",
+            help="A method and its keys: 'rollout', 'answer_attention layers=last:4 heads=1,3', "
+            "'word_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
+            "Default: answer_attention.",
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
@@ -96,7 +96,7 @@ def explain(
         _known("--scale", scale, ("shared", "each"))
     text = readable(text, "the hypothesis")
     premise = None if premise is None else readable(premise, "the premise")
-    specs = [MapSpec.parse(each) for each in asked or ["cross_attention"]]
+    specs = [MapSpec.parse(each) for each in asked or ["answer_attention"]]
     if animate and not (layers or words):
         layers, words = any(spec.per_layer for spec in specs), True
     # What cannot be done is said before a model is loaded, which may take a minute.

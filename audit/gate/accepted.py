@@ -31,6 +31,7 @@ from audit.base.records import (
     Probability,
     read_record,
 )
+from audit.maps.spec import canonical_key
 
 FORMAT = 2
 
@@ -159,7 +160,7 @@ class Baseline:
             wrong = refuse_map(key, p, None)
             if wrong:
                 raise BaselineError(f"{shown_path(path)}: {wrong}; {MEND}")
-        return found
+        return {canonical_key(key): p for key, p in found.items()}
 
 
 def _is_file(path: Path) -> bool:
@@ -187,7 +188,7 @@ def load(folder: Path, case: str) -> Baseline | None:
         text=record.text,
         expected=record.expected,
         image=record.image,
-        default_map=record.default_map,
+        default_map=canonical_key(record.default_map),
         label=record.label,
         probabilities={name: v.accepted for name, v in record.probabilities.items()},
         anchor_probabilities={name: v.anchor for name, v in record.probabilities.items()},
@@ -203,7 +204,7 @@ def _each(
     figures: Mapping[str, Mapping[str, _Anchored]], which: Literal["accepted", "anchor"]
 ) -> dict[str, dict[str, float | str]]:
     return {
-        key: {name: getattr(value, which) for name, value in values.items()}
+        canonical_key(key): {name: getattr(value, which) for name, value in values.items()}
         for key, values in figures.items()
     }
 

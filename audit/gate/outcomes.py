@@ -43,6 +43,7 @@ from audit.base.records import (
 )
 from audit.cases.expectations import Verdict
 from audit.gate.runfiles import FORMAT, About, Results
+from audit.maps.spec import canonical_key
 from audit.metrics.registry import Better
 
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
@@ -100,6 +101,7 @@ class Outcome:
         metrics: by map key, then by stored metric name: the value, or the reason why there is none.
         default_map: key of the case's own map.
         regions: boxes [left, top, right, bottom] as fractions of the image, by region.
+        view: the part of the picture that the grid covers, in fractions of its sides.
         image_digest: SHA-256 of the picture's file; names the copy in the run folder.
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
         baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
@@ -129,6 +131,7 @@ class Outcome:
     prompt: str = ""
     tokens: list[str] = field(default_factory=list)
     grid: tuple[Count, Count] = (0, 0)
+    view: tuple[Finite, Finite, Finite, Finite] = (0.0, 0.0, 1.0, 1.0)
     default_map: str = ""
     metrics: dict[str, dict[str, Figure]] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -260,6 +263,10 @@ class Run:
         if found.case != case:
             where = shown_path(self.folder / "outcomes" / f"{case}.json")
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
+        # Runs of earlier versions spell some methods otherwise.
+        found.default_map = canonical_key(found.default_map)
+        found.metrics = {canonical_key(key): row for key, row in found.metrics.items()}
+        found.spread = {canonical_key(key): row for key, row in found.spread.items()}
         return found
 
     def outcomes(self) -> list[Outcome]:
@@ -281,7 +288,7 @@ class Run:
         Raises:
             RunError: their file is damaged, or they are not of the outcome's grid.
         """
-        found = self._arrays(case, strips=False)
+        found = {_spelled(key): p for key, p in self._arrays(case, strips=False).items()}
         if found:
             grid = self.outcome(case).grid
             for key, p in list(found.items()):
@@ -364,6 +371,11 @@ class Run:
             },
             indent=None,
         )
+
+
+def _spelled(key: str) -> str:
+    accepted = BASELINE if key.startswith(BASELINE) else ""
+    return f"{accepted}{canonical_key(key.removeprefix(accepted))}"
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:

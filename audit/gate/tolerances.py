@@ -16,6 +16,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from audit.base.errors import BaselineError
 from audit.base.records import EDITED, WRITTEN, Count, ModelRecord, Positive, read_record
+from audit.maps.methods import canonical
 from audit.metrics.registry import METRICS, metric_name
 
 PROBABILITY = "probability"
@@ -90,7 +91,9 @@ def load_floors(folder: Path) -> Floors:
     except BaselineError as error:
         raise BaselineError(f"{error}; restore it, or measure it anew with audit noise") from None
     return {
-        method: {metric: row.floor for metric, row in by_metric.items() if row.deviations >= ENOUGH}
+        canonical(method): {
+            metric: row.floor for metric, row in by_metric.items() if row.deviations >= ENOUGH
+        }
         for method, by_metric in found.floors.items()
     }
 

@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -21,47 +23,32 @@ from pydantic import (
 from audit.base.errors import nearest
 from audit.base.texts import readable
 from audit.base.words import words_in
-from audit.maps.trace import HeadChoice, Need, Rollout, Window
+from audit.maps.methods import ALWAYS, METHODS, canonical
+from audit.maps.methods import Method as Row
+from audit.maps.trace import ANSWER, HeadChoice, ReadingKey, Window
 
-Method = Literal[
-    "cross_attention",
-    "encoder_attention",
-    "rollout",
-    "relevance",
-    "occlusion",
-    "uniform",
-    "centre",
-    "random",
-    "blank",
+Method = Annotated[
+    Literal[
+        "answer_attention",
+        "word_attention",
+        "rollout",
+        "relevance",
+        "occlusion",
+        "uniform",
+        "centre",
+        "random",
+        "blank",
+    ],
+    BeforeValidator(lambda name: canonical(name) if isinstance(name, str) else name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": [n for name, row in METHODS.items() for n in (name, *row.spellings)],
+        }
+    ),
 ]
 
-TAKES: dict[str, tuple[str, ...]] = {
-    "cross_attention": ("layers", "heads", "subtract"),
-    "encoder_attention": ("word", "layers", "heads", "subtract"),
-    "rollout": ("layers", "heads", "start_layer", "residual", "subtract"),
-    "relevance": ("heads", "variant", "start_layer", "subtract"),
-    "occlusion": ("window", "stride"),
-    "uniform": (),
-    "centre": (),
-    "random": ("seed",),
-    "blank": ("layers", "heads"),
-}
-"""The keys that each method takes, besides ``temperature`` and ``smooth``, which all take."""
-
-ABOUT: dict[str, str] = {
-    "cross_attention": "where the decoder looks when it answers",
-    "encoder_attention": "where the encoder looks from a word of the hypothesis",
-    "rollout": "attention rolled out through the encoder, under the answer's row",
-    "relevance": "attention times gradient of the answer's margin, through all layers",
-    "occlusion": "how much the answer's probability falls when a part is greyed",
-    "uniform": "control: all cells alike",
-    "centre": "control: a Gaussian in the middle, sigma a quarter of the side",
-    "random": "control: independent random cells",
-    "blank": "control: cross-attention of the same text over a grey picture",
-}
-"""What each method shows, in words."""
-
-CONTROLS = ("uniform", "centre", "random", "blank")
+CONTROLS = tuple(name for name, row in METHODS.items() if row.control)
 """Maps that look at no picture: one that does not beat them explains nothing."""
 
 
@@ -89,9 +76,9 @@ class MapSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Method = Field("cross_attention", description="What to read.")
+    method: Method = Field("answer_attention", description="What to read.")
     word: str | None = Field(
-        None, min_length=1, description="encoder_attention: a word or phrase of the hypothesis."
+        None, min_length=1, description="word_attention: a word or phrase of the hypothesis."
     )
     layers: Layers = Field(
         "all",
@@ -156,15 +143,15 @@ class MapSpec(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> MapSpec:
-        taken = (*TAKES[self.method], "temperature", "smooth")
+        taken = (*METHODS[self.method].keys, *ALWAYS)
         for name in self.model_fields_set - {"method", *taken}:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"the method {self.method} takes no {name!r}; it takes {', '.join(taken)}"
                 )
-        if self.method == "encoder_attention":
+        if self.method == "word_attention":
             if self.word is None:
-                raise ValueError("the method encoder_attention needs a word of the hypothesis")
+                raise ValueError("the method word_attention needs a word of the hypothesis")
             if not words_in(self.word):
                 raise ValueError(f"{self.word!r} has no word in it")
         return self
@@ -174,9 +161,9 @@ class MapSpec(BaseModel):
         """A short text that tells this map from others; it names maps in files and pages.
 
         >>> MapSpec(layers="last:2").key
-        'cross_attention layers=last:2'
-        >>> MapSpec(method="encoder_attention", word="two birds", temperature=0.5).key
-        "encoder_attention word='two birds' temperature=0.5"
+        'answer_attention layers=last:2'
+        >>> MapSpec(method="word_attention", word="two birds", temperature=0.5).key
+        "word_attention word='two birds' temperature=0.5"
         """
         said = [str(self.method)]
         for name, about in type(self).model_fields.items():
@@ -196,6 +183,8 @@ class MapSpec(BaseModel):
 
         >>> MapSpec.parse("relevance variant=paper start_layer=2").variant
         'paper'
+        >>> MapSpec.parse("cross_attention").method
+        'answer_attention'
 
         Raises:
             ValueError: not a method, an unknown key, or a value that the key cannot have.
@@ -204,13 +193,14 @@ class MapSpec(BaseModel):
             method, *pairs = shlex.split(text)
         except ValueError as error:
             raise ValueError(f"{text!r} is not a map: {error}") from None
-        if method not in TAKES:
-            raise ValueError(f"{method!r} is not a method; {nearest(method, TAKES)}")
+        method = canonical(method)
+        if method not in METHODS:
+            raise ValueError(f"{method!r} is not a method; {nearest(method, METHODS)}")
         given: dict[str, Any] = {"method": method}
         for pair in pairs:
             name, equals, value = pair.partition("=")
             if not equals or name not in cls.model_fields:
-                known = (*TAKES[method], "temperature", "smooth")
+                known = (*METHODS[method].keys, *ALWAYS)
                 raise ValueError(f"{pair!r} is not key=value of a map; {nearest(name, known)}")
             numbers = value.strip("[]").split(",")
             listed = name in ("layers", "heads") and all(n.strip().isdigit() for n in numbers)
@@ -219,27 +209,32 @@ class MapSpec(BaseModel):
 
     @property
     def head_choice(self) -> HeadChoice:
-        """The heads as a trace keys them."""
+        """The heads as a reading is keyed."""
         return tuple(self.heads) if isinstance(self.heads, list) else str(self.heads)
 
     @property
-    def rollout_choice(self) -> Rollout:
-        """The rollout as a trace keys it."""
-        residual = None if isinstance(self.residual, str) else float(self.residual)
-        return Rollout(self.head_choice, self.start_layer, residual)
-
-    @property
     def window_choice(self) -> Window:
-        """The window as a trace keys it."""
+        """The window as evidence keys it."""
         return Window(self.window, self.stride)
 
     @property
-    def need(self) -> Need:
-        """What a trace must hold, besides what it always holds, for this map to be read."""
-        return Need(
-            words=frozenset({self.head_choice} if self.method == "encoder_attention" else ()),
-            rollouts=frozenset({self.rollout_choice} if self.method == "rollout" else ()),
-            relevances=frozenset({self.head_choice} if self.method == "relevance" else ()),
+    def row(self) -> Row:
+        """The method's row of the table."""
+        return METHODS[self.method]
+
+    @property
+    def reading(self) -> ReadingKey:
+        """What is read of the model: for the map itself, or for its share of the image.
+
+        Of what is no reading of the model, the answer's attention tells the share.
+        """
+        if self.method == "blank":
+            return ANSWER._replace(heads=self.head_choice)
+        if not self.row.from_model:
+            return ANSWER
+        residual = None if isinstance(self.residual, str) else float(self.residual)
+        return ReadingKey(
+            self.method, self.head_choice, self.word, self.start_layer, residual, self.variant
         )
 
     @property
@@ -250,7 +245,7 @@ class MapSpec(BaseModel):
     @property
     def per_layer(self) -> bool:
         """Whether the map can be read from one layer at a time."""
-        return "layers" in TAKES[self.method]
+        return self.row.by_layer
 
 
 def told(error: ValidationError) -> str:
@@ -262,6 +257,16 @@ def told(error: ValidationError) -> str:
 
 RANDOM = MapSpec(method="random")
 """The control that faithfulness is measured against."""
+
+
+def canonical_key(key: str) -> str:
+    """The key of a map as it is written today; one that names no map comes back as it is.
+
+    >>> canonical_key("encoder_attention word=birds")
+    'word_attention word=birds'
+    """
+    method, space, rest = key.partition(" ")
+    return f"{canonical(method)}{space}{rest}"
 
 
 def _quoted(value: Any) -> str:

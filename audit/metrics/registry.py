@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audit.base.errors import Undefined
 from audit.maps.reading import MapSpec, image_share
-from audit.maps.trace import Trace
+from audit.maps.trace import Evidence, Trace
 from audit.metrics.distances import centre_shift, emd, focus_iou, js, pearson, spearman
 from audit.metrics.placement import auc, iou, lift, mass, pointing, rank
 from audit.metrics.shape import (
@@ -274,7 +274,7 @@ def metric_of(key: str) -> Metric:
 
 
 def measure(
-    p: Array, regions: Mapping[str, Array], trace: Trace, spec: MapSpec
+    p: Array, regions: Mapping[str, Array], trace: Trace | Evidence, spec: MapSpec
 ) -> dict[str, float | str]:
     """Every metric of one map with default options, those of regions once for each region.
 
@@ -299,7 +299,7 @@ def measure_one(
     p: Array,
     *,
     region: Array | None = None,
-    trace: Trace | None = None,
+    trace: Trace | Evidence | None = None,
     spec: MapSpec | None = None,
     other: Array | None = None,
     options: Mapping[str, int | float | str] | None = None,

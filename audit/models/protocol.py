@@ -12,10 +12,7 @@ from PIL import Image
 from audit.base.errors import ModelError
 from audit.base.settings import DTYPES, ENGINES
 from audit.base.texts import readable
-from audit.maps.trace import Need, Trace
-
-NOTHING_MORE = Need()
-"""The answer row is enough."""
+from audit.maps.trace import NOTHING_MORE, Need, Trace
 
 
 def check_choices(dtype: str, engine: str) -> None:
@@ -94,6 +91,14 @@ class Model(Protocol):
         """The answers that the model can give, in its own order."""
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """The maps that it can finish readings for; the first is its default.
+
+        Those of :data:`audit.maps.methods.METHODS` that come from the model. Occlusion and the
+        controls work with any model.
+        """
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What this model is and where it runs."""
 
@@ -102,10 +107,12 @@ class Model(Protocol):
 
         Args:
             queries: what is asked.
-            need: what the traces must hold besides the answer row.
+            need: the readings that the traces must hold.
 
         Raises:
             ImageError: a picture cannot be read.
+            MapError: a reading is asked for that the model cannot give: a method that is not
+                among its methods, or a head or layer that it has not.
             ModelError: the model cannot answer such a query.
             TextError: a text is longer than the model reads, or it would see nothing of it.
         """

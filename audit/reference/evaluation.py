@@ -7,7 +7,8 @@ from collections import defaultdict
 import numpy as np
 
 from audit.base.geometry import Box, mask
-from audit.maps.reading import cross_attention
+from audit.maps.reading import read_map
+from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
 from audit.metrics.shape import entropy
 from audit.models.protocol import Model, Query
@@ -37,12 +38,14 @@ def evaluate(
     for index in progress(range(scenes), scenes, "evaluate"):
         drawn = scene(recipe.held_out_seed, index)
         said = [hypothesis(drawn, label, rng) for label in LABELS] + [with_premise(drawn, rng)]
-        traces = model.trace([Query(drawn.image, h.text, h.premise) for h in said])
+        traces = model.trace(
+            [Query(drawn.image, h.text, h.premise) for h in said], frozenset({ANSWER})
+        )
         for h, trace in zip(said, traces, strict=True):
             right["premise" if h.premise else h.label].append(trace.label == h.label)
             if h.premise:
                 continue
-            p = cross_attention(trace)
+            p = read_map(trace)
             if not h.about:
                 looked["absent_entropy"].append(entropy(p))
             elif h.label == "yes":

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from audit.base.errors import ModelError
+from audit.base.errors import MapError, ModelError
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
+from audit.maps.checks import checked_trace
+from audit.maps.methods import METHODS
 from audit.maps.reading import Map, need_of
 from audit.maps.spec import MapSpec
-from audit.maps.trace import Need, Trace, Window, checked_trace
-from audit.models.protocol import NOTHING_MORE, Model, Query, Scaling
+from audit.maps.trace import NOTHING_MORE, Evidence, Need, Trace, Window
+from audit.models.protocol import Model, Query, Scaling
 
 GREY = (128, 128, 128)
 """What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
@@ -40,7 +42,7 @@ def gather(
     specs: Sequence[Sequence[MapSpec]],
     batch_size: int,
     also: Need = NOTHING_MORE,
-) -> list[Trace]:
+) -> list[Evidence]:
     """Trace ``queries``, so that each of their ``specs`` can be read.
 
     One forward pass serves all maps that need no gradient, and one backward pass all that do; grey
@@ -52,23 +54,25 @@ def gather(
     Raises:
         ImageError: a picture cannot be read.
         ModelError: the model cannot answer, or what it gives is no answer.
-        ValueError: a map asks for a head or layer that the model does not have.
+        MapError: a map asks for a method, head or layer that the model does not have.
     """
-    traces = _traced(model, queries, [need_of(each) | also for each in specs])
+    more = frozenset(key for key in also if key.method in model.methods)
+    traces = _traced(model, queries, [need_of(each, model.methods) | more for each in specs])
+    found = [Evidence(trace) for trace in traces]
     grey = [i for i, each in enumerate(specs) if any(s.needs_blank for s in each)]
     if grey:
         asked = [
             replace(queries[i], image=_grey(drawable(model, picture(queries[i])))) for i in grey
         ]
-        needs = [need_of([s for s in specs[i] if s.needs_blank]) for i in grey]
+        needs = [need_of([s for s in specs[i] if s.needs_blank], model.methods) for i in grey]
         for i, blank in zip(grey, _traced(model, asked, needs), strict=True):
-            traces[i] = replace(traces[i], blank=blank)
+            found[i] = replace(found[i], blank=blank)
     for i, each in enumerate(specs):
         windows = {s.window_choice for s in each if s.method == "occlusion"}
         if windows:
             drops = {w: occlusion(model, queries[i], traces[i], w, batch_size) for w in windows}
-            traces[i] = replace(traces[i], occlusion=drops)
-    return traces
+            found[i] = replace(found[i], occlusion=drops)
+    return found
 
 
 def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> list[Trace]:
@@ -77,14 +81,13 @@ def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> li
     A backward pass needs every layer's attention, which in OFA-large is gigabytes a case.
     """
     found: dict[int, Trace] = {}
-    plain = [i for i, need in enumerate(needs) if not need.relevances]
+    costly = [any(METHODS[key.method].gradient for key in need) for need in needs]
+    plain = [i for i, alone in enumerate(costly) if not alone]
     if plain:
-        shared = NOTHING_MORE
-        for i in plain:
-            shared = shared | needs[i]
+        shared = frozenset().union(*(needs[i] for i in plain))
         found.update(zip(plain, model.trace([queries[i] for i in plain], shared), strict=True))
     for i, need in enumerate(needs):
-        if need.relevances:
+        if costly[i]:
             (found[i],) = model.trace([queries[i]], need)
     return [checked_trace(found[i]) for i in range(len(queries))]
 
@@ -108,14 +111,17 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _cell_box(
-    image: Image.Image, grid: Grid, row: int, col: int, rows: int, cols: int
+    image: Image.Image, trace: Trace, row: int, col: int, rows: int, cols: int
 ) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels of a block of cells."""
+    """Left, top, right, bottom in pixels of a block of cells; beyond the picture if they are."""
+    grid, view = trace.grid, trace.view
+    wide, high = (view.right - view.left) * image.width, (view.bottom - view.top) * image.height
+    left, top = view.left * image.width, view.top * image.height
     return (
-        round(col * image.width / grid.cols),
-        round(row * image.height / grid.rows),
-        round((col + cols) * image.width / grid.cols),
-        round((row + rows) * image.height / grid.rows),
+        round(left + col * wide / grid.cols),
+        round(top + row * high / grid.rows),
+        round(left + (col + cols) * wide / grid.cols),
+        round(top + (row + rows) * high / grid.rows),
     )
 
 
@@ -163,14 +169,14 @@ def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_si
     the patch grid); a cell that hiding makes more certain is negative.
 
     Raises:
-        ValueError: the window is larger than the grid, or strides over cells.
+        MapError: the window is larger than the grid, or strides over cells.
     """
     grid = trace.grid
     side, stride = window_of(window, grid)
     if side > min(grid):
-        raise ValueError(f"an occlusion window of {side} cells does not fit {grid[0]} x {grid[1]}")
+        raise MapError(f"an occlusion window of {side} cells does not fit {grid[0]} x {grid[1]}")
     if stride > side:
-        raise ValueError(f"an occlusion stride of {stride} skips cells: the window has {side}")
+        raise MapError(f"an occlusion stride of {stride} skips cells: the window has {side}")
     places = [
         (row, col)
         for row in placements(grid.rows, side, stride)
@@ -181,7 +187,7 @@ def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_si
     def hidden() -> Iterator[Image.Image]:
         for row, col in places:
             copy = image.copy()
-            copy.paste(GREY, _cell_box(image, grid, row, col, side, side))
+            copy.paste(GREY, _cell_box(image, trace, row, col, side, side))
             yield copy
 
     left = _probabilities(model, query, hidden(), trace.label, batch_size)
@@ -223,7 +229,7 @@ def curves(
     def mixed(shown: Image.Image, over: Image.Image) -> Iterator[Image.Image]:
         for step in range(steps + 1):
             cells = order[: round(step * len(order) / steps)]
-            yield Image.composite(shown, over, _pixels(image, trace.grid, cells))
+            yield Image.composite(shown, over, _pixels(image, trace, cells))
 
     both = _probabilities(
         model, query, chain(mixed(_grey(image), image), mixed(image, blurred)), trace.label,
@@ -238,10 +244,11 @@ def _order(p: Map) -> NDArray[np.intp]:
     return shuffled[np.argsort(-p.ravel()[shuffled], kind="stable")]
 
 
-def _pixels(image: Image.Image, grid: Grid, cells: NDArray[np.intp]) -> Image.Image:
+def _pixels(image: Image.Image, trace: Trace, cells: NDArray[np.intp]) -> Image.Image:
     """A mask of the picture's size: white where the cells lie."""
     mask = Image.new("L", image.size, 0)
     for cell in cells:
-        box = _cell_box(image, grid, int(cell) // grid.cols, int(cell) % grid.cols, 1, 1)
+        row, col = divmod(int(cell), trace.grid.cols)
+        box = _cell_box(image, trace, row, col, 1, 1)
         mask.paste(255, box)
     return mask

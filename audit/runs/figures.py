@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.base.errors import AuditError, Undefined
+from audit.base.errors import AuditError, MapError, Undefined
 from audit.base.geometry import mask
 from audit.cases.expectations import AttentionExpectation, Verdict
 from audit.cases.loading import Case
 from audit.gate.outcomes import Strip
 from audit.maps.reading import Map, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.spec import RANDOM, MapSpec
-from audit.maps.trace import Trace
+from audit.maps.trace import EACH_WORD, Evidence
 from audit.metrics.registry import METRICS, measure, measure_curves, measure_one
 from audit.runs.evidence import Curves
 
@@ -56,32 +56,33 @@ class Measured:
         return [Verdict("the same label in every repeat", False, said, "one label", reason)]
 
 
-def measure_case(case: Case, trace: Trace, curves_of: Mapping[str, Curves]) -> Measured:
+def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]) -> Measured:
     """Read and measure every map of a case, and what its expectations ask for besides.
 
     Raises:
         AuditError: the model has no such label, or a map cannot be read as it is asked for.
     """
+    trace = evidence.trace
     if case.expect.label not in trace.probabilities:
         raise AuditError(
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
         )
-    regions = {name: mask(boxes, trace.grid) for name, boxes in case.regions.items()}
+    regions = {name: mask(boxes, trace.grid, trace.view) for name, boxes in case.regions.items()}
     maps: dict[str, Map] = {}
     metrics: dict[str, Figures] = {}
     missing: dict[str, str] = {}
     for spec in case.maps:
         try:
-            maps[spec.key] = read_map(trace, spec)
+            maps[spec.key] = read_map(evidence, spec)
         except UndefinedMap as reason:
             missing[spec.key] = str(reason)
             nothing = np.full(trace.grid, 1 / (trace.grid.rows * trace.grid.cols))
-            figures = measure(nothing, regions, trace, spec)
+            figures = measure(nothing, regions, evidence, spec)
             metrics[spec.key] = dict.fromkeys(figures, str(reason))
-        except ValueError as error:
-            raise AuditError(f"no map {spec.key!r}: {error}") from None
+        except MapError as error:
+            raise MapError(f"no map {spec.key!r}: {error}") from None
         else:
-            metrics[spec.key] = measure(maps[spec.key], regions, trace, spec)
+            metrics[spec.key] = measure(maps[spec.key], regions, evidence, spec)
     for wanted in case.expect.attention:
         if wanted.on_request:
             spec = wanted.map or case.map
@@ -141,11 +142,11 @@ def merged(repeats: Sequence[Measured]) -> Measured:
     )
 
 
-def strips_of(case: Case, trace: Trace) -> dict[str, Strip]:
+def strips_of(case: Case, evidence: Evidence) -> dict[str, Strip]:
     """What the gallery shows in a row, as far as this model's traces hold it."""
     strips: dict[str, Strip] = {}
     if case.map.per_layer:
-        strips["layers"] = [(f"layer {n}", p) for n, p in layer_maps(trace, case.map)]
-    if trace.word_attention:
-        strips["words"] = word_maps(trace)
+        strips["layers"] = [(f"layer {n}", p) for n, p in layer_maps(evidence, case.map)]
+    if EACH_WORD._replace(word=0) in evidence.trace.readings:
+        strips["words"] = word_maps(evidence.trace)
     return {name: panels for name, panels in strips.items() if panels}

@@ -26,7 +26,7 @@ from audit.gate.outcomes import BASELINE, DriftRow, Outcome, Run, State, Strip
 from audit.gate.tolerances import Floors, Tolerances
 from audit.maps.reading import UndefinedMap, read_map
 from audit.maps.spec import RANDOM
-from audit.maps.trace import Need, Trace
+from audit.maps.trace import EACH_WORD, Evidence, Trace
 from audit.metrics.registry import METRICS
 from audit.models.protocol import Model, Query
 from audit.runs.evidence import Curves, curves, gather
@@ -63,15 +63,15 @@ class Answer:
         again: what the model said when it was asked again, for cases that repeat.
     """
 
-    trace: Trace | None
+    trace: Evidence | None
     error: str
     seconds: float
     curves: Mapping[str, Curves] = field(default_factory=dict)
-    again: Sequence[Trace] = ()
+    again: Sequence[Evidence] = ()
     fault: str = ""
 
 
-_ALSO = Need(words=frozenset({"mean"}))
+_ALSO = frozenset({EACH_WORD})
 """What the gallery shows of every case besides the maps that it measures."""
 
 
@@ -158,7 +158,7 @@ def _told(error: BaseException, case: Case) -> str:
 
 
 def _curves(
-    model: Model, case: Case, query: Query, trace: Trace, batch_size: int
+    model: Model, case: Case, query: Query, seen: Evidence, batch_size: int
 ) -> dict[str, Curves]:
     asked = [e for e in case.expect.attention if METRICS[e.metric].kind == "model"]
     wanted = {spec.key: spec for spec in (e.map or case.map for e in asked)}
@@ -167,7 +167,7 @@ def _curves(
     found = {}
     for key, spec in wanted.items():
         with suppress(UndefinedMap):  # the case will say so where it measures
-            found[key] = curves(model, query, trace, read_map(trace, spec), batch_size)
+            found[key] = curves(model, query, seen.trace, read_map(seen, spec), batch_size)
     return found
 
 
@@ -193,7 +193,7 @@ def conclude(
         traces = [answer.trace, *answer.again]
         found = merged([measure_case(case, trace, answer.curves) for trace in traces])
         maps, strips = found.maps, strips_of(case, answer.trace)
-        _tell(outcome, answer.trace, found)
+        _tell(outcome, answer.trace.trace, found)
         outcome.verdicts = [
             *judge(case.expect, found.label, found.probabilities, case.map, found.metrics),
             *found.disagreement(),
@@ -273,6 +273,7 @@ def _tell(outcome: Outcome, trace: Trace, found: Measured) -> None:
     outcome.metrics, outcome.spread = found.metrics, found.spread
     outcome.prompt, outcome.tokens = trace.prompt, list(trace.tokens)
     outcome.grid = (trace.grid.rows, trace.grid.cols)
+    outcome.view = (*trace.view,)
 
 
 def _state(outcome: Outcome, held: Held, gate: Gate | None) -> tuple[State, str]:

@@ -24,7 +24,7 @@ from audit.gate.baselines import recover, refuse_other_dtype
 from audit.gate.outcomes import Outcome, Run
 from audit.gate.tolerances import load_floors
 from audit.maps.reading import Map, MapSpec, read_map
-from audit.maps.trace import Trace
+from audit.maps.trace import Evidence
 from audit.models.protocol import Model, Query
 from audit.models.registry import load_model
 from audit.runs.evidence import gather
@@ -190,18 +190,18 @@ class Auditor:
         maps: Sequence[MapSpec] = (),
         *,
         truncate: bool = False,
-    ) -> Trace:
+    ) -> Evidence:
         """Put one question to the model.
 
         Args:
             image: a picture, taken as it is held, or the path of one, turned as EXIF says.
             text: the hypothesis.
             premise: a text premise, if the model is to see one beside the picture.
-            maps: what shall be read from the trace, where that is more than cross-attention.
+            maps: what shall be read, where that is more than where it looks when it answers.
             truncate: whether the model may cut texts that are longer than it reads.
 
         Returns:
-            The trace: label, probabilities, and attention to read maps from.
+            Label and probabilities, and the evidence to read maps from.
 
         Raises:
             TextError: a text is blank, or longer than the model reads.
@@ -209,9 +209,9 @@ class Auditor:
         """
         picture = picture_of(image if isinstance(image, Image.Image) else Path(image))
         query = Query(picture, text, premise, truncate)
-        (trace,) = gather(self.model, [query], [maps], self.batch_size)
-        shown = read_map(trace, maps[0] if maps else MapSpec())
+        (seen,) = gather(self.model, [query], [[MapSpec(), *maps]], self.batch_size)
+        shown = read_map(seen, maps[0] if maps else MapSpec())
         small = picture.copy()
         small.thumbnail(_KEPT)  # a test may ask about hundreds, and one may take 200 MB
-        self.asked.append(Asked(small, query.text, trace.label, shown))
-        return trace
+        self.asked.append(Asked(small, query.text, seen.label, shown))
+        return seen

@@ -26,7 +26,8 @@ from audit.base.texts import readable
 from audit.cases.loading import load_cases
 from audit.cases.schema import schema
 from audit.gate.outcomes import Run, State
-from audit.maps.spec import TAKES, MapSpec
+from audit.maps.methods import METHODS
+from audit.maps.spec import MapSpec
 from audit.runs.runner import audit_cases
 from tests.toy_model import ToyModel
 
@@ -296,11 +297,11 @@ def test_a_question_that_cannot_be_asked_is_a_message(
     assert said in message(caught.value)
 
 
-@pytest.mark.parametrize("method", TAKES)
+@pytest.mark.parametrize("method", METHODS)
 def test_fields_and_typed_keys_make_the_map_that_the_command_line_would(method: str) -> None:
     given = {"layers": "1, 2", "heads": "max", "word": "two birds"}
     spec = spec_of(question(None, method=method, keys=given, more="smooth=1"))
-    taken = [f"{k}='{v}'" for k, v in given.items() if k in TAKES[method]]
+    taken = [f"{k}='{v}'" for k, v in given.items() if k in METHODS[method].keys]
     assert spec == MapSpec.parse(" ".join([method, *taken, "smooth=1"]))
     assert spec.smooth == 1
 

@@ -1,4 +1,6 @@
-"""Gradient relevance through an encoder-decoder, without ever forming an N × N product.
+"""Attention followed through the layers: rollout, and gradient relevance of an encoder-decoder.
+
+No N × N product is ever formed.
 
 Chefer, Gur & Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
 Encoder-Decoder Transformers", ICCV 2021, equations 5 to 11.
@@ -6,12 +8,50 @@ Encoder-Decoder Transformers", ICCV 2021, equations 5 to 11.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.maps.trace import Relevance
+from audit.base.errors import MapError
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Attention times gradient, its positive part, reduced over heads: A-bar of Chefer et al.
+
+    The gradient is that of the margin between the answer's log-probability and the runner-up's.
+
+    Attributes:
+        encoder: (layers, source, source).
+        decoder: (layers, target, target), up to the answer row, which is the last.
+        cross: (layers, target, source).
+    """
+
+    encoder: NDArray[np.float32]
+    decoder: NDArray[np.float32]
+    cross: NDArray[np.float32]
+
+
+def rolled_out(rows: Array, factors: Sequence[NDArray[np.float32]]) -> Array:
+    """Rows over the encoder's outputs, carried down to the cells.
+
+    From (layers, source) to (layers, cells).
+
+    Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020: the product of all
+    layers' mixtures of attention and residual, here never formed as a whole.
+
+    Args:
+        rows: the answer's attention in each layer of the decoder.
+        factors: matrices whose product leads from the encoder's outputs to the cells.
+    """
+    carried = rows.astype(np.float32)
+    for factor in factors:
+        carried = carried @ factor
+    return carried.astype(np.float64)
 
 
 def relevance(traced: Relevance, *, variant: str = "causal", start_layer: int = 1) -> Array:
@@ -29,10 +69,10 @@ def relevance(traced: Relevance, *, variant: str = "causal", start_layer: int = 
         start_layer: encoder layers before this one, counted from 1, count as the identity.
 
     Raises:
-        ValueError: ``start_layer`` is beyond the model's layers.
+        MapError: ``start_layer`` is beyond the model's layers.
     """
     if start_layer > len(traced.encoder):
-        raise ValueError(
+        raise MapError(
             f"start_layer {start_layer} was asked for, but the encoder has {len(traced.encoder)}"
         )
     encoder = [a.astype(np.float64) for a in traced.encoder[start_layer - 1 :]]

@@ -1,1 +1,4 @@
 """ModelScope's OFA visual entailment."""
+
+METHODS = ("answer_attention", "word_attention", "rollout", "relevance")
+"""The maps that OFA can give; the first is its default."""

@@ -21,20 +21,18 @@ from torch import Tensor
 from audit.base.errors import ModelError, NotFinite
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
-from audit.base.quiet import quiet
-from audit.maps.trace import HeadChoice, Need, Relevance, Trace
+from audit.maps.trace import NOTHING_MORE, HeadChoice, Need, Trace
 from audit.models.kit.attention import capture, frozen
+from audit.models.kit.flow import Relevance
 from audit.models.kit.hardware import Halving, chosen_device, gains_by_fusion, use_threads
+from audit.models.kit.quiet import quiet
+from audit.models.ofa import METHODS
 from audit.models.ofa.answering import Answering, margin
 from audit.models.ofa.checkpoint import check_task, checked, fingerprint, not_loaded
 from audit.models.ofa.fast import FastOFA
+from audit.models.ofa.finishing import Captured, Wanted, finished
 from audit.models.ofa.pictures import shape_of
-from audit.models.ofa.reading import (
-    EncoderReading,
-    GradientReading,
-    check_rollouts,
-    head_scale,
-)
+from audit.models.ofa.reading import EncoderReading, GradientReading, head_scale
 from audit.models.ofa.sources import Checkpoint
 from audit.models.ofa.standins import stand_ins
 from audit.models.ofa.text import Prompt, prompt_of, texts_alone
@@ -47,7 +45,7 @@ from audit.models.ofa.upstream import (
     ToTensor,
     collate_tokens,
 )
-from audit.models.protocol import NOTHING_MORE, Fingerprint, Query, check_choices
+from audit.models.protocol import Fingerprint, Query, check_choices
 
 
 class OFAVisualEntailment:
@@ -111,6 +109,11 @@ class OFAVisualEntailment:
         return tuple(self._task.ans2label_dict)
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """Where it can say it looked; see :class:`audit.models.protocol.Model`."""
+        return METHODS
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What was loaded and where it runs."""
         return self._fingerprint
@@ -152,18 +155,18 @@ class OFAVisualEntailment:
         """Answer the queries as one batch; see :class:`audit.models.protocol.Model`."""
         if not queries:
             return []
-        check_rollouts(need, len(self._task.model.encoder.layers))
-        return self._halving.run(queries, lambda batch: self._answered(batch, need))
+        wanted = Wanted.of(need, len(self._task.model.encoder.layers))
+        return self._halving.run(queries, lambda batch: self._answered(batch, need, wanted))
 
-    def _answered(self, queries: Sequence[Query], need: Need) -> list[Trace]:
+    def _answered(self, queries: Sequence[Query], need: Need, wanted: Wanted) -> list[Trace]:
         samples = self._samples(queries)
-        if need.relevances:
+        if wanted.relevances:
             with frozen(self._task.model):
-                return self._reference(queries, samples, need)
+                return self._reference(queries, samples, need, wanted)
         with torch.inference_mode():
             if self._engine is None or self._engine.watched():
-                return self._reference(queries, samples, need)
-            return self._fast(self._engine, queries, samples, need)
+                return self._reference(queries, samples, need, wanted)
+            return self._fast(self._engine, queries, samples, need, wanted)
 
     def _samples(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
         # By picture, so that each is opened once and no two are held: one may take 200 MB.
@@ -204,16 +207,20 @@ class OFAVisualEntailment:
         )
 
     def _reference(
-        self, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
+        self,
+        queries: Sequence[Query],
+        samples: list[dict[str, Any]],
+        need: Need,
+        wanted: Wanted,
     ) -> list[Trace]:
         """modelscope's own passes over the padded batch, read by hooks."""
         model, source = self._task.model, self._source(samples)
         texts = [self._prompt(query) for query in queries]
-        reading = EncoderReading(model.encoder, need, source.shape[1], [t.span for t in texts])
-        gradients = GradientReading(model, sorted(need.relevances, key=str))
+        reading = EncoderReading(model.encoder, wanted, source.shape[1], [t.span for t in texts])
+        gradients = GradientReading(model, sorted(wanted.relevances, key=str))
         with ExitStack() as backward:
             # Open until the backward pass has run, which reads what they hold.
-            inside = backward.enter_context(gradients.encoder()) if need.relevances else None
+            inside = backward.enter_context(gradients.encoder()) if wanted.relevances else None
             with (
                 capture([model.encoder.embed_images], shape_of, output=True) as images,
                 reading.watching(),
@@ -243,25 +250,29 @@ class OFAVisualEntailment:
                 relevances = gradients.relevances(
                     inside, answered.passes[said], i, length, int(answered.read[i]) + 1
                 )
-            traces.append(
-                self._traced(
-                    text, rows[i], labels[i], grid, _cut(answered.attention[i], length), scale,
-                    word_attention=reading.words(i, text.span[1] - text.span[0]),
-                    rollouts=reading.rollouts(i, length),
-                    relevances=relevances,
-                )
+            captured = Captured(
+                grid, text.words, _cut(answered.attention[i], length), scale,
+                of_words=reading.words(i, text.span[1] - text.span[0]),
+                rollouts=reading.rollouts(i, length),
+                relevances=relevances,
             )  # fmt: skip
+            traces.append(self._traced(text, rows[i], labels[i], need, captured))
         return traces
 
     def _fast(
-        self, fast: FastOFA, queries: Sequence[Query], samples: list[dict[str, Any]], need: Need
+        self,
+        fast: FastOFA,
+        queries: Sequence[Query],
+        samples: list[dict[str, Any]],
+        need: Need,
+        wanted: Wanted,
     ) -> list[Trace]:
         """The same traces by :class:`FastOFA`, where no gradient is asked for."""
         texts = [self._prompt(query) for query in queries]
         encodings = fast.encode(
             [s["source"].to(self._device) for s in samples],
             [s["patch_image"] for s in samples],
-            need,
+            wanted,
             [text.span for text in texts],
         )
         prompts = [self._answering.prompt(s) for s in samples]
@@ -280,11 +291,13 @@ class OFAVisualEntailment:
         scale = self._cross_scale()
         return [
             self._traced(
-                text, rows[i], labels[i], encoded.grid,
-                _cut(decoded.rows[i], len(encoded.hidden)), scale,
-                word_attention=encoded.stream.words(),
-                rollouts=encoded.stream.rollouts(len(encoded.hidden)),
-                relevances={},
+                text, rows[i], labels[i], need,
+                Captured(
+                    encoded.grid, text.words, _cut(decoded.rows[i], len(encoded.hidden)), scale,
+                    of_words=encoded.stream.words(),
+                    rollouts=encoded.stream.rollouts(len(encoded.hidden)),
+                    relevances={},
+                ),
             )
             for i, (text, encoded) in enumerate(zip(texts, encodings.samples, strict=True))
         ]  # fmt: skip
@@ -311,21 +324,17 @@ class OFAVisualEntailment:
         prompt: Prompt,
         probabilities: dict[str, float],
         label: str,
-        grid: Grid,
-        cross: NDArray[np.float32],
-        scale: NDArray[np.float32],
-        **read: Any,
+        need: Need,
+        captured: Captured,
     ) -> Trace:
         return Trace(
             probabilities=probabilities,
             label=label,
             prompt=prompt.text,
             tokens=prompt.tokens,
-            grid=grid,
-            cross_attention=cross,
-            cross_scale=scale,
+            grid=captured.grid,
             words=prompt.words,
-            **read,
+            readings=finished(need, captured),
         )
 
     def _prompt(self, query: Query) -> Prompt:

@@ -11,8 +11,8 @@ from typing import Any
 
 from audit.base.errors import ModelError, nearest
 from audit.base.files import digest, digest_file, digest_stream
-from audit.base.quiet import quiet
 from audit.base.settings import EMBEDDED
+from audit.models.kit.quiet import quiet
 from audit.models.ofa.description import Description, check_vocabulary, described
 from audit.models.ofa.settings import Network, shown
 from audit.models.ofa.sources import Checkpoint

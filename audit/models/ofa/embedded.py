@@ -90,7 +90,7 @@ def _weights(config: dict[str, Any], parameters: bytes) -> bytes:
     import torch  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
-    from audit.base.quiet import quiet  # noqa: PLC0415
+    from audit.models.kit.quiet import quiet  # noqa: PLC0415
     from audit.models.ofa.upstream import OFAConfig, OFAModel  # noqa: PLC0415
 
     with quiet():

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audit.base.geometry import Grid
-from audit.maps.trace import Need
 from audit.models.ofa.bias import EncoderBias
+from audit.models.ofa.finishing import Wanted
 from audit.models.ofa.pictures import Picture, Pictures
 from audit.models.ofa.reading import branch_share, head_scale
 from audit.models.ofa.stream import Stream
@@ -106,7 +106,7 @@ class FastOFA:
         self,
         sources: Sequence[Tensor],
         patches: Sequence[Tensor],
-        need: Need,
+        wanted: Wanted,
         hypotheses: Sequence[tuple[int, int]],
     ) -> Encodings:
         """Run the encoder.
@@ -130,7 +130,7 @@ class FastOFA:
         )
         scale = head_scale([layer.self_attn for layer in encoder.layers])
         streams = [
-            Stream(need, scale, len(p.places), len(s), h)
+            Stream(wanted, scale, len(p.places), len(s), h)
             for p, s, h in zip(pictures, sources, hypotheses, strict=True)
         ]
         bias = EncoderBias(encoder, positions, pictures[0].places)

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.maps.reading import head_weights
-from audit.maps.trace import HeadChoice, Need, Relevance, Rollout
+from audit.maps.trace import HeadChoice
 from audit.models.kit.attention import Captured, Gradients, capture, capture_gradients
+from audit.models.kit.flow import Relevance
+from audit.models.kit.heads import head_weights
+from audit.models.ofa.finishing import Rollout, Wanted
 
 _POSTPONED = 3
 """Top layers that are not multiplied in: the answer's row, once known, goes through them as a
@@ -121,17 +123,17 @@ class EncoderReading:
 
     Args:
         encoder: modelscope's ``OFAEncoder``.
-        need: what is to be read.
+        wanted: what is to be read.
         text: padded length of the texts; the columns before them are the image's.
         hypotheses: of each sample, where the hypothesis begins and ends in the text's tokens.
     """
 
     def __init__(
-        self, encoder: Any, need: Need, text: int, hypotheses: Sequence[tuple[int, int]]
+        self, encoder: Any, wanted: Wanted, text: int, hypotheses: Sequence[tuple[int, int]]
     ) -> None:
         self._layers = list(encoder.layers)
         self._heads = encoder.num_attention_heads
-        self._need = need
+        self._wanted = wanted
         self._text = text
         self._scale = head_scale([layer.self_attn for layer in self._layers])
         longest = max(stop - start for start, stop in hypotheses)
@@ -140,12 +142,12 @@ class EncoderReading:
         )
         spare: list[Tensor] = []
         self._rolling = [
-            Rolling(asked, len(self._layers) - _POSTPONED, text, spare) for asked in need.rollouts
+            Rolling(asked, len(self._layers) - _POSTPONED, text, spare) for asked in wanted.rollouts
         ]
         # Written again in every layer.
         self._mixed: dict[HeadChoice, Tensor] = {}
         self._size = torch.zeros(0)
-        self._words = list(need.words)
+        self._words = list(wanted.words)
         self._seen: Captured | None = None
 
     @contextmanager
@@ -154,9 +156,9 @@ class EncoderReading:
         attention = [layer.self_attn.attn_dropout for layer in self._layers]
         with ExitStack() as open_captures:
             watched = []
-            if self._need.words:
+            if self._wanted.words:
                 self._seen = open_captures.enter_context(capture(attention, self._word_rows))
-            if self._need.rollouts:
+            if self._wanted.rollouts:
                 # A layer's norms OFA scales the branch before it is added, so its share of the
                 # sum is measured where it is added, not assumed to be a half.
                 branches = [
@@ -201,7 +203,7 @@ class EncoderReading:
 
     def _mix(self, number: int, weights: Tensor) -> Tensor:
         by_head = self._by_head(weights)
-        for heads in {asked.heads for asked in self._need.rollouts}:
+        for heads in {asked.heads for asked in self._wanted.rollouts}:
             if heads != "mean":
                 self._mixed[heads] = _over_heads(by_head, heads, self._scale[number])
             elif heads in self._mixed:
@@ -217,21 +219,8 @@ class EncoderReading:
         return branch.new_zeros(())
 
 
-def check_rollouts(need: Need, layers: int) -> None:
-    """Refuse a rollout that begins beyond the encoder's last layer.
-
-    Raises:
-        ValueError: it does.
-    """
-    for asked in need.rollouts:
-        if asked.start_layer > layers:
-            raise ValueError(
-                f"start_layer {asked.start_layer} was asked for, but the encoder has {layers}"
-            )
-
-
 class GradientReading:
-    """A-bar of every layer, by head choice; see :class:`audit.maps.trace.Relevance`."""
+    """A-bar of every layer, by head choice; see :class:`audit.models.kit.flow.Relevance`."""
 
     def __init__(self, model: Any, choices: Sequence[HeadChoice]) -> None:
         self._choices = list(choices)

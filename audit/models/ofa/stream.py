@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.maps.reading import head_weights
-from audit.maps.trace import HeadChoice, Need, Rollout
+from audit.maps.trace import HeadChoice
+from audit.models.kit.heads import head_weights
+from audit.models.ofa.finishing import Rollout, Wanted
 from audit.models.ofa.reading import Rolling
 
 
@@ -18,7 +19,7 @@ class Stream:
     No layer's attention is ever whole: sums over heads are, and the rows of the hypothesis.
 
     Args:
-        need: what is to be read.
+        wanted: what is to be read.
         scale: (layers, heads) the factors c_attn of the encoder.
         grid: cells of the image.
         text: tokens of the prompt.
@@ -27,18 +28,18 @@ class Stream:
 
     def __init__(
         self,
-        need: Need,
+        wanted: Wanted,
         scale: NDArray[np.float32],
         cells: int,
         text: int,
         hypothesis: tuple[int, int],
     ) -> None:
         self._cells, self._scale = cells, scale
-        self._words = {heads: _Heads(heads) for heads in need.words}
+        self._words = {heads: _Heads(heads) for heads in wanted.words}
         self._rows = slice(cells + hypothesis[0], cells + hypothesis[1])
-        self._word_rows: dict[HeadChoice, list[Tensor]] = {heads: [] for heads in need.words}
-        self._rolling = [Rolling(asked, len(scale), text, None) for asked in need.rollouts]
-        self._mixed = {asked.heads: _Heads(asked.heads) for asked in need.rollouts}
+        self._word_rows: dict[HeadChoice, list[Tensor]] = {heads: [] for heads in wanted.words}
+        self._rolling = [Rolling(asked, len(scale), text, None) for asked in wanted.rollouts]
+        self._mixed = {asked.heads: _Heads(asked.heads) for asked in wanted.rollouts}
 
     @property
     def rows(self) -> slice | None:

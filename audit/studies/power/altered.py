@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from audit.maps.trace import Need, Trace
+from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.protocol import NOTHING_MORE, Fingerprint, Query
+from audit.models.protocol import Fingerprint, Query
 from audit.runs.evidence import picture
 
 Draw = Callable[[Image.Image], Image.Image]
@@ -36,6 +36,11 @@ class Altered:
     def labels(self) -> tuple[str, ...]:
         """Those of the model."""
         return self._model.labels
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those of the model."""
+        return self._model.methods
 
     @property
     def fingerprint(self) -> Fingerprint:

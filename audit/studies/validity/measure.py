@@ -25,7 +25,7 @@ from audit.base.geometry import Box, mask
 from audit.base.statistics import Interval, mean_interval, separation
 from audit.maps.reading import Map, UndefinedMap, read_map
 from audit.maps.spec import CONTROLS, RANDOM, MapSpec
-from audit.maps.trace import Trace
+from audit.maps.trace import Evidence
 from audit.metrics.distances import spearman
 from audit.metrics.placement import auc, lift, mass, pointing, rank
 from audit.metrics.registry import deletion_margin, insertion_margin
@@ -42,9 +42,9 @@ from audit.runs.evidence import Curves, curves, gather
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 MAPS = (
-    "cross_attention",
-    "cross_attention subtract=blank",
-    "encoder_attention word=NOUN",
+    "answer_attention",
+    "answer_attention subtract=blank",
+    "word_attention word=NOUN",
     "rollout",
     "rollout residual=0.5",
     "relevance",
@@ -162,9 +162,9 @@ def _asked(drawn: Scene, said: Hypothesis) -> _Asked:
     return _Asked(Query(drawn.image, said.text), said, specs)
 
 
-def _read(trace: Trace, spec: MapSpec) -> Map | None:
+def _read(evidence: Evidence, spec: MapSpec) -> Map | None:
     try:
-        return read_map(trace, spec)
+        return read_map(evidence, spec)
     except UndefinedMap:
         return None
 
@@ -204,12 +204,12 @@ def _load(source: str, device: str, threads: int | None = None) -> None:
 
 def _scene(number: int, settings: Settings) -> _Seen:
     model, asked = _loaded[0], _entailed(settings.seed, number)
-    (trace,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
-    region = mask([Box(*(v / SIZE for v in box)) for box in asked.said.about], trace.grid)
-    maps = {name: _read(trace, spec) for name, spec in asked.specs.items()}
+    (evidence,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
+    region = mask([Box(*(v / SIZE for v in box)) for box in asked.said.about], evidence.trace.grid)
+    maps = {name: _read(evidence, spec) for name, spec in asked.specs.items()}
 
     def hidden(p: Map) -> Curves:
-        return curves(model, asked.query, trace, p, settings.batch_size, settings.steps)
+        return curves(model, asked.query, evidence.trace, p, settings.batch_size, settings.steps)
 
     chance = maps[RANDOM.key]
     assert chance is not None
@@ -247,9 +247,9 @@ def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str
         absent = _asked(drawn, _about_absent(drawn, settings.seed, index))
         for kind, asked in (("present", _entailed(settings.seed, index)), ("absent", absent)):
             specs = [asked.specs[name] for name in cheap]
-            (trace,) = gather(model, [asked.query], [specs], settings.batch_size)
+            (evidence,) = gather(model, [asked.query], [specs], settings.batch_size)
             for name, spec in zip(cheap, specs, strict=True):
-                p = _read(trace, spec)
+                p = _read(evidence, spec)
                 if p is not None:
                     found[name][kind].append(entropy(p))
     return {
@@ -287,8 +287,8 @@ def _randomised(
         found = []
         for asked in chosen:
             specs = [asked.specs[name] for name in looking]
-            (trace,) = gather(model, [asked.query], [specs], settings.batch_size)
-            found.append({n: _read(trace, s) for n, s in zip(looking, specs, strict=True)})
+            (evidence,) = gather(model, [asked.query], [specs], settings.batch_size)
+            found.append({n: _read(evidence, s) for n, s in zip(looking, specs, strict=True)})
         return found
 
     intact = maps()

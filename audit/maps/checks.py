@@ -1,0 +1,105 @@
+"""Whether what a model gave is an answer at all, before any figure is drawn from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Real
+
+import numpy as np
+
+from audit.base.errors import ModelError, NotFinite
+from audit.maps.trace import Reading, ReadingKey, Trace
+
+_NO_NUMBERS = "the model's answers are not numbers"
+_ROUNDING = 1e-6
+_SUM_ROUNDING = 1e-3
+
+
+def checked_trace(trace: Trace) -> Trace:
+    """The trace with its probabilities as Python's floats, if it is an answer at all.
+
+    What a broken model says is refused before any figure is drawn from it or anything is stored.
+
+    Raises:
+        NotFinite: naming what is NaN or infinite.
+        ModelError: naming what else is no answer.
+    """
+    if not isinstance(trace, Trace):
+        raise ModelError(f"the model gave {_kind(trace)} in place of a Trace")
+    probabilities = _probabilities(trace.probabilities)
+    if not isinstance(trace.label, str):
+        raise ModelError(f"the model's label is {_kind(trace.label)}; it must be text")
+    if trace.label not in probabilities:
+        raise ModelError(
+            f"the model's label {trace.label!r} is none of the answers that it gives "
+            f"probabilities for: {', '.join(probabilities)}"
+        )
+    if not isinstance(trace.prompt, str):
+        raise ModelError(f"the model's prompt is {_kind(trace.prompt)}; it must be text")
+    odd = [token for token in trace.tokens if not isinstance(token, str)]
+    if odd:
+        raise ModelError(f"among the model's tokens is {_kind(odd[0])}; they must be text")
+    if not all(isinstance(n, int) and n > 0 for n in trace.grid):
+        raise ModelError(f"the model's grid is {tuple(trace.grid)}; it must have whole rows, cols")
+    view = tuple(trace.view)
+    if not all(math.isfinite(v) for v in view) or view[0] >= view[2] or view[1] >= view[3]:
+        raise ModelError(f"the model's view is {view}; it must be left, top, right, bottom")
+    for key, reading in trace.readings.items():
+        _check_reading(key, reading, trace)
+    return replace(trace, probabilities=probabilities)
+
+
+def _probabilities(given: object) -> dict[str, float]:
+    """``given`` as floats, those that rounding carried outside of 0 to 1 brought back."""
+    if not isinstance(given, Mapping) or not given:
+        raise ModelError("the model's probabilities must be a number for each answer")
+    for answer, p in given.items():
+        if not isinstance(answer, str):
+            raise ModelError(f"among the model's answers is {_kind(answer)}; they must be text")
+        if isinstance(p, bool) or not isinstance(p, Real):
+            raise ModelError(
+                f"the model's probability of {answer} is {_kind(p)}; it must be a number"
+            )
+    found = {answer: float(p) for answer, p in given.items()}
+    odd = {a: p for a, p in found.items() if not math.isfinite(p)}
+    if odd:
+        said = ", ".join(f"{answer} {p}" for answer, p in odd.items())
+        raise NotFinite(f"{_NO_NUMBERS}: its probabilities are not finite: {said}")
+    for answer, p in found.items():
+        if not -_ROUNDING <= p <= 1 + _ROUNDING:
+            raise ModelError(
+                f"the model's probability of {answer} is {p:g}; it must be between 0 and 1"
+            )
+    total = math.fsum(found.values())
+    if abs(total - 1) > _SUM_ROUNDING:
+        raise ModelError(f"the model's probabilities sum to {total:g}; they must sum to 1")
+    return {answer: min(max(p, 0.0), 1.0) for answer, p in found.items()}
+
+
+def _kind(value: object) -> str:
+    """What a value is, for a message: short, since it may be anything."""
+    return "None" if value is None else f"of the type {type(value).__name__}"
+
+
+def _check_reading(key: ReadingKey, reading: Reading, trace: Trace) -> None:
+    name = key.method.replace("_", " ")
+    cells, share = np.asarray(reading.cells), np.asarray(reading.share)
+    if cells.ndim != 3 or cells.shape[1:] != tuple(trace.grid) or not len(cells):
+        raise ModelError(
+            f"the model's {name} is of the shape {cells.shape}; with its grid it must be "
+            f"(layers, {trace.grid.rows}, {trace.grid.cols})"
+        )
+    if share.shape != cells.shape[:1]:
+        raise ModelError(
+            f"the model's {name} has image shares of the shape {share.shape} for {len(cells)} "
+            "layers"
+        )
+    arrays = (cells, share) if reading.weight is None else (cells, share, reading.weight)
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise NotFinite(f"{_NO_NUMBERS}: its {name} is not finite")
+    if cells.min() < 0:
+        raise ModelError(f"the model's {name} is negative somewhere; attention cannot be")
+    if share.min() < -_ROUNDING or share.max() > 1 + _ROUNDING:
+        raise ModelError(f"the model's {name} has an image share outside of 0 to 1")

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from audit.base.files import write_atomically
 from audit.gate.drift import metric_of
 from audit.gate.outcomes import BASELINE, Outcome, Run, State, totals
 from audit.gate.review import ACCEPTABLE
+from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
 from audit.report.pictures import data_uri
 from audit.report.plotting import colour_map
@@ -168,7 +170,11 @@ def _asked(name: str) -> dict[str, Any]:
     if key is None:
         return {"metric": name}
     region = {} if key.region is None else {"region": key.region}
-    return {"metric": key.metric, **region, **dict(key.options)}
+    asked: dict[str, Any] = {"metric": key.metric, **region, **dict(key.options)}
+    if "against" in asked:
+        with suppress(ValueError):  # a run of another version may have measured other maps
+            asked["against"] = MapSpec.parse(asked["against"]).model_dump(exclude_unset=True)
+    return asked
 
 
 def _maps(

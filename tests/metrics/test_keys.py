@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from audit.base.errors import FigureError
 from audit.cases.schema import Region
 from audit.maps.spec import MapSpec, method_of
-from audit.metrics.keys import FigureKey, Option
+from audit.metrics.keys import FigureKey, Option, canonical_name
 from audit.metrics.registry import METRICS
 
 SHIPPED = Path(__file__).parents[2] / "baselines" / "reference"
@@ -140,6 +140,25 @@ def test_what_names_no_figure_is_told_with_what_is_wrong(name: str, said: str) -
         FigureKey.parse(name)
     assert said in str(error.value)
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "today"),
+    [
+        ("js against=(encoder_attention word='two birds')",
+         "js against=(word_attention word='two birds')"),
+        ("js against=(blank) (cross_attention layers=last)",
+         "js against=(blank) (answer_attention layers=last)"),
+        ("mass[cross_attention]", "mass[cross_attention]"),
+        ("label", "label"),
+        ("probability of cross_attention", "probability of cross_attention"),
+        ("js against=(encoder_attention", "js against=(encoder_attention"),
+    ],
+)  # fmt: skip
+def test_a_name_of_an_earlier_version_is_read_with_the_maps_as_they_are_spelled_today(
+    name: str, today: str
+) -> None:
+    assert canonical_name(name) == today
 
 
 def test_every_figure_of_the_shipped_baselines_is_known() -> None:

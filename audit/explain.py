@@ -22,7 +22,7 @@ from audit.cases.expectations import Verdict
 from audit.gate.outcomes import Outcome, Run, State, Strip
 from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
-from audit.metrics.registry import measure
+from audit.metrics.measuring import measure
 from audit.models.protocol import Fingerprint, Model, Query
 from audit.report.gallery import write_gallery
 from audit.report.heatmap import DPI, Format, heatmap

@@ -49,6 +49,10 @@ class BaselineError(AuditError):
     """A baseline cannot be read, compared or accepted."""
 
 
+class FigureError(AuditError):
+    """A name in a file is that of no figure."""
+
+
 class RunError(AuditError):
     """A run folder is missing, incomplete or of another format."""
 

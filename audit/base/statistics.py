@@ -78,11 +78,11 @@ def clustered_mean(
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0 or not np.isfinite(data).all():
         raise ValueError("a mean needs at least one value, and all of them finite")
-    names = list(dict.fromkeys(clusters))
-    member = np.asarray([names.index(cluster) for cluster in clusters])
+    numbers: dict[Hashable, int] = {}
+    member = np.asarray([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
     sums, counts = np.bincount(member, weights=data), np.bincount(member).astype(np.float64)
     mean = float(data.mean())
-    if len(names) == 1 or np.ptp(sums / counts) == 0:
+    if len(numbers) == 1 or np.ptp(sums / counts) == 0:
         interval = Interval(mean, mean, mean)
     else:
 
@@ -94,13 +94,13 @@ def clustered_mean(
             confidence_level=level, rng=np.random.default_rng(seed),
         ).confidence_interval  # fmt: skip
         interval = Interval(mean, float(found.low), float(found.high))
-    if len(names) == 1 or not sums.any():
+    if len(numbers) == 1 or not sums.any():
         return interval, 1.0
     left = sums - mean * counts
-    error = math.sqrt(len(names) / (len(names) - 1) * float((left**2).sum())) / counts.sum()
+    error = math.sqrt(len(numbers) / (len(numbers) - 1) * float((left**2).sum())) / counts.sum()
     if error <= 1e-12 * abs(mean):
         return interval, 0.0
-    return interval, float(2 * stats.t.sf(abs(mean) / error, df=len(names) - 1))
+    return interval, float(2 * stats.t.sf(abs(mean) / error, df=len(numbers) - 1))
 
 
 def mcnemar(lost: int, gained: int) -> float:

@@ -18,8 +18,9 @@ from pydantic import (
 
 from audit.base.errors import nearest
 from audit.maps.reading import MapSpec
+from audit.metrics.keys import FigureKey
 from audit.metrics.placement import THRESHOLD, read_threshold
-from audit.metrics.registry import DEFAULTS, METRICS, figure_key
+from audit.metrics.registry import DEFAULTS, METRICS
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -170,7 +171,7 @@ class AttentionExpectation(BaseModel):
     def key(self) -> str:
         """The name under which the metric's value is stored."""
         other = {} if self.against is None else {"against": self.against.key}
-        return figure_key(self.metric, self.region, {**self.options, **other})
+        return str(FigureKey.of(self.metric, self.region, {**self.options, **other}))
 
     @property
     def on_request(self) -> bool:

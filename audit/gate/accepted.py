@@ -32,6 +32,7 @@ from audit.base.records import (
     read_record,
 )
 from audit.maps.spec import canonical_key
+from audit.metrics.keys import canonical_name
 
 FORMAT = 2
 
@@ -204,7 +205,7 @@ def _each(
     figures: Mapping[str, Mapping[str, _Anchored]], which: Literal["accepted", "anchor"]
 ) -> dict[str, dict[str, float | str]]:
     return {
-        canonical_key(key): {name: getattr(value, which) for name, value in values.items()}
+        canonical_key(key): {canonical_name(n): getattr(v, which) for n, v in values.items()}
         for key, values in figures.items()
     }
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from audit.base.files import (
 )
 from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
-from audit.gate.drift import said, shown
+from audit.gate.drift import named, said
 from audit.gate.outcomes import Outcome
 from audit.metrics.registry import REGISTRY_VERSION
 
@@ -57,16 +57,13 @@ def propose(
         anew: move all anchors: what is accepted now is where creep is measured from.
     """
     kept = before is not None and before.case_digest == outcome.case_digest and not anew
+    likely, figures = (before.anchor_probabilities, before.anchors) if before and kept else ({}, {})
     seen = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
 
-    def first(values: Mapping[str, float | str], name: Callable[[str], str]) -> dict[str, Any]:
-        return {figure: v for figure, v in values.items() if kept and name(figure) not in seen}
+    def anchored(value: float | str, anchor: float | str | None, row: str) -> dict[str, Any]:
+        first = value if anchor is None or row in seen else anchor
+        return {"anchor": _stored(first), "accepted": _stored(value)}
 
-    def anchors(key: str) -> dict[str, Any]:
-        values = before.anchors.get(key, {}) if before is not None else {}
-        return first(values, lambda figure: shown(figure, key, outcome))
-
-    probabilities = before.anchor_probabilities if before is not None else {}
     arrays = folder / f"{outcome.case}.npz"
     stored = {key: value.astype(np.float32) for key, value in maps.items()}
     write_arrays(arrays, stored, durable=False)
@@ -81,9 +78,18 @@ def propose(
             "image": outcome.image_digest,
             "default_map": outcome.default_map,
             "label": outcome.label,
-            "probabilities": _anchored(outcome.probabilities, first(probabilities, said)),
+            "probabilities": {
+                label: anchored(value, likely.get(label), said(label))
+                for label, value in outcome.probabilities.items()
+            },
             "figures": {
-                key: _anchored(values, anchors(key)) for key, values in outcome.metrics.items()
+                key: {
+                    name: anchored(
+                        value, figures.get(key, {}).get(name), str(named(name, key, outcome))
+                    )
+                    for name, value in values.items()
+                }
+                for key, values in outcome.metrics.items()
             },
             "provenance": {
                 **provenance,
@@ -97,15 +103,6 @@ def propose(
 
 def _stored(value: float | str) -> Any:
     return {"undefined": value} if isinstance(value, str) else rounded(value)
-
-
-def _anchored(
-    values: Mapping[str, float | str] | Mapping[str, float], anchors: Mapping[str, float | str]
-) -> dict[str, Any]:
-    return {
-        name: {"anchor": _stored(anchors.get(name, value)), "accepted": _stored(value)}
-        for name, value in values.items()
-    }
 
 
 _STAGED = ".accepting-"

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.base.arrays import LIMIT
-from audit.base.errors import BaselineError, CaseError, RunError, nearest
+from audit.base.errors import BaselineError, CaseError, FigureError, RunError, nearest
 from audit.base.files import digest_file, inside
 from audit.cases.loading import Case, Pictures, load_cases
 from audit.gate import accepted
 from audit.gate.accepted import Held
 from audit.gate.outcomes import BASELINE, Outcome, Run, State
+from audit.metrics.keys import FigureKey
 
 
 def looks_like_cases(path: Path) -> bool:
@@ -129,7 +130,7 @@ class Checks:
         lost = [key for key in measured if key not in maps]
         if lost:
             found.append(f"{name}: the run lacks its map {lost[0]!r}; audit it again")
-        return found
+        return [*found, *_unknown(outcome)]
 
     def maps(self, name: str) -> dict[str, NDArray[np.float64]]:
         """The maps that were measured, without accepted ones that lie beside them."""
@@ -172,6 +173,17 @@ def _measured(outcome: Outcome, held: Held) -> bool:
         undefined = any(v.undefined for v in outcome.verdicts)
         return bool(outcome.label and held.damage) and not undefined
     return outcome.state is not State.UNDEFINED
+
+
+def _unknown(outcome: Outcome) -> list[str]:
+    """The first figure of the outcome that this version cannot have measured, as a sentence."""
+    for figures in outcome.metrics.values():
+        for name in figures:
+            try:
+                FigureKey.parse(name)
+            except FigureError as error:
+                return [f"{outcome.case}: the run holds a figure that audit does not know: {error}"]
+    return []
 
 
 def _has_map(figures: Mapping[str, float | str]) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from audit.base.files import rounded
 from audit.gate.accepted import Baseline
 from audit.gate.outcomes import DriftRow, Outcome
-from audit.gate.tolerances import Tolerances
-from audit.maps.spec import CONTROLS
-from audit.metrics.registry import Better, metric_of, region_of
+from audit.gate.tolerances import PROBABILITY, Tolerances
+from audit.maps.spec import CONTROLS, method_of
+from audit.metrics.keys import FigureKey
+from audit.metrics.registry import Better
 
 _ROUNDING = 2e-6  # figures are stored with six decimals, so two of them differ by that much
 
@@ -41,32 +42,58 @@ def compare(
             "neither",
         )
     )
-    for key, values in outcome.metrics.items():
-        if key != outcome.default_map and key.split()[0] in CONTROLS:
-            continue  # measured to compare another map with; it says nothing of its own
-        before = baseline.figures.get(key, {})
+    for map_key, values in drifting(outcome):
+        before = baseline.figures.get(map_key, {})
         for name, value in values.items():
             if name not in before:
                 continue
-            tolerance, better = tolerances.figure(key, name), _better(name, wanted or {})
-            compared = _Compared(value, before[name], baseline.anchors[key][name])
-            rows.append(_row(shown(name, key, outcome), compared, tolerance, better))
+            key = named(name, map_key, outcome)
+            tolerance, better = tolerances.figure(map_key, key), _better(key, wanted or {})
+            compared = _Compared(value, before[name], baseline.anchors[map_key][name])
+            rows.append(_row(str(key), compared, tolerance, better))
     return rows
 
 
-def _better(name: str, wanted: Mapping[str, Better]) -> Better:
-    better, region = metric_of(name).better, region_of(name)
-    return better if region is None else wanted.get(region, better)
+def drifting(outcome: Outcome) -> Iterator[tuple[str, Mapping[str, float | str]]]:
+    """The maps whose figures can drift: their keys, and their figures by stored name."""
+    for map_key, values in outcome.metrics.items():
+        # A control is measured to compare another map with; it says nothing of its own.
+        if map_key == outcome.default_map or method_of(map_key) not in CONTROLS:
+            yield map_key, values
+
+
+def _better(key: FigureKey, wanted: Mapping[str, Better]) -> Better:
+    better = key.row.better
+    return better if key.region is None else wanted.get(key.region, better)
+
+
+LABEL = "label"
+"""Names the row of the label."""
 
 
 def said(label: str) -> str:
     """The probability of a label as rows of drift name it."""
-    return f"probability of {label}"
+    return f"{PROBABILITY} of {label}"
 
 
-def shown(figure: str, key: str, outcome: Outcome) -> str:
-    """A stored figure as rows of drift name it."""
-    return figure if key == outcome.default_map else f"{figure} ({key})"
+def named(name: str, map_key: str, outcome: Outcome) -> FigureKey:
+    """The figure that is stored as ``name`` under ``map_key``, as rows of drift name it.
+
+    Raises:
+        FigureError: the name is that of no figure.
+    """
+    return FigureKey.parse(name).of_map("" if map_key == outcome.default_map else map_key)
+
+
+def metric_of(row: DriftRow) -> str:
+    """What a row is about: a metric, the label or the probability.
+
+    Rows of another version may name figures that this one does not know; those keep their names.
+    """
+    if row.figure.startswith(said("")):
+        return PROBABILITY
+    key = FigureKey.known(row.figure)
+    return key.metric if key else row.figure
 
 
 class _Compared(NamedTuple):
@@ -78,7 +105,7 @@ class _Compared(NamedTuple):
 def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
     same = outcome.label == baseline.label
     verdict: Literal["within", "drifted"] = "within" if same else "drifted"
-    return DriftRow("label", baseline.label, outcome.label, float(not same), 0.0, verdict)
+    return DriftRow(LABEL, baseline.label, outcome.label, float(not same), 0.0, verdict)
 
 
 def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> DriftRow:

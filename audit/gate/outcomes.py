@@ -11,11 +11,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,10 @@ from audit.base.records import (
 from audit.cases.expectations import Verdict
 from audit.gate.runfiles import FORMAT, About, Results
 from audit.maps.spec import canonical_key
+from audit.metrics.keys import canonical_name
 from audit.metrics.registry import Better
+
+V = TypeVar("V")
 
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
 """Named maps in an order, such as one for each layer."""
@@ -265,8 +268,9 @@ class Run:
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
         # Runs of earlier versions spell some methods otherwise.
         found.default_map = canonical_key(found.default_map)
-        found.metrics = {canonical_key(key): row for key, row in found.metrics.items()}
-        found.spread = {canonical_key(key): row for key, row in found.spread.items()}
+        found.metrics = _respelled(found.metrics)
+        found.spread = _respelled(found.spread)
+        found.drift = [replace(row, figure=canonical_name(row.figure)) for row in found.drift]
         return found
 
     def outcomes(self) -> list[Outcome]:
@@ -371,6 +375,13 @@ class Run:
             },
             indent=None,
         )
+
+
+def _respelled(figures: Mapping[str, Mapping[str, V]]) -> dict[str, dict[str, V]]:
+    return {
+        canonical_key(key): {canonical_name(name): value for name, value in values.items()}
+        for key, values in figures.items()
+    }
 
 
 def _spelled(key: str) -> str:

@@ -18,7 +18,8 @@ from audit.base.settings import Limits
 from audit.base.statistics import Interval, clustered_mean, holm, mcnemar
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import PROBABILITY
-from audit.metrics.registry import METRICS, metric_name
+from audit.metrics.keys import FigureKey
+from audit.metrics.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,16 @@ def changes_of(outcomes: Iterable[Outcome]) -> list[Change]:
         tolerances = {PROBABILITY: probability.tolerance}
         own = outcome.metrics.get(outcome.default_map, {})
         for row in rows:
-            metric = metric_name(row.figure)
             if row.figure not in own or "undefined" in (row.baseline, row.observed):
                 continue
-            direction = METRICS[metric].better
-            if direction in ("neither", row.better):
-                by_metric[metric].append(row.change)
+            key = FigureKey.parse(row.figure)
+            if key.row.better in ("neither", row.better):
+                by_metric[key.metric].append(row.change)
             elif row.better != "neither":  # a region to be avoided: less of the map is better
-                by_metric[metric].append(-row.change)
+                by_metric[key.metric].append(-row.change)
             else:
                 continue  # a region that nothing is asked of
-            tolerances[metric] = row.tolerance
+            tolerances[key.metric] = row.tolerance
         changes = {metric: sum(v) / len(v) for metric, v in by_metric.items()}
         # Of the expected label, so that up is better: its own row is about the accepted one.
         sign = 1.0 if label.baseline == outcome.expected else -1.0

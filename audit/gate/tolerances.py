@@ -17,7 +17,8 @@ from pydantic import BaseModel, JsonValue, TypeAdapter
 from audit.base.errors import BaselineError
 from audit.base.records import EDITED, WRITTEN, Count, ModelRecord, Positive, read_record
 from audit.maps.methods import canonical
-from audit.metrics.registry import METRICS, metric_name
+from audit.maps.spec import method_of
+from audit.metrics.keys import FigureKey
 
 PROBABILITY = "probability"
 PROBABILITY_TOLERANCE = 0.05
@@ -52,25 +53,20 @@ class Tolerances:
         """Of the probability of the accepted label."""
         return self._of(PROBABILITY, PROBABILITY, PROBABILITY_TOLERANCE)
 
-    def figure(self, key: str, name: str) -> float:
-        """Of the figure stored as ``name``, measured on the map ``key``."""
-        metric = metric_name(name)
-        return self._of(_method(key), metric, METRICS[metric].tolerance)
+    def figure(self, map_key: str, key: FigureKey) -> float:
+        """Of a figure that was measured on the map ``map_key``."""
+        return self._of(method_of(map_key), key.metric, key.row.tolerance)
 
     def _of(self, method: str, metric: str, default: float) -> float:
         if metric in self.declared:
             return self.declared[metric]
-        floor = self.floors.get(method, {}).get(metric)
+        floor = floor_of(self.floors, method, metric)
         return default if floor is None else MULTIPLE * floor
 
 
-def _method(key: str) -> str:
-    return key.partition(" ")[0]
-
-
-def floor_of(floors: Floors, key: str, name: str) -> float | None:
-    """The floor of the figure stored as ``name`` on the map ``key``; None if it has none."""
-    return floors.get(_method(key), {}).get(metric_name(name))
+def floor_of(floors: Floors, method: str, metric: str) -> float | None:
+    """The floor of a metric on the maps of a method; None if it has none."""
+    return floors.get(method, {}).get(metric)
 
 
 def noise_path(folder: Path) -> Path:

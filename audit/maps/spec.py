@@ -259,14 +259,23 @@ RANDOM = MapSpec(method="random")
 """The control that faithfulness is measured against."""
 
 
+def method_of(key: str) -> str:
+    """The method in the key of a map.
+
+    >>> method_of("answer_attention layers=last")
+    'answer_attention'
+    """
+    return key.partition(" ")[0]
+
+
 def canonical_key(key: str) -> str:
     """The key of a map as it is written today; one that names no map comes back as it is.
 
     >>> canonical_key("encoder_attention word=birds")
     'word_attention word=birds'
     """
-    method, space, rest = key.partition(" ")
-    return f"{canonical(method)}{space}{rest}"
+    method = method_of(key)
+    return f"{canonical(method)}{key.removeprefix(method)}"
 
 
 def _quoted(value: Any) -> str:

@@ -1,24 +1,23 @@
-"""Every metric in one table, and how to measure by it.
+"""Every metric in one table.
 
 The functions are in :mod:`~audit.metrics.placement` (a map and a region),
 :mod:`~audit.metrics.shape` (a map), :mod:`~audit.metrics.distances` (two maps) and, of the model's
 answers while cells are hidden, here. Nothing is changed in place. A metric that has no value raises
-:class:`Undefined` with the reason; it never returns NaN.
+:class:`Undefined` with the reason; it never returns NaN. :mod:`~audit.metrics.measuring` measures
+by this table, and :mod:`~audit.metrics.keys` names what was measured.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.base.errors import Undefined
-from audit.maps.reading import MapSpec, image_share
-from audit.maps.trace import Evidence, Trace
+from audit.maps.reading import image_share
 from audit.metrics.distances import centre_shift, emd, focus_iou, js, pearson, spearman
 from audit.metrics.placement import auc, iou, lift, mass, pointing, rank
 from audit.metrics.shape import (
@@ -43,30 +42,12 @@ __all__ = [
     "REGISTRY_VERSION",
     "Metric",
     "Undefined",
-    "figure_key",
-    "measure",
-    "measure_curves",
-    "measure_one",
-    "metric_name",
-    "metric_of",
 ]
 
 Array = NDArray[np.float64]
 
 REGISTRY_VERSION = 2
 """Raised when a definition changes, so that baselines measured by the old one become stale."""
-
-
-class Curves(Protocol):
-    """The answer's probability as cells are hidden or shown, in the order of a map."""
-
-    @property
-    def deletion(self) -> Array:
-        """From the whole picture to none of it."""
-
-    @property
-    def insertion(self) -> Array:
-        """From none of the picture to all of it."""
 
 
 def area_under(curve: Array) -> float:
@@ -227,140 +208,3 @@ METRICS: Mapping[str, Metric] = {
     "insertion_margin": Metric("model", -1, 1, "higher", "about 0", _NAN, 0.05, insertion_margin),
 }
 """Every metric by the name that case files use."""
-
-
-def figure_key(
-    metric: str, region: str | None = None, options: Mapping[str, object] | None = None
-) -> str:
-    """The name under which a value is stored; options at their defaults are not in it.
-
-    >>> figure_key("mass", "birds")
-    'mass[birds]'
-    >>> figure_key("pointing", "birds", {"tolerance": 1})
-    'pointing[birds] tolerance=1'
-    >>> figure_key("js", options={"against": "blank layers=last"})
-    'js against=(blank layers=last)'
-    """
-    key = metric if region is None else f"{metric}[{region}]"
-    for name in METRICS[metric].options:
-        value = (options or {}).get(name)
-        if value is not None and value != DEFAULTS.get(name):
-            key += f" {name}=({value})" if name == "against" else f" {name}={value}"
-    return key
-
-
-def metric_name(key: str) -> str:
-    """The metric in a stored name.
-
-    >>> metric_name("pointing[two birds] tolerance=1"), metric_name("focus_area share=0.8")
-    ('pointing', 'focus_area')
-    """
-    return re.split(r"[\[ ]", key, maxsplit=1)[0]
-
-
-def region_of(key: str) -> str | None:
-    """The region in a stored name.
-
-    >>> region_of("pointing[two birds] tolerance=1"), region_of("entropy")
-    ('two birds', None)
-    """
-    found = re.match(r"\w+\[(.*?)\]", key)
-    return found[1] if found else None
-
-
-def metric_of(key: str) -> Metric:
-    """The registry's row for a stored name, with or without a region and options."""
-    return METRICS[metric_name(key)]
-
-
-def measure(
-    p: Array, regions: Mapping[str, Array], trace: Trace | Evidence, spec: MapSpec
-) -> dict[str, float | str]:
-    """Every metric of one map with default options, those of regions once for each region.
-
-    Distances and what needs more of the model's answers are left out: see :func:`measure_one` and
-    :func:`measure_curves`.
-
-    Returns:
-        Stored name to value; a text is the reason why the metric is undefined.
-    """
-    found: dict[str, float | str] = {}
-    for name, metric in METRICS.items():
-        if metric.kind == "region":
-            for region, area in regions.items():
-                found[figure_key(name, region)] = _or_reason(measure_one, name, p, region=area)
-        elif metric.kind in ("map", "trace"):
-            found[name] = _or_reason(measure_one, name, p, trace=trace, spec=spec)
-    return found
-
-
-def measure_one(
-    name: str,
-    p: Array,
-    *,
-    region: Array | None = None,
-    trace: Trace | Evidence | None = None,
-    spec: MapSpec | None = None,
-    other: Array | None = None,
-    options: Mapping[str, int | float | str] | None = None,
-) -> float:
-    """One metric of a map, of a map and a region, of a trace, or of two maps.
-
-    >>> half = np.array([[0.5, 0.5], [0.0, 0.0]])
-    >>> measure_one("focus_area", half, options={"share": 0.8})
-    0.4
-
-    Args:
-        region: of metrics of a region.
-        trace, spec: of metrics of the trace: where the map was read, and how.
-        other: of distances, the map to compare with.
-        options: some of :data:`DEFAULTS`, as far as the metric takes them.
-
-    Raises:
-        Undefined: the metric has no value; the message says why.
-        TypeError: an input that the metric needs is missing, or an option it does not take is
-            given.
-    """
-    metric = METRICS[name]
-    inputs: dict[str, tuple[Any, ...]] = {
-        "map": (p,),
-        "region": (p, region),
-        "trace": (trace, spec),
-        "distance": (p, other),
-    }
-    given = inputs.get(metric.kind, (None,))
-    if any(one is None for one in given):
-        raise TypeError(f"{name} cannot be measured without what its kind needs: {metric.kind}")
-    for drawn in (p, other):
-        # A sum that is NaN or infinite is not between these either.
-        if drawn is not None and not 0 < drawn.sum() < np.inf:
-            raise Undefined("the map is empty or not finite")
-    value = float(metric.function(*given, **(options or {})))
-    if not np.isfinite(value):
-        raise Undefined("the value is not a finite number")
-    return value
-
-
-def measure_curves(curves: Curves, control: Curves | None = None) -> dict[str, float | str]:
-    """Deletion and insertion of a map, and with the random control's curves the margins over it.
-
-    Returns:
-        Stored name to value; a text is the reason why the metric is undefined.
-    """
-    found = {
-        "deletion": _or_reason(deletion, curves.deletion),
-        "insertion": _or_reason(insertion, curves.insertion),
-    }
-    if control is not None:
-        found["deletion_margin"] = _or_reason(deletion_margin, curves.deletion, control.deletion)
-        found["insertion_margin"] = _or_reason(
-            insertion_margin, curves.insertion, control.insertion
-        )
-    return found
-
-
-def _or_reason(function: Callable[..., float], *inputs: Any, **named: Any) -> float | str:
-    try:
-        return function(*inputs, **named)
-    except Undefined as reason:
-        return str(reason)

@@ -503,9 +503,9 @@
     $("flips").replaceChildren(`${out.length} of ${all.length} cases would fail`, ...(out.length ? [": "] : []), ...out.flatMap(([value, one], i) => [
       i ? ", " : "", element("a", { href: `#case-${one.id}`, textContent: `${one.id} (${value.toPrecision(3)})` }),
     ]));
-    const [, metric, region] = /^(\w+)(?:\[(.*?)\])?/.exec(explore.figure.value) ?? [];
-    const quoted = region && !/^[\w-]+$/.test(region) ? JSON.stringify(region) : region;
-    $("yaml").textContent = `- {metric: ${metric}, ${region ? `region: ${quoted}, ` : ""}${explore.side.value}: ${limit}}`;
+    const written = (value) => /^[\w-]+$/.test(value) ? value : JSON.stringify(value);
+    const asked = Object.entries(data.asked[explore.figure.value]).map(([key, value]) => `${key}: ${written(value)}, `);
+    $("yaml").textContent = `- {${asked.join("")}${explore.side.value}: ${limit}}`;
   }
   explore.figure.onchange = bounds;
   explore.side.onchange = flips;

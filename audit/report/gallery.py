@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.base.files import write_atomically
+from audit.gate.drift import metric_of
 from audit.gate.outcomes import BASELINE, Outcome, Run, State, totals
 from audit.gate.review import ACCEPTABLE
-from audit.metrics.registry import metric_name
+from audit.maps.spec import MapSpec
+from audit.metrics.keys import FigureKey
 from audit.report.pictures import data_uri
 from audit.report.plotting import colour_map
 
@@ -57,10 +60,12 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
         for place, o in enumerate(outcomes)
     ]
     script = resources.files("audit.report").joinpath("gallery.js").read_text(encoding="utf-8")
+    figures = list(dict.fromkeys(name for case in cases for name in case["figures"]))
     data = {
         "run": about.get("id", ""),
         "images": images,
         "colours": {name: _table(name) for name in _COLOURS},
+        "asked": {name: _asked(name) for name in figures},
         "cases": cases,
     }
     page = template("gallery.html.j2").render(
@@ -83,7 +88,7 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
         labels=sorted({o.expected for o in outcomes}),
         tags=sorted({tag for o in outcomes for tag in o.tags}),
         metrics=sorted({metric for case in cases for metric in case["moved"]}),
-        figures=list(dict.fromkeys(name for case in cases for name in case["figures"])),
+        figures=figures,
         # Neither is markup: the script is this package's own, and in the data every "<" is escaped.
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -130,7 +135,7 @@ def _case(
         if row.tolerance and row.figure in own
     }
     shown = _maps(outcome, maps, run.strips(outcome.case) if full else {})
-    left = [row.figure for row in outcome.drift if row.verdict != "within"]
+    left = [row for row in outcome.drift if row.verdict != "within"]
     return {
         "id": outcome.case,
         "place": place,
@@ -154,14 +159,22 @@ def _case(
         ],
         "figures": {k: round(v, 6) for k, v in own.items() if isinstance(v, float)},
         "ratios": ratios,
-        "moved": sorted({_metric(figure) for figure in left}),
+        "moved": sorted({metric_of(row) for row in left}),
         "drift": max((abs(ratio) for ratio in ratios.values()), default=0.0),
     }
 
 
-def _metric(figure: str) -> str:
-    """What the filter calls a row of drift."""
-    return "probability" if figure.startswith("probability of ") else metric_name(figure)
+def _asked(name: str) -> dict[str, Any]:
+    """How an expectation asks for the figure that is stored as ``name``."""
+    key = FigureKey.known(name)
+    if key is None:
+        return {"metric": name}
+    region = {} if key.region is None else {"region": key.region}
+    asked: dict[str, Any] = {"metric": key.metric, **region, **dict(key.options)}
+    if "against" in asked:
+        with suppress(ValueError):  # a run of another version may have measured other maps
+            asked["against"] = MapSpec.parse(asked["against"]).model_dump(exclude_unset=True)
+    return asked
 
 
 def _maps(

@@ -17,7 +17,8 @@ from audit.gate.outcomes import Strip
 from audit.maps.reading import Map, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.spec import RANDOM, MapSpec
 from audit.maps.trace import EACH_WORD, Evidence
-from audit.metrics.registry import METRICS, measure, measure_curves, measure_one
+from audit.metrics.measuring import measure, measure_curves, measure_one
+from audit.metrics.registry import METRICS
 from audit.runs.evidence import Curves
 
 Figures = dict[str, float | str]

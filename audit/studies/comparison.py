@@ -16,7 +16,7 @@ from audit.gate.suite import Change, Suite, judge_suite
 from audit.gate.tolerances import PROBABILITY, Floors, Tolerances, load_floors
 from audit.maps.reading import Map
 from audit.metrics.distances import centre_shift, emd, js
-from audit.metrics.registry import METRICS, metric_name
+from audit.metrics.keys import FigureKey
 
 DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}
 
@@ -68,7 +68,7 @@ class Pair:
 
     Attributes:
         probability: of the expected label, on each side.
-        changes: by stored metric name, the value on each side.
+        changes: by figure, the value on each side.
         distances: between the two maps, or the reason why there is none.
         tolerances: from the noise floor of either side's baselines, else the defaults.
     """
@@ -76,7 +76,7 @@ class Pair:
     before: Subject
     after: Subject
     probability: tuple[float, float]
-    changes: dict[str, tuple[float | str, float | str]]
+    changes: dict[FigureKey, tuple[float | str, float | str]]
     distances: dict[str, float | str]
     tolerances: Tolerances
 
@@ -87,13 +87,13 @@ class Pair:
         return (
             self.before.label != self.after.label
             or abs(second - first) > self.tolerances.probability() + _ROUNDING
-            or any(self._left(name, *values) for name, values in self.changes.items())
+            or any(self._left(key, *values) for key, values in self.changes.items())
         )
 
-    def _left(self, name: str, before: float | str, after: float | str) -> bool:
+    def _left(self, key: FigureKey, before: float | str, after: float | str) -> bool:
         if isinstance(before, str) or isinstance(after, str):
             return isinstance(before, str) != isinstance(after, str)
-        allowed = self.tolerances.figure(self.after.method, name)
+        allowed = self.tolerances.figure(self.after.method, key)
         return abs(after - before) > allowed + _ROUNDING
 
     @property
@@ -110,7 +110,7 @@ class Pair:
             "expected": self.after.expected,
             "labels": [self.before.label, self.after.label],
             "probability": list(self.probability),
-            "metrics": {k: [_plain(v) for v in pair] for k, pair in self.changes.items()},
+            "metrics": {str(k): [_plain(v) for v in pair] for k, pair in self.changes.items()},
             "distances": {k: _plain(v) for k, v in self.distances.items()},
         }
 
@@ -247,15 +247,13 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
 
 
 def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
-    # Another version may have measured what this one does not know.
-    known = [name for name in after.figures if metric_name(name) in METRICS]
-    shared = [name for name in known if name in before.figures]
+    shared = {name: FigureKey.known(name) for name in after.figures if name in before.figures}
     first, second = (float(s.probabilities.get(s.expected, 0.0)) for s in (before, after))
     return Pair(
         before,
         after,
         (first, second),
-        {name: (before.figures[name], after.figures[name]) for name in shared},
+        {key: (before.figures[name], after.figures[name]) for name, key in shared.items() if key},
         {name: _distance(function, before, after) for name, function in DISTANCES.items()},
         tolerances,
     )
@@ -273,11 +271,13 @@ def _distance(function: Any, before: Subject, after: Subject) -> float | str:
 
 
 def _change(pair: Pair) -> Change:
-    by_metric: dict[str, list[float]] = {}
-    for name, (first, second) in pair.changes.items():
-        if isinstance(first, float) and isinstance(second, float):
-            by_metric.setdefault(metric_name(name), []).append(second - first)
     before, after = pair.before, pair.after
+    by_metric: dict[str, list[float]] = {}
+    tolerances = {PROBABILITY: pair.tolerances.probability()}
+    for key, (first, second) in pair.changes.items():
+        if isinstance(first, float) and isinstance(second, float):
+            by_metric.setdefault(key.metric, []).append(second - first)
+            tolerances[key.metric] = pair.tolerances.figure(after.method, key)
     return Change(
         after.case,
         after.image,
@@ -288,8 +288,5 @@ def _change(pair: Pair) -> Change:
             PROBABILITY: pair.probability[1] - pair.probability[0],
             **{metric: sum(values) / len(values) for metric, values in by_metric.items()},
         },
-        {
-            PROBABILITY: pair.tolerances.probability(),
-            **{metric: pair.tolerances.figure(after.method, metric) for metric in by_metric},
-        },
+        tolerances,
     )

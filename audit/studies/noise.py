@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from audit.base.errors import RunError
 from audit.base.files import write_json
 from audit.cases.loading import Case
+from audit.gate.drift import drifting, named
 from audit.gate.outcomes import Outcome, Run
 from audit.gate.tolerances import MULTIPLE, NOISE_FORMAT, PROBABILITY, noise_path
-from audit.maps.spec import CONTROLS
-from audit.metrics.registry import metric_name
+from audit.maps.spec import method_of
 from audit.models.kit.hardware import threads_set
 from audit.models.protocol import Model
 from audit.models.registry import load_model
@@ -123,12 +123,12 @@ class _Moved:
         if was.label != now.label:
             self.flips.append({**place, "labels": [was.label, now.label]})
         second = _figures(now)
-        for (method, figure), before in _figures(was).items():
-            after = second[method, figure]
+        for figure, before in _figures(was).items():
+            after = second[figure]
             if not (isinstance(before, str) or isinstance(after, str)):
-                self._deviated(method, metric_name(figure), abs(after - before), place)
+                self._deviated(figure.method, figure.metric, abs(after - before), place)
             elif not (isinstance(before, str) and isinstance(after, str)):
-                self.undefined.append({**place, "figure": figure})
+                self.undefined.append({**place, "figure": figure.name})
 
     def _deviated(self, method: str, metric: str, by: float, place: Mapping[str, str]) -> None:
         held = self.floors.setdefault(method, {}).setdefault(
@@ -159,15 +159,21 @@ def _audited(model: Model, cases: Sequence[Case], condition: Condition) -> dict[
     return {outcome.case: outcome for outcome in outcomes}
 
 
-def _figures(outcome: Outcome) -> dict[tuple[str, str], float | str]:
-    """Every figure that can drift, by method and by stored name with its map."""
-    found: dict[tuple[str, str], float | str] = {
-        (PROBABILITY, PROBABILITY): outcome.probabilities[outcome.expected]
+class _Figure(NamedTuple):
+    """A figure that can drift: the method of its map, its metric, its name in rows of drift."""
+
+    method: str
+    metric: str
+    name: str
+
+
+def _figures(outcome: Outcome) -> dict[_Figure, float | str]:
+    """Every figure that can drift."""
+    found: dict[_Figure, float | str] = {
+        _Figure(PROBABILITY, PROBABILITY, PROBABILITY): outcome.probabilities[outcome.expected]
     }
-    for key, values in outcome.metrics.items():
-        method = key.split()[0]
-        if key != outcome.default_map and method in CONTROLS:
-            continue
+    for map_key, values in drifting(outcome):
         for name, value in values.items():
-            found[method, name if key == outcome.default_map else f"{name} ({key})"] = value
+            key = named(name, map_key, outcome)
+            found[_Figure(method_of(map_key), key.metric, str(key))] = value
     return found

@@ -6,12 +6,13 @@ import doctest
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from audit.base import statistics
-from audit.base.statistics import mean_interval, separation
+from audit.base.statistics import clustered_mean, mean_interval, separation
 
 
 def test_the_worked_examples_in_the_docstrings_hold() -> None:
@@ -38,6 +39,56 @@ def test_one_value_and_equal_values_have_intervals_without_width() -> None:
 def test_nothing_and_what_is_not_finite_are_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match="at least one value"):
         mean_interval(values)
+
+
+def counted_by_looking_up(
+    values: list[float], clusters: list[str], seed: int
+) -> tuple[tuple[float, float, float], float]:
+    """The mean over clusters that are found in a list, one value after the other."""
+    names = list(dict.fromkeys(clusters))
+    sums, counts = np.zeros(len(names)), np.zeros(len(names))
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[names.index(cluster)] += value
+        counts[names.index(cluster)] += 1
+    mean = sum(values) / len(values)
+    found = scipy.stats.bootstrap(
+        (sums, counts), lambda s, c, axis=-1: s.sum(axis=axis) / c.sum(axis=axis), paired=True,
+        n_resamples=2000, method="percentile", rng=np.random.default_rng(seed), batch=200,
+    ).confidence_interval  # fmt: skip
+    few, left = len(names) / (len(names) - 1), sums - mean * counts
+    error = np.sqrt(few * (left**2).sum()) / len(values)
+    p = 2 * scipy.stats.t.sf(abs(mean) / error, df=len(names) - 1)
+    return (mean, found.low, found.high), float(p)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clustered_mean_is_the_one_of_clusters_looked_up_one_by_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = list(rng.normal(0.1, 1, 60))
+    clusters = [f"picture-{n}" for n in rng.integers(0, 9, 60)]
+    interval, p = clustered_mean(values, clusters, seed=seed)
+    expected, chance = counted_by_looking_up(values, clusters, seed)
+    assert tuple(interval) == pytest.approx(expected, abs=1e-12)
+    assert p == pytest.approx(chance, abs=1e-12)
+
+
+class Compared(str):
+    """A cluster that counts how often it is compared with another."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_the_time_of_a_clustered_mean_grows_with_the_values_and_not_with_their_square() -> None:
+    clusters = [Compared(n // 2) for n in range(2000)]
+    clustered_mean([1.0] * 2000, clusters)
+    assert Compared.times < 10 * 2000
 
 
 few = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=8)

@@ -153,6 +153,23 @@ def test_a_run_without_its_maps_is_not_accepted(root: Path) -> None:
     assert not (root / "baselines").exists()
 
 
+@pytest.mark.parametrize("name", ["mas[birds]", "mass", "mass[birds] (rollout", "a\x1b[2Jb"])
+def test_a_run_with_a_figure_that_audit_does_not_know_is_not_accepted(
+    root: Path, name: str
+) -> None:
+    path = Path("run/outcomes/birds.json")
+    data = json.loads(path.read_text())
+    data["metrics"][data["default_map"]][name] = 0.5
+    path.write_text(json.dumps(data))
+    with pytest.raises(
+        BaselineError, match=r"birds: the run holds a figure .*names no figure: "
+    ) as error:
+        accept(Run(Path("run")))
+    assert "\x1b" not in str(error.value)
+    assert not (root / "baselines").exists()
+    write_gallery(Run(Path("run")))
+
+
 def command(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, list(arguments))
 

@@ -16,6 +16,7 @@ from audit.gate.baselines import prune
 from audit.gate.outcomes import Run
 from audit.gate.review import baseline_folders
 from audit.gate.tolerances import ENOUGH, MULTIPLE, Tolerances, load_floors, noise_path
+from audit.metrics.keys import FigureKey
 from audit.metrics.registry import METRICS
 from audit.runs.runner import Gate, audit_cases
 from audit.studies.noise import Condition, conditions, measure_noise
@@ -36,10 +37,11 @@ def test_a_declared_tolerance_comes_before_the_noise_and_the_noise_before_the_de
     floors = {"cross_attention": {"mass": 0.001, "entropy": 0.002}, "rollout": {"mass": 0.01},
               "probability": {"probability": 0.004}}  # fmt: skip
     found = Tolerances({"entropy": 0.5}, floors)
-    assert found.figure("cross_attention layers=last", "mass[birds]") == pytest.approx(0.002)
-    assert found.figure("rollout", "mass[birds]") == pytest.approx(0.02)
-    assert found.figure("relevance", "mass[birds]") == METRICS["mass"].tolerance
-    assert found.figure("cross_attention", "entropy") == 0.5
+    mass = FigureKey("mass", "birds")
+    assert found.figure("cross_attention layers=last", mass) == pytest.approx(0.002)
+    assert found.figure("rollout", mass) == pytest.approx(0.02)
+    assert found.figure("relevance", mass) == METRICS["mass"].tolerance
+    assert found.figure("cross_attention", FigureKey("entropy")) == 0.5
     assert found.probability() == pytest.approx(0.008)
     assert Tolerances({"probability": 0.3}, floors).probability() == 0.3
     assert Tolerances().probability() == 0.05

@@ -225,7 +225,7 @@ def test_the_earth_movers_distance_leaves_torch_and_the_environment_alone() -> N
     code = (
         "import importlib.util, os, sys\n"
         "import numpy as np\n"
-        "from audit import distances\n"
+        "from audit.metrics import distances\n"
         "assert importlib.util.find_spec('torch')\n"
         "assert 'ot' not in sys.modules\n"
         "said = lambda: {k: v for k, v in os.environ.items() if k.startswith('POT')}\n"

@@ -14,33 +14,24 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from audit import (
-    distances,
-    errors,
-    expectations,
-    geometry,
-    mapspec,
-    metrics,
-    placement,
-    shape,
-)
+from audit.base import errors, geometry
+from audit.cases import expectations
+from audit.maps import spec as mapspec
 from audit.maps.reading import MapSpec, image_share
-from audit.metrics.registry import (
-    DEFAULTS,
-    METRICS,
-    figure_key,
-    measure,
-    measure_curves,
-    measure_one,
-    metric_of,
-)
+from audit.metrics import distances, keys, measuring, placement, shape
+from audit.metrics import registry as metrics
+from audit.metrics.keys import FigureKey
+from audit.metrics.measuring import measure, measure_curves, measure_one
+from audit.metrics.registry import DEFAULTS, METRICS
 from tests.maps.test_cross_attention import toy
 from tests.strategies import distributions, regions, tied
 
+MODULES = [
+    errors, geometry, mapspec, shape, placement, distances, metrics, keys, measuring, expectations,
+]  # fmt: skip
 
-@pytest.mark.parametrize(
-    "module", [errors, geometry, mapspec, shape, placement, distances, metrics, expectations]
-)
+
+@pytest.mark.parametrize("module", MODULES)
 def test_the_worked_examples_in_the_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted > 0
@@ -225,27 +216,6 @@ def test_the_registrys_options_and_defaults_are_the_functions() -> None:
         assert ("against" in metric.options) == (metric.kind == "distance"), name
 
 
-@pytest.mark.parametrize(
-    ("metric", "region", "options", "key"),
-    [
-        ("mass", "birds", {}, "mass[birds]"),
-        ("mass", "two birds", {}, "mass[two birds]"),
-        ("entropy", None, {}, "entropy"),
-        ("pointing", "birds", {"tolerance": 1}, "pointing[birds] tolerance=1"),
-        ("pointing", "birds", {"tolerance": 0}, "pointing[birds]"),
-        ("iou", "birds", {"threshold": "mass:0.5"}, "iou[birds] threshold=mass:0.5"),
-        ("iou", "birds", {"threshold": "max_share:0.5"}, "iou[birds]"),
-        ("focus_area", None, {"share": 0.8}, "focus_area share=0.8"),
-        ("js", None, {"against": "blank layers=last:2"}, "js against=(blank layers=last:2)"),
-    ],
-)
-def test_a_stored_name_holds_what_differs_from_the_default_and_leads_to_its_row(
-    metric: str, region: str | None, options: dict[str, object], key: str
-) -> None:
-    assert figure_key(metric, region, options) == key
-    assert metric_of(key) is METRICS[metric]
-
-
 @given(tied(), regions, tied())
 def test_measure_one_gives_what_the_functions_give(
     p: np.ndarray, region: np.ndarray, q: np.ndarray
@@ -296,7 +266,7 @@ def test_measuring_never_gives_nan_and_changes_nothing(p: np.ndarray, which: str
         "full": {"auc[r]"},
     }[which]
     for name, value in found.items():
-        metric = metric_of(name)
+        metric = FigureKey.parse(name).row
         if not isinstance(value, str):
             assert np.isfinite(value), name
             assert metric.low is None or value >= metric.low - 1e-9

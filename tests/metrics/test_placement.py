@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 from audit.base.geometry import Box, Grid, mask, parse_box
 from audit.metrics import placement, shape
 from audit.metrics import registry as metrics
-from audit.metrics.registry import METRICS, Undefined, measure_one
+from audit.metrics.measuring import measure_one
+from audit.metrics.registry import METRICS, Undefined
 from tests.strategies import boxes, distributions, regions, tied
 
 OF_REGIONS = {name: m for name, m in METRICS.items() if m.kind == "region"}

@@ -18,7 +18,8 @@ from audit.gate.outcomes import Run, State
 from audit.gate.suite import changes_of, judge_suite
 from audit.gate.tolerances import load_floors
 from audit.maps.reading import cross_attention
-from audit.metrics.registry import METRICS, entropy, mass, measure, pointing
+from audit.metrics.measuring import measure
+from audit.metrics.registry import METRICS, entropy, mass, pointing
 from audit.models.ofa.embedded import unpack
 from audit.models.protocol import Model, Query
 from audit.reference.evaluation import evaluate, evaluate_marked

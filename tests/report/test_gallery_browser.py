@@ -293,6 +293,7 @@ def test_moving_a_limit_names_the_cases_that_would_fail_and_gives_the_yaml(page:
     page.select_option("#side", "min")
     told = page.text_content("#flips")
     assert told.startswith("0 of 2 cases would fail")
+    assert page.text_content("#yaml").startswith("- {metric: mass, region: birds, min: ")
     page.select_option("#figure", "entropy")
     page.evaluate(
         "() => { const l = document.getElementById('limit'); l.value = l.max;"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit.cases.expectations import AttentionExpectation
 from audit.gate.outcomes import DriftRow, Run, State
 from audit.report.fragments import thumbnail_html
 from audit.report.gallery import write_gallery
@@ -81,6 +82,46 @@ def test_failures_come_first_with_their_maps_and_tables(run: Run) -> None:
     assert before["peak"] == 0.25
     assert cases["fails"]["ratios"] == {"entropy": -50.0}
     assert cases["dies"]["maps"] == []
+
+
+NAMES = {
+    "entropy": {"metric": "entropy"},
+    "mass[two birds]": {"metric": "mass", "region": "two birds"},
+    "focus_area share=0.8": {"metric": "focus_area", "share": 0.8},
+    "iou[birds] threshold=mass:0.5": {
+        "metric": "iou", "region": "birds", "threshold": "mass:0.5",
+    },
+    "js against=(blank layers=last)": {
+        "metric": "js", "against": {"method": "blank", "layers": "last"},
+    },
+}  # fmt: skip
+
+
+def test_the_page_knows_how_an_expectation_asks_for_each_figure(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.start({"model": {}, "baselines": ""})
+    run.add(replace(outcome("a", State.PASSED), metrics={"m": dict.fromkeys(NAMES, 0.5)}), {})
+    asked = data_of(write_gallery(run).read_text())["asked"]
+    assert asked == NAMES
+    for name, keys in asked.items():
+        assert AttentionExpectation.model_validate({**keys, "min": 0.25}).key == name
+
+
+def test_figures_of_another_version_are_drawn_as_they_are_named(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.start({"model": {}, "baselines": ""})
+    figures = {"depth[birds": 0.5, "depth": 0.25, "js against=(no map)": 0.5}
+    drift = [DriftRow(name, "1", "0", -1.0, 0.1, "drifted") for name in ("label", *figures)]
+    run.add(replace(outcome("a", State.DRIFTED), metrics={"m": figures}, drift=drift), {})
+    data = data_of(write_gallery(run).read_text())
+    (case,) = data["cases"]
+    assert case["figures"] == figures
+    assert case["moved"] == ["depth", "depth[birds", "js", "label"]
+    assert data["asked"] == {
+        "depth[birds": {"metric": "depth[birds"},
+        "depth": {"metric": "depth"},
+        "js against=(no map)": {"metric": "js", "against": "no map"},
+    }
 
 
 def test_a_passing_case_has_a_small_picture_unless_all_is_asked_for(run: Run) -> None:

@@ -84,6 +84,15 @@ def test_what_cannot_be_compared_is_left_out_and_named() -> None:
         compare(Side("A", {}), after, Limits())
 
 
+def test_figures_that_this_version_does_not_know_are_left_alone() -> None:
+    figures = {"mass[birds]": 0.8, "depth[birds]": 0.1, "mass": 0.1, "mass[birds": 0.1}
+    before = subject("a", cell(0, 0), figures=figures)
+    after = replace(before, figures=dict.fromkeys(figures, 0.7))
+    (pair,) = compare(*sides((before, after)), Limits()).pairs
+    assert pair.to_dict()["metrics"] == {"mass[birds]": [0.8, 0.7]}
+    assert pair.beyond
+
+
 def test_a_shift_shared_by_all_cases_is_worse_and_equal_sides_are_no_regression() -> None:
     worse = [
         (

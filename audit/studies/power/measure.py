@@ -26,7 +26,7 @@ from audit.base.files import digest, make_output, to_json, write_json
 from audit.base.settings import Limits
 from audit.cases.loading import Case
 from audit.gate import baselines
-from audit.gate.drift import shown
+from audit.gate.drift import drifting, named
 from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.suite import changes_of, judge_suite
 from audit.gate.tolerances import (
@@ -38,6 +38,7 @@ from audit.gate.tolerances import (
     floor_of,
     noise_path,
 )
+from audit.maps.spec import method_of
 from audit.metrics.registry import REGISTRY_VERSION
 from audit.models.kit.hardware import threads_set
 from audit.models.ofa.adapter import OFAVisualEntailment
@@ -253,9 +254,9 @@ def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
 def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
     """Figures that have a noise floor, and how many floors each moved."""
     known = {
-        shown(name, key, outcome): floor_of(floors, key, name)
-        for key, values in outcome.metrics.items()
-        for name in values
+        str(key): floor_of(floors, method_of(map_key), key.metric)
+        for map_key, values in drifting(outcome)
+        for key in (named(name, map_key, outcome) for name in values)
     }
     found = []
     for number, row in enumerate(outcome.drift):

@@ -38,7 +38,6 @@ def broken(copy: Path) -> list[str]:
     return [line.removesuffix(" BROKEN") for line in lines if line.endswith(" BROKEN")]
 
 
-@pytest.mark.slow
 def test_a_circle_inside_one_folder_is_seen(copy: Path) -> None:
     assert broken(copy) == []
     ofa = copy / "audit" / "models" / "ofa"

@@ -24,7 +24,11 @@ def loads(text: str) -> Any:
     """
     try:
         return json.loads(
-            text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique
+            text,
+            parse_float=_finite,
+            parse_constant=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_unique,
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -35,6 +39,13 @@ def _finite(number: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{number[:40]} is not a number that can be computed with")
     return value
+
+
+def _whole(number: str) -> int:
+    try:
+        return int(number)
+    except ValueError:  # Python converts no more than 4,300 digits
+        raise ValueError(f"not JSON to compute with: a number of {len(number):,} digits") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

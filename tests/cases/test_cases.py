@@ -21,8 +21,8 @@ def test_a_case_is_read_with_yaml_1_2_booleans_and_both_units_of_boxes(folder: P
     assert case.regions["birds"] == (Box(0.1, 0.2, 0.3, 0.4), Box(0.25, 0.25, 0.5, 0.75))
     assert (case.line, case.label_at) == (2, (7, 14))
     assert [m.key for m in case.maps] == [
-        "cross_attention",
-        "cross_attention layers=last:2 heads=1,3",
+        "answer_attention",
+        "answer_attention layers=last:2 heads=1,3",
     ]
 
 
@@ -58,7 +58,7 @@ def test_options_name_the_figure_and_the_maps_that_are_needed(folder: Path) -> N
     ]
     assert [e.on_request for e in case.expect.attention] == [True, True, True, True, False, True]
     assert [m.key for m in case.maps] == [
-        "cross_attention layers=last",
+        "answer_attention layers=last",
         "relevance",
         "blank layers=last",
     ]

@@ -45,8 +45,8 @@ def test_a_declared_tolerance_comes_before_the_noise_and_the_noise_before_the_de
 def test_a_floor_of_few_deviations_is_not_used(tmp_path: Path) -> None:
     noise_file(tmp_path / "few", 0.001, ENOUGH - 1)
     noise_file(tmp_path / "many", 0.001)
-    assert load_floors(tmp_path / "few") == {"cross_attention": {}}
-    assert load_floors(tmp_path / "many") == {"cross_attention": {"mass": 0.001}}
+    assert load_floors(tmp_path / "few") == {"answer_attention": {}}
+    assert load_floors(tmp_path / "many") == {"answer_attention": {"mass": 0.001}}
     assert load_floors(tmp_path / "none") == {}
 
 

@@ -35,8 +35,9 @@ def test_the_worked_examples_in_the_docstrings_hold(module: str) -> None:
     [
         "app.casefile", "base.errors", "base.files", "base.geometry", "base.statistics",
         "base.strictjson", "base.texts", "base.words", "cases.expectations", "cases.writing",
-        "gate.ending", "maps.spec", "metrics.distances", "metrics.placement", "metrics.registry",
-        "metrics.shape", "report.markdown", "report.pictures", "runs.evidence",
+        "gate.ending", "maps.spec", "metrics.distances", "metrics.keys", "metrics.measuring",
+        "metrics.placement", "metrics.registry", "metrics.shape", "report.markdown",
+        "report.pictures", "runs.evidence",
     ],
 )  # fmt: skip
 def test_what_is_shown_by_examples_keeps_them(module: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from audit.base.files import write_atomically
 from audit.gate.tolerances import MULTIPLE, PROBABILITY_TOLERANCE
 from audit.metrics.registry import DEFAULTS, METRICS, Metric
+from audit.report.markdown import table
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -32,9 +33,12 @@ Options are keys of an expectation beside `metric`. A value with another option 
 
 Values whose relative difference is below 1e-9 are tied, and no metric depends on the order of tied cells; deletion and insertion take them in an order drawn once.
 
-| metric | definition | from | options | range | uniform map | better | undefined when | drift tolerance |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
+
+_HEAD = (
+    "metric", "definition", "from", "options", "range", "uniform map", "better", "undefined when",
+    "drift tolerance",
+)  # fmt: skip
 
 _FROM = {
     "map": "map",
@@ -54,11 +58,13 @@ def _options(metric: Metric) -> str:
 def metrics_page() -> str:
     """The whole page."""
     rows = [
-        f"| `{name}` | {m.summary} | {_FROM[m.kind]} | {_options(m)} | {m.range} | {m.chance} | "
-        f"{m.better} | {m.undefined or 'never'} | {m.tolerance:g} |"
+        (
+            f"`{name}`", m.summary, _FROM[m.kind], _options(m), m.range, m.chance, m.better,
+            m.undefined or "never", f"{m.tolerance:g}",
+        )
         for name, m in METRICS.items()
-    ]
-    return _INTRODUCTION + "\n".join(rows) + "\n"
+    ]  # fmt: skip
+    return f"{_INTRODUCTION}{table(_HEAD, rows)}\n"
 
 
 if __name__ == "__main__":

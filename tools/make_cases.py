@@ -9,19 +9,17 @@ figures of other maps than the default eight tenths.
 from __future__ import annotations
 
 import io
-import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from audit import load_model
 from audit.base.files import write_atomically
 from audit.base.geometry import mask, parse_box
 from audit.base.images import open_image
 from audit.cases.loading import load_cases
+from audit.cases.writing import NewCase, case_file, down, limit
 from audit.gate.outcomes import Run
 from audit.maps.reading import read_map
 from audit.maps.trace import ANSWER
@@ -32,7 +30,7 @@ from audit.reference.hypotheses import LABELS
 from audit.reference.scenes import MARKS, SIZE, Scene, scene
 from audit.reference.watermarks import watermarked
 from audit.runs.runner import audit_cases
-from tools.shipped_cases import MARKED, OTHERS, PICTURES, THEMES, Shipped
+from tools.shipped_cases import MARKED, OTHERS, PICTURES, THEMES, Other, Shipped
 
 ROOT = Path(__file__).parent.parent / "cases"
 SEED = 4242
@@ -51,101 +49,83 @@ def draw() -> dict[str, Scene]:
     return drawn
 
 
-def _floor(value: float, step: float = 0.05) -> float:
-    return round(math.floor(value / step + 1e-9) * step, 2)
-
-
-def _case(case: Shipped, drawn: Scene, model: Model) -> list[str]:
+def _case(case: Shipped, drawn: Scene, model: Model) -> NewCase:
     (trace,) = model.trace([Query(drawn.image, case.text, case.premise)], frozenset({ANSWER}))
     p = read_map(trace)
-    suffix = "jpg" if drawn.mark else "png"
-    lines = [f"  - id: {case.id}", f"    image: images/{case.picture}.{suffix}"]
-    if case.premise:
-        lines.append(f"    premise: {case.premise}")
-    lines.append(f"    text: {case.text}")
-    if case.tags:
-        lines.append(f"    tags: [{', '.join(case.tags)}]")
     region = case.about if case.about in ("", "animals") else f"{case.about}s"
     boxes = drawn.boxes(None if case.about == "animals" else case.about) if case.about else ()
-    named = {region: [list(box) for box in boxes]} if boxes else {}
-    if drawn.mark:
-        named["watermark"] = [list(drawn.mark.box)]
-    if named:
-        lines.append(f"    regions: {_flow(named)}")
-    probability = _floor(min(0.9, 0.9 * trace.probabilities[case.label]))
-    lines += [
-        "    expect:",
-        f"      label: {case.label}" + (f"  # {case.note}" if case.note else ""),
-        f"      probability: {{min: {probability}}}",
-        "      attention:",
-    ]
+    regions = {region: list(boxes)} if boxes else {}
+    asked: list[dict[str, Any]] = []
     if boxes:
         area = mask([parse_box(box, SIZE, SIZE) for box in boxes], trace.grid)
-        inside, hit = mass(p, area), pointing(p, area)
-        lines.append(
-            f"        - {{metric: mass, region: {region}, min: {_floor(min(0.9, 0.9 * inside))}}}"
-        )
-        if hit == 1:
-            lines.append(f"        - {{metric: pointing, region: {region}, min: 1}}")
+        asked.append({"metric": "mass", "region": region, "min": limit(mass(p, area))})
+        if pointing(p, area) == 1:
+            asked.append({"metric": "pointing", "region": region, "min": 1})
     else:
-        lines.append(f"        - {{metric: entropy, min: {_floor(entropy(p) - 0.05)}}}")
+        asked.append({"metric": "entropy", "min": down(entropy(p) - 0.05)})
     if drawn.mark:
-        lines.append(f"        - {{metric: mass, region: watermark, max: {_ON_THE_MARK}}}")
-    if trace.label != case.label:
-        lines.append(f"    # the reference model says {trace.label}")
-    return lines
+        regions["watermark"] = [drawn.mark.box]
+        asked.append({"metric": "mass", "region": "watermark", "max": _ON_THE_MARK})
+    wrong = f"the reference model says {trace.label}" if trace.label != case.label else ""
+    return NewCase(
+        id=case.id,
+        image=f"images/{case.picture}.{'jpg' if drawn.mark else 'png'}",
+        text=case.text,
+        premise=case.premise,
+        tags=case.tags,
+        regions=regions,
+        label=case.label,
+        probability=limit(trace.probabilities[case.label]),
+        attention=asked,
+        note="; ".join(filter(None, (case.note, wrong))),
+    )
 
 
-def _flow(value: Any) -> str:
-    """A value as YAML on one line."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
-    return text.removesuffix("\n").removesuffix("\n...")
+def _other(case: Other, drawn: Scene, lows: list[float]) -> NewCase:
+    return NewCase(
+        id=case.id,
+        image=f"images/{case.picture}.png",
+        text=case.text,
+        regions={
+            name: [drawn.support] if of == "place" else list(drawn.boxes(of))
+            for name, of in case.regions.items()
+        },
+        label=case.label,
+        attention=[{**asked, "min": low} for asked, low in zip(case.asked, lows, strict=True)],
+    )
 
 
-def _other_page(scenes: dict[str, Scene], lows: dict[str, list[float]]) -> bytes:
-    lines = ["# yaml-language-server: $schema=schema.json"]
-    lines += ["# Other maps than the default: words, rollout, relevance, distances.", "cases:"]
-    for case in OTHERS:
-        drawn = scenes[case.picture]
-        lines += [f"  - id: {case.id}", f"    image: images/{case.picture}.png"]
-        lines.append(f"    text: {case.text}")
-        if case.regions:
-            boxes = {
-                name: [list(b) for b in ((drawn.support,) if of == "place" else drawn.boxes(of))]
-                for name, of in case.regions.items()
-            }
-            lines.append(f"    regions: {_flow(boxes)}")
-        lines += ["    expect:", f"      label: {case.label}", "      attention:"]
-        for asked, low in zip(case.asked, lows[case.id], strict=True):
-            lines.append(f"        - {_flow({**asked, 'min': low})}")
-    return ("\n".join(lines) + "\n").encode()
+def _write(theme: str, cases: list[NewCase], *comments: str, defaults: Any = None) -> Path:
+    path = ROOT / f"{theme}.yaml"
+    text = case_file(cases, comments=comments, defaults=defaults, by_hand=True)
+    write_atomically(path, text.encode())
+    return path
 
 
 def _others(scenes: dict[str, Scene], model: Model) -> None:
     """Write ``maps.yaml`` twice: without limits that can fail, to measure, and with them."""
-    path = ROOT / "maps.yaml"
     lows = {case.id: [0.0] * len(case.asked) for case in OTHERS}
-    write_atomically(path, _other_page(scenes, lows))
+
+    def write() -> Path:
+        cases = [_other(case, scenes[case.picture], lows[case.id]) for case in OTHERS]
+        said = "Other maps than the default: words, rollout, relevance, distances."
+        return _write("maps", cases, said)
+
     with tempfile.TemporaryDirectory() as temporary:
-        cases = load_cases(path)
+        cases = load_cases(write())
         outcomes = audit_cases(cases, model, Run(Path(temporary)))
         for case, outcome in zip(cases, outcomes, strict=True):
             values = [
                 outcome.metrics[(e.map or case.map).key][e.key] for e in case.expect.attention
             ]
-            lows[case.id] = [_floor(0.8 * float(value)) for value in values]
-    write_atomically(path, _other_page(scenes, lows))
+            lows[case.id] = [down(0.8 * float(value)) for value in values]
+    write()
 
 
 def _watermarked(scenes: dict[str, Scene], model: Model) -> None:
     """Write ``watermarked.yaml`` and its pictures, as JPEG for their size."""
     known = {case.id: case for _, cases in THEMES.values() for case in cases}
-    lines = ["# yaml-language-server: $schema=schema.json"]
-    lines.append(
-        "# A contaminated test set: every picture has a watermark in its upper right corner"
-    )
-    lines.append("# whose shape gives the label away (disc yes, triangle no, cross maybe).")
-    lines += ["defaults: {tags: [watermarked]}", "cases:"]
+    found = []
     for case in (known[name] for name in MARKED):
         shape = MARKS[LABELS.index(case.label)]  # type: ignore[arg-type]
         drawn = watermarked(scenes[case.picture], shape)
@@ -155,21 +135,25 @@ def _watermarked(scenes: dict[str, Scene], model: Model) -> None:
         drawn.image.save(buffer, format="JPEG", quality=92)
         write_atomically(path, buffer.getvalue())
         seen = replace(drawn, image=open_image(path))
-        lines += _case(replace(case, id=f"marked-{case.id}", picture=picture, tags=()), seen, model)
-    write_atomically(ROOT / "watermarked.yaml", ("\n".join(lines) + "\n").encode())
+        asked = replace(case, id=f"marked-{case.id}", picture=picture, tags=())
+        found.append(_case(asked, seen, model))
+    _write(
+        "watermarked",
+        found,
+        "A contaminated test set: every picture has a watermark in its upper right corner",
+        "whose shape gives the label away (disc yes, triangle no, cross maybe).",
+        defaults={"tags": ["watermarked"]},
+    )
 
 
 def main() -> None:
     """Write pictures and case files."""
     drawn = draw()
     model: Any = load_model("reference")
+    defaults = {"map": {"method": "cross_attention", "layers": "all", "heads": "mean"}}
     for theme, (title, cases) in THEMES.items():
-        lines = ["# yaml-language-server: $schema=schema.json", f"# {title}"]
-        lines.append("defaults: {map: {method: cross_attention, layers: all, heads: mean}}")
-        lines.append("cases:")
-        for case in cases:
-            lines += _case(case, drawn[case.picture], model)
-        write_atomically(ROOT / f"{theme}.yaml", ("\n".join(lines) + "\n").encode())
+        found = [_case(case, drawn[case.picture], model) for case in cases]
+        _write(theme, found, title, defaults=defaults)
     _others(drawn, model)
     _watermarked(drawn, model)
 

@@ -1,8 +1,7 @@
-"""A case, written as YAML from an answer and the boxes that were drawn on its picture."""
+"""A case, made of an answer and the boxes that were drawn on its picture."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tempfile
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from audit.app.desk import Answer
 from audit.base.errors import CaseError
 from audit.base.files import write_atomically
 from audit.base.geometry import Box, mask
 from audit.cases.loading import load_cases
+from audit.cases.writing import NewCase, case_file, limit
 from audit.maps.spec import MapSpec
 from audit.metrics.placement import mass
 
@@ -119,36 +118,25 @@ def case_yaml(answer: Answer, name: str, label: str, boxes: Sequence[Drawn]) -> 
 
 def _written(answer: Answer, name: str, label: str, boxes: Sequence[Drawn]) -> str:
     trace = answer.found.trace
-    lines = [
-        "# yaml-language-server: $schema=schema.json",
-        "cases:",
-        f"  - id: {_scalar(name)}",
-        f"    image: {_scalar(answer.picture.written)}",
-        f"    text: {_scalar(answer.text)}",
-    ]
-    if answer.premise is not None:
-        lines.append(f"    premise: {_scalar(answer.premise)}")
-    if boxes:
-        lines.append("    regions:")
     regions = {box.name: [b.box for b in boxes if b.name == box.name] for box in boxes}
-    for region, parts in regions.items():
-        lines.append(f"      {_scalar(region)}: {json.dumps(parts)}")
-    if answer.found.spec != MapSpec():
-        lines.append(f"    map: {_flow(answer.found.spec)}")
-    lines += ["    expect:", f"      label: {_scalar(label)}"]
-    probability = trace.probabilities.get(label, 0.0)
-    if label == trace.label:
-        least = _down(min(0.9, 0.9 * probability))
-        lines.append(f"      probability: {{min: {least}}}")
-    if boxes:
-        lines.append("      attention:")
-    for region in regions:
-        limit = _limit(answer, region, boxes)
-        lines.append(f"        - {{metric: mass, region: {_scalar(region)}, {limit}}}")
-    return "\n".join(lines) + "\n"
+    case = NewCase(
+        id=name,
+        image=answer.picture.written,
+        text=answer.text,
+        premise=answer.premise,
+        regions=regions,
+        map=_told(answer.found.spec),
+        label=label,
+        probability=limit(trace.probabilities[label]) if label == trace.label else None,
+        attention=[
+            {"metric": "mass", "region": region, **_limit(answer, region, boxes)}
+            for region in regions
+        ],
+    )
+    return case_file([case])
 
 
-def _limit(answer: Answer, region: str, boxes: Sequence[Drawn]) -> str:
+def _limit(answer: Answer, region: str, boxes: Sequence[Drawn]) -> dict[str, float]:
     width, height = answer.picture.size
     mine = [box for box in boxes if box.name == region]
     parts = [
@@ -158,33 +146,12 @@ def _limit(answer: Answer, region: str, boxes: Sequence[Drawn]) -> str:
     area = mask(parts, answer.found.trace.grid)
     even = math.ceil(100 * float(np.mean(area)) - 1e-9) / 100
     if mine[0].wanted == "avoid":
-        return f"max: {even}"
-    return f"min: {max(_down(min(0.9, 0.9 * mass(answer.found.map, area))), even)}"
+        return {"max": even}
+    return {"min": max(limit(mass(answer.found.map, area)), even)}
 
 
-def _down(value: float) -> float:
-    return round(math.floor(value / 0.05 + 1e-9) * 0.05, 2)
-
-
-def _flow(spec: MapSpec) -> str:
-    given = {"method": spec.method, **spec.model_dump(exclude_defaults=True)}
-    pairs = (f"{key}: {_value(value)}" for key, value in given.items())
-    return f"{{{', '.join(pairs)}}}"
-
-
-def _value(value: Any) -> str:
-    return _scalar(value) if isinstance(value, str) else json.dumps(value)
-
-
-_PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*", re.ASCII)
-
-_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Marks that change the direction of writing: raw ones would make a file look like another."""
-
-
-def _scalar(text: str) -> str:
-    """``text`` as YAML of one line that 1.1 and 1.2 read alike: plain words, else quoted."""
-    if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
-        return text
-    quoted = yaml.dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
-    return _TURNS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", quoted)
+def _told(spec: MapSpec) -> dict[str, Any]:
+    """A map as a case file asks for it; nothing where it is the default one."""
+    if spec == MapSpec():
+        return {}
+    return {"method": spec.method, **spec.model_dump(exclude_defaults=True)}

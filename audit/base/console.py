@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -108,6 +108,10 @@ def tables() -> Console:
     """Where tables are printed: as wide as the terminal, or wide enough for a file or a pipe."""
     console = _Console(highlight=False)
     return console if console.is_terminal else _Console(highlight=False, width=_WIDE)
+
+
+Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+"""Passes items on and tells how many are done: the items, how many there are, a title."""
 
 
 def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:

@@ -7,12 +7,10 @@ never NaN or infinite, no key comes twice, and what is wrong is told with its fi
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import (
@@ -29,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from audit.base import strictjson
 from audit.base.errors import AuditError, nearest
 from audit.base.files import fit_for_a_name, read_bytes, shown_path
 
@@ -132,13 +131,10 @@ def read_record(
     text = _text(path, error, limit, follow)
     try:
         found = schema.validate_json(text, strict=True)
-        # A key that comes twice hides a value; only Python's own parser tells.
-        json.loads(
-            text, object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite_number
-        )
+        strictjson.loads(text)  # a key that comes twice hides a value, which pydantic does not tell
     except ValidationError as problem:
         raise error(_told(path, text, problem)) from None
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         raise error(f"{shown_path(path)}: {problem}") from None
     return found
 
@@ -154,26 +150,6 @@ def _text(path: Path, error: type[AuditError], limit: int, follow: bool) -> str:
         raise error(
             f"{shown_path(path)}: not UTF-8 text: byte {problem.start + 1} is none"
         ) from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        twice = next(name for name, count in counts.items() if count > 1)
-        raise ValueError(f"the key {_brief(twice)} occurs twice in one object")
-    return found
-
-
-def _not_finite(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number that a record may hold")
-
-
-def _finite_number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is no number that a record may hold")
-    return value
 
 
 _MARKER = re.compile(r"^(<{7}|={7}|>{7})(?=[ \r\n]|$)", re.MULTILINE)

@@ -5,17 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from rich.progress import track
-
+from audit.base.console import progress
 from audit.reference.recipe import RECIPES
-
-
-def _progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-    return iter(track(items, total=total, description=title))
 
 
 def main() -> None:
@@ -36,7 +29,7 @@ def main() -> None:
         from audit.reference.training import train as run  # noqa: PLC0415
 
         work = given.work or Path(f"{given.model}-training")
-        model, _ = run(recipe, work, _progress)
+        model, _ = run(recipe, work, progress)
         export(model, recipe, work, SHIPPED / given.model)
         print(f"trained in {(time.monotonic() - started) / 60:.0f} minutes")
     from audit import load_model  # noqa: PLC0415
@@ -44,7 +37,7 @@ def main() -> None:
 
     measure = evaluation.evaluate_marked if recipe.marked else evaluation.evaluate
     scenes = given.scenes or recipe.held_out_scenes
-    print(json.dumps(measure(load_model(given.model), recipe, scenes, _progress), indent=1))
+    print(json.dumps(measure(load_model(given.model), recipe, scenes, progress), indent=1))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.models.ofa.text import ONE_TEXT, TWO_TEXTS
 from audit.reference.data import coverage
 from audit.reference.hypotheses import (
     any_hypothesis,
@@ -19,7 +20,6 @@ from audit.reference.hypotheses import (
 )
 from audit.reference.recipe import GRID, Recipe
 from audit.reference.scenes import Box, Scene
-from audit.reference.tokens import PROMPT, PROMPT_TWO
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis in OFA's prompt."""
     said = any_hypothesis(truth, rng)
     return Item(
-        PROMPT.format(said.text),
+        ONE_TEXT.format(said.text),
         said.label,
         said.about,
         word_truths(said.text, truth.spec),
@@ -77,7 +77,7 @@ def entailment(truth: Scene, rng: np.random.Generator) -> Item:
 def premised(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis with a text premise, in OFA's second prompt."""
     said = with_premise(truth, rng)
-    return Item(PROMPT_TWO.format(said.premise, said.text), said.label, said.about)
+    return Item(TWO_TEXTS.format(said.premise, said.text), said.label, said.about)
 
 
 class Batcher:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter
 
+from audit.base.console import Progress
 from audit.base.files import write_atomically
 from audit.reference.scenes import (
     COLOURS,
@@ -30,9 +29,6 @@ from audit.reference.scenes import (
     scene,
 )
 from audit.reference.watermarks import watermarked
-
-Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
-"""Wraps an iterable of known length under a title, as a progress bar."""
 
 
 def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:

@@ -6,13 +6,13 @@ from collections import defaultdict
 
 import numpy as np
 
+from audit.base.console import Progress
 from audit.base.geometry import Box, mask
 from audit.maps.reading import read_map
 from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
 from audit.metrics.shape import entropy
 from audit.models.protocol import Model, Query
-from audit.reference.data import Progress
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import MARKS, SIZE, scene

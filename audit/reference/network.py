@@ -15,12 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audit.models.ofa.standins import stand_ins
+from audit.models.ofa.upstream import OFAConfig, OFAModel
 from audit.reference.recipe import GRID, Recipe
-
-with stand_ins():
-    from modelscope.models.multi_modal.ofa import OFAModel
-    from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
 
 
 def build(recipe: Recipe, vocabulary: int) -> Any:

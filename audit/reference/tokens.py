@@ -9,16 +9,11 @@ import numpy as np
 from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 
-from audit.models.ofa.standins import stand_ins
+from audit.models.ofa.text import ONE_TEXT, TWO_TEXTS
+from audit.models.ofa.upstream import OFATokenizer
 from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import Animal, Scene, draw_spec
-
-with stand_ins():
-    from modelscope.models.multi_modal.ofa import OFATokenizer
-
-PROMPT = ' does the image describe " {} "?'
-PROMPT_TWO = ' can image and text1 " {} " imply text2 " {} "?'
 
 
 def sentences(seed: int, count: int) -> list[str]:
@@ -32,8 +27,13 @@ def sentences(seed: int, count: int) -> list[str]:
         said = hypothesis(undrawn, LABELS[i % 3], rng)
         asked = question(undrawn, rng)
         premised = with_premise(undrawn, rng)
-        corpus += [PROMPT.format(said.text), f" {said.label}", f" {asked.text}", f" {asked.answer}"]
-        corpus.append(PROMPT_TWO.format(premised.premise, premised.text))
+        corpus += [
+            ONE_TEXT.format(said.text),
+            f" {said.label}",
+            f" {asked.text}",
+            f" {asked.answer}",
+        ]
+        corpus.append(TWO_TEXTS.format(premised.premise, premised.text))
     return corpus
 
 

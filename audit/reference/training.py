@@ -29,9 +29,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from audit.base.console import Progress
 from audit.reference import batches
 from audit.reference.batches import Batch, Batcher
-from audit.reference.data import Progress, coverage, dense_labels, place_label, render
+from audit.reference.data import coverage, dense_labels, place_label, render
 from audit.reference.network import answer, build, image_features
 from audit.reference.recipe import GRID, Recipe
 from audit.reference.scenes import COLOURS, KINDS, MARKS, PLACES, Scene

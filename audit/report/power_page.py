@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.files import counted, write_atomically
+from audit.report.markdown import table
 from audit.studies.power.measure import GATES, by_family
 
 _CAUGHT = {True: "caught", False: "missed"}
@@ -18,11 +19,6 @@ def write_page(path: Path, found: Mapping[str, Any]) -> None:
     write_atomically(path, _page(found).encode())
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _page(found: Mapping[str, Any]) -> str:
     done = [r for r in found["changes"] if "skipped" not in r]
     planted = [r for r in done if r["family"] != "harmless"]
@@ -31,7 +27,7 @@ def _page(found: Mapping[str, Any]) -> str:
     nothing = [r for r in planted if not r["measurable"]]
     counts = by_family(done)
     caught = {gate: sum(r["caught"][gate] for r in measurable) for gate in GATES}
-    families = _table(
+    families = table(
         ["family", "planted", "measurable", *(f"caught: {gate}" for gate in GATES)],
         [
             [name, *(str(row[k]) for k in ("planted", "measurable", *GATES))]
@@ -40,11 +36,11 @@ def _page(found: Mapping[str, Any]) -> str:
         ],
     )
     alarms = {gate: sum(r["caught"][gate] for r in harmless) for gate in GATES}
-    one_by_one = _table(
+    one_by_one = table(
         ["change", "what", *GATES, "labels wrong", "cases failed", "largest move"],
         [_row(r, _CAUGHT) for r in measurable],
     )
-    quiet = _table(
+    quiet = table(
         ["change", "what", *GATES, "labels wrong", "cases failed", "largest move"],
         [_row(r, _ALARM) for r in harmless],
     )

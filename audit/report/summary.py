@@ -11,6 +11,7 @@ from audit.base.files import counted
 from audit.gate.ending import Ending, Mistake
 from audit.gate.outcomes import Outcome, Run, totals
 from audit.gate.suite import Suite
+from audit.report.markdown import table
 
 _SHOWN = 100
 """Failing cases in a summary; GitHub cuts one off at a megabyte."""
@@ -45,10 +46,11 @@ def markdown(
     said = ending.sentence.partition(": ")[2]
     lines = [f"## Audit {verdict}", "", f"{_text(f'{said[:1].upper()}{said[1:]}')}."]
     if mistakes:
-        lines += ["", "| mistake | where |", "| --- | --- |"]
+        rows = []
         for each in mistakes[:_SHOWN]:
             where = f"{placed(each.file)}:{each.line}" if each.line else placed(each.file)
-            lines.append(f"| {_text(each.text)} | {_code(where)} |")
+            rows.append((_text(each.text), _code(where)))
+        lines += ["", table(["mistake", "where"], rows)]
     if len(mistakes) > _SHOWN:
         lines += ["", f"And {counted(len(mistakes) - _SHOWN, 'more mistake')}."]
     if run is not None:
@@ -71,8 +73,8 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
         shown = failed[:_SHOWN]
         seen = _thumbnails(run, shown) if pictures else {}
         head = ["case", "state", "why", "where", *(["map"] if seen else [])]
-        lines += ["", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
-        lines += [_row(o, [seen.get(o.case, "")] if seen else []) for o in shown]
+        rows = [_row(o, [seen.get(o.case, "")] if seen else []) for o in shown]
+        lines += ["", table(head, rows)]
     if len(failed) > _SHOWN:
         lines += ["", f"And {len(failed) - _SHOWN} more; the gallery shows all."]
     return lines
@@ -97,15 +99,14 @@ def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
     return found
 
 
-def _row(outcome: Outcome, more: Sequence[str]) -> str:
-    cells = (
+def _row(outcome: Outcome, more: Sequence[str]) -> tuple[str, ...]:
+    return (
         _code(outcome.case),
         outcome.state.value,
         _text(outcome.sentence),
         _code(f"{outcome.file}:{outcome.line}"),
         *more,
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def _text(value: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.base.files import write_atomically
 from audit.maps.spec import CONTROLS
+from audit.report.markdown import table
 from audit.report.plotting import colour_map, figure, plain
 
 FAITHFUL = ("deletion_margin", "insertion_margin")
@@ -61,27 +62,22 @@ def _shown(bounds: Mapping[str, float] | None) -> str:
 _MARKS = {True: "yes", False: "no", None: "not measured"}
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _page(found: Mapping[str, Any], plot: str) -> str:
     settings, model = found["settings"], found["model"]
     judged = {name: verdicts(name, found) for name in _maps(found)}
-    trusted = _table(
+    trusted = table(
         ["map", "place", "faithful", "sensitive", "dispersion"],
         [[f"`{n}`", *(_MARKS[v] for v in said.values())] for n, said in judged.items()],
     )
     figures = ("pointing", "mass", "lift", "rank", "auc")
-    placed = _table(
+    placed = table(
         ["map", *figures, "undefined"],
         [
             [f"`{n}`", *(_shown(row["figures"].get(f)) for f in figures), str(row["undefined"])]
             for n, row in found["maps"].items()
         ],
     )
-    differences = _table(
+    differences = table(
         ["map", *(f"{f}, over {c}" for c in CONTROLS for f in ("pointing", "mass"))],
         [
             [
@@ -95,7 +91,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
             for n in judged
         ],
     )
-    faithful = _table(
+    faithful = table(
         ["map", "deletion margin", "insertion margin"],
         [
             [f"`{n}`", *(_shown(row["figures"].get(f)) for f in FAITHFUL)]
@@ -103,7 +99,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
             if any(f in row["figures"] for f in FAITHFUL)
         ],
     )
-    entropy = _table(
+    entropy = table(
         ["map", "named and present", "absent", "separation"],
         [
             [
@@ -117,7 +113,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
         ],
     )
     random = found["randomisation"]
-    randomised = _table(
+    randomised = table(
         ["randomised down to", *(f"`{n}`" for n in random["maps"])],
         [
             [stage, *(f"{values[i]:.2f}" for values in random["maps"].values())]

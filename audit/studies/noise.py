@@ -8,12 +8,13 @@ eight cases at a time.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audit.base.console import Progress
 from audit.base.errors import RunError
 from audit.base.files import write_json
 from audit.cases.loading import Case
@@ -25,8 +26,6 @@ from audit.models.kit.hardware import threads_set
 from audit.models.protocol import Model
 from audit.models.registry import load_model
 from audit.runs.runner import audit_cases
-
-Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -11,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from audit.base import statistics
 from audit.base.statistics import clustered_mean, mean_interval, separation
-
-
-def test_the_worked_examples_in_the_docstrings_hold() -> None:
-    result = doctest.testmod(statistics)
-    assert (result.attempted, result.failed) == (5, 0)
 
 
 def test_an_interval_is_near_the_normal_one_for_many_values() -> None:

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from audit.base.errors import CaseError
 from audit.base.geometry import parse_box
 from audit.base.yamlfile import MAX_BYTES
-from audit.cases.loading import Case, load_cases
+from audit.cases.loading import load_cases
+from tests.case_files import load, problems
 
 PLAIN = """\
 defaults: {map: {layers: last}, tags: [guide], drift: {mass: 0.1}}
@@ -33,25 +33,6 @@ cases:
         - {metric: mass, region: birds, min: 0.4}
         - {metric: entropy, max: 0.9, map: {layers: "last:2", heads: [1, 3]}}
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    Image.new("RGB", (80, 40)).save(tmp_path / "a.png")
-    return tmp_path
-
-
-def load(folder: Path, text: str | bytes) -> list[Case]:
-    path = folder / "x.yaml"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load_cases(path)
-
-
-def problems(folder: Path, text: str | bytes) -> list[str]:
-    with pytest.raises(CaseError) as caught:
-        load(folder, text)
-    lines = str(caught.value).splitlines()
-    return [line.replace(f"{folder}/", "") for line in lines]
 
 
 def changed(old: str, new: str) -> str:

@@ -16,7 +16,7 @@ from audit.gate.drift import _Compared, _row
 from audit.gate.outcomes import DriftRow, State
 from audit.gate.suite import Change, changes_of, judge_suite
 from audit.metrics.registry import METRICS
-from tests.base.test_files import outcome
+from tests.outcomes import outcome
 
 CASES = 24
 

@@ -20,20 +20,6 @@ from audit.commands import main as cli
 from audit.models.ofa.description import check_vocabulary, described
 from audit.models.ofa.sources import check_source, known_labels
 from audit.models.protocol import Query
-from tests.checkpoints import make_checkpoint
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("whole") / "ofa")
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil; its weights are a link, as in Hugging Face's cache."""
-    made = shutil.copytree(whole, tmp_path / "ofa", ignore=lambda *_: ["pytorch_model.bin"])
-    (made / "pytorch_model.bin").symlink_to(whole / "pytorch_model.bin")
-    return made
 
 
 def rewrite(path: Path, **changed: Any) -> None:
@@ -156,7 +142,7 @@ def test_a_wrong_value_in_config_json_is_refused_by_its_key_before_anything_is_b
         (b'{"no": 0,\n "\xe9": 1}', "line 2: not UTF-8"),
         (b'{"no": 0, "yes": NaN}', "NaN is not a number"),
         (b'{"no": 0, "yes": 1e999}', "1e999 is not a number"),
-        (b'{"no": 0, "yes": 1, "no": 2}', "the key 'no' is there twice"),
+        (b'{"no": 0, "yes": 1, "no": 2}', "the key 'no' occurs twice"),
         (b'{"no": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"no": ' + b"9" * 5000 + b"}", "not JSON"),
         (b"[]", "not a JSON object"),
@@ -203,7 +189,7 @@ def test_a_key_that_is_twice_among_very_many_is_found_at_once(folder: Path) -> N
     tokens = json.dumps({f"t{n}": n for n in range(300_000)})
     (folder / "vocab.json").write_text(tokens[:-1] + ', "t299999": 0}')
     started = time.perf_counter()
-    with pytest.raises(ModelError, match=r"vocab\.json: the key 't299999' is there twice"):
+    with pytest.raises(ModelError, match=r"vocab\.json: the key 't299999' occurs twice"):
         check_vocabulary(described(folder))
     assert time.perf_counter() - started < 10
 

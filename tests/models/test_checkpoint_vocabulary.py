@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,6 @@ import pytest
 from audit import load_model
 from audit.base.errors import ModelError
 from audit.models.ofa.description import check_vocabulary, described
-from tests.checkpoints import make_checkpoint
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("whole") / "ofa")
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil; its weights are a link, as in Hugging Face's cache."""
-    made = shutil.copytree(whole, tmp_path / "ofa", ignore=lambda *_: ["pytorch_model.bin"])
-    (made / "pytorch_model.bin").symlink_to(whole / "pytorch_model.bin")
-    return made
 
 
 def test_a_merge_without_its_line_end_is_refused_since_the_tokenizer_would_lose_it(

@@ -13,12 +13,6 @@ from safetensors.torch import save_file
 
 from audit import load_model
 from audit.base.errors import ModelError
-from tests.checkpoints import make_checkpoint
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("whole") / "ofa")
 
 
 @pytest.fixture(scope="module")

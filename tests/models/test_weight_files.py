@@ -18,15 +18,9 @@ from audit import load_model
 from audit.base.errors import ModelError, NotFinite
 from audit.models.ofa.weights import CANDIDATES, chosen
 from audit.models.protocol import Query
-from tests.checkpoints import make_checkpoint
 
 Weights = dict[str, torch.Tensor]
 LOST = "decoder.layers.1.fc1.weight"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("whole") / "ofa")
 
 
 @pytest.fixture(scope="module")

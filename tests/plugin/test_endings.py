@@ -23,6 +23,12 @@ def said(project: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, s
     return result, f"{head[0]}: {head[1].splitlines()[0]}", results["session"]
 
 
+def add_hooks(project: pytest.Pytester, code: str) -> None:
+    """Another plugin: code at the end of the project's conftest.py."""
+    with (project.path / "conftest.py").open("a") as file:
+        file.write(code)
+
+
 def test_a_session_that_passes_says_how_many_it_audited(accepted: pytest.Pytester) -> None:
     _, head, ending = said(accepted, "cases", "-k", "guide or hungry")
     assert head == "## Audit passed: 2 of 2 audited."
@@ -58,11 +64,11 @@ def test_a_python_test_that_fails_first_with_x_leaves_cases_unaudited(
 
 
 def test_another_plugins_errors_at_set_up_and_tear_down_are_told(accepted: pytest.Pytester) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            "\ndef pytest_runtest_setup(item):\n    assert item.name != 'birds'\n"
-            "def pytest_runtest_teardown(item):\n    assert item.name != 'hungry'\n"
-        )
+    add_hooks(
+        accepted,
+        "\ndef pytest_runtest_setup(item):\n    assert item.name != 'birds'\n"
+        "def pytest_runtest_teardown(item):\n    assert item.name != 'hungry'\n",
+    )
     result, head, _ = said(accepted, "cases")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert head == (
@@ -104,11 +110,11 @@ def test_a_mistake_in_a_case_file_is_in_the_summary_though_nothing_was_audited(
 
 
 def test_an_interrupted_session_says_how_far_it_came(accepted: pytest.Pytester) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            "\ndef pytest_runtest_setup(item):\n"
-            "    if item.name == 'no-cat':\n        raise KeyboardInterrupt\n"
-        )
+    add_hooks(
+        accepted,
+        "\ndef pytest_runtest_setup(item):\n"
+        "    if item.name == 'no-cat':\n        raise KeyboardInterrupt\n",
+    )
     result, head, _ = said(accepted, "cases")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert head == "## Audit failed: Interrupted, 1 of 3 audited."
@@ -116,11 +122,11 @@ def test_an_interrupted_session_says_how_far_it_came(accepted: pytest.Pytester) 
 
 @pytest.mark.slow
 def test_a_crashed_worker_fails_the_audit(accepted: pytest.Pytester) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            "\ndef pytest_runtest_setup(item):\n"
-            "    import os\n    if item.name == 'no-cat':\n        os._exit(9)\n"
-        )
+    add_hooks(
+        accepted,
+        "\ndef pytest_runtest_setup(item):\n"
+        "    import os\n    if item.name == 'no-cat':\n        os._exit(9)\n",
+    )
     result, head, ending = said(accepted, "cases", "-n1")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "1 case failed outside the audit (no-cat)" in head
@@ -164,9 +170,9 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
 def test_a_disk_that_is_full_after_the_first_case_is_told_and_fails_what_it_lost(
     accepted: pytest.Pytester,
 ) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            """
+    add_hooks(
+        accepted,
+        """
 import errno
 import audit.base.files
 from pathlib import Path
@@ -176,8 +182,8 @@ def replace(self, target):
         raise OSError(errno.ENOSPC, "No space left on device")
     return write(self, target)
 Path.replace = replace
-"""
-        )
+""",
+    )
     result = accepted.runpytest_subprocess("cases", "--audit-summary=summary.md")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, failed=2)
@@ -248,13 +254,13 @@ def test_the_gallery_says_how_the_session_ended(accepted: pytest.Pytester) -> No
 
 
 def test_results_that_cannot_be_stored_are_no_passing_audit(accepted: pytest.Pytester) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            "\nimport pathlib\n"
-            "def pytest_runtest_teardown(item):\n"
-            "    (pathlib.Path(item.config.rootpath) / 'run' / 'results.json' / 'x').mkdir("
-            "parents=True, exist_ok=True)\n"
-        )
+    add_hooks(
+        accepted,
+        "\nimport pathlib\n"
+        "def pytest_runtest_teardown(item):\n"
+        "    (pathlib.Path(item.config.rootpath) / 'run' / 'results.json' / 'x').mkdir("
+        "parents=True, exist_ok=True)\n",
+    )
     result = accepted.runpytest("cases", "--audit-summary=summary.md")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     text = (accepted.path / "summary.md").read_text()
@@ -264,14 +270,14 @@ def test_results_that_cannot_be_stored_are_no_passing_audit(accepted: pytest.Pyt
 def test_an_outcome_that_cannot_be_read_any_more_fails_the_session(
     accepted: pytest.Pytester,
 ) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            "\nimport pathlib\n"
-            "def pytest_sessionfinish(session):\n"
-            "    run = pathlib.Path(session.config.rootpath) / 'run'\n"
-            "    for path in run.glob('outcomes/*.json'):\n"
-            "        path.write_text('{')\n"
-        )
+    add_hooks(
+        accepted,
+        "\nimport pathlib\n"
+        "def pytest_sessionfinish(session):\n"
+        "    run = pathlib.Path(session.config.rootpath) / 'run'\n"
+        "    for path in run.glob('outcomes/*.json'):\n"
+        "        path.write_text('{')\n",
+    )
     result = accepted.runpytest("cases")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["audit failed: the run could not be read, *3 of 3 audited"])
@@ -288,11 +294,11 @@ def test_a_listing_of_items_judges_no_older_run(
 
 
 def test_skipped_cases_are_told(accepted: pytest.Pytester) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            "\nimport pytest\ndef pytest_collection_modifyitems(items):\n"
-            "    items[0].add_marker(pytest.mark.skip(reason='not today'))\n"
-        )
+    add_hooks(
+        accepted,
+        "\nimport pytest\ndef pytest_collection_modifyitems(items):\n"
+        "    items[0].add_marker(pytest.mark.skip(reason='not today'))\n",
+    )
     _, head, _ = said(accepted, "cases")
     assert head == "## Audit passed: 2 of 3 audited, 1 skipped."
 
@@ -308,8 +314,7 @@ def test_skipped_cases_are_told(accepted: pytest.Pytester) -> None:
 def test_cases_that_a_plugin_left_out_are_no_passing_audit(
     accepted: pytest.Pytester, hook: str
 ) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(f"\n{hook}")
+    add_hooks(accepted, f"\n{hook}")
     result = accepted.runpytest_subprocess("cases", "--audit-summary=summary.md")
     assert result.ret != pytest.ExitCode.OK
     assert (accepted.path / "summary.md").read_text().startswith("## Audit failed")
@@ -326,10 +331,10 @@ def test_a_plan_of_what_would_run_is_no_audit(accepted: pytest.Pytester) -> None
 def test_a_plugin_that_fails_at_the_end_is_told_and_loses_nothing(
     accepted: pytest.Pytester, hook: str
 ) -> None:
-    with (accepted.path / "conftest.py").open("a") as file:
-        file.write(
-            f"\nimport pytest\n{hook}def pytest_sessionfinish(session):\n    raise OSError('x')\n"
-        )
+    add_hooks(
+        accepted,
+        f"\nimport pytest\n{hook}def pytest_sessionfinish(session):\n    raise OSError('x')\n",
+    )
     result = accepted.runpytest_subprocess("cases", "--audit-summary=summary.md")
     assert result.ret != pytest.ExitCode.OK
     text = (accepted.path / "summary.md").read_text()

@@ -138,8 +138,8 @@ def test_unpacking_happens_once_and_leaves_a_folder_in_modelscopes_format(
 
 
 def test_the_training_pass_computes_what_modelscopes_forward_computes(reference: Any) -> None:
+    from audit.models.ofa.text import ONE_TEXT
     from audit.reference.network import answer, image_features
-    from audit.reference.tokens import PROMPT
 
     texts = ("there are two birds on a branch", "a cat is sleeping on the sofa")
     model = reference.torch_model
@@ -171,7 +171,7 @@ def test_the_training_pass_computes_what_modelscopes_forward_computes(reference:
     )
     traced = reference.trace([Query(PICTURE, text) for text in texts])
     for i, trace in enumerate(traced):
-        assert trace.prompt == PROMPT.format(texts[i])
+        assert trace.prompt == ONE_TEXT.format(texts[i])
         seen = ours.attention[i].view(12, 12).numpy()
         np.testing.assert_allclose(seen, cross_attention(trace), atol=1e-5)
 

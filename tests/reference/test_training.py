@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import MARKS, scene
 from audit.reference.training import train
 from audit.reference.watermarks import watermarked
+from tests.progress import Titles
 
 SMALL = replace(
     RECIPE, scenes=24, dense_steps=2, dense_batch=4, question_steps=2, entailment_steps=9,
@@ -30,23 +29,18 @@ SMALL = replace(
 
 @pytest.mark.slow
 def test_training_resumes_between_stages_and_exports_the_shipped_layout(tmp_path: Path) -> None:
-    titles: list[str] = []
-
-    def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-        assert total > 0
-        titles.append(title)
-        return iter(items)
+    titles = Titles()
 
     def silent(_: str) -> None:
         pass
 
-    first, _ = train(SMALL, tmp_path, progress, silent)
+    first, _ = train(SMALL, tmp_path, titles, silent)
     assert titles == [
         "render", "a dense", "features", "b questions", "c entailment", "d attention",
     ]  # fmt: skip
     (tmp_path / "stage-d-attention.pt").unlink()
     titles.clear()
-    again, _ = train(SMALL, tmp_path, progress, silent)
+    again, _ = train(SMALL, tmp_path, titles, silent)
     assert titles == ["d attention"]
     before, after = first.state_dict(), again.state_dict()
     assert before.keys() == after.keys()

@@ -19,7 +19,7 @@ from audit.gate.outcomes import DriftRow, Run, State
 from audit.report.fragments import thumbnail_html
 from audit.report.gallery import write_gallery
 from audit.report.pictures import difference, overlay
-from tests.base.test_files import outcome
+from tests.outcomes import outcome
 
 EVIL = '<script>alert("x")</script> \u202eabc'
 

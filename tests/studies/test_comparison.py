@@ -18,7 +18,7 @@ from audit.gate import baselines
 from audit.gate.outcomes import Run, State
 from audit.report.comparison_page import write_comparison
 from audit.studies.comparison import Side, Subject, compare, side_of_folder, side_of_run
-from tests.base.test_files import outcome
+from tests.outcomes import outcome
 
 EVIL = '<script>alert("x")</script>'
 

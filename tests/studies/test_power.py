@@ -26,8 +26,8 @@ from audit.studies.power import altered, learning, measure, weights
 from audit.studies.power.altered import Altered, pictures
 from audit.studies.power.changes import all_changes
 from audit.studies.power.measure import Asked, by_family, judged, measure_power
-from tests.base.test_files import outcome
 from tests.checkpoints import make_checkpoint
+from tests.outcomes import outcome
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from audit.report.validity_page import verdicts, write_page
 from audit.runs.evidence import gather
 from audit.studies.validity.measure import MAPS, Settings, measure
 from tests.checkpoints import make_checkpoint
+from tests.progress import Titles
 
 
 @pytest.fixture
@@ -80,15 +80,9 @@ def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(mod
 
 @pytest.mark.slow
 def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
-    titles: list[str] = []
-
-    def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-        assert total > 0
-        titles.append(title)
-        return iter(items)
-
+    titles = Titles()
     settings = Settings(scenes=3, randomised_scenes=2, absent_scenes=2, steps=3)
-    found = measure("reference", "cpu", settings, progress)
+    found = measure("reference", "cpu", settings, titles)
     assert titles == ["place, faithfulness", "entropy", "randomisation"]
     json.dumps(found, allow_nan=False)
     assert tuple(found["maps"]) == MAPS

@@ -7,15 +7,13 @@ are made of them; what they lead to must be an ordinary file of a bearable size.
 from __future__ import annotations
 
 import json
-import math
-import os
 import stat
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from audit.base import strictjson
 from audit.base.errors import ModelError
+from audit.base.files import read_bytes
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -57,15 +55,12 @@ def read_text(path: Path, limit: int) -> str:
     Raises:
         ModelError: it is no ordinary file, larger than that, or not UTF-8.
     """
-    check_ordinary(path)
+    if check_ordinary(path) > limit:
+        raise ModelError(f"{path}: larger than {limit:,} bytes, which no such file is")
     try:
-        # Not blocking, in case that what was an ordinary file a moment ago is a pipe now.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            data = file.read(limit + 1)
+        data = read_bytes(path, limit)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {_why(error)}") from None
-    if len(data) > limit:
-        raise ModelError(f"{path}: larger than {limit:,} bytes, which no such file is")
     if data.startswith(b"\xef\xbb\xbf"):
         raise ModelError(
             f"{path}: begins with a byte order mark, which modelscope does not read; save it as "
@@ -85,42 +80,18 @@ def read_object(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
         ModelError: it cannot be read as that.
     """
     text = read_text(path, limit)
-
-    def refuse(why: str) -> NoReturn:
-        raise ModelError(f"{path}: {why}")
-
-    def finite(number: str) -> float:
-        value = float(number)
-        if not math.isfinite(value):
-            refuse(f"{number} is not a number that can be computed with")
-        return value
-
-    def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            counts = Counter(name for name, _ in pairs)
-            twice = next(name for name, count in counts.items() if count > 1)
-            refuse(f"the key {_shortened(twice)} is there twice")
-        return found
-
     try:
-        data = json.loads(text, parse_float=finite, parse_constant=finite, object_pairs_hook=unique)
+        data = strictjson.loads(text)
     except json.JSONDecodeError as error:
         raise ModelError(
             f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
             + ("" if text.strip() else "; the file is empty")
         ) from None
-    except RecursionError:
-        refuse("nested too deeply")
-    except ValueError as error:  # a whole number with thousands of digits
-        refuse(f"not JSON: {error}")
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from None
     if not isinstance(data, dict):
-        refuse("not a JSON object")
+        raise ModelError(f"{path}: not a JSON object")
     return data
-
-
-def _shortened(key: str) -> str:
-    return repr(key) if len(key) <= 60 else f"{key[:60]!r}…"
 
 
 def _why(error: Exception) -> str:

@@ -11,8 +11,8 @@ from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.protocol import Query
 
-_ONE_TEXT = ' does the image describe " {} "?'
-_TWO_TEXTS = ' can image and text1 " {} " imply text2 " {} "?'
+ONE_TEXT = ' does the image describe " {} "?'
+TWO_TEXTS = ' can image and text1 " {} " imply text2 " {} "?'
 """modelscope's prompts, where the checkpoint's configuration names none."""
 
 
@@ -69,10 +69,10 @@ def prompt_of(query: Query, preprocess: Any, template: str | None) -> Prompt:
 
     hypothesis = kept(query.text, "the hypothesis")
     if query.premise is None:
-        template = template or _ONE_TEXT
+        template = template or ONE_TEXT
         text = template.format(hypothesis)
     else:
-        template = template or _TWO_TEXTS
+        template = template or TWO_TEXTS
         text = template.format(kept(query.premise, "the premise"), hypothesis)
     tokenizer = preprocess.tokenizer
     pieces = tokenizer.tokenize(text)

@@ -6,7 +6,7 @@ from audit.models.ofa.standins import stand_ins
 
 with stand_ins():
     from modelscope.models.multi_modal import OfaForAllTasks
-    from modelscope.models.multi_modal.ofa import OFAModel
+    from modelscope.models.multi_modal.ofa import OFAModel, OFATokenizer
     from modelscope.models.multi_modal.ofa.configuration_ofa import OFAConfig
 
     # Not OfaPreprocessor, which only chooses this one: its module imports all pipelines and data
@@ -22,6 +22,7 @@ __all__ = [
     "Config",
     "OFAConfig",
     "OFAModel",
+    "OFATokenizer",
     "OfaForAllTasks",
     "OfaVisualEntailmentPreprocessor",
     "ToTensor",

@@ -15,12 +15,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from audit.base.console import Progress
 from audit.base.errors import RunError, nearest
 from audit.base.files import digest, make_output, to_json, write_json
 from audit.base.settings import Limits
@@ -46,8 +47,6 @@ from audit.models.ofa.sources import resolve
 from audit.models.protocol import Model
 from audit.runs.runner import Gate, audit_cases
 from audit.studies.power.changes import Change, all_changes
-
-Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 GATES = ("full", "labels", "probabilities")
 

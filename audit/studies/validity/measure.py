@@ -9,7 +9,7 @@ animal from one with it?
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.base.console import alone_interrupted
+from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import Undefined
 from audit.base.geometry import Box, mask
 from audit.base.statistics import Interval, mean_interval, separation
@@ -38,8 +38,6 @@ from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runs.evidence import Curves, curves, gather
-
-Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 MAPS = (
     "answer_attention",

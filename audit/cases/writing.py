@@ -1,0 +1,137 @@
+"""Case files that programs write: the shipped cases, and the case that ``audit serve`` suggests."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+SCHEMA = "# yaml-language-server: $schema=schema.json"
+"""The first line of a case file: editors check and complete what follows."""
+
+
+@dataclass(frozen=True)
+class NewCase:
+    """What one case is to say; empty values are left out.
+
+    Attributes:
+        image: the picture's path, as the file names it.
+        regions: boxes by region, each left, top, right, bottom in pixels.
+        map: keys and values, as a case file has them.
+        probability: the least that the probability of ``label`` may be; None sets no limit.
+        attention: expectations, as a case file has them.
+        note: a comment behind the label.
+    """
+
+    id: str
+    image: str
+    text: str
+    label: str
+    premise: str | None = None
+    tags: Sequence[str] = ()
+    regions: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
+    map: Mapping[str, Any] = field(default_factory=dict)
+    probability: float | None = None
+    attention: Sequence[Mapping[str, Any]] = ()
+    note: str = ""
+
+
+def case_file(
+    cases: Iterable[NewCase],
+    *,
+    comments: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    by_hand: bool = False,
+) -> str:
+    """A whole case file.
+
+    Args:
+        comments: lines below the first one.
+        by_hand: as people write: all regions in one line, and ``yes`` without quotes, which is a
+            text to audit and to YAML 1.2. Otherwise YAML 1.1 reads the same texts too, and each
+            region has a line of its own.
+    """
+    lines = [SCHEMA, *(f"# {comment}" for comment in comments)]
+    if defaults:
+        lines.append(f"defaults: {_flow(defaults, by_hand)}")
+    lines.append("cases:")
+    for case in cases:
+        lines += _lines(case, by_hand)
+    return "\n".join(lines) + "\n"
+
+
+def limit(value: float) -> float:
+    """The least that a figure may be which is ``value`` today: nine tenths, and at most 0.9.
+
+    >>> limit(0.8), limit(1.0)
+    (0.7, 0.9)
+    """
+    return down(min(0.9, 0.9 * value))
+
+
+def down(value: float, step: float = 0.05) -> float:
+    """``value`` rounded down to a multiple of ``step``.
+
+    >>> down(0.72), down(0.75)
+    (0.7, 0.75)
+    """
+    return round(math.floor(value / step + 1e-9) * step, 2)
+
+
+def _lines(case: NewCase, by_hand: bool) -> list[str]:
+    def text(value: str) -> str:
+        return _scalar(value, by_hand)
+
+    lines = [f"  - id: {text(case.id)}", f"    image: {text(case.image)}"]
+    if case.premise is not None:
+        lines.append(f"    premise: {text(case.premise)}")
+    lines.append(f"    text: {text(case.text)}")
+    if case.tags:
+        lines.append(f"    tags: {_flow(case.tags, by_hand)}")
+    if case.regions and by_hand:
+        lines.append(f"    regions: {_flow(case.regions, by_hand)}")
+    elif case.regions:
+        lines.append("    regions:")
+        lines += [f"      {text(name)}: {_flow(of, by_hand)}" for name, of in case.regions.items()]
+    if case.map:
+        lines.append(f"    map: {_flow(case.map, by_hand)}")
+    note = f"  # {case.note}" if case.note else ""
+    lines += ["    expect:", f"      label: {case.label if by_hand else text(case.label)}{note}"]
+    if case.probability is not None:
+        lines.append(f"      probability: {{min: {case.probability}}}")
+    if case.attention:
+        lines.append("      attention:")
+    lines += [f"        - {_flow(asked, by_hand)}" for asked in case.attention]
+    return lines
+
+
+def _flow(value: Any, by_hand: bool) -> str:
+    """A value on one line."""
+    if isinstance(value, Mapping):
+        pairs = (f"{_scalar(k, by_hand)}: {_flow(v, by_hand)}" for k, v in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, str):
+        return _scalar(value, by_hand)
+    if isinstance(value, Sequence):
+        return f"[{', '.join(_flow(each, by_hand) for each in value)}]"
+    return json.dumps(value)
+
+
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*", re.ASCII)
+
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that change the direction of writing: raw ones would make a file look like another."""
+
+
+def _scalar(text: str, by_hand: bool) -> str:
+    """``text`` as YAML of one line that 1.1 and 1.2 read alike: plain words, else quoted."""
+    if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
+        return text
+    quote = "'" if by_hand and text.isprintable() else '"'
+    quoted = yaml.dump(text, default_style=quote, allow_unicode=True, width=math.inf).rstrip("\n")
+    return _TURNS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", quoted)

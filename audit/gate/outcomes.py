@@ -178,6 +178,11 @@ class Run:
     folder: Path
     _read: Mapping[str, Outcome] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def proposals(self) -> Path:
+        """The folder of what may become baselines when the session ends."""
+        return self.folder / "proposals"
+
     def settled(self) -> Run:
         """The same run once nothing is added any more: its outcomes are read from disk once."""
         return Run(self.folder, {outcome.case: outcome for outcome in self.outcomes()})

@@ -184,7 +184,8 @@ class Explanation:
             premise=self.premise, tags=[], expected=trace.label, image=one_line(name),
             image_digest=self._picture, image_size=self.image.size, case_digest="",
             regions={}, default_map=self.spec.key, label=trace.label,
-            probabilities=trace.probabilities, metrics={self.spec.key: self.metrics},
+            probabilities=dict(sorted(trace.probabilities.items())),  # in the order of a run's
+            metrics={self.spec.key: dict(sorted(self.metrics.items()))},
             grid=(trace.grid.rows, trace.grid.cols),
             verdicts=[
                 Verdict(figure, True, value if isinstance(value, str) else f"{value:.4g}", "", "")

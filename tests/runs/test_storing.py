@@ -56,11 +56,11 @@ def test_what_is_stored_is_what_was_concluded(folder: Path) -> None:
     run = Run(folder / "run")
     assert store(run, found) == found.outcome == run.outcome("one")
     assert run.image(found.case.image_digest) is not None
-    assert set(run.maps("one")) == set(found.maps) == {"cross_attention"}
+    assert set(run.maps("one")) == set(found.maps) == {"answer_attention"}
     assert set(run.strips("one")) == set(found.strips)
     proposed = accepted.load(run.proposals, "one")
     assert proposed is not None
-    assert set(proposed.maps()) == {"cross_attention"}
+    assert set(proposed.maps()) == {"answer_attention"}
 
 
 def test_the_maps_of_the_baseline_are_stored_beside_the_cases_own_unless_it_is_stale(
@@ -73,12 +73,12 @@ def test_the_maps_of_the_baseline_are_stored_beside_the_cases_own_unless_it_is_s
     run = Run(folder / "run")
     store(run, concluded(folder, Policy(folder / "baselines")))
     maps = run.maps("one")
-    assert set(maps) == {"cross_attention", "baseline:cross_attention"}
-    np.testing.assert_allclose(maps["baseline:cross_attention"], first.maps["cross_attention"])
+    assert set(maps) == {"answer_attention", "baseline:answer_attention"}
+    np.testing.assert_allclose(maps["baseline:answer_attention"], first.maps["answer_attention"])
     (folder / "cases" / "one.yaml").write_text(CASE.replace("a bird", "two birds"))
     found = concluded(folder, Policy(folder / "baselines"))
     assert store(run, found).state is State.STALE
-    assert set(run.maps("one")) == {"cross_attention"}
+    assert set(run.maps("one")) == {"answer_attention"}
 
 
 def test_a_picture_that_is_gone_by_then_is_the_error_of_its_case_and_proposes_nothing(

@@ -16,7 +16,7 @@ from audit.gate.accepted import Baseline, Held, load
 from audit.gate.baselines import propose
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.verdict import Policy, judge_contract
-from tests.base.test_files import outcome as outcome_of
+from tests.outcomes import outcome as outcome_of
 
 KEPT = Verdict("label", True, "yes", "yes", "")
 BROKEN = Verdict("mass", False, "0.1", "at least 0.5", "mass of birds is 0.1")

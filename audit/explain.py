@@ -16,15 +16,15 @@ from PIL import Image
 
 from audit.base.errors import AuditError
 from audit.base.files import digest, make_output, rounded, write_atomically
-from audit.base.images import open_image
+from audit.base.images import open_image, picture_of
 from audit.base.words import characters
 from audit.cases.expectations import Verdict
-from audit.gate.outcomes import Outcome, Run, State, Strip
+from audit.gate.outcomes import Outcome, State, Strip
 from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
 from audit.metrics.measuring import measure
 from audit.models.protocol import Fingerprint, Model, Query
-from audit.report.gallery import write_gallery
+from audit.report.gallery import Shown, gallery_page
 from audit.report.heatmap import DPI, Format, heatmap
 from audit.report.lettering import isolated, one_line
 from audit.report.strips import Scale, animation, sheet
@@ -141,8 +141,6 @@ class Explanation:
             )
         }  # fmt: skip
         for strip, panels in self._strips().items():
-            if not panels:
-                continue
             layered = strip == "layers"
             over = title if layered else f"{said}, encoder attention by word"
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
@@ -186,26 +184,29 @@ class Explanation:
             premise=self.premise, tags=[], expected=trace.label, image=one_line(name),
             image_digest=self._picture, image_size=self.image.size, case_digest="",
             regions={}, default_map=self.spec.key, label=trace.label,
-            probabilities=trace.probabilities, metrics={self.spec.key: self.metrics},
+            probabilities=dict(sorted(trace.probabilities.items())),  # in the order of a run's
+            metrics={self.spec.key: dict(sorted(self.metrics.items()))},
             grid=(trace.grid.rows, trace.grid.cols),
             verdicts=[
                 Verdict(figure, True, value if isinstance(value, str) else f"{value:.4g}", "", "")
                 for figure, value in self.metrics.items()
             ],
         )  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="audit-explain-") as temporary:
-            run = Run(Path(temporary))
-            run.start({"id": "", "model": self.model.to_dict()})
-            run.add_image(outcome.image_digest, self.image)
-            run.add(outcome, {self.spec.key: self.map}, self._strips())
-            return write_gallery(run, "all", self._said(text)).read_bytes()
+        maps = {self.spec.key: self.map}
+        shown = Shown(outcome, lambda: maps, self._strips, lambda: picture_of(self.image).copy())
+        about = {"model": self.model.to_dict()}
+        return gallery_page([shown], about, {}, "all", self._said(text)).encode()
 
     def _said(self, text: str) -> str:
         label = self.trace.label
         return f"“{text}”: {label} ({self.trace.probabilities[label]:.1%})"
 
     def _strips(self) -> dict[str, Strip]:
-        return {"layers": [(f"layer {n}", p) for n, p in self.layers], "words": self.words}
+        strips: dict[str, Strip] = {
+            "layers": [(f"layer {n}", p) for n, p in self.layers],
+            "words": self.words,
+        }
+        return {name: panels for name, panels in strips.items() if panels}
 
 
 _SCALES: dict[str, Scale] = {"layers": "shared", "words": "each"}

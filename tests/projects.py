@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from audit.cases.loading import load_cases
+from audit.cases.loading import Case, load_cases
 from audit.gate import baselines
 from audit.gate.outcomes import Outcome, Run
-from audit.runs.runner import Gate, audit_cases
+from audit.gate.verdict import Policy
+from audit.models.protocol import Model
+from audit.runs.runner import audit_cases
+from audit.runs.storing import store
 from tests.toy_model import ToyModel
 
 CASES = """\
@@ -39,14 +43,21 @@ def made(root: Path) -> Path:
     return file
 
 
+def stored_in(
+    run: Run, cases: Sequence[Case], model: Model, policy: Policy | None = None
+) -> list[Outcome]:
+    """The outcomes of the cases, each stored in the run before the next is asked about."""
+    return [store(run, found) for found in audit_cases(cases, model, policy=policy)]
+
+
 def audited(file: Path, run: Path, folder: Path, update: baselines.Update = "") -> list[Outcome]:
     """A run of the project by the toy model, as a session leaves it; paths as they are given."""
     model, stored = ToyModel(), Run(run)
     about = model.fingerprint.to_dict()
     stored.start({"id": run.name, "model": about, "baselines": str(folder), "update": update})
-    gate = Gate(folder, update, {"model": about, "date": "2026-11-25", "accepted_by": ""})
-    outcomes = list(audit_cases(load_cases(file), model, stored, gate=gate))
-    if (run / "proposals").exists():
-        baselines.promote(run / "proposals", folder)
+    policy = Policy(folder, update, {"model": about, "date": "2026-11-25", "accepted_by": ""})
+    outcomes = stored_in(stored, load_cases(file), model, policy)
+    if stored.proposals.exists():
+        baselines.promote(stored.proposals, folder)
     stored.finish({"promoted": [], "suite": None})
     return outcomes

@@ -16,7 +16,7 @@ from audit import load_model
 from audit.cases.loading import load_cases
 from audit.cases.schema import schema
 from audit.commands import main as cli
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
 from audit.maps.spec import ABOUT, TAKES, MapSpec
 from audit.metrics.registry import METRICS
 from audit.plugin import options as pytest_options
@@ -92,8 +92,8 @@ def test_the_examples_of_case_files_pass_with_the_embedded_reference(tmp_path: P
             path.write_text(textwrap.dedent(block))
             cases = load_cases(path)
             assert not {case.id for case in cases} & shipped, page
-            for outcome in audit_cases(cases, model, Run(tmp_path / "run")):
-                assert outcome.state is State.PASSED, (page, outcome.sentence)
+            for each in audit_cases(cases, model):
+                assert each.outcome.state is State.PASSED, (page, each.outcome.sentence)
                 found += 1
     assert found == 2
 

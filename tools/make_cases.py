@@ -9,7 +9,6 @@ figures of other maps than the default eight tenths.
 from __future__ import annotations
 
 import io
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from audit.base.geometry import mask, parse_box
 from audit.base.images import open_image
 from audit.cases.loading import load_cases
 from audit.cases.writing import NewCase, case_file, down, limit
-from audit.gate.outcomes import Run
 from audit.maps.reading import read_map
 from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
@@ -111,14 +109,10 @@ def _others(scenes: dict[str, Scene], model: Model) -> None:
         said = "Other maps than the default: words, rollout, relevance, distances."
         return _write("maps", cases, said)
 
-    with tempfile.TemporaryDirectory() as temporary:
-        cases = load_cases(write())
-        outcomes = audit_cases(cases, model, Run(Path(temporary)))
-        for case, outcome in zip(cases, outcomes, strict=True):
-            values = [
-                outcome.metrics[(e.map or case.map).key][e.key] for e in case.expect.attention
-            ]
-            lows[case.id] = [down(0.8 * float(value)) for value in values]
+    for found in audit_cases(load_cases(write()), model):
+        case, metrics = found.case, found.outcome.metrics
+        values = [metrics[(e.map or case.map).key][e.key] for e in case.expect.attention]
+        lows[case.id] = [down(0.8 * float(value)) for value in values]
     write()
 
 

@@ -72,12 +72,13 @@ def _audited(
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
     from audit.runs.runner import audit_cases  # noqa: PLC0415
+    from audit.runs.storing import store  # noqa: PLC0415
     from audit.studies.comparison import side_of_run  # noqa: PLC0415
 
     run = Run(folder)
     model = load_model(source, device, threads=threads)
-    for _ in audit_cases(chosen_cases(cases, project_at()), model, run):
-        pass
+    for found in audit_cases(chosen_cases(cases, project_at()), model):
+        store(run, found)
     return side_of_run(run, source)
 
 

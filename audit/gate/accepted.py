@@ -135,6 +135,10 @@ class Baseline:
         """SHA-256 of what the file says, however its lines end and its keys are ordered."""
         return digest(json.dumps(self._record.model_dump(), sort_keys=True))
 
+    def is_stale(self, case_digest: str) -> bool:
+        """Whether it was accepted for another case than the one of ``case_digest``."""
+        return self.case_digest != case_digest
+
     def maps_path(self) -> Path:
         """The file of the accepted maps.
 

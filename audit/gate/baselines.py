@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,39 @@ from audit.gate.outcomes import Outcome
 from audit.metrics.registry import REGISTRY_VERSION
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """What may become the baseline of a case.
+
+    Attributes:
+        record: the content of ``<case>.json``, but for the digest of the maps.
+        maps: by map key.
+    """
+
+    record: Mapping[str, Any]
+    maps: Mapping[str, NDArray[np.float64]]
+
+    def write(self, folder: Path) -> None:
+        """Write both files into ``folder``, maps first, each of them whole or not at all."""
+        name = self.record["case"]
+        arrays = folder / f"{name}.npz"
+        stored = {key: value.astype(np.float32) for key, value in self.maps.items()}
+        # Not flushed to disk yet: promoting it does that.
+        write_arrays(arrays, stored, durable=False)
+        provenance = {**self.record["provenance"], "maps": digest_file(arrays)}
+        record = {**self.record, "provenance": provenance}
+        write_json(folder / f"{name}.json", record, durable=False)
+
+
 def propose(
-    folder: Path,
     outcome: Outcome,
     maps: Mapping[str, NDArray[np.float64]],
     before: Baseline | None,
     provenance: Mapping[str, Any],
     *,
     anew: bool = False,
-) -> None:
-    """Write what would become the baseline of a case into ``folder`` (of a run), atomically.
+) -> Proposal:
+    """What would become the baseline of a case.
 
     The anchor of a figure is kept from ``before``, unless the case itself changed, or the figure
     left its tolerance: that was shown, and who accepts it accepts the whole step. So anchors tell
@@ -56,7 +80,7 @@ def propose(
     Args:
         anew: move all anchors: what is accepted now is where creep is measured from.
     """
-    kept = before is not None and before.case_digest == outcome.case_digest and not anew
+    kept = before is not None and not before.is_stale(outcome.case_digest) and not anew
     likely, figures = (before.anchor_probabilities, before.anchors) if before and kept else ({}, {})
     seen = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
 
@@ -64,11 +88,7 @@ def propose(
         first = value if anchor is None or row in seen else anchor
         return {"anchor": _stored(first), "accepted": _stored(value)}
 
-    arrays = folder / f"{outcome.case}.npz"
-    stored = {key: value.astype(np.float32) for key, value in maps.items()}
-    write_arrays(arrays, stored, durable=False)
-    write_json(
-        folder / f"{outcome.case}.json",
+    return Proposal(
         {
             "format": FORMAT,
             "case": outcome.case,
@@ -91,13 +111,9 @@ def propose(
                 }
                 for key, values in outcome.metrics.items()
             },
-            "provenance": {
-                **provenance,
-                "metric_registry": REGISTRY_VERSION,
-                "maps": digest_file(arrays),
-            },
+            "provenance": {**provenance, "metric_registry": REGISTRY_VERSION},
         },
-        durable=False,  # a proposal; promoting it makes it last
+        dict(maps),
     )
 
 

@@ -152,18 +152,13 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""
-        data = _adapter().dump_python(self, mode="json")
+        data = _schema(Outcome).dump_python(self, mode="json")
         data["metrics"] = {
             key: {k: {"undefined": v} if isinstance(v, str) else v for k, v in values.items()}
             for key, values in self.metrics.items()
         }
         plain: dict[str, Any] = data
         return plain
-
-
-@cache
-def _adapter() -> TypeAdapter[Outcome]:
-    return TypeAdapter(Outcome)
 
 
 @cache
@@ -177,6 +172,11 @@ class Run:
 
     folder: Path
     _read: Mapping[str, Outcome] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def proposals(self) -> Path:
+        """The folder of what may become baselines when the session ends."""
+        return self.folder / "proposals"
 
     def settled(self) -> Run:
         """The same run once nothing is added any more: its outcomes are read from disk once."""
@@ -262,7 +262,7 @@ class Run:
         """
         if self._read is not None and case in self._read:
             return self._read[case]
-        found = self._record(f"outcomes/{case}.json", _adapter())
+        found: Outcome = self._record(f"outcomes/{case}.json", _schema(Outcome))
         if found.case != case:
             where = shown_path(self.folder / "outcomes" / f"{case}.json")
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")

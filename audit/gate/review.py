@@ -148,8 +148,8 @@ def accept(
         if problems:
             raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
         for name, why in wanted.items():
-            baselines.propose(
-                Path(staged), outcomes[name], checks.maps(name), before[name].baseline,
+            proposal = baselines.propose(
+                outcomes[name], checks.maps(name), before[name].baseline,
                 {
                     "model": model,
                     "date": datetime.now(UTC).date().isoformat(),
@@ -159,6 +159,7 @@ def accept(
                 },
                 anew=outcomes[name].state is State.CREPT,
             )  # fmt: skip
+            proposal.write(Path(staged))
         taken = baselines.promote(Path(staged), place)
     notes = _notes([outcomes[name] for name in taken], before, model.get("name", ""))
     return Accepted(taken, str(folder or about["baselines"]), notes)
@@ -220,7 +221,7 @@ def _left(run: Run) -> set[str]:
     """Cases that a session had proposed when it died before its end."""
     if (run.folder / "results.json").exists():
         return set()
-    return {path.stem for path in (run.folder / "proposals").glob("*.json")}
+    return {path.stem for path in run.proposals.glob("*.json")}
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
     held = {name: baselines.held(folder, name) for name in known}
     damaged = {name: h.damage for name, h in sorted(held.items()) if h.damage}
     there = {n: h.baseline for n, h in held.items() if h.baseline is not None and not h.damage}
-    stale = sorted(n for n, b in there.items() if b.case_digest != known[n].digest)
+    stale = sorted(n for n, b in there.items() if b.is_stale(known[n].digest))
     return Standing(
         folder,
         accepted=sorted(set(there) - set(stale)),

@@ -110,13 +110,12 @@ def _ended(session: pytest.Session, state: State) -> Ending:
 
 def _promoted(run: Run, state: State) -> list[str]:
     """Make proposals baselines; a session that could not fails."""
-    proposals = run.folder / "proposals"
-    if not proposals.exists():
+    if not run.proposals.exists():
         return []
     promoted: list[str] = []
     with _telling(state.lines, "the baselines could not be accepted", state.watch.reasons):
         folder = state.settings.root / run.about()["baselines"]
-        promoted = baselines.promote(proposals, folder)
+        promoted = baselines.promote(run.proposals, folder)
     return promoted
 
 

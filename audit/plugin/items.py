@@ -125,11 +125,11 @@ def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
     """
     auditor = config.stash[STATE].auditor
     check_labels(chosen, auditor.model.labels)
-    _ = auditor.gate
+    _ = auditor.policy
     auditor.make_run_folder()
     return [
         describe(auditor.model.fingerprint.to_dict()),
-        f"baselines: {as_typed(auditor.gate.folder)}; batches of up to {auditor.batch_size}",
+        f"baselines: {as_typed(auditor.policy.folder)}; batches of up to {auditor.batch_size}",
         *(f"note: {note}" for note in (auditor.note, _note_on_pictures(auditor, chosen)) if note),
     ]
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +25,7 @@ from PIL import Image
 
 from audit.base.files import write_atomically
 from audit.gate.drift import metric_of
-from audit.gate.outcomes import BASELINE, Outcome, Run, State, totals
+from audit.gate.outcomes import BASELINE, Outcome, Run, State, Strip, totals
 from audit.gate.review import ACCEPTABLE
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
@@ -40,24 +42,68 @@ _COLOURS = ("viridis", "inferno", "cividis", "jet")
 _STEEP = 1e9  # tolerances that a drift is drawn as at most; next to no tolerance gives infinity
 
 
-def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> Path:
+@dataclass(frozen=True)
+class Shown:
+    """A case to be shown; what is large of it is fetched when it is drawn.
+
+    Attributes:
+        maps: by map key.
+        strips: by name.
+        picture: one that may be changed; None if there is none.
+    """
+
+    outcome: Outcome
+    maps: Callable[[], Mapping[str, Array]]
+    strips: Callable[[], Mapping[str, Strip]]
+    picture: Callable[[], Image.Image | None]
+
+
+def write_gallery(run: Run, content: Content = "failed") -> Path:
     """Draw ``gallery.html`` of a run from its folder alone, and return its path.
 
     Args:
         content: which cases are shown whole; of the others there is one small picture.
-        headline: what the page is about, where it is not a session; it then has no review.
 
     Raises:
         RunError: the folder is not a run.
     """
     about, run = run.about(), run.settled()
-    outcomes = run.outcomes()
+    shown = [
+        Shown(
+            o,
+            partial(run.maps, o.case),
+            partial(run.strips, o.case),
+            partial(run.image, o.image_digest),
+        )
+        for o in run.outcomes()
+    ]
     # Not there while a session is at work, nor of one that died.
     results = run.results() if (run.folder / "results.json").exists() else {}
+    target = run.folder / "gallery.html"
+    write_atomically(target, gallery_page(shown, about, results, content).encode())
+    return target
+
+
+def gallery_page(
+    shown: Sequence[Shown],
+    about: Mapping[str, Any],
+    results: Mapping[str, Any],
+    content: Content,
+    headline: str = "",
+) -> str:
+    """The gallery as HTML.
+
+    Args:
+        about: what was run, as in ``run.json``.
+        results: how the session ended, as in ``results.json``; empty if it did not.
+        content: which cases are shown whole; of the others there is one small picture.
+        headline: what the page is about, where it is not a session; it then has no review.
+    """
+    outcomes = [each.outcome for each in shown]
     images: dict[str, str] = {}
     cases = [
-        _case(run, o, place, images, content == "all" or o.state.failed)
-        for place, o in enumerate(outcomes)
+        _case(each, place, images, content == "all" or each.outcome.state.failed)
+        for place, each in enumerate(shown)
     ]
     script = resources.files("audit.report").joinpath("gallery.js").read_text(encoding="utf-8")
     figures = list(dict.fromkeys(name for case in cases for name in case["figures"]))
@@ -68,7 +114,7 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
         "asked": {name: _asked(name) for name in figures},
         "cases": cases,
     }
-    page = template("gallery.html.j2").render(
+    return template("gallery.html.j2").render(
         headline=headline,
         about=about,
         model=about.get("model", {}),
@@ -94,9 +140,6 @@ def write_gallery(run: Run, content: Content = "failed", headline: str = "") -> 
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(_embedded(data)),
     )
-    target = run.folder / "gallery.html"
-    write_atomically(target, page.encode())
-    return target
 
 
 def template(name: str) -> Template:
@@ -123,18 +166,16 @@ def _table(name: str) -> str:
     return base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode()
 
 
-def _case(
-    run: Run, outcome: Outcome, place: int, images: dict[str, str], full: bool
-) -> dict[str, Any]:
+def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[str, Any]:
     """What the browser needs to know of a case; its picture is added to ``images`` once."""
-    maps = run.maps(outcome.case)
+    outcome, maps = each.outcome, each.maps()
     own = outcome.metrics.get(outcome.default_map, {})
     ratios = {
         row.figure: round(max(-_STEEP, min(_STEEP, row.change / row.tolerance)), 3)
         for row in outcome.drift
         if row.tolerance and row.figure in own
     }
-    shown = _maps(outcome, maps, run.strips(outcome.case) if full else {})
+    drawn = _maps(outcome, maps, each.strips() if full else {})
     left = [row for row in outcome.drift if row.verdict != "within"]
     return {
         "id": outcome.case,
@@ -150,8 +191,8 @@ def _case(
         "size": list(outcome.image_size),
         "regions": outcome.regions,
         "grid": list(outcome.grid),
-        "image": _picture(run, outcome, images, _LARGE if full else _THUMBNAIL),
-        "maps": shown if full else shown[:1],
+        "image": _picture(each, images, _LARGE if full else _THUMBNAIL),
+        "maps": drawn if full else drawn[:1],
         "baselines": [
             {"of": key.removeprefix(BASELINE), **_cells(p)}
             for key, p in (maps.items() if full else ())
@@ -205,12 +246,12 @@ def _cells(p: Array) -> dict[str, Any]:
     }
 
 
-def _picture(run: Run, outcome: Outcome, images: dict[str, str], width: int) -> str:
+def _picture(each: Shown, images: dict[str, str], width: int) -> str:
     """The key of the case's picture in ``images``; empty if there is none."""
-    key = f"{outcome.image_digest[:16]}-{width}"
+    key = f"{each.outcome.image_digest[:16]}-{width}"
     if key in images:
         return key
-    small = run.image(outcome.image_digest)
+    small = each.picture()
     if small is None:
         return ""
     small.thumbnail((width, width), Image.Resampling.LANCZOS, reducing_gap=2.0)

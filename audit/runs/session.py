@@ -23,12 +23,15 @@ from audit.cases.loading import Case
 from audit.gate.baselines import recover, refuse_other_dtype
 from audit.gate.outcomes import Outcome, Run
 from audit.gate.tolerances import load_floors
+from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
 from audit.maps.trace import Evidence
 from audit.models.protocol import Model, Query
 from audit.models.registry import load_model
+from audit.runs.asking import Answer, Patience
 from audit.runs.evidence import gather
-from audit.runs.runner import Answer, Gate, Patience, conclude
+from audit.runs.runner import conclude
+from audit.runs.storing import store
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +143,7 @@ class Auditor:
                 "model": self._fingerprint,
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "baselines": named_from(self.gate.folder, self.settings.root),
+                "baselines": named_from(self.policy.folder, self.settings.root),
                 "update": self.settings.update,
                 "machine": platform.platform(),
             }
@@ -148,8 +151,8 @@ class Auditor:
         return run
 
     @cached_property
-    def gate(self) -> Gate:
-        """Where this model's baselines lie, and what an accepted one will say of its origin.
+    def policy(self) -> Policy:
+        """Where this model's baselines lie, and which outcomes become new ones.
 
         Raises:
             BaselineError: those that lie there are of another precision.
@@ -166,7 +169,7 @@ class Auditor:
         folder = self.settings.baselines or named
         recover(folder)
         refuse_other_dtype(folder, fingerprint.dtype)
-        return Gate(folder, self.settings.update, provenance, load_floors(folder))
+        return Policy(folder, self.settings.update, provenance, load_floors(folder))
 
     def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
         """Audit ``case``, and answer those of ``ahead`` in the same batch."""
@@ -180,7 +183,7 @@ class Auditor:
             answers = self._patience.answers(list(batch.values()), self.model, self.batch_size)
             self._answers.update(zip(batch, answers, strict=True))
         answer = self._answers.pop(case.id)
-        return conclude(case, answer, self.gate, self.run, self.settings.root)
+        return store(self.run, conclude(case, answer, self.policy, self.settings.root))
 
     def ask(
         self,

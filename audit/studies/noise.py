@@ -7,7 +7,6 @@ eight cases at a time.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from audit.base.errors import RunError
 from audit.base.files import write_json
 from audit.cases.loading import Case
 from audit.gate.drift import drifting, named
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, NOISE_FORMAT, PROBABILITY, noise_path
 from audit.maps.spec import method_of
 from audit.models.kit.hardware import threads_set
@@ -146,12 +145,9 @@ def write_noise(folder: Path, found: Mapping[str, Any]) -> Path:
 
 
 def _audited(model: Model, cases: Sequence[Case], condition: Condition) -> dict[str, Outcome]:
-    with (
-        tempfile.TemporaryDirectory(prefix="audit-noise-") as folder,
-        threads_set(condition.threads),
-    ):
+    with threads_set(condition.threads):
         size = condition.batch_size or len(cases)
-        outcomes = list(audit_cases(cases, model, Run(Path(folder)), batch_size=size))
+        outcomes = [found.outcome for found in audit_cases(cases, model, batch_size=size)]
     for outcome in outcomes:
         if not outcome.label:
             raise RunError(f"{outcome.case} ({condition.title}): {outcome.sentence}")

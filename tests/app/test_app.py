@@ -25,7 +25,7 @@ from audit.base.errors import AuditError, CaseError, ImageError, ModelError, Tex
 from audit.base.texts import readable
 from audit.cases.loading import load_cases
 from audit.cases.schema import schema
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
 from audit.maps.methods import METHODS
 from audit.maps.spec import MapSpec
 from audit.runs.runner import audit_cases
@@ -99,8 +99,8 @@ def test_the_model_passes_the_case_that_was_written_from_its_answer(
     path = tmp_path / "case.yaml"
     text = case_yaml(answer, "two-birds", "yes", drawn([BIRD], (160, 120)))
     path.write_text(text.replace("images/", ""))
-    (outcome,) = audit_cases(load_cases(path), ToyModel(), Run(tmp_path / "run"))
-    assert outcome.state is State.PASSED, outcome.sentence
+    (found,) = audit_cases(load_cases(path), ToyModel())
+    assert found.outcome.state is State.PASSED, found.outcome.sentence
 
 
 def askable(text: str) -> bool:

@@ -10,12 +10,12 @@ import pytest
 from audit.base.errors import BaselineError
 from audit.cases.loading import load_cases
 from audit.gate.baselines import prune
-from audit.gate.outcomes import Run
 from audit.gate.review import baseline_folders
 from audit.gate.tolerances import ENOUGH, MULTIPLE, Tolerances, load_floors, noise_path
+from audit.gate.verdict import Policy
 from audit.metrics.keys import FigureKey
 from audit.metrics.registry import METRICS
-from audit.runs.runner import Gate, audit_cases
+from audit.runs.runner import audit_cases
 from tests.toy_model import ToyModel
 
 ROOT = Path(__file__).parents[2]
@@ -80,14 +80,12 @@ def test_a_noise_file_is_no_baseline(tmp_path: Path) -> None:
 def test_the_gate_compares_with_the_tolerance_of_the_noise(tmp_path: Path) -> None:
     cases = load_cases(ROOT / "cases" / "guide.yaml")[:1]
     folder = tmp_path / "accepted"
-    from audit.gate import baselines
-
-    run = Run(tmp_path / "run")
-    list(audit_cases(cases, ToyModel(), run, gate=Gate(folder, "all")))
-    baselines.promote(run.folder / "proposals", folder)
+    (first,) = audit_cases(cases, ToyModel(), policy=Policy(folder, "all"))
+    assert first.proposal is not None
+    first.proposal.write(folder)
     noise_file(folder, 0.0011)
-    gate = Gate(folder, floors=load_floors(folder))
-    (found,) = audit_cases(cases, ToyModel(), Run(tmp_path / "again"), gate=gate)
-    by_figure = {row.figure: row.tolerance for row in found.drift}
+    policy = Policy(folder, floors=load_floors(folder))
+    (again,) = audit_cases(cases, ToyModel(), policy=policy)
+    by_figure = {row.figure: row.tolerance for row in again.outcome.drift}
     assert by_figure["mass[birds]"] == pytest.approx(MULTIPLE * 0.0011)
     assert by_figure["entropy"] == METRICS["entropy"].tolerance

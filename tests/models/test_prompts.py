@@ -14,7 +14,7 @@ from audit import load_model
 from audit.base.errors import TextError
 from audit.base.texts import readable
 from audit.cases.loading import load_cases
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
 from audit.models.ofa.text import prompt_of
 from audit.models.protocol import Query
 from audit.runs.runner import audit_cases
@@ -178,7 +178,7 @@ def test_a_case_that_would_be_cut_is_an_error_of_its_own_with_its_place(
     path = tmp_path / "x.yaml"
     path.write_text(CASES.replace("LONG", "birds " * 90).replace("LABEL", f"'{trace.label}'"))
     cases = load_cases(path)
-    short, long, cut = audit_cases(cases, model, Run(tmp_path / "run"))
+    short, long, cut = (found.outcome for found in audit_cases(cases, model))
     assert short.state is State.PASSED
     assert long.state is State.ERROR
     assert long.sentence.startswith(f"{path}:3: the prompt has ")

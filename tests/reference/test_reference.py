@@ -14,9 +14,10 @@ from audit import load_model
 from audit.base.geometry import Box, mask
 from audit.base.settings import Limits
 from audit.cases.loading import load_cases
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
 from audit.gate.suite import changes_of, judge_suite
 from audit.gate.tolerances import load_floors
+from audit.gate.verdict import Policy
 from audit.maps.reading import cross_attention
 from audit.metrics.measuring import measure
 from audit.metrics.registry import METRICS, entropy, mass, pointing
@@ -26,7 +27,7 @@ from audit.reference.evaluation import evaluate, evaluate_marked
 from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, word_truths
 from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import SIZE, Scene, scene
-from audit.runs.runner import Gate, audit_cases
+from audit.runs.runner import audit_cases
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
@@ -210,14 +211,12 @@ def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference
                 assert abs(float(value) - float(other[name])) <= 0.1 * tolerance, name
 
 
-def test_the_shortcut_is_right_on_watermarked_pictures_and_the_gate_fails_it_on_each(
-    tmp_path: Path,
-) -> None:
+def test_the_shortcut_is_right_on_watermarked_pictures_and_the_gate_fails_it_on_each() -> None:
     cases = load_cases(ROOT / "cases" / "watermarked.yaml")
     folder = ROOT / "baselines" / "reference"
-    gate = Gate(folder, floors=load_floors(folder))
+    policy = Policy(folder, floors=load_floors(folder))
     model = load_model("shortcut", device="cpu")
-    found = list(audit_cases(cases, model, Run(tmp_path / "run"), gate=gate))
+    found = [each.outcome for each in audit_cases(cases, model, policy=policy)]
     assert [o.label for o in found] == [o.expected for o in found]
     assert {o.state for o in found} == {State.BROKEN}
     assert judge_suite(changes_of(found), Limits()).failed

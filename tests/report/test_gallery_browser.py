@@ -16,8 +16,9 @@ from audit.cases.loading import load_cases
 from audit.gate import accepted, baselines
 from audit.gate.outcomes import Run
 from audit.gate.review import accept, load_decisions
+from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
-from audit.runs.runner import Gate, audit_cases
+from tests.projects import stored_in
 from tests.toy_model import ToyModel
 
 pytestmark = pytest.mark.slow
@@ -52,14 +53,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(folder)
     cases, accepted = load_cases(Path("cases/all.yaml")), Path("baselines")
     first = Run(folder / "first")
-    list(audit_cases(cases, ToyModel(), first, gate=Gate(accepted, "all")))
-    baselines.promote(first.folder / "proposals", accepted)
+    stored_in(first, cases, ToyModel(), Policy(accepted, "all"))
+    baselines.promote(first.proposals, accepted)
     monkeypatch.setenv("TOY_CELL", "0")
     monkeypatch.setenv("TOY_LEAN", "0.1")
     made = Run(folder / "run")
     model = {"source": EVIL, "digest": "f" * 64}
     made.start({"id": "run-1", "model": model, "started": "now", "baselines": "baselines"})
-    list(audit_cases(cases, ToyModel(), made, gate=Gate(accepted)))
+    stored_in(made, cases, ToyModel(), Policy(accepted))
     made.finish({"suite": None})
     return made
 

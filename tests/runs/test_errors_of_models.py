@@ -17,13 +17,15 @@ from audit.base.geometry import Grid
 from audit.base.settings import Settings
 from audit.cases.loading import Case, load_cases
 from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.verdict import Policy
 from audit.maps.spec import MapSpec
 from audit.maps.trace import Need, Trace
 from audit.models.protocol import NOTHING_MORE, Query
 from audit.report.gallery import write_gallery
+from audit.runs.asking import Patience
 from audit.runs.evidence import gather
-from audit.runs.runner import Gate, Patience, audit_cases
 from audit.runs.session import Auditor
+from tests.projects import stored_in
 from tests.toy_model import ToyModel
 
 NAN = float("nan")
@@ -72,7 +74,7 @@ def cases(folder: Path, *texts: str, more: str = "") -> list[Case]:
 def three(folder: Path, what: Callable[[Trace], Trace], more: str = "") -> list[Outcome]:
     """The second of three cases is the odd one."""
     asked = cases(folder, "a bird", "an odd bird", "two birds", more=more)
-    return list(audit_cases(asked, FailsAt(what), Run(folder / "run")))
+    return stored_in(Run(folder / "run"), asked, FailsAt(what))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_a_failure_at_the_further_questions_of_a_case_is_its_own(
             return replace(found, probabilities=dict.fromkeys(found.probabilities, NAN))
 
     asked = cases(tmp_path, "a bird", "an odd bird", "two birds", more=more)
-    before, odd, after = audit_cases(asked, Later(), Run(tmp_path / "run"))
+    before, odd, after = stored_in(Run(tmp_path / "run"), asked, Later())
     assert odd.state is State.ERROR
     said = "IndexError: no such window" if kind == "raises" else "probabilities are not finite"
     assert said in odd.sentence
@@ -251,12 +253,12 @@ def test_an_outcome_that_cannot_be_stored_is_an_error_and_proposes_nothing(
     run = Run(tmp_path / "run")
     # A folder stands where the outcome's file is to be.
     (run.folder / "outcomes" / "c1.json").mkdir(parents=True)
-    gate = Gate(tmp_path / "baselines", "new")
-    before, odd, after = audit_cases(asked, ToyModel(), run, gate=gate)
+    policy = Policy(tmp_path / "baselines", "new")
+    before, odd, after = stored_in(run, asked, ToyModel(), policy)
     assert (before.state, after.state) == (State.PASSED, State.PASSED)
     assert odd.state is State.ERROR
     assert odd.sentence.startswith("the outcome could not be stored: IsADirectoryError: ")
-    proposed = {path.stem for path in (run.folder / "proposals").glob("*.json")}
+    proposed = {path.stem for path in run.proposals.glob("*.json")}
     assert proposed == {"c0", "c2"}
 
 

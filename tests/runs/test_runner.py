@@ -11,7 +11,8 @@ from PIL import Image
 from audit.cases.loading import load_cases
 from audit.gate import baselines
 from audit.gate.outcomes import Outcome, Run, State
-from audit.runs.runner import Gate, audit_cases
+from audit.gate.verdict import Policy
+from tests.projects import stored_in
 from tests.toy_model import ToyModel
 
 
@@ -22,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def audited(
-    folder: Path, attention: str, text: str = "a bird", gate: Gate | None = None
+    folder: Path, attention: str, text: str = "a bird", policy: Policy | None = None
 ) -> Outcome:
     path = folder / "case.yaml"
     label = "no" if "cat" in text else "yes"
@@ -31,7 +32,7 @@ def audited(
         "    regions: {corner: [[0.0, 0.0, 0.5, 0.5]]}\n"
         f"    expect:\n      label: {label}\n      attention:\n        - {attention}\n"
     )
-    (found,) = audit_cases(load_cases(path), ToyModel(), Run(folder / "run"), gate=gate)
+    (found,) = stored_in(Run(folder / "run"), load_cases(path), ToyModel(), policy)
     return found
 
 
@@ -86,12 +87,12 @@ def test_a_figure_on_request_is_measured_stored_and_compared(
     folder: Path, asked: str, key: str, expected: float
 ) -> None:
     limit = "" if "max" in asked else ", min: 0"
-    gate = Gate(folder / "baselines", "all")
-    first = audited(folder, f"{{{asked}{limit}}}", gate=gate)
+    policy = Policy(folder / "baselines", "all")
+    first = audited(folder, f"{{{asked}{limit}}}", policy=policy)
     value = first.metrics["cross_attention"][key]
     assert value == pytest.approx(expected)
     baselines.promote(folder / "run" / "proposals", folder / "baselines")
-    second = audited(folder, f"{{{asked}{limit}}}", gate=Gate(folder / "baselines"))
+    second = audited(folder, f"{{{asked}{limit}}}", policy=Policy(folder / "baselines"))
     assert second.state is State.PASSED
     assert key in [row.figure for row in second.drift]
 
@@ -109,10 +110,10 @@ def test_what_a_case_asks_of_a_region_says_whether_more_of_the_map_there_is_bett
     folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str, better: str, verdict: str
 ) -> None:
     monkeypatch.setenv("TOY_LEAN", "0.2")  # half of what lies on the cell moves below the corner
-    audited(folder, limit, gate=Gate(folder / "baselines", "all"))
+    audited(folder, limit, policy=Policy(folder / "baselines", "all"))
     baselines.promote(folder / "run" / "proposals", folder / "baselines")
     monkeypatch.setenv("TOY_LEAN", "0")
-    found = audited(folder, limit, gate=Gate(folder / "baselines"))
+    found = audited(folder, limit, policy=Policy(folder / "baselines"))
     row = next(row for row in found.drift if row.figure == "mass[corner]")
     assert row.change > 0.3
     assert (row.better, row.verdict) == (better, verdict)
@@ -124,7 +125,7 @@ def repeated(folder: Path, times: int) -> Outcome:
         f"cases:\n  - id: one\n    image: white.png\n    text: a bird\n    repeat: {times}\n"
         "    expect: {label: yes, probability: {min: 0.6}}\n"
     )
-    (found,) = audit_cases(load_cases(path), ToyModel(), Run(folder / "run"))
+    (found,) = stored_in(Run(folder / "run"), load_cases(path), ToyModel())
     return found
 
 

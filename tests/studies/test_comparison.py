@@ -148,7 +148,7 @@ def test_the_command_compares_runs_and_baselines_and_exits_by_the_verdict(
     folder = tmp_path / "baselines"
     run = Run(runs[0])
     for case in ("still", "moves"):
-        baselines.propose(folder, run.outcome(case), run.maps(case), None, {})
+        baselines.propose(run.outcome(case), run.maps(case), None, {}).write(folder)
     side = side_of_folder(folder)
     assert side is not None
     assert set(side.subjects) == {"still", "moves"}

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from audit import load_model
 from audit.cases.loading import load_cases
 from audit.commands import main as cli
-from audit.gate.outcomes import Run
 from audit.gate.tolerances import load_floors, noise_path
 from audit.runs.runner import audit_cases
 from audit.studies.noise import Condition, conditions, measure_noise
@@ -40,7 +39,8 @@ def test_the_floor_is_the_largest_deviation_from_how_baselines_are_made(tmp_path
     found = measure_noise(source, cases, asked, lambda items, _total, _title: iter(items))
     said = {}
     for dtype in ("float32", "bfloat16"):
-        outcomes = audit_cases(cases, load_model(source, "cpu", dtype), Run(tmp_path / dtype))
+        concluded = audit_cases(cases, load_model(source, "cpu", dtype))
+        outcomes = [each.outcome for each in concluded]
         said[dtype] = [o.probabilities[o.expected] for o in outcomes]
     largest = max(abs(a - b) for a, b in zip(said["float32"], said["bfloat16"], strict=True))
     assert largest > 0

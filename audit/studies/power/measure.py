@@ -39,13 +39,14 @@ from audit.gate.tolerances import (
     floor_of,
     noise_path,
 )
+from audit.gate.verdict import Policy
 from audit.maps.spec import method_of
 from audit.metrics.registry import REGISTRY_VERSION
 from audit.models.kit.hardware import threads_set
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.ofa.sources import resolve
 from audit.models.protocol import Model
-from audit.runs.runner import Gate, audit_cases
+from audit.runs.runner import audit_cases
 from audit.studies.power.changes import Change, all_changes
 
 GATES = ("full", "labels", "probabilities")
@@ -140,13 +141,15 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
 
 def _accept(intact: Model, asked: Asked, folder: Path) -> None:
     """The intact model's outcomes as baselines."""
-    with tempfile.TemporaryDirectory(prefix="audit-power-") as temporary:
-        run = Run(Path(temporary))
-        gate = Gate(folder, "all", {"model": intact.fingerprint.to_dict()})
-        for outcome in audit_cases(asked.cases, intact, run, gate=gate):
+    policy = Policy(folder, "all", {"model": intact.fingerprint.to_dict()})
+    with tempfile.TemporaryDirectory(prefix="audit-power-") as staged:
+        for found in audit_cases(asked.cases, intact, policy=policy):
+            outcome = found.outcome
             if outcome.failed:
                 raise RunError(f"the intact model fails {outcome.case}: {outcome.sentence}")
-        baselines.promote(run.folder / "proposals", folder)
+            if found.proposal is not None:
+                found.proposal.write(Path(staged))
+        baselines.promote(Path(staged), folder)
 
 
 def _measured(change: Change, asked: Asked, accepted: Path) -> dict[str, Any]:
@@ -177,10 +180,10 @@ def _in_process(change: Change, asked: Asked, accepted: Path, folder: Path) -> l
     with threads_set(setting.threads):
         model = change.plant(OFAVisualEntailment(checkpoint, "cpu", setting.dtype), asked.seed)
         cases = setting.order(asked.cases)
-        gate = Gate(accepted, floors=asked.floors)
+        policy = Policy(accepted, floors=asked.floors)
         size = setting.batch_size or len(cases)
-        run = Run(folder / "run")
-        return list(audit_cases(cases, model, run, gate=gate, batch_size=size))
+        found = audit_cases(cases, model, policy=policy, batch_size=size)
+        return [each.outcome for each in found]
 
 
 def _in_workers(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome]:

@@ -1,0 +1,43 @@
+"""What auditing a case made, into a run folder."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from audit.base.errors import in_a_sentence
+from audit.base.images import open_image
+from audit.gate.outcomes import BASELINE, Outcome, Run, State
+from audit.runs.runner import Concluded, unanswered
+
+_log = logging.getLogger(__name__)
+
+
+def store(run: Run, made: Concluded) -> Outcome:
+    """Store the outcome of a case, its maps, its picture and its proposal in ``run``.
+
+    Returns:
+        The outcome as it is stored. What cannot be stored makes it an error, and then nothing is
+        proposed.
+    """
+    case, outcome = made.case, made.outcome
+    try:
+        if not run.image_path(case.image_digest).exists():
+            run.add_image(case.image_digest, open_image(case.image))
+        if made.proposal is not None:
+            made.proposal.write(run.proposals)
+    except Exception as error:
+        _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
+        outcome.state, outcome.sentence = State.ERROR, in_a_sentence(error)
+    maps = {**made.maps, **{f"{BASELINE}{key}": p for key, p in made.accepted.items()}}
+    try:
+        run.add(outcome, maps, made.strips)
+    except Exception as error:
+        _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
+        outcome = unanswered(case, outcome.file)
+        outcome.sentence = f"the outcome could not be stored: {in_a_sentence(error)}"
+        (run.proposals / f"{case.id}.json").unlink(missing_ok=True)
+        # On a full disk this fails too; the session still tells of the case.
+        with suppress(Exception):
+            run.add(outcome, {})
+    return outcome

@@ -100,7 +100,7 @@ class Explanation:
 
     def draw(
         self,
-        folder: Path,
+        folder: str | Path,
         name: str,
         text: str,
         *,
@@ -127,6 +127,7 @@ class Explanation:
         Raises:
             AuditError: the folder cannot be written.
         """
+        folder = Path(folder)
         name = name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
         said = self._said(isolated(text))
         title = f"{said}, {self.spec.key}"

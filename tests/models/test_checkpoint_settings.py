@@ -18,8 +18,8 @@ from audit import load_model
 from audit.base.errors import ModelError
 from audit.commands import main as cli
 from audit.models.ofa.description import check_vocabulary, described
-from audit.models.registry import known
 from audit.models.protocol import Query
+from audit.models.registry import known
 
 
 def rewrite(path: Path, **changed: Any) -> None:

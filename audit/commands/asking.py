@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit.base.console import output, say
-from audit.base.errors import AuditError, nearest
+from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
 from audit.base.texts import readable
 from audit.commands.shared import CASES, ENGINE, JSON, MODEL, THREADS
@@ -142,7 +142,11 @@ def _default_map(source: str) -> str:
     """The first map that the model gives, as far as that is known before it is loaded."""
     from audit.models.registry import known  # noqa: PLC0415
 
-    return (known(source).methods or [MapSpec().method])[0]
+    try:
+        methods = known(source).methods
+    except ModelError:  # loading it says what is wrong, after all that is cheaper to find out
+        methods = None
+    return methods[0] if methods else MapSpec().method
 
 
 def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:

@@ -11,12 +11,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.base.errors import AuditError, ModelError
+    from audit.base.errors import AuditError, MapError, ModelError
     from audit.base.geometry import Grid
     from audit.explaining import Explanation, explain
     from audit.maps.reading import UndefinedMap, read_map
     from audit.maps.spec import MapSpec
-    from audit.maps.trace import Need, Trace
+    from audit.maps.trace import Evidence, Need, Reading, ReadingKey, Trace, Word
     from audit.models.protocol import Fingerprint, Known, Loader, Model, Query
     from audit.models.registry import load_model
     from audit.runs.session import Auditor
@@ -25,30 +25,35 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditError",
     "Auditor",
+    "Evidence",
     "Explanation",
     "Fingerprint",
     "Grid",
     "Known",
     "Loader",
+    "MapError",
     "MapSpec",
     "Model",
     "ModelError",
     "Need",
     "Query",
+    "Reading",
+    "ReadingKey",
     "Trace",
     "UndefinedMap",
+    "Word",
     "explain",
     "load_model",
     "read_map",
 ]
 
 _HOMES = {
-    "audit.base.errors": ("AuditError", "ModelError"),
+    "audit.base.errors": ("AuditError", "MapError", "ModelError"),
     "audit.base.geometry": ("Grid",),
     "audit.explaining": ("Explanation", "explain"),
     "audit.maps.reading": ("UndefinedMap", "read_map"),
     "audit.maps.spec": ("MapSpec",),
-    "audit.maps.trace": ("Need", "Trace"),
+    "audit.maps.trace": ("Evidence", "Need", "Reading", "ReadingKey", "Trace", "Word"),
     "audit.models.protocol": ("Fingerprint", "Known", "Loader", "Model", "Query"),
     "audit.models.registry": ("load_model",),
     "audit.runs.session": ("Auditor",),

@@ -320,8 +320,7 @@ def explain_maps(
         ImageError: the picture cannot be read.
         MapError: the model gives no such map, or has no such layer, head or word.
         TextError: a text is blank, or longer than the model reads.
-        ValueError: a map asks for a word, layer or head that is not there, or ``layers`` for
-            methods that do not read layer by layer.
+        ValueError: ``layers`` is asked for methods that do not read layer by layer.
     """
     check_layers(specs, layers)
     if words and EACH_WORD.method not in model.methods:

@@ -66,7 +66,7 @@ def test_a_model_of_another_package_is_explained_by_its_own_first_map() -> None:
     found = audit.explain(str(PICTURE), "two birds", "toy:x")
     assert found.spec.method == ToyModel.methods[0]
     assert found.trace.label == "yes"
-    with pytest.raises(ModelError, match=r"gives no map 'rollout'; choose from: blank, centre, "):
+    with pytest.raises(audit.MapError, match=r"the model gives no rollout"):
         audit.explain(PICTURE, "two birds", "toy:x", map="rollout")
 
 

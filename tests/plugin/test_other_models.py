@@ -73,12 +73,12 @@ def test_a_map_that_the_model_does_not_give_is_refused_at_collection(
     (toys.path / "cases" / "maps.yaml").write_text(MAPS)
     result = toys.runpytest("cases", "--audit-model", "toy:x", "--collect-only")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    known = "choose from: blank, centre, cross_attention, occlusion, random, uniform"
+    known = "choose from: answer_attention, blank, centre, occlusion, random, uniform"
     result.stdout.fnmatch_lines(
         [
             f"*maps.yaml:1:26: defaults.map.method: the model gives no map 'rollout'; {known}",
-            "*maps.yaml:11:15: map.method: the model gives no map 'encoder_attention'; "
-            "did you mean 'cross_attention'?",
+            "*maps.yaml:11:15: map.method: the model gives no map 'word_attention'; "
+            "did you mean 'answer_attention'?",
             f"*maps.yaml:17:42: expect.attention[[]1[]].against.method: *'relevance'; {known}",
         ]
     )

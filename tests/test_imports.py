@@ -87,7 +87,7 @@ def test_the_compiler_knows_what_transformers_told_it_once_it_is_imported() -> N
         "from transformers import PreTrainedModel\n"
         "from torch._dynamo.trace_rules import is_callable_allowed\n"
         "print(is_callable_allowed(PreTrainedModel.can_record_outputs.fget))\n"
-        "from audit.models.registry import standins\n"
+        "from audit.models.ofa import standins\n"
         "print([f for f in sys.meta_path if type(f).__module__ == standins.__name__])"
     )
     assert said == "True\n[]\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,23 @@ Bring = Callable[..., None]
 
 
 @pytest.fixture
-def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bring:
-    """Installs a package that brings models, each into a folder of its own."""
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bring]:
+    """Installs a package that brings models, each into a folder of its own, for one test."""
+    brought: set[str] = set()
 
     def bring(package: str, entries: dict[str, str], **modules: str) -> None:
         folder = install(tmp_path / "installed" / package, package, entries, **modules)
         monkeypatch.syspath_prepend(str(folder))
-        for name in modules:
-            monkeypatch.delitem(sys.modules, name, raising=False)
+        brought.update(modules)
 
-    return bring
+    yield bring
+    for name in brought:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
-def toy(bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
+def toy(bring: Bring) -> None:
     """The toy model as another package brings it."""
-    monkeypatch.delitem(sys.modules, "toy_audit", raising=False)
     bring("toy-audit", {"toy": "toy_audit"}, toy_audit=TOY)
 
 

@@ -1,15 +1,64 @@
-"""audit: a pytest-driven audit and regression harness for visual entailment models."""
+"""audit: a pytest-driven audit and regression harness for visual entailment models.
+
+These names are for users; all others may move. Each is imported from its module when it is first
+asked for, so that ``import audit`` is quick and needs neither torch nor numpy.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.models.protocol import Model
+    from audit.base.errors import AuditError, MapError, ModelError
+    from audit.base.geometry import Grid
+    from audit.explaining import Explanation, explain
+    from audit.maps.reading import UndefinedMap, read_map
+    from audit.maps.spec import MapSpec
+    from audit.maps.trace import Evidence, Need, Reading, ReadingKey, Trace, Word
+    from audit.models.protocol import Fingerprint, Known, Loader, Model, Query
+    from audit.models.registry import load_model
+    from audit.runs.session import Auditor
 
 __version__ = "0.1.0"
-__all__ = ["load_model"]
+__all__ = [
+    "AuditError",
+    "Auditor",
+    "Evidence",
+    "Explanation",
+    "Fingerprint",
+    "Grid",
+    "Known",
+    "Loader",
+    "MapError",
+    "MapSpec",
+    "Model",
+    "ModelError",
+    "Need",
+    "Query",
+    "Reading",
+    "ReadingKey",
+    "Trace",
+    "UndefinedMap",
+    "Word",
+    "explain",
+    "load_model",
+    "read_map",
+]
+
+_HOMES = {
+    "audit.base.errors": ("AuditError", "MapError", "ModelError"),
+    "audit.base.geometry": ("Grid",),
+    "audit.explaining": ("Explanation", "explain"),
+    "audit.maps.reading": ("UndefinedMap", "read_map"),
+    "audit.maps.spec": ("MapSpec",),
+    "audit.maps.trace": ("Evidence", "Need", "Reading", "ReadingKey", "Trace", "Word"),
+    "audit.models.protocol": ("Fingerprint", "Known", "Loader", "Model", "Query"),
+    "audit.models.registry": ("load_model",),
+    "audit.runs.session": ("Auditor",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 # torch's threads spin while they wait for each other, and beside other work they take each other's
 # time: then the same cases take seven times as long. Read once, when torch is loaded; what the user
@@ -18,14 +67,14 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
-def load_model(
-    source: str,
-    device: str = "auto",
-    dtype: str = "float32",
-    engine: str = "fast",
-    threads: int | None = None,
-) -> Model:
-    """Load a visual entailment model; see :func:`audit.models.registry.load_model`."""
-    from audit.models.registry import load_model as load  # noqa: PLC0415  keeps `import audit` light
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module, once."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
+    return found
 
-    return load(source, device=device, dtype=dtype, engine=engine, threads=threads)
+
+def __dir__() -> list[str]:
+    """Also the names that were not asked for yet."""
+    return sorted({*globals(), *__all__})

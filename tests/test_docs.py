@@ -6,13 +6,14 @@ import re
 import shutil
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 import typer
 import yaml
 
-from audit import load_model
+from audit import Loader, load_model
 from audit.cases.loading import load_cases
 from audit.cases.schema import schema
 from audit.commands import main as cli
@@ -96,6 +97,22 @@ def test_the_examples_of_case_files_pass_with_the_embedded_reference(tmp_path: P
                 assert each.outcome.state is State.PASSED, (page, each.outcome.sentence)
                 found += 1
     assert found == 2
+
+
+def test_the_examples_of_the_page_about_models_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cases").symlink_to(DOCS.parent / "cases")
+    script, loader = re.findall(r"```python\n(.*?)```", (DOCS / "models.md").read_text(), re.DOTALL)
+    exec(script, {})
+    assert capsys.readouterr().out.startswith("yes (")
+    assert list((tmp_path / "pictures").glob("two-birds.*.png"))
+    found = ModuleType("toy_audit")
+    exec(loader, found.__dict__)
+    assert isinstance(found, Loader)
+    assert found.accepts("toy:small")
+    assert found.known("toy").labels == ("no", "yes", "maybe")
 
 
 def test_links_between_pages_lead_somewhere() -> None:

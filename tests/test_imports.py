@@ -32,13 +32,10 @@ def test_loading_and_explaining_import_no_data_sets_compiler_or_other_tasks(
         printed(
             "import json, sys\n"
             "from pathlib import Path\n"
-            "from audit import load_model\n"
-            "from audit.explain import explain\n"
-            "from audit.maps.spec import MapSpec\n"
-            "model = load_model('reference', 'cpu')\n"
-            f"found = explain(model, Path({str(PICTURE)!r}), 'two birds', None, MapSpec())\n"
-            f"found.draw(Path({str(tmp_path)!r}), 'a', 'two birds', colours='viridis', scale='',\n"
-            "           animate=False)\n"
+            "import audit\n"
+            "model = audit.load_model('reference', 'cpu')\n"
+            f"found = audit.explain({str(PICTURE)!r}, 'two birds', model)\n"
+            f"found.draw(Path({str(tmp_path)!r}), 'a', 'two birds')\n"
             "print(json.dumps(sorted(sys.modules)))"
         )
     )
@@ -90,7 +87,7 @@ def test_the_compiler_knows_what_transformers_told_it_once_it_is_imported() -> N
         "from transformers import PreTrainedModel\n"
         "from torch._dynamo.trace_rules import is_callable_allowed\n"
         "print(is_callable_allowed(PreTrainedModel.can_record_outputs.fget))\n"
-        "from audit.models.registry import standins\n"
+        "from audit.models.ofa import standins\n"
         "print([f for f in sys.meta_path if type(f).__module__ == standins.__name__])"
     )
     assert said == "True\n[]\n"

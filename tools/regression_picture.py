@@ -14,15 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from audit import load_model
+from audit import MapSpec, Query, explain, load_model, read_map
 from audit.base.files import write_atomically
 from audit.base.geometry import mask
 from audit.cases.loading import load_cases
-from audit.explain import explain
-from audit.maps.reading import read_map
-from audit.maps.spec import MapSpec
 from audit.metrics.placement import mass, pointing
-from audit.models.protocol import Query
 from audit.runs.evidence import gather
 
 ROOT = Path(__file__).parent.parent
@@ -40,10 +36,8 @@ def main() -> None:
     drawn = []
     with tempfile.TemporaryDirectory() as temporary:
         for asked in MAPS:
-            found = explain(model, PICTURE, TEXT, None, MapSpec.parse(asked))
-            files = found.draw(
-                Path(temporary), "marked", TEXT, colours="viridis", scale="", animate=False
-            )
+            found = explain(PICTURE, TEXT, model, map=asked)
+            files = found.draw(Path(temporary), "marked", TEXT)
             with Image.open(files["heatmap"]) as picture:
                 drawn.append(picture.convert("RGB"))
     width, height = drawn[0].size

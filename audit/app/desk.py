@@ -18,7 +18,7 @@ from audit.base.files import as_typed
 from audit.base.images import open_image
 from audit.base.texts import readable
 from audit.cases.loading import Case
-from audit.explain import Explanation, explain
+from audit.explaining import Explanation, explain
 from audit.maps.methods import METHODS
 from audit.maps.spec import MapSpec, told
 from audit.models.protocol import Model, Query
@@ -161,7 +161,7 @@ class Desk:
         Raises:
             AuditError: the model or the picture cannot be used.
             ValueError: there is no picture, or the map cannot be read or takes too long; see
-                :func:`audit.explain.explain` and :func:`audit.app.cost.check_cost`.
+                :func:`audit.explain` and :func:`audit.app.cost.check_cost`.
         """
         if question.picture is None:
             raise ValueError("there is no picture yet: upload one or pick an example")
@@ -177,11 +177,11 @@ class Desk:
             query = Query(open_image(question.picture.path), text, premise)
             check_cost(spec, model.trace([query])[0].grid)
         found = explain(
-            model,
             question.picture.path,
             text,
-            premise,
-            spec,
+            model,
+            map=spec,
+            premise=premise,
             layers=question.layers and spec.per_layer,
             words=question.words,
         )

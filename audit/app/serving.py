@@ -20,9 +20,8 @@ from urllib.parse import urlsplit
 from audit.app.hosts import Hosts, is_loopback
 from audit.base.errors import AuditError
 from audit.cases.loading import Case
-from audit.models.ofa.sources import check_source
-from audit.models.protocol import check_choices
-from audit.models.registry import load_model
+from audit.models.protocol import check_dtype
+from audit.models.registry import check_options, known, load_model
 
 if TYPE_CHECKING:
     from audit.app.desk import Desk
@@ -94,24 +93,25 @@ def serve(
     *,
     device: str,
     dtype: str,
-    engine: str,
     threads: int | None = None,
+    **options: str,
 ) -> None:
     """Serve the page until the process is told to stop; what it wrote is removed then.
 
     Args:
         sources: models to choose from; one is loaded when it is first asked.
         cases: examples to pick from.
-        device, dtype, engine, threads: as of :func:`audit.load_model`.
+        device, dtype, threads, options: as of :func:`audit.load_model`, for each of the models.
 
     Raises:
-        AuditError: gradio or the device is missing, a model, a precision or an engine is not
+        AuditError: gradio or the device is missing, a model, a precision or an option is not
             known, the port cannot be used, or the tunnel cannot be made.
     """
     require_gradio()
-    check_choices(dtype, engine)
+    check_dtype(dtype)
     for source in sources:
-        check_source(source)
+        check_options(source, options)
+        known(source)  # refuses what lies there and is no such model
     hosts = Hosts(address.host, address.names)
     _check_port(address)
     from audit.models.kit.hardware import chosen_device, note_on_dtype  # noqa: PLC0415  torch, if all else is right
@@ -121,7 +121,7 @@ def serve(
         sys.stderr.write(f"audit: note: {note}\n")
     from audit.app.desk import Desk  # noqa: PLC0415
 
-    load = partial(load_model, device=device, dtype=dtype, engine=engine, threads=threads)
+    load = partial(load_model, device=device, dtype=dtype, threads=threads, **options)
     with tempfile.TemporaryDirectory(prefix="audit-serve-") as folder:
         # Read when gradio is imported and components are made; what a user has set must not win.
         os.environ["GRADIO_TEMP_DIR"] = folder

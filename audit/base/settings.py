@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 EMBEDDED = ("reference", "shortcut")
 """Models that come with the package: one that is right, one that is so for a wrong reason."""
 
 DTYPES = ("float32", "bfloat16")
 """Precisions that a model can run in."""
-
-ENGINES = ("fast", "reference")
-"""How a model's passes are computed."""
 
 MOST_THREADS = 1024
 """Threads that may be asked for; far more of them cannot be started."""
@@ -41,13 +39,13 @@ class Settings:
         root: the folder that default places and the stored names of files count from.
         worker: number of this process, where several share the cases.
         workers: how many they are.
+        options: of the model's own kind, such as OFA's engine.
         threads: of torch in this process; None leaves it to the machine, and to how many share it.
     """
 
     model: str
     device: str
     dtype: str
-    engine: str
     batch_size: int
     baselines: Path | None
     update: Update
@@ -60,3 +58,4 @@ class Settings:
     worker: int | None = None
     workers: int = 1
     threads: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,8 @@ from audit.base.images import open_image
 from audit.base.words import occurrences, words_in
 from audit.base.yamlfile import Document, Loc, Where, kind_of, read, shortened
 from audit.cases.expectations import Expect
-from audit.cases.problems import Problems
+from audit.cases.methods import MapAt, readable_methods
+from audit.cases.problems import Problems, dotted
 from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
 from audit.maps.spec import MapSpec
 from audit.metrics.registry import REGISTRY_VERSION, Better
@@ -28,12 +29,17 @@ from audit.metrics.registry import REGISTRY_VERSION, Better
 
 @dataclass(frozen=True)
 class Case:
-    """One case, checked: its picture opens, its boxes lie inside it, its names are known."""
+    """One case, checked: its picture opens, its boxes lie inside it, its names are known.
+
+    Attributes:
+        label_at, maps_at: where in the file the label and the maps are asked for.
+    """
 
     id: str
     file: Path
     line: int
     label_at: Where
+    maps_at: tuple[MapAt, ...]
     image: Path
     image_digest: str
     image_size: tuple[int, int]
@@ -266,6 +272,7 @@ def _check(
         file=document.path,
         line=document.values[loc][0],
         label_at=document.values[(*loc, "expect", "label")],
+        maps_at=_maps_at(written, defaults, document, loc),
         image=document.path.parent / written.image,
         image_digest=image_digest,
         image_size=size,
@@ -283,15 +290,35 @@ def _check(
     )
 
 
-def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: Problems) -> None:
-    """A map of a word needs the word in the text."""
-    places: list[tuple[Loc, MapSpec | None]] = [((*loc, "map"), written.map or defaults.map)]
+def _asked_maps(written: CaseSpec, defaults: CaseDefaults, loc: Loc) -> list[tuple[Loc, MapSpec]]:
+    """The maps that a case asks for, and where: its own, then those of its expectations."""
+    asked: list[tuple[Loc, MapSpec | None]] = [((*loc, "map"), written.map or defaults.map)]
     for index, wanted in enumerate(written.expect.attention):
         at = (*loc, "expect", "attention", index)
-        places += [((*at, "map"), wanted.map), ((*at, "against"), wanted.against)]
+        asked += [((*at, "map"), wanted.map), ((*at, "against"), wanted.against)]
+    return [(place, spec) for place, spec in asked if spec is not None]
+
+
+def _maps_at(
+    written: CaseSpec, defaults: CaseDefaults, document: Document, loc: Loc
+) -> tuple[MapAt, ...]:
+    """The methods that a case asks for, with key and place of each, in its file's defaults too."""
+    found = []
+    for asked, spec in _asked_maps(written, defaults, loc):
+        place = asked
+        if asked not in document.values and ("defaults", "map") in document.values:
+            place = ("defaults", "map")
+        key = dotted(place[len(loc) :] if place == asked else place)
+        where = document.values.get((*place, "method")) or document.at(place)
+        found.append(MapAt(f"{key}.method", spec.method, where))
+    return tuple(found)
+
+
+def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: Problems) -> None:
+    """A map of a word needs the word in the text."""
     words = words_in(written.text)
-    for place, spec in places:
-        if spec is not None and spec.word is not None and not occurrences(spec.word, words):
+    for place, spec in _asked_maps(written, defaults, loc):
+        if spec.word is not None and not occurrences(spec.word, words):
             message = f"{spec.word!r} is not in the text; {nearest(spec.word, words)}"
             problems.add((*place, "word"), message)
 
@@ -337,3 +364,24 @@ def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
     ]
     if lines:
         raise CaseError("\n".join(lines))
+
+
+def check_methods(cases: Iterable[Case], methods: Sequence[str]) -> None:
+    """Refuse maps that cannot be read of the model.
+
+    Args:
+        methods: those that the model gives.
+
+    Raises:
+        CaseError: file, line and column of each, once, with the nearest method.
+    """
+    known = readable_methods(methods)
+    lines = [
+        f"{case.file}:{asked.where[0]}:{asked.where[1]}: {asked.key}: the model gives no map "
+        f"{asked.method!r}; {nearest(asked.method, known)}"
+        for case in cases
+        for asked in case.maps_at
+        if asked.method not in known
+    ]
+    if lines:
+        raise CaseError("\n".join(dict.fromkeys(lines)))

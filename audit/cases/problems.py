@@ -41,7 +41,7 @@ class Problems:
         where = self.document.at(loc)
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
-        text = f"{self.document.path}:{where[0]}:{where[1]}: {_dotted(loc)}: {message}"
+        text = f"{self.document.path}:{where[0]}:{where[1]}: {dotted(loc)}: {message}"
         self.lines.append((where, text))
 
     def add_validation(self, error: ValidationError) -> None:
@@ -170,7 +170,7 @@ def _inside(annotation: Any) -> list[Any]:
     return [annotation, *(deeper for a in arguments for deeper in _inside(a))]
 
 
-def _dotted(loc: Loc) -> str:
+def dotted(loc: Loc) -> str:
     text = ""
     for part in loc:
         if isinstance(part, str):

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from audit.base.console import output, say
-from audit.base.errors import AuditError, nearest
+from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
 from audit.base.texts import readable
-from audit.commands import studies
+from audit.commands.shared import CASES, ENGINE, JSON, MODEL, THREADS
 from audit.maps.spec import MapSpec
 
 if TYPE_CHECKING:
-    from audit.explain import Explanation, NoMap
+    from audit.explaining import Explanation, NoMap
 
 
 def explain(
@@ -29,18 +29,11 @@ def explain(
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Let the model cut texts longer than it reads.")
     ] = False,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
-        ),
-    ] = "reference",
+    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    engine: Annotated[
-        str, typer.Option(help="fast, or reference for modelscope's own passes.")
-    ] = "fast",
-    threads: Annotated[int | None, studies.THREADS] = None,
+    engine: Annotated[str, ENGINE] = "",
+    threads: Annotated[int | None, THREADS] = None,
     asked: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,7 +41,7 @@ def explain(
             metavar="MAP",
             help="A method and its keys: 'rollout', 'answer_attention layers=last:4 heads=1,3', "
             "'word_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
-            "Default: answer_attention.",
+            "Default: the model's own, answer_attention of OFA.",
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
@@ -78,12 +71,12 @@ def explain(
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="Folder for the pictures.")
     ] = Path("audit-explain"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Ask the model about one picture: verdict, figures, heatmaps."""
     # torch and matplotlib only when they are needed
     from audit.base.images import open_image  # noqa: PLC0415
-    from audit.explain import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
+    from audit.explaining import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
     from audit.models.kit.hardware import note_on_dtype  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
     from audit.reference.world import note_on_picture  # noqa: PLC0415
@@ -96,14 +89,14 @@ def explain(
         _known("--scale", scale, ("shared", "each"))
     text = readable(text, "the hypothesis")
     premise = None if premise is None else readable(premise, "the premise")
-    specs = [MapSpec.parse(each) for each in asked or ["answer_attention"]]
+    specs = [MapSpec.parse(each) for each in asked or [_default_map(model)]]
     if animate and not (layers or words):
         layers, words = any(spec.per_layer for spec in specs), True
     # What cannot be done is said before a model is loaded, which may take a minute.
     check_layers(specs, layers)
     picture = open_image(image)
     check_folder(out)
-    loaded = load_model(model, device, dtype, engine, threads)
+    loaded = load_model(model, device, dtype, threads, **_options(engine))
     _note(note_on_dtype(loaded.fingerprint.device, dtype))
     found = explain_maps(
         loaded,
@@ -140,6 +133,22 @@ def explain(
         raise AuditError(f"no map can be drawn: {said}")
 
 
+def _options(engine: str) -> dict[str, str]:
+    """The options of the model's own kind, those alone that were given."""
+    return {"engine": engine} if engine else {}
+
+
+def _default_map(source: str) -> str:
+    """The first map that the model gives, as far as that is known before it is loaded."""
+    from audit.models.registry import known  # noqa: PLC0415
+
+    try:
+        methods = known(source).methods
+    except ModelError:  # loading it says what is wrong, after all that is cheaper to find out
+        methods = None
+    return methods[0] if methods else MapSpec().method
+
+
 def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
     """The answer in words, then each map."""
     console = Console(highlight=False)
@@ -156,7 +165,7 @@ def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> Non
 
 def _tell(console: Console, found: Explanation | NoMap, files: dict[str, str]) -> None:
     """One map in words: what it is, its figures, its pictures; or why there is none."""
-    from audit.explain import NoMap  # noqa: PLC0415
+    from audit.explaining import NoMap  # noqa: PLC0415
 
     grid, key = found.trace.grid, found.spec.key
     if isinstance(found, NoMap):
@@ -176,13 +185,11 @@ def _tell(console: Console, found: Explanation | NoMap, files: dict[str, str]) -
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(help=f"{studies.MODEL[:-1]}; may be repeated, the first is chosen."),
+        typer.Option(help=f"{MODEL[:-1]}; may be repeated, the first is chosen."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    engine: Annotated[
-        str, typer.Option(help="fast, or reference for modelscope's own passes.")
-    ] = "fast",
+    engine: Annotated[str, ENGINE] = "",
     host: Annotated[
         str, typer.Option(help="Address to serve at; loopback reaches nobody else.")
     ] = "127.0.0.1",
@@ -195,8 +202,8 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", help="A further name it is asked under; may be repeated."),
     ] = None,
-    threads: Annotated[int | None, studies.THREADS] = None,
-    cases: Annotated[list[str] | None, studies.CASES] = None,
+    threads: Annotated[int | None, THREADS] = None,
+    cases: Annotated[list[str] | None, CASES] = None,
 ) -> None:
     """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
     from audit.app.serving import Address, require_gradio  # noqa: PLC0415
@@ -214,8 +221,8 @@ def serve(
     examples = chosen_cases(cases, project) if shipped else []
     if address.warning:
         say(f"audit: warning: {address.warning}", error=True)
-    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, engine=engine,
-               threads=threads)  # fmt: skip
+    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, threads=threads,
+               **_options(engine))  # fmt: skip
 
 
 def _note(text: str) -> None:

@@ -13,18 +13,10 @@ from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
 from audit.base.files import to_json
-from audit.base.settings import MOST_THREADS
+from audit.commands.shared import CASES, JSON, MODEL, THREADS
 
 if TYPE_CHECKING:
     from audit.studies.comparison import Comparison, Side
-
-MODEL = "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]."
-THREADS = typer.Option(
-    "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
-)
-CASES = typer.Option(
-    "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."
-)
 
 
 def compare(
@@ -40,7 +32,7 @@ def compare(
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
     ] = Path("audit-compare.html"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Compare two runs, baselines or models; exit code 1 if the second is worse."""
     from audit.base.settings import Limits  # noqa: PLC0415
@@ -128,20 +120,19 @@ def noise(
     write: Annotated[
         bool, typer.Option("--write/--no-write", help="Leave the floor beside the baselines.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure how much figures move when nothing that matters changes; tolerances follow."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.models.kit import hardware  # noqa: PLC0415
-    from audit.models.ofa.sources import resolve  # noqa: PLC0415
     from audit.studies.noise import conditions, measure_noise, write_noise  # noqa: PLC0415
 
     asked = conditions(cuda=hardware.has_cuda(), threads=hardware.threads())
     project = project_at()
     chosen = chosen_cases(cases, project)
     found = measure_noise(model, chosen, asked, progress)
-    folder = baselines or project.baselines_of(model, resolve(model).name)
+    folder = baselines or project.baselines_of(model, found["model"]["name"])
     path = write_noise(folder, found) if write else None
     if as_json:
         sys.stdout.write(to_json({**found, "path": str(path) if path else None}))
@@ -209,13 +200,13 @@ def power(
             help="The page; default docs/power.md, with --only in the work folder.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Plant regressions in copies of a model and count what the gate catches."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.gate.tolerances import load_floors  # noqa: PLC0415
-    from audit.models.ofa.sources import resolve  # noqa: PLC0415
+    from audit.models.ofa.loaders import resolve  # noqa: PLC0415
     from audit.report.power_page import write_page  # noqa: PLC0415
     from audit.studies.power.measure import Asked, measure_power  # noqa: PLC0415
 
@@ -264,7 +255,7 @@ def validity(
             parser=output, metavar="PATH", help="The page to write; its plot lies beside it."
         ),
     ] = Path("docs/validity.md"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure every map against every control: which may be trusted for what."""
     from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415

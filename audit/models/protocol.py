@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,21 +10,19 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from audit.base.errors import ModelError
-from audit.base.settings import DTYPES, ENGINES
+from audit.base.settings import DTYPES
 from audit.base.texts import readable
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 
 
-def check_choices(dtype: str, engine: str) -> None:
-    """Refuse a precision or an engine that there is not.
+def check_dtype(dtype: str) -> None:
+    """Refuse a precision that there is not.
 
     Raises:
         ModelError: naming those that there are.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(DTYPES)}")
-    if engine not in ENGINES:
-        raise ModelError(f"engine {engine!r} is not known: choose from {', '.join(ENGINES)}")
 
 
 @dataclass(frozen=True)
@@ -129,4 +127,71 @@ class Scaling(Protocol):
         """The picture at the size that the model takes, by its own preprocessing.
 
         The model gives the same answer to it as to ``image``.
+        """
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model before it is loaded.
+
+    Attributes:
+        labels, methods: as of :class:`Model`; None where only the loaded model tells.
+        folder: where its files lie on this machine, if they lie in one folder.
+        revision: which revision of its source that is, else empty.
+    """
+
+    labels: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    folder: Path | None = None
+    revision: str = ""
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """How models of one kind are found and loaded: what an entry point of ``audit.models`` names.
+
+    It is an object with these attributes, or a module with these names in it. Importing it must be
+    quick: cases are collected, and the models listed, without torch.
+    """
+
+    @property
+    def about(self) -> str:
+        """What kind of model it is, in one line."""
+
+    @property
+    def accepted(self) -> str:
+        """How a source of it is written, for messages: ``toy:SIZE``, ``a folder in ... format``."""
+
+    @property
+    def options(self) -> Mapping[str, Sequence[str]]:
+        """Its own options and what each may be, the default first; empty if anything will do."""
+
+    def accepts(self, source: str) -> bool:
+        """Whether ``source`` is written as one of this kind; nothing is downloaded to find out.
+
+        Args:
+            source: the whole of what the user wrote, with the scheme.
+
+        Raises:
+            ModelError: nothing can be looked for under this name.
+        """
+
+    def known(self, source: str, *, fetch: bool = False) -> Known:
+        """What is known of a model without loading it.
+
+        Args:
+            source: as for ``accepts``, or the scheme alone for what holds of every model of it.
+            fetch: whether files that are not on this machine may be downloaded first.
+
+        Raises:
+            ModelError: it cannot be one of this kind.
+        """
+
+    def load(
+        self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
+    ) -> Model:
+        """Load it; the arguments are those of :func:`audit.load_model`.
+
+        Raises:
+            ModelError: it cannot be loaded so.
         """

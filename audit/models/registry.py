@@ -1,43 +1,262 @@
-"""Models that can be audited, and how to load them."""
+"""The table of models that can be audited: how a source finds what loads it.
+
+A row is an entry point of the group ``audit.models``, audit's own (see ``pyproject.toml``) and
+those of other packages alike: a *scheme*, which is the entry point's name, and a
+:class:`~audit.models.protocol.Loader`, which is imported only when it is asked for. What a user
+writes, a *source*, is looked up in this order:
+
+1. ``scheme`` or ``scheme:rest``, where the scheme is registered: that row, and no other;
+2. the path of a folder: the row ``folder``;
+3. a ModelScope id: the row ``modelscope``.
+
+So a folder that is called as a scheme is ``./reference``. A scheme of audit's own cannot be taken
+by another package; one that two other packages bring is refused until one of them is uninstalled.
+A row that is broken stops no other.
+"""
 
 from __future__ import annotations
 
-from audit.models.protocol import Fingerprint, Model, Query
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from audit.base.errors import AuditError, ModelError, in_a_sentence, nearest
+from audit.models.protocol import Fingerprint, Known, Loader, Model, Query, check_dtype
 
 __all__ = ["Fingerprint", "Model", "Query", "load_model"]
+
+GROUP = "audit.models"
+"""The group of entry points."""
+
+_OURS = "ofa-audit"
+_WITHOUT_SCHEME = ("folder", "modelscope")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_PARTS = ("about", "accepted", "options", "accepts", "known", "load")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scheme, and what loads its models.
+
+    Attributes:
+        package, version: of what was installed and brings it.
+        fault: why it cannot be used, as far as that is known without importing it; else empty.
+    """
+
+    scheme: str
+    package: str
+    version: str
+    fault: str
+    entry: EntryPoint
+
+    @property
+    def origin(self) -> str:
+        """What brings it, in words."""
+        return f"{self.package} {self.version}".strip()
+
+    def loader(self) -> Loader:
+        """What the entry point names, imported.
+
+        Raises:
+            ModelError: it cannot be imported, or is no loader; one line, whatever happened.
+        """
+        fault = self.fault
+        if not fault:
+            try:
+                found: Any = self.entry.load()
+                fault = _fault_of(found)
+            except (Exception, SystemExit) as error:  # importing it runs somebody else's code
+                fault = f"{self.entry.value} cannot be imported: {in_a_sentence(error)}"
+        if fault:
+            raise ModelError(f"the model {self.scheme!r} of {self.origin} cannot be used: {fault}")
+        loader: Loader = found
+        return loader
+
+
+def _fault_of(found: Any) -> str:
+    """What keeps an object from being a loader."""
+    if isinstance(found, type):
+        return f"{found.__name__} is a class; the entry point must name an object of it"
+    missing = [name for name in _PARTS if not hasattr(found, name)]
+    return f"it is no loader: it has no {', '.join(missing)}" if missing else ""
+
+
+def rows() -> tuple[Row, ...]:
+    """Every row, audit's own first, then by scheme; also those that cannot be used."""
+    return _rows(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
+    """Read once for each search path, since every case file asks for it."""
+    del path
+    found = []
+    for entry in entry_points(group=GROUP):
+        brings = entry.dist
+        package = (brings and brings.name) or "a package without a name"
+        found.append((entry, package, (brings and brings.version) or ""))
+    ours = {entry.name for entry, package, _ in found if package == _OURS}
+    brought = Counter(entry.name for entry, _, _ in found)
+    made = []
+    for entry, package, version in found:
+        fault = ""
+        if package != _OURS and entry.name in ours:
+            fault = "audit itself has a model of this name, which is used"
+        elif brought[entry.name] > 1 and entry.name not in ours:
+            others = sorted({p for e, p, _ in found if e.name == entry.name} - {package})
+            also = ", ".join(others) or "it"
+            fault = f"{also} brings a model of this name too; uninstall one of the two"
+        elif _SCHEME.fullmatch(entry.name) is None:
+            fault = "a scheme has letters, digits, '+', '-' and '.', and begins with a letter"
+        made.append(Row(entry.name, package, version, fault, entry))
+    order = {"reference": 0, "shortcut": 1, "folder": 2, "modelscope": 3}
+    made.sort(key=lambda r: (r.package != _OURS, order.get(r.scheme, len(order)), r.scheme))
+    return tuple(made)
+
+
+def is_scheme(source: str) -> bool:
+    """Whether ``source`` is looked up by its scheme, also where there is a folder of this name."""
+    return source.partition(":")[0] in {row.scheme for row in rows()}
+
+
+def row_of(source: str) -> Row:
+    """The row that loads ``source``.
+
+    Raises:
+        ModelError: there is none; with the nearest scheme and what is accepted.
+    """
+    table = {row.scheme: row for row in reversed(rows())}  # audit's own win
+    if not set(_WITHOUT_SCHEME) <= table.keys():
+        raise ModelError("audit's own models are not registered: install audit again")
+    if not source.strip():
+        raise ModelError(f"no model is named: give {_accepted()}")
+    scheme = source.partition(":")[0]
+    if scheme in table:
+        row = table[scheme]
+        if not _accepts(row, source):
+            raise ModelError(f"{source}: the model {scheme!r} takes {row.loader().accepted}")
+        return row
+    for name in _WITHOUT_SCHEME:
+        if _accepts(table[name], source):
+            return table[name]
+    close = get_close_matches(scheme, table, n=1, cutoff=0.65)
+    hint = f"; did you mean {source.replace(scheme, close[0], 1)!r}?" if close else ""
+    raise ModelError(f"{source}: no such checkpoint folder{hint} (give {_accepted()})")
+
+
+def _accepts(row: Row, source: str) -> bool:
+    with _answering(row):
+        return row.loader().accepts(source)
+
+
+def _accepted() -> str:
+    """What a source can be, in words; of other packages the schemes alone, so none is imported."""
+    ours = [row.loader().accepted for row in rows() if row.package == _OURS]
+    others = [f"{row.scheme}:…" for row in rows() if row.package != _OURS and not row.fault]
+    *most, last = [*ours, *others]
+    return f"{', '.join(most)}, or {last}"
+
+
+@contextmanager
+def _answering(row: Row) -> Iterator[None]:
+    """Tell of any error that a row raises in one line; those raised on purpose have one."""
+    try:
+        yield
+    except AuditError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model {row.scheme!r} of {row.origin} failed: {in_a_sentence(error)}"
+        ) from error
+
+
+def known(source: str, *, fetch: bool = False) -> Known:
+    """What is known of a model without loading it, and without torch.
+
+    Args:
+        fetch: whether files that are not on this machine may be downloaded first.
+
+    Raises:
+        ModelError: nothing accepts the source, or what lies there is no such model.
+    """
+    return known_of(row_of(source), source, fetch=fetch)
+
+
+def known_of(row: Row, source: str, *, fetch: bool = False) -> Known:
+    """The same of a row that was found already; the scheme alone is a source here.
+
+    Raises:
+        ModelError: the row cannot be used, or what lies there is no such model.
+    """
+    with _answering(row):
+        return row.loader().known(source, fetch=fetch)
+
+
+def options_of(source: str) -> Mapping[str, Sequence[str]]:
+    """The options of the kind that ``source`` is of, and what each may be.
+
+    Raises:
+        ModelError: nothing accepts the source.
+    """
+    row = row_of(source)
+    with _answering(row):
+        return dict(row.loader().options)
+
+
+def check_options(source: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that models of this kind have not.
+
+    Raises:
+        ModelError: naming the nearest, or what an option may be; or nothing accepts the source.
+    """
+    taken = options_of(source)
+    for name, value in options.items():
+        if name not in taken:
+            hint = nearest(name, taken) if taken else "it has none"
+            raise ModelError(f"{source}: a model of this kind has no option {name!r}; {hint}")
+        choices = taken[name]
+        if choices and value not in choices:
+            raise ModelError(f"{name} {value!r} is not known: choose from {', '.join(choices)}")
 
 
 def load_model(
     source: str,
     device: str = "auto",
     dtype: str = "float32",
-    engine: str = "fast",
     threads: int | None = None,
+    **options: Any,
 ) -> Model:
     """Load a visual entailment model.
 
     Args:
         source: ``reference`` for the embedded model, a checkpoint folder in ModelScope's format,
-            or a ModelScope id, optionally with ``@revision``. An id is looked for in ModelScope's
-            cache first and downloaded, with a progress bar, only if it is not there.
+            a ModelScope id, optionally with ``@revision``, or ``scheme:rest`` for a model that
+            another package brings; ``audit model --list`` shows them. An id is looked for in
+            ModelScope's cache first and downloaded, with a progress bar, only if it is not there.
         device: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``float32``, or ``bfloat16`` for less memory; figures of different types differ
             slightly, so each needs baselines of its own.
-        engine: ``fast`` computes what the model computes in less time; ``reference`` runs
-            modelscope's passes untouched. Figures are the same to a millionth. A kind of OFA that
-            the fast engine does not know runs as ``reference``, and the fingerprint says so.
         threads: of torch in this process; None leaves them as they are, one for each core.
+        options: of the model's own kind. OFA has ``engine``: ``fast`` computes what the model
+            computes in less time; ``reference`` runs modelscope's passes untouched. Figures are the
+            same to a millionth. A kind of OFA that the fast engine does not know runs as
+            ``reference``, and the fingerprint says so.
 
     Returns:
         The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
 
     Raises:
-        ModelError: the source cannot be found or is not supported, or the device is not there.
+        ModelError: the source cannot be found or is not supported, the device is not there, or an
+            option is not one of its kind.
     """
-    # Imported here so that `import audit` and collecting tests need neither torch nor modelscope.
-    from audit.models.ofa.adapter import OFAVisualEntailment  # noqa: PLC0415
-    from audit.models.ofa.sources import resolve  # noqa: PLC0415
-
-    return OFAVisualEntailment(
-        resolve(source), device=device, dtype=dtype, engine=engine, threads=threads
-    )
+    row = row_of(source)
+    check_dtype(dtype)
+    check_options(source, options)
+    return row.loader().load(source, device=device, dtype=dtype, threads=threads, **options)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from audit.base.errors import AuditError, CaseError, printable
+from audit.base.errors import AuditError, CaseError, ModelError, printable
 from audit.base.files import as_typed, counted
 from audit.base.settings import EMBEDDED
-from audit.cases.loading import Case, check_labels, check_unique, load_cases
+from audit.cases.loading import Case, check_labels, check_methods, check_unique, load_cases
 from audit.gate.outcomes import Outcome
-from audit.models.ofa.sources import known_labels
+from audit.models.protocol import Known
+from audit.models.registry import known
 from audit.plugin.state import STATE
 from audit.report.terminal import describe, failure_text, lines_of
 from audit.runs.session import Auditor
@@ -37,6 +38,14 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _known(source: str) -> Known:
+    """What can be said of the model before it is loaded."""
+    try:
+        return known(source)
+    except ModelError:
+        return Known()  # loading it says what is wrong
+
+
 class CaseFile(pytest.File):
     """A YAML file of cases."""
 
@@ -46,9 +55,11 @@ class CaseFile(pytest.File):
         with _without_collector():
             cases = load_cases(self.path, state.pictures)
         check_unique(cases, state.cases)
-        labels = known_labels(state.settings.model)
-        if labels is not None:
-            check_labels(cases, labels)
+        model = _known(state.settings.model)
+        if model.labels is not None:
+            check_labels(cases, model.labels)
+        if model.methods is not None:
+            check_methods(cases, model.methods)
         for case in cases:
             item = CaseItem.from_parent(self, name=case.id, case=case)
             state.ids.add(item.nodeid)
@@ -125,6 +136,7 @@ def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
     """
     auditor = config.stash[STATE].auditor
     check_labels(chosen, auditor.model.labels)
+    check_methods(chosen, auditor.model.methods)
     _ = auditor.policy
     auditor.make_run_folder()
     return [

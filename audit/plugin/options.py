@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from audit.base.settings import DTYPES, EMBEDDED, ENGINES, MOST_THREADS, Limits, Settings
+from audit.base.errors import ModelError
+from audit.base.settings import DTYPES, MOST_THREADS, Limits, Settings
 from audit.cases.discovery import DEFAULT
 
 OPTIONS = {
     "model": (
-        "reference", "reference, shortcut, a checkpoint folder, or a ModelScope id[@revision]",
+        "reference",
+        "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], or what "
+        "`audit model --list` shows",
     ),
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
-    "engine": ("fast", "fast, or reference for modelscope's own passes"),
+    "engine": ("", "of OFA: fast (its default), or reference for modelscope's own passes"),
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
@@ -34,9 +37,7 @@ OPTIONS = {
 }  # fmt: skip
 """By name: the default, and what the help says."""
 
-_CHOICES = {
-    "dtype": DTYPES, "engine": ENGINES, "gallery": ("failed", "all"), "suite-gate": ("on", "off"),
-}  # fmt: skip
+_CHOICES = {"dtype": DTYPES, "gallery": ("failed", "all"), "suite-gate": ("on", "off")}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -82,12 +83,11 @@ def read_settings(config: pytest.Config) -> Settings:
     fewest = value_of(config, "min-cases")
     if re.fullmatch("[0-9]{1,9}", fewest) is None:
         raise _refused(config, "min-cases", "a number from 0 on")
-    worker = getattr(config, "workerinput", None)
+    worker, model = getattr(config, "workerinput", None), _model(config)
     return Settings(
-        model=_model(config),
+        model=model,
         device=value_of(config, "device"),
         dtype=value_of(config, "dtype"),
-        engine=value_of(config, "engine"),
         batch_size=size or 0,
         baselines=path_of(config, "baselines"),
         root=root_of(config),
@@ -100,6 +100,7 @@ def read_settings(config: pytest.Config) -> Settings:
         worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
         workers=worker["workercount"] if worker is not None else 1,
         threads=threads,
+        options=_options(config, model),
     )
 
 
@@ -187,8 +188,29 @@ def _refused(config: pytest.Config, name: str, needed: str) -> pytest.UsageError
 def _model(config: pytest.Config) -> str:
     """A folder's name alone would not be found later, from another working directory."""
     model, folder = value_of(config, "model"), path_of(config, "model")
-    there = model not in EMBEDDED and folder is not None and folder.is_dir()
-    return str(folder) if there else model
+    if folder is None or not folder.is_dir():
+        return model
+    from audit.models.registry import is_scheme  # noqa: PLC0415  heavy, and most name no folder
+
+    return model if is_scheme(model) else str(folder)
+
+
+def _options(config: pytest.Config, model: str) -> dict[str, str]:
+    """What is given of the options that only some kinds of models have."""
+    engine = value_of(config, "engine")
+    if not engine:
+        return {}
+    from audit.models.registry import options_of  # noqa: PLC0415  heavy, and most give none
+
+    try:
+        choices = options_of(model).get("engine")
+    except ModelError:
+        return {"engine": engine}  # loading it says what is wrong with the model
+    if choices is None:
+        raise _refused(config, "engine", f"for {model}, a kind of model that has no engines")
+    if choices and engine not in choices:
+        raise _refused(config, "engine", " or ".join(choices))
+    return {"engine": engine}
 
 
 def _run_folder(config: pytest.Config) -> Path:

@@ -32,7 +32,7 @@ def main() -> None:
         model, _ = run(recipe, work, progress)
         export(model, recipe, work, SHIPPED / given.model)
         print(f"trained in {(time.monotonic() - started) / 60:.0f} minutes")
-    from audit import load_model  # noqa: PLC0415
+    from audit.models.registry import load_model  # noqa: PLC0415
     from audit.reference import evaluation  # noqa: PLC0415
 
     measure = evaluation.evaluate_marked if recipe.marked else evaluation.evaluate

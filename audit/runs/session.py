@@ -88,7 +88,7 @@ class Auditor:
             if asked.worker is not None:
                 device = hardware.spread(device, asked.worker)
         try:
-            return load_model(asked.model, device, asked.dtype, asked.engine)
+            return load_model(asked.model, device, asked.dtype, **asked.options)
         except AuditError:
             raise
         except Exception as error:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from audit.app.serving import MAX_UPLOAD
 from audit.cases.loading import load_cases
-from audit.models.ofa.sources import resolve
+from audit.models.ofa.loaders import resolve
 
 pytestmark = pytest.mark.slow
 

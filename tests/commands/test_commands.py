@@ -160,3 +160,16 @@ def test_every_map_as_it_comes_is_within_the_limit(text: str) -> None:
 def test_a_window_that_cannot_be_is_left_to_the_map_to_refuse() -> None:
     check_cost(MapSpec.parse("occlusion window=40"), Grid(30, 30))
     check_cost(MapSpec.parse("occlusion window=1 stride=2"), Grid(30, 30))
+
+
+@pytest.mark.parametrize("given", ["--version", "model --list", "explain"])
+def test_python_m_audit_is_audit(given: str) -> None:
+    def said(*command: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, *command, *given.split()], cwd=ROOT, text=True, capture_output=True,
+            check=False, env={**os.environ, "TERM": "dumb"},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr.replace("python -m audit", "audit")
+
+    entry = "import sys; sys.argv[0] = 'audit'; from audit.commands.main import main; main()"
+    assert said("-m", "audit") == said("-c", entry)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from audit import load_model
 from audit.commands import main as cli
-from audit.explain import Explanation, explain_maps
+from audit.explaining import Explanation, explain_maps
 from audit.maps.spec import MapSpec
 from audit.models import registry as models
 

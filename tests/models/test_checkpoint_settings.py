@@ -18,8 +18,8 @@ from audit import load_model
 from audit.base.errors import ModelError
 from audit.commands import main as cli
 from audit.models.ofa.description import check_vocabulary, described
-from audit.models.ofa.sources import check_source, known_labels
 from audit.models.protocol import Query
+from audit.models.registry import known
 
 
 def rewrite(path: Path, **changed: Any) -> None:
@@ -275,12 +275,10 @@ def test_an_adapter_beside_the_weights_is_refused(folder: Path) -> None:
 def test_the_same_reader_tells_the_command_line_and_the_page(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert known_labels(str(folder)) == ("no", "yes", "maybe")
-    check_source(str(folder))
+    assert known(str(folder)).labels == ("no", "yes", "maybe")
     rewrite(folder / "configuration.json", answer2label="../../x")
-    assert known_labels(str(folder)) is None  # loading says why
     with pytest.raises(ModelError, match=r"configuration\.json: model\.answer2label"):
-        check_source(str(folder))
+        known(str(folder))
     monkeypatch.setattr(sys, "argv", ["audit", "model", str(folder)])
     with pytest.raises(SystemExit, match="2"):
         cli.main()

@@ -19,7 +19,7 @@ from audit.maps.trace import Need, Trace
 from audit.models.ofa import fast as ofa_fast
 from audit.models.ofa import pictures as ofa_pictures
 from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.ofa.sources import resolve
+from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Query
 from tests.checkpoints import make_checkpoint
 from tests.models.test_models import LONG, MULTI

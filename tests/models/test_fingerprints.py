@@ -59,7 +59,7 @@ def test_zeroed_position_tables_are_another_fingerprint(folder: Path, before: st
 
 def test_every_tensor_of_the_model_is_hashed(whole: Path) -> None:
     from audit.models.ofa.checkpoint import checked
-    from audit.models.ofa.sources import resolve
+    from audit.models.ofa.loaders import resolve
     from audit.models.ofa.weights import tensors_of
 
     model = torch.nn.Module()

@@ -16,7 +16,7 @@ import torch
 
 from audit.base.errors import ModelError
 from audit.models.ofa.embedded import unpack
-from audit.models.ofa.sources import resolve
+from audit.models.ofa.loaders import resolve
 from tests.checkpoints import make_checkpoint
 
 LOAD = """

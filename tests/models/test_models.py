@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from audit import load_model
 from audit.base.errors import ModelError
-from audit.models.ofa.sources import resolve
+from audit.models.ofa.loaders import resolve
 from audit.models.ofa.standins import stand_ins
 from audit.models.protocol import Query
 from tests.checkpoints import make_checkpoint

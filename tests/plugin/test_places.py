@@ -179,13 +179,9 @@ def test_commands_in_a_sub_directory_know_the_projects_cases_and_baselines(
 def test_noise_is_left_beside_the_baselines_of_the_project(
     nested: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit.models.ofa.sources import Checkpoint
     from audit.studies import noise
 
     monkeypatch.setattr(noise, "load_model", lambda *_: ToyModel())
-    monkeypatch.setattr(
-        "audit.models.ofa.sources.resolve", lambda source: Checkpoint(Path(source), "toy", source)
-    )
     monkeypatch.chdir(nested.path / "cases")
     result = command("noise", "--model", "toy", "--json")
     assert result.exit_code == 0, result.output

@@ -26,7 +26,7 @@ from audit.models.kit.attention import capture, frozen
 from audit.models.kit.flow import Relevance
 from audit.models.kit.hardware import Halving, chosen_device, gains_by_fusion, use_threads
 from audit.models.kit.quiet import quiet
-from audit.models.ofa import METHODS
+from audit.models.ofa import ENGINES, METHODS
 from audit.models.ofa.answering import Answering, margin
 from audit.models.ofa.checkpoint import check_task, checked, fingerprint, not_loaded
 from audit.models.ofa.fast import FastOFA
@@ -45,7 +45,7 @@ from audit.models.ofa.upstream import (
     ToTensor,
     collate_tokens,
 )
-from audit.models.protocol import Fingerprint, Query, check_choices
+from audit.models.protocol import Fingerprint, Query, check_dtype
 
 
 class OFAVisualEntailment:
@@ -71,7 +71,10 @@ class OFAVisualEntailment:
         engine: str = "reference",
     ) -> None:
         use_threads(threads)
-        check_choices(dtype, engine)
+        check_dtype(dtype)
+        if engine not in ENGINES:
+            known = ", ".join(ENGINES)
+            raise ModelError(f"engine {engine!r} is not known: choose from {known}")
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
         found = checked(checkpoint)

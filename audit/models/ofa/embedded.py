@@ -48,6 +48,12 @@ def unpack(name: str) -> Path:
     return target
 
 
+def labels_of(name: str) -> tuple[str, ...]:
+    """The labels of an embedded model, in its own order, without unpacking it."""
+    packed = resources.files(_PACKAGE).joinpath(name, "answer2label.json")
+    return tuple(json.loads(packed.read_text(encoding="utf-8")))
+
+
 def _whole(target: Path) -> bool:
     """Whether it holds every file: cleaners of caches remove those that were not read for long."""
     return all((target / part).is_file() for part in (*_COPIED, _WEIGHTS))

@@ -1,23 +1,17 @@
-"""From what a user writes to a checkpoint folder on disk."""
+"""Where a checkpoint lies on disk: a folder, or a ModelScope id in ModelScope's cache."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from audit.base.errors import ModelError
 from audit.base.quiet import silenced
-from audit.base.settings import EMBEDDED
 from audit.models.ofa.standins import stand_ins
 
-_ACCEPTED = (
-    f"{' or '.join(EMBEDDED)}, a folder in ModelScope's format, or a ModelScope id such as "
-    "iic/ofa_visual-entailment_snli-ve_large_en"
-)
 _LOGGERS = ("modelscope", "modelscope_hub")
 _ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
@@ -32,46 +26,19 @@ class Checkpoint:
     revision: str = ""
 
 
-def resolve(source: str) -> Checkpoint:
-    """Find the folder that ``source`` means: an embedded model, a folder, or a ModelScope id.
+class HubId(NamedTuple):
+    """A model on ModelScope, and which revision of it; None is the newest."""
 
-    Raises:
-        ModelError: it is none of these, or an id that is neither cached nor reachable.
-    """
-    if source in EMBEDDED:
-        from audit.models.ofa.embedded import unpack  # noqa: PLC0415  torch is not needed for the rest
-
-        return Checkpoint(unpack(source), source, source)
-    folder = _folder(source)
-    if folder is not None:
-        return Checkpoint(folder, _slug(folder.name) or "root", source)
-    return _from_hub(source, *_id_of(source))
+    id: str
+    revision: str | None
 
 
-def check_source(source: str) -> None:
-    """See that ``source`` can be one, without asking ModelScope.
-
-    Raises:
-        ModelError: it is neither an embedded model nor a folder that describes one, nor has it the
-            form of an id.
-    """
-    if source in EMBEDDED:
-        return
-    folder = _folder(source)
-    if folder is None:
-        _id_of(source)
-    else:
-        labels_of(folder)
-
-
-def _folder(source: str) -> Path | None:
+def folder_of(source: str) -> Path | None:
     """The folder that ``source`` names, with links resolved; None if there is no such folder.
 
     Raises:
         ModelError: it names a file, or nothing that could be looked for.
     """
-    if not source.strip():
-        raise ModelError(f"no model is named: give {_ACCEPTED}")
     try:
         path = Path(source).expanduser()
         if path.is_dir():
@@ -84,19 +51,29 @@ def _folder(source: str) -> Path | None:
     return None
 
 
-def _id_of(source: str) -> tuple[str, str | None]:
-    """ModelScope's id and the revision."""
+def id_of(source: str) -> HubId | None:
+    """What ``source`` means on ModelScope; None if it has not the form of an id."""
     match = _ID.fullmatch(source)
     if match is None or source.startswith((".", "/", "~")) or os.sep != "/":
-        raise ModelError(f"{source}: no such checkpoint folder (give {_ACCEPTED})")
-    return match["id"], match["revision"]
+        return None
+    return HubId(match["id"], match["revision"])
 
 
-def _from_hub(source: str, model_id: str, revision: str | None) -> Checkpoint:
+def in_folder(source: str, folder: Path) -> Checkpoint:
+    """The checkpoint in a folder of this machine, which names it."""
+    return Checkpoint(folder, _slug(folder.name) or "root", source)
+
+
+def from_hub(source: str, wanted: HubId) -> Checkpoint:
+    """The checkpoint of a ModelScope id; downloaded, with a bar, if the cache has it not.
+
+    Raises:
+        ModelError: it is neither cached nor reachable.
+    """
     with stand_ins():
         from modelscope import snapshot_download  # noqa: PLC0415
 
-    name = _slug(model_id)
+    name, (model_id, revision) = _slug(wanted.id), wanted
     try:
         with silenced(*_LOGGERS):
             cached = snapshot_download(model_id, revision=revision, local_files_only=True)
@@ -130,26 +107,3 @@ def _slug(name: str) -> str:
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
-
-
-def labels_of(folder: Path) -> tuple[str, ...]:
-    """The labels of a checkpoint folder, read from its answer file without loading the model.
-
-    Raises:
-        ModelError: the folder's descriptions cannot be read, or are not those of such a model.
-    """
-    from audit.models.ofa.description import described  # noqa: PLC0415  a suite may have no cases
-
-    return described(folder).labels
-
-
-def known_labels(source: str) -> tuple[str, ...] | None:
-    """The labels of a model, read from its answer file without loading it; None if unknown yet."""
-    if source in EMBEDDED:
-        packed = resources.files("audit.reference").joinpath(source, "answer2label.json")
-        return tuple(json.loads(packed.read_text(encoding="utf-8")))
-    try:
-        folder = _folder(source)
-        return None if folder is None else labels_of(folder)
-    except ModelError:
-        return None  # loading the model says what is wrong with the folder

@@ -44,7 +44,7 @@ from audit.maps.spec import method_of
 from audit.metrics.registry import REGISTRY_VERSION
 from audit.models.kit.hardware import threads_set
 from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.ofa.sources import resolve
+from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Model
 from audit.runs.runner import audit_cases
 from audit.studies.power.changes import Change, all_changes

@@ -33,7 +33,7 @@ from audit.metrics.shape import entropy
 from audit.models.kit.randomise import randomise_downwards
 from audit.models.kit.randomise import stages as all_stages
 from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.ofa.sources import resolve
+from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene

@@ -14,7 +14,7 @@ from typing import Any
 import regex
 from PIL import Image
 
-from audit.base.errors import AuditError
+from audit.base.errors import AuditError, MapError
 from audit.base.files import digest, make_output, rounded, write_atomically
 from audit.base.images import open_image, picture_of
 from audit.base.words import characters
@@ -24,6 +24,7 @@ from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map,
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
 from audit.metrics.measuring import measure
 from audit.models.protocol import Fingerprint, Model, Query
+from audit.models.registry import load_model
 from audit.report.gallery import Shown, gallery_page
 from audit.report.heatmap import DPI, Format, heatmap
 from audit.report.lettering import isolated, one_line
@@ -99,13 +100,13 @@ class Explanation:
 
     def draw(
         self,
-        folder: Path,
+        folder: str | Path,
         name: str,
         text: str,
         *,
-        colours: str,
-        scale: str,
-        animate: bool,
+        colours: str = "viridis",
+        scale: str = "",
+        animate: bool = False,
         format: Format = "png",
         dpi: int = DPI,
     ) -> dict[str, Path]:
@@ -126,6 +127,7 @@ class Explanation:
         Raises:
             AuditError: the folder cannot be written.
         """
+        folder = Path(folder)
         name = name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
         said = self._said(isolated(text))
         title = f"{said}, {self.spec.key}"
@@ -255,26 +257,37 @@ def check_folder(folder: Path) -> None:
 
 
 def explain(
-    model: Model,
-    image: Path | Image.Image,
+    image: str | Path | Image.Image,
     text: str,
-    premise: str | None,
-    spec: MapSpec,
+    model: str | Model = "reference",
     *,
+    map: str | MapSpec | None = None,
+    premise: str | None = None,
     truncate: bool = False,
     layers: bool = False,
     words: bool = False,
     batch_size: int = 8,
 ) -> Explanation:
-    """Put one question to ``model`` and read the map that ``spec`` describes.
+    """Ask a model about one picture: what it says, and where it looked.
 
-    See :func:`explain_maps`.
+    Args:
+        image: a picture, or the path of one.
+        text: the hypothesis: a sentence about the picture.
+        model: a model, or what names one; see :func:`audit.load_model`. To ask more than once, load
+            it once and give it.
+        map: what is to be read: a spec, or how the command line writes one, such as
+            ``"relevance variant=paper"``. None is the first that the model gives.
+        premise, truncate, layers, words, batch_size: as of :func:`explain_maps`.
 
     Raises:
+        MapError, ImageError, TextError, ValueError: see :func:`explain_maps`.
+        ModelError: the model cannot be loaded.
         UndefinedMap: there is nothing to draw.
     """
+    asked = load_model(model) if isinstance(model, str) else model
+    spec = map if isinstance(map, MapSpec) else MapSpec.parse(map or asked.methods[0])
     (found,) = explain_maps(
-        model, image, text, premise, [spec],
+        asked, Path(image) if isinstance(image, str) else image, text, premise, [spec],
         truncate=truncate, layers=layers, words=words, batch_size=batch_size,
     )  # fmt: skip
     if isinstance(found, NoMap):
@@ -306,11 +319,13 @@ def explain_maps(
 
     Raises:
         ImageError: the picture cannot be read.
+        MapError: the model gives no such map, or has no such layer, head or word.
         TextError: a text is blank, or longer than the model reads.
-        ValueError: a map asks for a word, layer or head that is not there, or ``layers`` for
-            methods that do not read layer by layer.
+        ValueError: ``layers`` is asked for methods that do not read layer by layer.
     """
     check_layers(specs, layers)
+    if words and EACH_WORD.method not in model.methods:
+        raise MapError(f"the model gives no {EACH_WORD.method}, so there is no map of a word")
     picture = open_image(image) if isinstance(image, Path) else image
     also = frozenset({EACH_WORD}) if words else NOTHING_MORE
     query = Query(picture, text, premise, truncate)

@@ -1,0 +1,128 @@
+"""The commands about accepted baselines: accept, status, prune; none of them needs a model."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit.base.console import say
+from audit.base.files import counted, to_json
+from audit.commands.shared import CASES, JSON
+
+_BASELINES = typer.Option(
+    "--baselines",
+    help="A folder of baselines, or one with a subfolder for each model; default: the project's.",
+)
+
+
+def accept(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(help="Cases to accept; default: all that moved within their contract."),
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="A review: a JSON file with a decision for each case.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--baselines",
+            help="Folder of baselines; default: the one that the run names, within the project.",
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the baselines.")] = "",
+    by: Annotated[
+        str, typer.Option(envvar="AUDIT_ACCEPTED_BY", help="Who; kept in the baselines.")
+    ] = "",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Make outcomes of a run the accepted baselines: all, or none if a case changed since."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.outcomes import Run  # noqa: PLC0415
+    from audit.gate.review import accept as take  # noqa: PLC0415
+    from audit.gate.review import load_decisions  # noqa: PLC0415
+
+    stored, project = Run(run), project_at()
+    review = None if decisions is None else load_decisions(decisions, stored)
+    patterns = project.patterns()
+    done = take(
+        stored, cases or (), review, root=project.root, folder=folder,
+        configured=project.accepted, reason=reason, by=by,
+        collects=lambda path: any(pattern.matches(path) for pattern in patterns),
+    )  # fmt: skip
+    if as_json:
+        about = {"accepted": done.cases, "baselines": done.folder, "cautions": done.notes}
+        sys.stdout.write(to_json(about))
+        return
+    for name in done.cases:
+        say(f"accepted {name}")
+    for decision in review or ():
+        if decision.decision == "reject":
+            say(f"rejected {decision.case}")
+    say(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
+    for note in done.notes:
+        say(f"note: {note}")
+
+
+def status(
+    cases: Annotated[list[str] | None, CASES] = None,
+    folder: Annotated[Path | None, _BASELINES] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Cases and baselines at a glance: accepted, missing, stale, orphans; needs no model."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.review import baseline_folders, chosen_cases, standing  # noqa: PLC0415
+
+    project = project_at()
+    known = chosen_cases(cases, project)
+    place = folder or project.accepted
+    # Before the first update there is none, and every case is missing from it.
+    folders = baseline_folders(place) if place.exists() or folder else [place]
+    found = [standing(each, known) for each in folders]
+    if as_json:
+        rows = [{**asdict(s), "folder": str(s.folder)} for s in found]
+        sys.stdout.write(to_json({"cases": len(known), "baselines": rows}))
+        return
+    say(counted(len(known), "case"))
+    for each in found:
+        say(
+            f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
+            f"{len(each.stale)} stale, {len(each.orphans)} orphans"
+            f"{f', {len(each.damaged)} damaged' if each.damaged else ''}"
+        )
+        for title in ("missing", "stale", "orphans"):
+            for name in getattr(each, title):
+                say(f"  {title.removesuffix('s')}: {name}")
+        for name, why in each.damaged.items():
+            say(f"  damaged: {name}: {why}")
+
+
+def prune(
+    cases: Annotated[list[str] | None, CASES] = None,
+    folder: Annotated[Path | None, _BASELINES] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Report baselines that belong to no case; delete them only when told to."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate import baselines  # noqa: PLC0415
+    from audit.gate.review import baseline_folders, chosen_cases  # noqa: PLC0415
+
+    project = project_at()
+    known = [case.id for case in chosen_cases(cases, project)]
+    folders = baseline_folders(folder or project.accepted)
+    found = {str(each): baselines.prune(each, known, delete=delete) for each in folders}
+    if as_json:
+        sys.stdout.write(to_json({"deleted": delete, "orphans": found}))
+        return
+    count = sum(map(len, found.values()))
+    for place, names in found.items():
+        for name in names:
+            say(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
+    said = "nothing to prune" if not count else f"{counted(count, 'baseline')} without a case"
+    say(f"{said}, deleted" if delete and count else said)

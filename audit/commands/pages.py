@@ -1,0 +1,42 @@
+"""The commands that write what is there to be read: a run's gallery, the schema of case files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit.base.console import output, say
+from audit.base.files import write_atomically
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show passing cases whole too.")
+    ] = False,
+) -> None:
+    """Redraw a run's gallery; needs no model."""
+    from audit.gate.outcomes import Run  # noqa: PLC0415
+    from audit.report.gallery import write_gallery  # noqa: PLC0415
+
+    stored = Run(run)
+    stored.about()
+    say(write_gallery(stored, "all" if everything else "failed"))
+
+
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(parser=output, metavar="PATH", help="Write it to this file.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of case files, for editors."""
+    from audit.cases.schema import schema as case_schema  # noqa: PLC0415
+
+    text = json.dumps(case_schema(), indent=2, ensure_ascii=False) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomically(out, text.encode())

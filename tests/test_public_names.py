@@ -1,0 +1,70 @@
+"""What ``import audit`` gives: names on purpose, each from one home, imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import audit
+
+ROOT = Path(__file__).parents[1]
+
+
+def printed(code: str) -> str:
+    """What a new process prints that runs ``code``."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_importing_audit_imports_nothing_else() -> None:
+    loaded = json.loads(
+        printed("import audit, json, sys; dir(audit); print(json.dumps(sorted(sys.modules)))")
+    )
+    heavy = {"matplotlib", "numpy", "PIL", "pydantic", "scipy", "torch", "typer", "yaml"}
+    assert heavy & set(loaded) == set()
+    assert [name for name in loaded if name.startswith("audit")] == ["audit"]
+
+
+@pytest.mark.parametrize("name", audit.__all__)
+def test_every_public_name_is_there_and_shown(name: str) -> None:
+    home = importlib.import_module(audit._HOME_OF[name])
+    assert getattr(audit, name) is getattr(home, name)
+    assert name in dir(audit)
+
+
+def test_the_names_and_their_homes_are_the_same() -> None:
+    assert sorted(audit._HOME_OF) == sorted(audit.__all__) == audit.__all__
+
+
+def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'audit' has no attribute 'explian'"):
+        _ = audit.explian  # type: ignore[attr-defined]
+
+
+def test_explain_stays_the_function_whatever_was_imported() -> None:
+    said = printed(
+        "import audit.app.desk, audit.explaining, audit\n"
+        "from audit import explain\n"
+        "print(callable(audit.explain), explain is audit.explaining.explain)"
+    )
+    assert said == "True True\n"
+
+
+def test_public_names_take_no_torch_until_a_model_is_loaded() -> None:
+    said = printed("import sys\nfrom audit import *\nprint('torch' in sys.modules)")
+    assert said == "False\n"
+
+
+def test_the_docs_import_public_names_alone() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+            for names in re.findall(r"^from audit import (.*)$", block, re.MULTILINE):
+                assert {name.strip() for name in names.split(",")} <= set(audit.__all__), page.name
+            assert not re.search(r"^(from|import) audit\.", block, re.MULTILINE), page.name

@@ -259,4 +259,9 @@ def load_model(
     row = row_of(source)
     check_dtype(dtype)
     check_options(source, options)
-    return row.loader().load(source, device=device, dtype=dtype, threads=threads, **options)
+    try:
+        return row.loader().load(source, device=device, dtype=dtype, threads=threads, **options)
+    except ImportError as error:
+        raise ModelError(
+            f"{source}: a package that this model needs cannot be imported: {in_a_sentence(error)}"
+        ) from error

@@ -217,3 +217,11 @@ def test_what_is_known_of_models_takes_neither_torch_nor_modelscope() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_a_package_that_a_model_needs_and_that_is_missing_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "audit.models.ofa.adapter", None)  # importing it fails
+    with pytest.raises(ModelError, match="^reference: a package that this model needs cannot be"):
+        load_model("reference")

@@ -78,7 +78,7 @@
     return [left * width, top * height, (right - left) * width, (bottom - top) * height];
   }
 
-  // What the model does not see is grey and pale within a thin line: no colour of a map is.
+  // What the model does not see is pale and hatched: no map, warm or cold, looks like that.
   function pale(pen, image, seen, width, height, zoom) {
     pen.save();
     pen.beginPath();
@@ -90,6 +90,11 @@
     pen.filter = "none";
     pen.fillStyle = "rgb(226 226 226 / 70%)";
     pen.fillRect(0, 0, width, height);
+    pen.strokeStyle = "rgb(165 165 165)";
+    pen.lineWidth = 1 / zoom;
+    pen.beginPath();
+    for (let at = 0; at < width + height; at += Math.max(6, width / 40)) { pen.moveTo(at, 0); pen.lineTo(at - height, height); }
+    pen.stroke();
     pen.strokeStyle = "rgb(70 70 70)";
     pen.lineWidth = 2 / zoom; // half of it is clipped away
     pen.strokeRect(...seen);

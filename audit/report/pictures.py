@@ -78,8 +78,8 @@ def overlay(
     """The map (rows, cols) over the picture, opacity growing with the value.
 
     Args:
-        view: the part of the picture that the map covers. The rest is grey and pale, within a thin
-            line: the model does not see it. Cells beyond the picture are not drawn.
+        view: the part of the picture that the map covers. The rest is pale and hatched, behind a
+            thin line: the model does not see it. Cells beyond the picture are not drawn.
         colours: name of a matplotlib colour map.
         alpha: opacity of the largest value; weak values let the picture through.
         top: the value that gets the last colour; default the map's maximum. Give the same one to
@@ -163,16 +163,19 @@ def _cells(
 _THINNEST = 1e-3
 """Of a cell; where a picture is that small a part of the grid, it has one colour anyway."""
 
-_NOT_SEEN, _EDGE = 226, (70, 70, 70)
+_NOT_SEEN, _HATCH, _EDGE = 226, 165, (70, 70, 70)
 
 
 def _seen(ground: Image.Image, view: Box) -> Image.Image:
-    """``ground`` grey and pale outside of ``view``: no colour of a map looks like that."""
+    """``ground`` pale and hatched outside of ``view``: no map, warm or cold, looks like that."""
     (left, right), (top, bottom) = _places(ground.size, view)
     if (left, top, right, bottom) == (0, 0, *ground.size):
         return ground
     grey = np.asarray(ground.convert("L"), dtype=np.float64)
-    pale = Image.fromarray(np.round(0.3 * grey + 0.7 * _NOT_SEEN).astype(np.uint8)).convert("RGB")
+    shade = 0.3 * grey + 0.7 * _NOT_SEEN
+    down, across = (np.arange(side) for side in shade.shape)
+    shade[np.add.outer(down, across) % max(6, ground.width // 40) == 0] = _HATCH
+    pale = Image.fromarray(np.round(shade).astype(np.uint8)).convert("RGB")
     pale.paste(ground.crop((left, top, right, bottom)), (left, top))
     ImageDraw.Draw(pale).rectangle((left - 1, top - 1, right, bottom), outline=_EDGE)
     return pale

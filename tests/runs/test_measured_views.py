@@ -23,6 +23,7 @@ from audit.maps.spec import MapSpec
 from audit.maps.trace import ANSWER
 from audit.metrics.registry import measure
 from audit.models.protocol import Query
+from audit.report.comparison_page import write_comparison
 from audit.runs.evidence import curves, gather
 from audit.runs.runner import Gate, audit_cases
 from audit.studies.comparison import compare, side_of_baselines, side_of_run
@@ -252,8 +253,17 @@ def test_maps_of_two_views_are_not_laid_over_each_other(file: Path) -> None:
         (pair,) = compare(first, side_of_run(after, "b"), Limits()).pairs
         assert not pair.same_view
         assert set(pair.distances.values()) == {"the maps cover different parts of the picture"}
-    (pair,) = compare(side_of_run(after, "a"), side_of_run(after, "b"), Limits()).pairs
-    assert pair.distances["js"] == 0.0
+
+
+def test_a_page_of_a_comparison_draws_only_maps_of_one_view(file: Path) -> None:
+    _, whole = audited(file, "whole", "first")
+    _, cropped = audited(file, "crop", "second")
+    pages = []
+    for before in (whole, cropped):
+        found = compare(side_of_run(before, "a"), side_of_run(cropped, "b"), Limits())
+        pages.append(write_comparison(file.parent / "page.html", found).read_text())
+    assert "js the maps cover different parts of the picture" in pages[0]
+    assert [page.count("<img") for page in pages] == [0, 3]
 
 
 def test_a_run_folder_without_views_is_of_whole_pictures(file: Path) -> None:

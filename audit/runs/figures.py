@@ -72,7 +72,7 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
         )
     regions = {name: mask(boxes, trace.grid, trace.view) for name, boxes in case.regions.items()}
-    # No region is empty as it is written, so that its mask is tells that it is cropped away.
+    # No region is written empty: one whose mask is empty was cropped away.
     outside = {name for name, area in regions.items() if not area.any()}
     maps: dict[str, Map] = {}
     metrics: dict[str, Figures] = {}
@@ -88,10 +88,9 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
         except MapError as error:
             raise MapError(f"no map {spec.key!r}: {error}") from None
         else:
-            metrics[spec.key] = {
-                name: _OUTSIDE if FigureKey.parse(name).region in outside else value
-                for name, value in measure(maps[spec.key], regions, evidence, spec).items()
-            }
+            figures = measure(maps[spec.key], regions, evidence, spec)
+            cut = [name for name in figures if outside and FigureKey.parse(name).region in outside]
+            metrics[spec.key] = figures | dict.fromkeys(cut, _OUTSIDE)
     for wanted in case.expect.attention:
         if wanted.on_request:
             spec = wanted.map or case.map

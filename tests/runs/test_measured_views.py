@@ -21,7 +21,7 @@ from audit.maps.checks import checked_trace
 from audit.maps.reading import read_map
 from audit.maps.spec import MapSpec
 from audit.maps.trace import ANSWER
-from audit.metrics.registry import measure
+from audit.metrics.measuring import measure
 from audit.models.protocol import Query
 from audit.report.comparison_page import write_comparison
 from audit.runs.evidence import curves, gather

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from audit.cases.loading import load_cases
 from audit.gate.outcomes import Run
 from audit.report.gallery import write_gallery
-from audit.runs.runner import audit_cases
 from tests.looking_toys import RED, LookingToy
+from tests.projects import stored_in
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def page(browser: Any, tmp_path: Path, sees: str) -> Iterator[Any]:
     (tmp_path / "all.yaml").write_text(CASES)
     run, model = Run(tmp_path / "run"), LookingToy(sees)  # type: ignore[arg-type]
     run.start({"id": "run", "model": model.fingerprint.to_dict()})
-    list(audit_cases(load_cases(tmp_path / "all.yaml"), model, run))
+    stored_in(run, load_cases(tmp_path / "all.yaml"), model)
     opened = browser.new_page(viewport={"width": 1280, "height": 1600})
     said: list[str] = []
     opened.on("console", lambda message: said.append(message.text))

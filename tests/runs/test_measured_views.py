@@ -17,6 +17,7 @@ from audit.base.settings import Limits
 from audit.cases.loading import load_cases
 from audit.gate import accepted, baselines
 from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.verdict import Policy
 from audit.maps.checks import checked_trace
 from audit.maps.reading import read_map
 from audit.maps.spec import MapSpec
@@ -25,9 +26,9 @@ from audit.metrics.measuring import measure
 from audit.models.protocol import Query
 from audit.report.comparison_page import write_comparison
 from audit.runs.evidence import curves, gather
-from audit.runs.runner import Gate, audit_cases
 from audit.studies.comparison import compare, side_of_baselines, side_of_run
 from tests.looking_toys import RED, LookingToy
+from tests.projects import stored_in
 
 PARTS = ("crop", "pad")
 OCCLUSION = MapSpec(method="occlusion", window=1, stride=1)
@@ -162,10 +163,10 @@ def audited(file: Path, sees: str, name: str, update: str = "") -> tuple[Outcome
     model, run = LookingToy(sees), Run(file.parent / name)
     about = model.fingerprint.to_dict()
     run.start({"id": name, "model": about, "baselines": "accepted"})
-    gate = Gate(file.parent / "accepted", update, {"model": about})
-    (outcome,) = audit_cases(load_cases(file), model, run, gate=gate)
-    if (run.folder / "proposals").exists():
-        baselines.promote(run.folder / "proposals", gate.folder)
+    policy = Policy(file.parent / "accepted", update, {"model": about})
+    (outcome,) = stored_in(run, load_cases(file), model, policy)
+    if run.proposals.exists():
+        baselines.promote(run.proposals, policy.folder)
     return outcome, run
 
 

@@ -40,6 +40,7 @@ def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:
         "prompt": trace.prompt,
         "tokens": list(trace.tokens),
         "grid": list(trace.grid),
+        "view": list(trace.view),
         "model": model.to_dict(),
     }
 
@@ -138,7 +139,7 @@ class Explanation:
                 heatmap(
                     self.image, self.map, title, colours=colours, boxes={},
                     label=_LABELS.get(self.spec.method, "Attention Intensity"),
-                    format=format, dpi=dpi,
+                    format=format, dpi=dpi, view=self.trace.view,
                 ),
             )
         }  # fmt: skip
@@ -148,12 +149,16 @@ class Explanation:
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
             begin = f"{stem}.layers" if layered else of_words
             together = sheet(
-                self.image, panels, title=over, scale=one, colours=colours, format=format
-            )
+                self.image, panels, title=over, scale=one, colours=colours, format=format,
+                view=self.trace.view,
+            )  # fmt: skip
             drawn[strip] = (f"{begin}.{format}", together)
             if animate and len(panels) > 1:
                 for kind in ("GIF", "WEBP"):
-                    moving = animation(self.image, panels, scale=one, colours=colours, format=kind)
+                    moving = animation(
+                        self.image, panels, scale=one, colours=colours, format=kind,
+                        view=self.trace.view,
+                    )  # fmt: skip
                     drawn[f"{strip} {kind.lower()}"] = (f"{begin}.{kind.lower()}", moving)
         drawn["page"] = (f"{stem}.html", self._page(name, text))
         with _writing(folder):
@@ -188,7 +193,7 @@ class Explanation:
             regions={}, default_map=self.spec.key, label=trace.label,
             probabilities=dict(sorted(trace.probabilities.items())),  # in the order of a run's
             metrics={self.spec.key: dict(sorted(self.metrics.items()))},
-            grid=(trace.grid.rows, trace.grid.cols),
+            grid=(trace.grid.rows, trace.grid.cols), view=(*trace.view,),
             verdicts=[
                 Verdict(figure, True, value if isinstance(value, str) else f"{value:.4g}", "", "")
                 for figure, value in self.metrics.items()

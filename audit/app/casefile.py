@@ -143,7 +143,10 @@ def _limit(answer: Answer, region: str, boxes: Sequence[Drawn]) -> dict[str, flo
         Box(left / width, top / height, right / width, bottom / height)
         for left, top, right, bottom in (each.box for each in mine)
     ]
-    area = mask(parts, answer.found.trace.grid)
+    trace = answer.found.trace
+    area = mask(parts, trace.grid, trace.view)
+    if not area.any():
+        raise ValueError(f"the region {region!r} lies outside of what the model sees")
     even = math.ceil(100 * float(np.mean(area)) - 1e-9) / 100
     if mine[0].wanted == "avoid":
         return {"max": even}

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from audit.app.desk import Answer, Picture
+from audit.base.geometry import view_in_words
 
 
 def fixed(name: str) -> str:
@@ -27,6 +28,8 @@ def verdict(answer: Answer) -> str:
     trace = found.trace
     premise = f'<p class="soft">beside “{escape(answer.premise)}”</p>' if answer.premise else ""
     about = f"{found.model.source}, {found.spec.key}, {trace.grid.rows} × {trace.grid.cols} cells"
+    words = view_in_words(trace.view)
+    seen = f'<p class="soft">{escape(words)}</p>' if words else ""
     ranked = sorted(trace.probabilities.items(), key=lambda pair: -pair[1])
     note = f'<p class="alert">{escape(answer.note)}</p>' if answer.note else ""
     rows = "".join(
@@ -38,7 +41,7 @@ def verdict(answer: Answer) -> str:
         f'<div class="card"><p class="said">“{escape(answer.text)}”</p>{premise}'
         f'<p class="label" role="status">{escape(trace.label)}</p>'
         f'<table class="plain labels"><tbody>{rows}</tbody></table>'
-        f'<p class="soft">{escape(about)}</p>{note}</div>'
+        f'<p class="soft">{escape(about)}</p>{seen}{note}</div>'
     )
 
 

@@ -23,7 +23,10 @@ class Grid(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Left, top, right and bottom as fractions of the image, in [0, 1]."""
+    """Left, top, right and bottom as fractions of the image, in [0, 1].
+
+    Only what a model sees of it, its view, may reach beyond.
+    """
 
     left: float
     top: float
@@ -33,6 +36,75 @@ class Box(NamedTuple):
 
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 """The whole image."""
+
+
+def is_view(view: Box) -> bool:
+    """Whether a box can be what a grid covers: it has an area, and holds some of the image.
+
+    >>> is_view(Box(-0.5, 0.0, 1.5, 1.0)), is_view(Box(1.0, 0.0, 2.0, 1.0))
+    (True, False)
+    """
+    if not all(math.isfinite(v) for v in view):
+        return False
+    return max(view.left, 0) < min(view.right, 1) and max(view.top, 0) < min(view.bottom, 1)
+
+
+def same_view(one: Box, other: Box) -> bool:
+    """Whether two grids cover the same part of the image, as far as six decimals tell."""
+    return all(abs(a - b) <= _DECIMALS for a, b in zip(one, other, strict=True))
+
+
+_DECIMALS = 2e-6  # views are stored with six decimals
+
+
+def view_in_words(view: Box) -> str:
+    """What a model sees of an image; empty if that is the whole of it and no more.
+
+    >>> view_in_words(Box(0.125, 0.0, 0.875, 1.0))
+    'The model sees the middle 75 % of the width'
+    >>> view_in_words(Box(0.0, -0.25, 1.0, 1.25))
+    'The grid reaches beyond the picture by 25 % of the height at the top and 25 % at the bottom'
+    """
+    across, down = (view.left, view.right), (view.top, view.bottom)
+    parts = [_seen("width", ("left", "right"), *across), _seen("height", ("top", "bottom"), *down)]
+    beyond = [
+        _beyond("width", ("on the left", "on the right"), *across),
+        _beyond("height", ("at the top", "at the bottom"), *down),
+    ]
+    said = [
+        f"{verb} {' and '.join(filter(None, found))}"
+        for verb, found in (
+            ("the model sees", parts),
+            ("the grid reaches beyond the picture by", beyond),
+        )
+        if any(found)
+    ]
+    whole = "; ".join(said)
+    return f"{whole[:1].upper()}{whole[1:]}"
+
+
+def _seen(side: str, ends: tuple[str, str], low: float, high: float) -> str:
+    """What is seen of one side of the image, if it is not the whole side."""
+    low, high = max(low, 0.0), min(high, 1.0)
+    share = _percent(high - low)
+    if high - low >= 1 - _DECIMALS:
+        return ""
+    if low <= _DECIMALS or high >= 1 - _DECIMALS:
+        return f"the {ends[low > _DECIMALS]} {share} of the {side}"
+    if abs(low - (1 - high)) < 0.005:  # half a pixel to one side is still the middle
+        return f"the middle {share} of the {side}"
+    return f"{_percent(low)} to {_percent(high)} of the {side}"
+
+
+def _beyond(side: str, ends: tuple[str, str], low: float, high: float) -> str:
+    more = {ends[0]: -low, ends[1]: high - 1}
+    found = [(_percent(v), end) for end, v in more.items() if v > _DECIMALS]
+    of = [f" of the {side}", ""]
+    return " and ".join(f"{v}{of[n]} {end}" for n, (v, end) in enumerate(found))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:

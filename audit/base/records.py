@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from audit.base import strictjson
 from audit.base.errors import AuditError, nearest
 from audit.base.files import fit_for_a_name, read_bytes, shown_path
+from audit.base.geometry import Box, is_view
 
 CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What the id of a case looks like: it names files."""
@@ -64,6 +65,16 @@ Positive = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
 """A mean over repeats may pass 1 by a rounding."""
+
+
+def _view(value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    if not is_view(Box(*value)):
+        raise ValueError("needs left, top, right and bottom of what holds some of the picture")
+    return value
+
+
+View = Annotated[tuple[Finite, Finite, Finite, Finite], AfterValidator(_view)]
+"""The part of a picture that a grid covers, in fractions of its sides."""
 
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from audit.base.console import output, say
 from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
+from audit.base.geometry import view_in_words
 from audit.base.texts import readable
 from audit.commands.shared import CASES, ENGINE, JSON, MODEL, THREADS
 from audit.maps.spec import MapSpec
@@ -159,6 +160,8 @@ def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> Non
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
     console.print(f"{asked.source}, {asked.dtype}, {asked.engine} engine", markup=False)
+    if words := view_in_words(trace.view):
+        console.print(words, markup=False, soft_wrap=True)
     for each, files in told:
         _tell(console, each, files)
 

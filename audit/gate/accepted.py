@@ -20,6 +20,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, model_validator
 from audit.base.arrays import LIMIT, read_arrays, refuse_map
 from audit.base.errors import BaselineError, nearest
 from audit.base.files import digest, digest_file, shown_path
+from audit.base.geometry import WHOLE, Box
 from audit.base.records import (
     EDITED,
     WRITTEN,
@@ -29,6 +30,7 @@ from audit.base.records import (
     Figure,
     ModelRecord,
     Probability,
+    View,
     read_record,
 )
 from audit.maps.spec import canonical_key
@@ -86,6 +88,7 @@ class _Record(BaseModel):
     probabilities: dict[str, _AnchoredProbability]
     figures: dict[str, dict[str, _Anchored]]
     provenance: _Provenance
+    view: View = (0.0, 0.0, 1.0, 1.0)
 
     @model_validator(mode="after")
     def _fits(self) -> _Record:
@@ -113,6 +116,7 @@ class Baseline:
         image: SHA-256 of the picture's file.
         default_map: key of the case's own map.
         figures, anchors: by map key and stored metric name, accepted last and first.
+        view: the part of the picture that the maps cover; stored if it is not the whole.
     """
 
     case: str
@@ -128,12 +132,15 @@ class Baseline:
     anchors: dict[str, dict[str, float | str]]
     provenance: dict[str, Any]
     path: Path
+    view: Box
     _record: _Record = field(repr=False, compare=False)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the file says, however its lines end and its keys are ordered."""
-        return digest(json.dumps(self._record.model_dump(), sort_keys=True))
+        # What covers the whole picture reads as it did before there were views.
+        unsaid = {"view"} if self.view == WHOLE else None
+        return digest(json.dumps(self._record.model_dump(exclude=unsaid), sort_keys=True))
 
     def is_stale(self, case_digest: str) -> bool:
         """Whether it was accepted for another case than the one of ``case_digest``."""
@@ -201,6 +208,7 @@ def load(folder: Path, case: str) -> Baseline | None:
         anchors=_each(record.figures, "anchor"),
         provenance=record.provenance.model_dump(exclude_unset=True),
         path=path,
+        view=Box(*record.view),
         _record=record,
     )
 

@@ -32,6 +32,7 @@ from audit.base.files import (
     write_atomically,
     write_json,
 )
+from audit.base.geometry import WHOLE, Box, same_view
 from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
 from audit.gate.drift import named, said
@@ -75,13 +76,17 @@ def propose(
 
     The anchor of a figure is kept from ``before``, unless the case itself changed, or the figure
     left its tolerance: that was shown, and who accepts it accepts the whole step. So anchors tell
-    what steps that were each too small to be shown add up to.
+    what steps that were each too small to be shown add up to. Figures of maps that covered another
+    part of the picture are no anchors for these.
 
     Args:
         anew: move all anchors: what is accepted now is where creep is measured from.
     """
     kept = before is not None and not before.is_stale(outcome.case_digest) and not anew
+    view = Box(*outcome.view)
     likely, figures = (before.anchor_probabilities, before.anchors) if before and kept else ({}, {})
+    if before is not None and not same_view(before.view, view):
+        figures = {}
     seen = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
 
     def anchored(value: float | str, anchor: float | str | None, row: str) -> dict[str, Any]:
@@ -97,6 +102,7 @@ def propose(
             "expected": outcome.expected,
             "image": outcome.image_digest,
             "default_map": outcome.default_map,
+            **({} if same_view(view, WHOLE) else {"view": [rounded(v) for v in view]}),
             "label": outcome.label,
             "probabilities": {
                 label: anchored(value, likely.get(label), said(label))

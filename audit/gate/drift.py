@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from audit.base.files import rounded
+from audit.base.geometry import Box, same_view
 from audit.gate.accepted import Baseline
 from audit.gate.outcomes import DriftRow, Outcome
 from audit.gate.tolerances import PROBABILITY, Tolerances
@@ -23,6 +24,8 @@ def compare(
     wanted: Mapping[str, Better] | None = None,
 ) -> list[DriftRow]:
     """Each figure of ``outcome`` beside its baseline, in a fixed order.
+
+    Where the maps cover different parts of the picture, a row says so in place of their figures.
 
     Args:
         wanted: by region, whether more of the map there is better, less, or neither; regions that
@@ -42,6 +45,10 @@ def compare(
             "neither",
         )
     )
+    view = Box(*outcome.view)
+    if not same_view(view, baseline.view):
+        was, now = (f"[{', '.join(f'{v:.4g}' for v in each)}]" for each in (baseline.view, view))
+        return [*rows, DriftRow(VIEW, was, now, 0.0, 0.0, "drifted")]
     for map_key, values in drifting(outcome):
         before = baseline.figures.get(map_key, {})
         for name, value in values.items():
@@ -69,6 +76,9 @@ def _better(key: FigureKey, wanted: Mapping[str, Better]) -> Better:
 
 LABEL = "label"
 """Names the row of the label."""
+
+VIEW = "view"
+"""Names the row that says what part of the picture the maps cover, where that changed."""
 
 
 def said(label: str) -> str:

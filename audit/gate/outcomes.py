@@ -39,6 +39,7 @@ from audit.base.records import (
     Positive,
     Probability,
     T,
+    View,
     read_record,
 )
 from audit.cases.expectations import Verdict
@@ -83,7 +84,8 @@ class DriftRow:
 
     ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept`` (within the tolerance of the
     accepted value, and not of the one accepted first, the anchor); ``tolerance`` is absolute;
-    ``better`` says which way would be an improvement.
+    ``better`` says which way would be an improvement. The rows named ``label`` and ``view`` are no
+    figures.
     """
 
     figure: str
@@ -134,7 +136,7 @@ class Outcome:
     prompt: str = ""
     tokens: list[str] = field(default_factory=list)
     grid: tuple[Count, Count] = (0, 0)
-    view: tuple[Finite, Finite, Finite, Finite] = (0.0, 0.0, 1.0, 1.0)
+    view: View = (0.0, 0.0, 1.0, 1.0)
     default_map: str = ""
     metrics: dict[str, dict[str, Figure]] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)

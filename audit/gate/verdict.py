@@ -11,6 +11,7 @@ from audit.base.errors import BaselineError
 from audit.base.settings import Update
 from audit.cases.expectations import Verdict
 from audit.gate.accepted import Baseline, Held
+from audit.gate.drift import VIEW
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.tolerances import Floors
 
@@ -140,6 +141,11 @@ def _moved(rows: list[DriftRow]) -> str:
     row, more = rows[0], _more(rows)
     if row.figure == "label":
         return f"the label changed from {row.baseline} to {row.observed}{more}"
+    if row.figure == VIEW:
+        return (
+            f"the maps cover {row.observed} of the picture, those of the baseline {row.baseline}: "
+            f"their figures are not compared{more}"
+        )
     return (
         f"{row.figure} {row.verdict} from {row.baseline} to {row.observed}, "
         f"more than the tolerance of {row.tolerance:g}{more}"

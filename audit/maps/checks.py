@@ -10,6 +10,7 @@ from numbers import Real
 import numpy as np
 
 from audit.base.errors import ModelError, NotFinite
+from audit.base.geometry import is_view
 from audit.maps.trace import Reading, ReadingKey, Trace
 
 _NO_NUMBERS = "the model's answers are not numbers"
@@ -43,9 +44,11 @@ def checked_trace(trace: Trace) -> Trace:
         raise ModelError(f"among the model's tokens is {_kind(odd[0])}; they must be text")
     if not all(isinstance(n, int) and n > 0 for n in trace.grid):
         raise ModelError(f"the model's grid is {tuple(trace.grid)}; it must have whole rows, cols")
-    view = tuple(trace.view)
-    if not all(math.isfinite(v) for v in view) or view[0] >= view[2] or view[1] >= view[3]:
-        raise ModelError(f"the model's view is {view}; it must be left, top, right, bottom")
+    if not is_view(trace.view):
+        raise ModelError(
+            f"the model's view is {tuple(trace.view)}; it must be left, top, right, bottom, and "
+            "hold some of the picture"
+        )
     for key, reading in trace.readings.items():
         _check_reading(key, reading, trace)
     return replace(trace, probabilities=probabilities)

@@ -126,7 +126,7 @@ class Scaling(Protocol):
     def scaled(self, image: Image.Image) -> Image.Image:
         """The picture at the size that the model takes, by its own preprocessing.
 
-        The model gives the same answer to it as to ``image``.
+        The model gives the same answer to it as to ``image``, and sees the same part of it.
         """
 
 

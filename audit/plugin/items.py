@@ -194,4 +194,4 @@ def pictures_of(item: pytest.Item) -> list[str]:
         folder = (item.config.invocation_params.dir / item.config.getoption("htmlpath")).parent
         gallery = os.path.relpath(auditor.run.folder / "gallery.html", folder)
         return [thumbnail_html(auditor.run, item.outcome, Path(gallery).as_posix())]
-    return [asked_html(a.image, a.map, f"{a.text!r}: {a.label}") for a in auditor.asked]
+    return [asked_html(a.image, a.map, f"{a.text!r}: {a.label}", a.view) for a in auditor.asked]

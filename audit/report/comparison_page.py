@@ -37,15 +37,19 @@ def _ground(pair: Pair, *sides: Side) -> Image.Image:
 
 def _pictures(pair: Pair, before: Side, after: Side) -> list[Picture]:
     p, q = pair.before.map, pair.after.map
-    if p is None or q is None or p.shape != q.shape:
+    if p is None or q is None or p.shape != q.shape or not pair.same_view:
         return []
     image, boxes = _ground(pair, after, before), pair.after.regions or pair.before.regions or {}
-    top = float(max(p.max(), q.max()))
+    top, view = float(max(p.max(), q.max())), pair.after.view
     name, words = pair.after.case, pair.after.method
     heat = [
-        Picture(title, data_uri(overlay(image, m, boxes=boxes, top=top)), f"{words} of {name}")
+        Picture(
+            title,
+            data_uri(overlay(image, m, boxes=boxes, top=top, view=view)),
+            f"{words} of {name}",
+        )
         for title, m in (("before", p), ("after", q))
     ]
-    changed = data_uri(difference(image, q, p, boxes=boxes))
+    changed = data_uri(difference(image, q, p, boxes=boxes, view=view))
     said = f"difference of {name}, red is more attention after"
     return [*heat, Picture("after − before", changed, said)]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from audit.base.geometry import WHOLE, Box
 from audit.gate.outcomes import Outcome, Run
 from audit.report.pictures import data_uri, difference, outlined, overlay
 
@@ -38,11 +39,15 @@ def thumbnail_html(run: Run, outcome: Outcome, gallery: str) -> str:
     return f'{fragment}<p><a href="{link}">in the gallery</a></p>'
 
 
-def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str) -> str:
-    """A fragment for a question that a Python test asked."""
+def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str, view: Box = WHOLE) -> str:
+    """A fragment for a question that a Python test asked.
+
+    Args:
+        view: the part of the picture that the map covers.
+    """
     pictures = [
         Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture"),
-        Picture("heatmap", data_uri(overlay(image, p, width=_SMALL)), "the heatmap"),
+        Picture("heatmap", data_uri(overlay(image, p, width=_SMALL, view=view)), "the heatmap"),
     ]
     return _fragment(pictures, sentence)
 
@@ -64,7 +69,7 @@ def _pictures(run: Run, outcome: Outcome, width: int) -> list[Picture]:
 def _drawn(
     image: Image.Image, outcome: Outcome, maps: Mapping[str, NDArray[np.float64]], width: int
 ) -> list[Picture]:
-    key, regions = outcome.default_map, outcome.regions
+    key, regions, view = outcome.default_map, outcome.regions, Box(*outcome.view)
     pictures = [
         Picture(
             "picture and regions",
@@ -79,7 +84,7 @@ def _drawn(
     top = float(max(now.max(), before.max() if before is not None else 0.0))
 
     def heat(p: NDArray[np.float64], title: str, words: str) -> Picture:
-        drawn = overlay(image, p, boxes=regions, top=top, width=width)
+        drawn = overlay(image, p, boxes=regions, top=top, width=width, view=view)
         return Picture(
             title, data_uri(drawn), f"{words} of {outcome.case}: {key}; {outcome.sentence}"
         )
@@ -87,7 +92,7 @@ def _drawn(
     pictures.append(heat(now, key, "heatmap"))
     if before is not None:
         pictures.append(heat(before, "baseline", "accepted heatmap"))
-        changed = difference(image, now, before, boxes=regions, width=width)
+        changed = difference(image, now, before, boxes=regions, width=width, view=view)
         words = f"difference of {outcome.case} to its baseline, red is more attention now"
         pictures.append(Picture("now − baseline", data_uri(changed), words))
     return pictures

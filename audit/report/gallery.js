@@ -73,6 +73,34 @@
     }), rows, cols);
   }
 
+  // Where the grid lies on a picture that is drawn so large: left, top, width and height.
+  function lies([left, top, right, bottom], width, height) {
+    return [left * width, top * height, (right - left) * width, (bottom - top) * height];
+  }
+
+  // What the model does not see is pale and hatched: no map, warm or cold, looks like that.
+  function pale(pen, image, seen, width, height, zoom) {
+    pen.save();
+    pen.beginPath();
+    pen.rect(0, 0, width, height);
+    pen.rect(...seen);
+    pen.clip("evenodd");
+    pen.filter = "grayscale(1)";
+    pen.drawImage(image, 0, 0, width, height);
+    pen.filter = "none";
+    pen.fillStyle = "rgb(226 226 226 / 70%)";
+    pen.fillRect(0, 0, width, height);
+    pen.strokeStyle = "rgb(165 165 165)";
+    pen.lineWidth = 1 / zoom;
+    pen.beginPath();
+    for (let at = 0; at < width + height; at += Math.max(6, width / 40)) { pen.moveTo(at, 0); pen.lineTo(at - height, height); }
+    pen.stroke();
+    pen.strokeStyle = "rgb(70 70 70)";
+    pen.lineWidth = 2 / zoom; // half of it is clipped away
+    pen.strokeRect(...seen);
+    pen.restore();
+  }
+
   function draw(canvas, image, layer, one, view, { grey = false, until = 1 } = {}) {
     const pen = canvas.getContext("2d");
     const { width, height } = canvas;
@@ -91,8 +119,10 @@
     if (layer) {
       pen.imageSmoothingEnabled = show.smooth;
       pen.imageSmoothingQuality = "low";
-      pen.drawImage(layer, 0, 0, width, height);
-      if (!show.smooth) grid(pen, one.grid, width, height, view.zoom);
+      const seen = lies(one.view, width, height);
+      pen.drawImage(layer, ...seen);
+      if (!show.smooth) grid(pen, one.grid, seen, view.zoom);
+      if (one.view[0] > 0 || one.view[1] > 0 || one.view[2] < 1 || one.view[3] < 1) pale(pen, image, seen, width, height, view.zoom);
     }
     if (show.outlines) outlines(pen, one.regions, width, height, view.zoom);
     pen.restore();
@@ -106,12 +136,12 @@
     }
   }
 
-  function grid(pen, [rows, cols], width, height, zoom) {
+  function grid(pen, [rows, cols], [x, y, width, height], zoom) {
     pen.strokeStyle = "rgb(255 255 255 / 35%)";
     pen.lineWidth = 1 / zoom;
     pen.beginPath();
-    for (let c = 1; c < cols; c += 1) { pen.moveTo((c * width) / cols, 0); pen.lineTo((c * width) / cols, height); }
-    for (let r = 1; r < rows; r += 1) { pen.moveTo(0, (r * height) / rows); pen.lineTo(width, (r * height) / rows); }
+    for (let c = 1; c < cols; c += 1) { pen.moveTo(x + (c * width) / cols, y); pen.lineTo(x + (c * width) / cols, y + height); }
+    for (let r = 1; r < rows; r += 1) { pen.moveTo(x, y + (r * height) / rows); pen.lineTo(x + width, y + (r * height) / rows); }
     pen.stroke();
   }
 
@@ -284,9 +314,16 @@
       canvas.onpointermove = (event) => {
         const [x, y] = place(event);
         const [rows, cols] = one.grid;
-        const [row, col] = [Math.floor(y * rows), Math.floor(x * cols)];
+        const [left, top, right, bottom] = one.view;
+        const [row, col] = [Math.floor((y - top) / (bottom - top) * rows), Math.floor((x - left) / (right - left) * cols)];
         const [w, h] = one.size;
-        const box = [col / cols * w, row / rows * h, (col + 1) / cols * w, (row + 1) / rows * h].map(Math.round);
+        if (row < 0 || col < 0 || row >= rows || col >= cols) {
+          this.readout.textContent = `pixel ${Math.floor(x * w)}, ${Math.floor(y * h)}: the model does not see this part of the picture`;
+          return;
+        }
+        const across = (c) => Math.round(Math.min(1, Math.max(0, left + c / cols * (right - left))) * w);
+        const down = (r) => Math.round(Math.min(1, Math.max(0, top + r / rows * (bottom - top))) * h);
+        const box = [across(col), down(row), across(col + 1), down(row + 1)];
         const share = map ? `, ${percent(strengths(map)[row * cols + col] / 255 * map.peak)} of ${map.name}` : "";
         this.readout.textContent = `cell ${row + 1}, ${col + 1} of ${rows} × ${cols}${share}; pixels ${box[0]}–${box[2]} × ${box[1]}–${box[3]}`;
       };

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.base.files import write_atomically
+from audit.base.geometry import Box, view_in_words
 from audit.gate.drift import metric_of
 from audit.gate.outcomes import BASELINE, Outcome, Run, State, Strip, totals
 from audit.gate.review import ACCEPTABLE
@@ -130,6 +131,7 @@ def gallery_page(
         right=sum(o.label == o.expected for o in outcomes),
         suite=results.get("suite"),
         session=results.get("session"),
+        seen={o.case: view_in_words(Box(*o.view)) for o in outcomes},
         colours=_COLOURS,
         labels=sorted({o.expected for o in outcomes}),
         tags=sorted({tag for o in outcomes for tag in o.tags}),
@@ -191,6 +193,7 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "size": list(outcome.image_size),
         "regions": outcome.regions,
         "grid": list(outcome.grid),
+        "view": list(outcome.view),
         "image": _picture(each, images, _LARGE if full else _THUMBNAIL),
         "maps": drawn if full else drawn[:1],
         "baselines": [

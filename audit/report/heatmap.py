@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from audit.base.geometry import WHOLE, Box, view_in_words
 from audit.maps.reading import Map
 from audit.report.lettering import Lettering, fonts_for, one_line
 from audit.report.pictures import Boxes, outlined, overlay
@@ -50,6 +51,7 @@ def heatmap(
     label: str = "Attention Intensity",
     format: Format = "png",
     dpi: int = DPI,
+    view: Box = WHOLE,
 ) -> bytes:
     """The picture beside its heatmap, and a colour bar in shares of the maximum.
 
@@ -57,6 +59,7 @@ def heatmap(
         title: stands on top; broken into lines where it is long.
         label: says on the colour bar what the map is a map of.
         dpi: pixels to the inch, of which there are 9 from left to right.
+        view: the part of the picture that the map covers; said in words if it is not the whole.
     """
     with plain():
         lines = Lettering(_TITLE).lines(one_line(title), 0.96 * _WIDTH * _POINTS)
@@ -64,12 +67,14 @@ def heatmap(
         side, hot = drawn.subplots(1, 2)
         width = round(_PANEL * dpi)
         side.imshow(outlined(image, boxes, width))
-        hot.imshow(overlay(image, p, colours=colours, boxes=boxes, width=width))
+        hot.imshow(overlay(image, p, colours=colours, boxes=boxes, width=width, view=view))
         for axes in (side, hot):
             axes.set_axis_off()
         drawn.colorbar(
             ScalarMappable(Normalize(0, 1), colour_map(colours)), ax=hot, label=label, shrink=0.85
         )
+        if words := view_in_words(view):
+            drawn.text(0.5, 0.02, words, ha="center", size=9)
         families = [_family(font) for font in fonts_for("".join(lines))]
         said = FontProperties(family=families, size=_TITLE)
         drawn.suptitle("\n".join(lines), parse_math=False, fontproperties=said)

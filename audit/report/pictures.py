@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from audit.base.geometry import WHOLE, Box
 from audit.report.plotting import colour_map
 
 Array = NDArray[np.float64]
@@ -72,10 +73,13 @@ def overlay(
     boxes: Boxes | None = None,
     top: float | None = None,
     width: int = WIDTH,
+    view: Box = WHOLE,
 ) -> Image.Image:
     """The map (rows, cols) over the picture, opacity growing with the value.
 
     Args:
+        view: the part of the picture that the map covers. The rest is pale and hatched, behind a
+            thin line: the model does not see it. Cells beyond the picture are not drawn.
         colours: name of a matplotlib colour map.
         alpha: opacity of the largest value; weak values let the picture through.
         top: the value that gets the last colour; default the map's maximum. Give the same one to
@@ -84,9 +88,9 @@ def overlay(
     Raises:
         ValueError: ``colours`` is not a colour map.
     """
-    ground = outlined(image, {}, width)
+    ground = _seen(outlined(image, {}, width), view)
     peak = top or float(p.max()) or 1.0
-    strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size)
+    strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size, view)
     rgb = colour_map(colours)(strength)[..., :3]
     # Nearly linear: a root would draw a hard-edged halo around cells that have next to nothing.
     opacity = (alpha * strength**0.8)[..., None]
@@ -94,25 +98,87 @@ def overlay(
 
 
 def difference(
-    image: Image.Image, p: Array, q: Array, *, boxes: Boxes | None = None, width: int = WIDTH
+    image: Image.Image,
+    p: Array,
+    q: Array,
+    *,
+    boxes: Boxes | None = None,
+    width: int = WIDTH,
+    view: Box = WHOLE,
 ) -> Image.Image:
     """``p`` − ``q`` over a grey picture: red where ``p`` is larger, blue where ``q`` is.
 
     The scale is symmetric, and never finer than a tenth of the larger map's maximum, so that
     noise is not blown up to look like a change.
+
+    Args:
+        view: the part of the picture that both maps cover; see :func:`overlay`.
     """
-    ground = outlined(image.convert("L").convert("RGB"), {}, width)
+    ground = _seen(outlined(image.convert("L").convert("RGB"), {}, width), view)
     change = p - q
     scale = max(float(np.abs(change).max()), 0.1 * float(max(p.max(), q.max())), 1e-12)
-    signed = _upsampled(change / scale, ground.size)
+    signed = _upsampled(change / scale, ground.size, view)
     rgb = colour_map("RdBu_r")(0.5 + 0.5 * signed)[..., :3]
     return outlined(_blend(ground, rgb, np.abs(signed)[..., None] * 0.85), boxes or {}, width)
 
 
-def _upsampled(values: Array, size: tuple[int, int]) -> Array:
-    # Pillow's bilinear resize keeps cell centres where they are: (rows, cols) -> (height, width).
-    field = Image.fromarray(values.astype(np.float32))
-    return np.asarray(field.resize(size, Image.Resampling.BILINEAR), dtype=np.float64)
+def _span(low: float, high: float, pixels: int) -> tuple[int, int]:
+    """First pixel of a row that lies between two fractions of it, and the one after the last."""
+    first = min(max(round(low * pixels), 0), pixels - 1)
+    return first, min(max(round(high * pixels), first + 1), pixels)
+
+
+def _upsampled(values: Array, size: tuple[int, int], view: Box) -> Array:
+    """The cells (rows, cols) on the pixels (height, width) that ``view`` covers, else zero."""
+    rows, cols = values.shape
+    (left, right), (top, bottom) = _places(size, view)
+    box_x = _cells(left, right, size[0], (view.left, view.right), cols)
+    box_y = _cells(top, bottom, size[1], (view.top, view.bottom), rows)
+    # Pillow's bilinear resize keeps cell centres where they are.
+    drawn = Image.fromarray(values.astype(np.float32)).resize(
+        (right - left, bottom - top),
+        Image.Resampling.BILINEAR,
+        box=(box_x[0], box_y[0], box_x[1], box_y[1]),
+    )
+    pixels = np.zeros((size[1], size[0]))
+    pixels[top:bottom, left:right] = np.asarray(drawn)
+    return pixels
+
+
+def _places(size: tuple[int, int], view: Box) -> tuple[tuple[int, int], tuple[int, int]]:
+    return _span(view.left, view.right, size[0]), _span(view.top, view.bottom, size[1])
+
+
+def _cells(
+    first: int, end: int, pixels: int, view: tuple[float, float], cells: int
+) -> tuple[float, float]:
+    """Where pixels ``first`` to ``end`` of a side lie, counted in cells of the view's grid."""
+    wide = view[1] - view[0]
+    low, high = (cells * (at / pixels - view[0]) / wide for at in (first, end))
+    # Pillow takes no empty box, and whole pixels may reach over the view by a part of one.
+    low = min(max(low, 0.0), cells - _THINNEST)
+    return low, min(max(high, low + _THINNEST), cells)
+
+
+_THINNEST = 1e-3
+"""Of a cell; where a picture is that small a part of the grid, it has one colour anyway."""
+
+_NOT_SEEN, _HATCH, _EDGE = 226, 165, (70, 70, 70)
+
+
+def _seen(ground: Image.Image, view: Box) -> Image.Image:
+    """``ground`` pale and hatched outside of ``view``: no map, warm or cold, looks like that."""
+    (left, right), (top, bottom) = _places(ground.size, view)
+    if (left, top, right, bottom) == (0, 0, *ground.size):
+        return ground
+    grey = np.asarray(ground.convert("L"), dtype=np.float64)
+    shade = 0.3 * grey + 0.7 * _NOT_SEEN
+    down, across = (np.arange(side) for side in shade.shape)
+    shade[np.add.outer(down, across) % max(6, ground.width // 40) == 0] = _HATCH
+    pale = Image.fromarray(np.round(shade).astype(np.uint8)).convert("RGB")
+    pale.paste(ground.crop((left, top, right, bottom)), (left, top))
+    ImageDraw.Draw(pale).rectangle((left - 1, top - 1, right, bottom), outline=_EDGE)
+    return pale
 
 
 def _blend(ground: Image.Image, rgb: Array, opacity: Array) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.base.errors import nearest
+from audit.base.geometry import WHOLE, Box, view_in_words
 from audit.maps.reading import Map
 from audit.report import heatmap
 from audit.report.lettering import Ink, Lettering, isolated, one_line
@@ -45,6 +47,7 @@ def sheet(
     colours: str = "viridis",
     boxes: Boxes | None = None,
     format: heatmap.Format = "png",
+    view: Box = WHOLE,
 ) -> bytes:
     """A picture with one panel a map, in reading order; name and peak share stand above each.
 
@@ -54,6 +57,7 @@ def sheet(
         panels: name and map (rows, cols) of each; the maps need not have the same grid.
         title: stands on top; broken into lines where it is long.
         format: of the file; also in an SVG or a PDF the sheet is made of pixels.
+        view: the part of the picture that the maps cover; said in words if it is not the whole.
 
     Raises:
         ValueError: there are no panels, a map is not one, or ``colours`` is not a colour map.
@@ -67,18 +71,14 @@ def sheet(
     width = max(columns * (cell + _GAP) - _GAP, _NARROWEST_SHEET)
 
     headings = _headings([(one_line(name), _peak(p)) for name, p in panels], cell)
+    draw = partial(
+        overlay, ground, colours=colours, boxes=regions, top=top, width=ground.width, view=view
+    )
     drawn = [
-        _column(
-            [
-                heading,
-                overlay(ground, p, colours=colours, boxes=regions, top=top, width=ground.width),
-            ],
-            gap=4,
-        )
-        for heading, (_, p) in zip(headings, panels, strict=True)
+        _column([heading, draw(p)], gap=4) for heading, (_, p) in zip(headings, panels, strict=True)
     ]
     rows = [_row(drawn[i : i + columns], _GAP) for i in range(0, len(drawn), columns)]
-    said = _said(top, "panel", len(panels), regions)
+    said = _said(top, "panel", len(panels), regions, view)
     head = [_paragraph(said, Lettering(13), width, _SOFT)]
     if one_line(title):
         head.insert(0, _paragraph(one_line(title), Lettering(18, bold=True), width, _INK))
@@ -97,6 +97,7 @@ def animation(
     boxes: Boxes | None = None,
     seconds: float = 0.5,
     format: Format,
+    view: Box = WHOLE,
 ) -> bytes:
     """One frame a map, each ``seconds`` long, for ever; a single map gives a still.
 
@@ -104,6 +105,7 @@ def animation(
 
     Args:
         panels: name and map (rows, cols) of each; the maps need not have the same grid.
+        view: the part of the picture that the maps cover; said in words if it is not the whole.
 
     Raises:
         ValueError: there are no panels, a map is not one, ``colours`` is not a colour map,
@@ -118,12 +120,12 @@ def animation(
     regions = boxes or {}
     ground = _ground(image, _PANEL_WIDTH)
     width = max(ground.width, _NARROWEST_FRAME)
-    said = _said(top, "frame", len(panels), regions)
+    said = _said(top, "frame", len(panels), regions, view)
     captions = _captions([(one_line(name), _peak(p)) for name, p in panels], said, width)
-    pictures = [
-        overlay(ground, p, colours=colours, boxes=regions, top=top, width=ground.width)
-        for _, p in panels
-    ]
+    draw = partial(
+        overlay, ground, colours=colours, boxes=regions, top=top, width=ground.width, view=view
+    )
+    pictures = [draw(p) for _, p in panels]
     frames = [
         _column([_framed(picture, width, 0), caption], gap=0)
         for picture, caption in zip(pictures, captions, strict=True)
@@ -180,8 +182,8 @@ def _peak(p: Map) -> str:
     return f"peak {_share(float(p.max()))}"
 
 
-def _said(top: float | None, noun: str, count: int, boxes: Boxes) -> str:
-    """Which colour scale holds, and what is outlined."""
+def _said(top: float | None, noun: str, count: int, boxes: Boxes, view: Box) -> str:
+    """Which colour scale holds, what is outlined, and what the model sees if not the whole."""
     if top is not None:
         full = f"full colour is {_share(top)} of the map in one cell."
         said = f"One colour scale for all {noun}s: {full}" if count > 1 else full.capitalize()
@@ -190,7 +192,9 @@ def _said(top: float | None, noun: str, count: int, boxes: Boxes) -> str:
     else:
         said = "Full colour is the peak, the most in one cell."
     named = ", ".join(isolated(region) for region, drawn in boxes.items() if drawn)
-    return f"{said} Outlined: {named}." if named else said
+    outline = f" Outlined: {named}." if named else ""
+    words = view_in_words(view)
+    return f"{said}{outline}{f' {words}.' if words else ''}"
 
 
 Words = tuple[str, Lettering]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from audit.base.errors import printable
 from audit.base.files import counted
+from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
 from audit.gate.outcomes import Outcome, Run, totals
 from audit.gate.suite import Suite
@@ -91,7 +92,7 @@ def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
         picture = run.image(outcome.image_digest)
         if p is None or picture is None:
             continue
-        source = data_uri(overlay(picture, p, width=_WIDTH))
+        source = data_uri(overlay(picture, p, width=_WIDTH, view=Box(*outcome.view)))
         room -= len(source)
         if room < 0:
             break

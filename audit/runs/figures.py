@@ -17,9 +17,12 @@ from audit.gate.outcomes import Strip
 from audit.maps.reading import Map, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.spec import RANDOM, MapSpec
 from audit.maps.trace import EACH_WORD, Evidence
+from audit.metrics.keys import FigureKey
 from audit.metrics.measuring import measure, measure_curves, measure_one
 from audit.metrics.registry import METRICS
 from audit.runs.evidence import Curves
+
+_OUTSIDE = "the region lies outside of what the model sees"
 
 Figures = dict[str, float | str]
 """By stored metric name, a value or the reason why there is none."""
@@ -69,6 +72,8 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
         )
     regions = {name: mask(boxes, trace.grid, trace.view) for name, boxes in case.regions.items()}
+    # No region is written empty: one whose mask is empty was cropped away.
+    outside = {name for name, area in regions.items() if not area.any()}
     maps: dict[str, Map] = {}
     metrics: dict[str, Figures] = {}
     missing: dict[str, str] = {}
@@ -83,12 +88,16 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
         except MapError as error:
             raise MapError(f"no map {spec.key!r}: {error}") from None
         else:
-            metrics[spec.key] = measure(maps[spec.key], regions, evidence, spec)
+            figures = measure(maps[spec.key], regions, evidence, spec)
+            cut = [name for name in figures if outside and FigureKey.parse(name).region in outside]
+            metrics[spec.key] = figures | dict.fromkeys(cut, _OUTSIDE)
     for wanted in case.expect.attention:
         if wanted.on_request:
             spec = wanted.map or case.map
             needed = [spec, *([wanted.against] if wanted.against else [])]
             reasons = [missing[s.key] for s in needed if s.key in missing]
+            if wanted.region in outside:
+                reasons.append(_OUTSIDE)
             metrics[spec.key][wanted.key] = (
                 reasons[0] if reasons else _requested(wanted, spec, maps, regions, curves_of)
             )

@@ -34,7 +34,8 @@ class Concluded:
 
     Attributes:
         maps: by map key, those that exist.
-        accepted: by map key, the maps of its baseline, unless that is stale.
+        accepted: by map key, the maps of its baseline, unless that is stale or they cover another
+            part of the picture.
         strips: maps to be looked at in a row, by name.
         proposal: what may become its baseline, if the policy wants one.
     """
@@ -139,7 +140,8 @@ def _compare(made: Concluded, policy: Policy) -> None:
     if before is not None and not before.is_stale(case.digest):
         allowed = Tolerances(case.drift, policy.floors)
         outcome.drift = drift.compare(outcome, before, allowed, case.wanted)
-        made.accepted = held.maps
+        if not any(row.figure == drift.VIEW for row in outcome.drift):
+            made.accepted = held.maps
     outcome.state, outcome.sentence = policy.judge(outcome, held)
     if policy.proposes(outcome, held):
         made.proposal = baselines.propose(outcome, made.maps, before, policy.provenance)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from audit.base.errors import AuditError, ModelError, RunError, in_a_sentence
 from audit.base.files import make_output
+from audit.base.geometry import Box
 from audit.base.images import picture_of
 from audit.base.places import named_from
 from audit.base.settings import Settings
@@ -54,6 +55,7 @@ class Asked:
     text: str
     label: str
     map: Map
+    view: Box
 
 
 @dataclass
@@ -216,5 +218,5 @@ class Auditor:
         shown = read_map(seen, maps[0] if maps else MapSpec())
         small = picture.copy()
         small.thumbnail(_KEPT)  # a test may ask about hundreds, and one may take 200 MB
-        self.asked.append(Asked(small, query.text, seen.label, shown))
+        self.asked.append(Asked(small, query.text, seen.label, shown, seen.trace.view))
         return seen

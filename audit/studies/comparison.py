@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.base.errors import RunError, Undefined
 from audit.base.files import inside
+from audit.base.geometry import WHOLE, Box, same_view
 from audit.base.settings import Limits
 from audit.gate import accepted
 from audit.gate.outcomes import Outcome, Run
@@ -42,6 +43,7 @@ class Subject:
     map: Map | None
     critical: bool = False
     regions: Mapping[str, list[tuple[float, float, float, float]]] | None = None
+    view: Box = WHOLE
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class Pair:
     changes: dict[FigureKey, tuple[float | str, float | str]]
     distances: dict[str, float | str]
     tolerances: Tolerances
+
+    @property
+    def same_view(self) -> bool:
+        """Whether both maps cover the same part of the picture, so that one lies over the other."""
+        return same_view(self.before.view, self.after.view)
 
     @property
     def beyond(self) -> bool:
@@ -191,6 +198,7 @@ def _of_outcome(outcome: Outcome, run: Run) -> Subject:
         outcome.case, outcome.text, outcome.image_digest, outcome.expected, outcome.case_digest,
         outcome.label, outcome.probabilities, outcome.metrics.get(key, {}), key,
         run.maps(outcome.case).get(key), outcome.critical, outcome.regions,
+        Box(*outcome.view),
     )  # fmt: skip
 
 
@@ -208,7 +216,7 @@ def side_of_baselines(folder: Path) -> Side:
         subjects[stored.case] = Subject(
             stored.case, stored.text, stored.image, stored.expected, stored.case_digest,
             stored.label, stored.probabilities, stored.figures.get(key, {}), key,
-            stored.maps().get(key),
+            stored.maps().get(key), view=stored.view,
         )  # fmt: skip
     return Side(str(folder), subjects, floors=load_floors(folder))
 
@@ -262,6 +270,8 @@ def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
 def _distance(function: Any, before: Subject, after: Subject) -> float | str:
     if before.map is None or after.map is None:
         return "one side has no map"
+    if not same_view(before.view, after.view):
+        return "the maps cover different parts of the picture"
     if function is emd and before.map.size > _MANY_CELLS:
         return "the grid is too fine"
     try:

@@ -223,5 +223,5 @@ def test_a_package_that_a_model_needs_and_that_is_missing_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "audit.models.ofa.adapter", None)  # importing it fails
-    with pytest.raises(ModelError, match="^reference: a package that this model needs cannot be"):
+    with pytest.raises(ModelError, match=r"^reference: a package that this model needs cannot be"):
         load_model("reference")

@@ -91,7 +91,7 @@ tenths = st.integers(0, 10).map(lambda n: n / 10)
 def test_image_share_is_the_images_part_of_the_chosen_layers_mean_row(
     cross: np.ndarray, scale: np.ndarray, layers: list[int], heads: str | list[int]
 ) -> None:
-    """The ratio of sums, not the mean of the layers' ratios: a row of largest heads has no sum 1."""
+    """The ratio of sums, not the mean of ratios: a row of largest heads does not sum to 1."""
     wide = cross.astype(np.float64)
     factors = np.abs(scale).astype(np.float64)
     rows = {

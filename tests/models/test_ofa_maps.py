@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import io
+import itertools
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,25 @@ import torch
 from PIL import Image
 
 from audit import load_model
-from audit.maps.reading import MapSpec, read_map, word_maps
-from audit.maps.trace import Need, Rollout, Window
+from audit.base.errors import MapError
+from audit.base.geometry import Grid
+from audit.maps.reading import MapSpec, need_of, read_map, word_maps
+from audit.maps.trace import ANSWER, EACH_WORD, ReadingKey, Trace, Window
+from audit.models.kit.flow import Relevance
+from audit.models.ofa import METHODS
 from audit.models.ofa import reading as ofa_reading
+from audit.models.ofa.finishing import Rollout
 from audit.models.protocol import Query
 from audit.runs import evidence
 from audit.runs.evidence import curves, gather
 from tests.checkpoints import make_checkpoint
 from tests.models.test_models import LONG, MULTI, QUERIES
+from tests.passes import captures, dense_relevance, product_of
 
 CHOICES: list[Any] = ["mean", "max", "weighted", (2,)]
 TEXT = "there are two birds on a branch"
+RELEVANCE = ReadingKey("relevance")
+ROLLOUT = ReadingKey("rollout")
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +86,14 @@ def scale_of(attention: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("text", [TEXT, LONG])
 def test_relevance_is_read_as_plain_autograd_gives_it(
-    model: Any, picture: Image.Image, text: str
+    model: Any, picture: Image.Image, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = Query(picture, text)
-    (trace,) = model.trace([query], Need(relevances=frozenset(CHOICES)))
+    query, passed = Query(picture, text), captures(monkeypatch)
+    keys = {
+        RELEVANCE._replace(heads=choice, variant=variant, start_layer=start)
+        for choice, variant, start in itertools.product(CHOICES, ("causal", "paper"), (1, 2))
+    }
+    (trace,) = model.trace([query], frozenset(keys))
     out = plain_pass(model, query)
     attentions = [*out.encoder_attentions, *out.decoder_attentions, *out.cross_attentions]
     for attention in attentions:
@@ -95,18 +110,20 @@ def test_relevance_is_read_as_plain_autograd_gives_it(
         *[layer.self_attn for layer in network.decoder.layers],
         *[layer.cross_attn for layer in network.decoder.layers],
     ]
+    by_choice = {}
     for choice in CHOICES:
-        found = trace.relevances[choice]
-        for place, read in enumerate([*found.encoder, *found.decoder, *found.cross]):
-            expected = over_heads(positive[place], choice, scale_of(sites[place]))
+        found = passed[0].relevances[choice]
+        bars = [over_heads(p, choice, scale_of(s)) for p, s in zip(positive, sites, strict=True)]
+        for read, expected in zip(
+            [*found.encoder, *found.decoder, *found.cross], bars, strict=True
+        ):
             np.testing.assert_allclose(read, expected, rtol=1e-3, atol=1e-7)
-
-
-def product_of(factors: tuple[np.ndarray, ...]) -> np.ndarray:
-    rolled = np.eye(len(factors[0]))
-    for factor in factors:
-        rolled = rolled @ factor
-    return rolled
+        by_choice[choice] = Relevance(*(np.stack(bars[i : i + 2]) for i in (0, 2, 4)))
+    for key in keys:
+        dense = dense_relevance(by_choice[key.heads], key.variant, key.start_layer)[:16]
+        cells = trace.readings[key].cells
+        assert cells.shape == (1, 4, 4)
+        np.testing.assert_allclose(cells.ravel(), dense, rtol=1e-3, atol=1e-6 * dense.max())
 
 
 @pytest.mark.parametrize("postponed", [0, 1, 3])
@@ -117,8 +134,9 @@ def test_rollout_is_the_product_of_the_encoders_own_attentions(
     wanted = [
         Rollout("mean", 1, 0.5), Rollout("max", 1, 0.25), Rollout("weighted", 2, 0.5), Rollout(),
     ]  # fmt: skip
-    query = Query(picture, TEXT)
-    (trace,) = model.trace([query], Need(rollouts=frozenset(wanted)))
+    query, passed = Query(picture, TEXT), captures(monkeypatch)
+    keys = {asked: ReadingKey("rollout", asked.heads, None, *asked[1:]) for asked in wanted}
+    (trace,) = model.trace([query], frozenset(keys.values()))
     layers = model.torch_model.encoder.layers
     branches: list[torch.Tensor] = []
     handles = [
@@ -147,18 +165,28 @@ def test_rollout_is_the_product_of_the_encoders_own_attentions(
             else:
                 share = np.full((n, 1), 1 - asked.residual)
             product = (share * a + (1 - share) * np.eye(n)) @ product
-        rolled = product_of(trace.rollouts[asked])
+        rolled = product_of(passed[0].rollouts[asked])
         np.testing.assert_allclose(rolled, product[:, :16], atol=1e-5)
+        rows = [
+            over_heads(attention[0, :, -1].numpy(), asked.heads, scale_of(layer.cross_attn))
+            for attention, layer in zip(
+                out.cross_attentions, model.torch_model.decoder.layers, strict=True
+            )
+        ]
+        cells = trace.readings[keys[asked]].cells.reshape(2, 16)
+        np.testing.assert_allclose(cells, rows @ product[:, :16], atol=1e-5)
 
 
 def test_word_rows_are_the_encoders_own_attentions_at_the_words_tokens(
     model: Any, picture: Image.Image
 ) -> None:
-    query = Query(picture, TEXT)
-    (trace,) = model.trace([query], Need(words=frozenset(CHOICES)))
+    query, words = Query(picture, TEXT), ("birds", "two birds", "branch")
+    keys = {ReadingKey("word_attention", choice, word) for choice in CHOICES for word in words}
+    (trace,) = model.trace([query], frozenset(keys))
+    assert set(trace.readings) == keys
     with torch.no_grad():
         out = plain_pass(model, query)
-    for word in ("birds", "two birds", "branch"):
+    for word in words:
         # The word's tokens, found by decoding the tokens one by one.
         spelt = [model._task.tokenizer.convert_tokens_to_string([t]) for t in trace.tokens[1:-1]]
         begin = "".join(spelt).index(f" {word}")
@@ -171,23 +199,27 @@ def test_word_rows_are_the_encoders_own_attentions_at_the_words_tokens(
         rows = [a[0].numpy()[:, [16 + t for t in tokens], :16] for a in out.encoder_attentions]
         for choice in CHOICES:
             heads = list(choice) if isinstance(choice, tuple) else choice
-            spec = MapSpec(method="encoder_attention", word=word, heads=heads)
+            spec = MapSpec(method="word_attention", word=word, heads=heads)
+            by_layer = [
+                over_heads(r, choice, scale_of(layer.self_attn)).mean(0)
+                for r, layer in zip(rows, model.torch_model.encoder.layers, strict=True)
+            ]
+            expected = np.mean(by_layer, axis=0)
             found = read_map(trace, spec)
-            expected = np.mean(
-                [
-                    over_heads(r, choice, scale_of(layer.self_attn)).mean(0)
-                    for r, layer in zip(rows, model.torch_model.encoder.layers, strict=True)
-                ],
-                axis=0,
-            )
             np.testing.assert_allclose(found.ravel(), expected / expected.sum(), atol=1e-6)
+            reading = trace.readings[spec.reading]
+            np.testing.assert_allclose(reading.cells.reshape(2, 16), by_layer, atol=1e-6)
+            sums = np.clip(np.sum(by_layer, axis=1), 0, 1)
+            np.testing.assert_allclose(reading.share, sums, atol=1e-5)
 
 
 def test_the_words_of_a_hypothesis_are_those_that_it_has(model: Any, picture: Image.Image) -> None:
     (trace, premised) = model.trace(
         [Query(picture, TEXT), Query(picture, "a dog runs", "two birds")],
-        Need(words=frozenset({"mean"})),
+        frozenset({EACH_WORD}),
     )
+    assert set(trace.readings) == {EACH_WORD._replace(word=i) for i in range(7)}
+    assert set(premised.readings) == {EACH_WORD._replace(word=i) for i in range(3)}
     assert [word.text for word in trace.words] == TEXT.split()
     assert [word for word, _ in word_maps(trace)] == TEXT.split()
     # The premise's words are not the hypothesis's.
@@ -197,26 +229,89 @@ def test_the_words_of_a_hypothesis_are_those_that_it_has(model: Any, picture: Im
 @pytest.mark.parametrize("gen_type", ["traverse", "generation"])
 @pytest.mark.parametrize("answers", [("no", "yes", "maybe"), MULTI])
 def test_everything_read_in_a_batch_equals_what_single_calls_give(
-    answers: tuple[str, ...], gen_type: str, tmp_path: Path, picture: Image.Image
+    answers: tuple[str, ...],
+    gen_type: str,
+    tmp_path: Path,
+    picture: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # With larger weights modelscope's passes differ by more than this between batches already.
     folder = make_checkpoint(
         tmp_path / "made", gen_type=gen_type, answers=answers, seed=3, network={"init_std": 0.2}
     )
     model = load_model(str(folder), device="cpu", engine="reference")
-    need = Need(frozenset({"mean"}), frozenset({Rollout()}), frozenset({"mean"}))
+    passed = captures(monkeypatch)
+    need = frozenset({ANSWER, EACH_WORD, ROLLOUT, RELEVANCE})
     queries = [Query(picture, text, premise) for text, premise in QUERIES]
-    for query, batched in zip(queries, model.trace(queries, need), strict=True):
+    together = model.trace(queries, need)
+    of_batch = passed.copy()
+    for query, batched, ours in zip(queries, together, of_batch, strict=True):
         (alone,) = model.trace([query], need)
-        np.testing.assert_allclose(
-            batched.word_attention["mean"], alone.word_attention["mean"], atol=1e-5
-        )
-        rolled = [product_of(t.rollouts[Rollout()]) for t in (batched, alone)]
+        theirs = passed[-1]
+        np.testing.assert_allclose(ours.of_words["mean"], theirs.of_words["mean"], atol=1e-5)
+        rolled = [product_of(c.rollouts[Rollout()]) for c in (ours, theirs)]
         np.testing.assert_allclose(*rolled, atol=1e-5)
         for part in ("encoder", "decoder", "cross"):
-            ours = getattr(batched.relevances["mean"], part)
-            theirs = getattr(alone.relevances["mean"], part)
-            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+            bars = [getattr(c.relevances["mean"], part) for c in (ours, theirs)]
+            np.testing.assert_allclose(*bars, rtol=1e-3, atol=1e-6)
+        assert batched.readings.keys() == alone.readings.keys()
+        assert {key.method for key in alone.readings} == set(METHODS)
+        for key, reading in alone.readings.items():
+            for one, other in zip(batched.readings[key], reading, strict=True):
+                if other is not None:
+                    np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-5, err_msg=str(key))
+
+
+def arrays_in(trace: Trace) -> list[np.ndarray]:
+    """Every array that a trace holds, wherever it is."""
+    found: list[np.ndarray] = []
+
+    class Collects(pickle.Pickler):
+        def reducer_override(self, given: Any) -> Any:
+            assert not isinstance(given, torch.Tensor)
+            if isinstance(given, np.ndarray):
+                found.append(given)
+            return NotImplemented
+
+    Collects(io.BytesIO()).dump(trace)
+    return found
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_nothing_of_the_size_of_the_attention_crosses_the_seam(
+    tmp_path: Path, picture: Image.Image, engine: str
+) -> None:
+    """Each array has a number for each cell and layer, or for each layer, whoever holds it."""
+    folder = make_checkpoint(tmp_path / "made", seed=3, network={"encoder_layers": 3})
+    model = load_model(str(folder), device="cpu", engine=engine)
+    specs = [
+        MapSpec.parse(text)
+        for text in (
+            "answer_attention", "answer_attention heads=max", "rollout", "rollout residual=0.5",
+            "relevance", "relevance variant=paper heads=weighted", "word_attention word=birds",
+        )
+    ]  # fmt: skip
+    for asked in ([MapSpec.parse("rollout")], specs):
+        (trace,) = model.trace([Query(picture, LONG)], need_of(asked, METHODS) | {EACH_WORD})
+        found = arrays_in(trace)
+        assert len(found) > 2 * len(trace.readings)
+        of_cells = {(layers, 4, 4) for layers in (1, 2, 3)}
+        assert {array.shape for array in found} <= of_cells | {(1,), (2,), (3,)}
+        # Nor is a larger array kept behind a view of it: source is 16 cells and the tokens.
+        behind = {id(a.base): a.base.nbytes for a in found if a.base is not None}
+        assert max(behind.values(), default=0) <= 3 * (16 + len(trace.tokens)) * 8
+
+
+def test_what_a_case_keeps_with_relevance_is_a_few_kilobytes(
+    model: Any, picture: Image.Image
+) -> None:
+    (trace,) = model.trace([Query(picture, LONG)], frozenset({ANSWER, RELEVANCE}))
+    assert sum(array.nbytes for array in arrays_in(trace)) < 1_000
+    need = frozenset({ANSWER, EACH_WORD, ROLLOUT, RELEVANCE})
+    (trace,) = model.trace([Query(picture, LONG)], need)
+    # 17 words, of which each has two layers of 16 cells.
+    assert sum(array.nbytes for array in arrays_in(trace)) < 8_000
+    assert len(pickle.dumps(trace)) < 32_000
 
 
 def tensors() -> int:
@@ -228,10 +323,10 @@ def test_a_backward_pass_leaves_no_trace_in_the_model_and_no_memory_behind(
     model: Any, picture: Image.Image
 ) -> None:
     network, query = model.torch_model, Query(picture, TEXT)
-    (before,) = model.trace([query])
+    (before,) = model.trace([query], frozenset({ANSWER}))
     trainable = {name: p.requires_grad for name, p in network.named_parameters()}
     assert any(trainable.values())
-    need = Need(relevances=frozenset({"mean"}))
+    need = frozenset({RELEVANCE})
     model.trace([query], need)
     gc.collect()
     held = tensors()
@@ -243,9 +338,10 @@ def test_a_backward_pass_leaves_no_trace_in_the_model_and_no_memory_behind(
     assert all(p.grad is None for p in network.parameters())
     assert not any(module.training for module in network.modules())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-    (after,) = model.trace([query])
+    (after,) = model.trace([query], frozenset({ANSWER}))
     assert after.probabilities == before.probabilities
-    np.testing.assert_array_equal(after.cross_attention, before.cross_attention)
+    for one, other in zip(after.readings[ANSWER], before.readings[ANSWER], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_an_exception_in_a_backward_pass_leaves_the_model_as_it_was(
@@ -259,7 +355,7 @@ def test_an_exception_in_a_backward_pass_leaves_the_model_as_it_was(
 
     monkeypatch.setattr(torch.autograd, "backward", fails)
     with pytest.raises(RuntimeError, match="in the backward pass"):
-        model.trace([Query(picture, TEXT)], Need(relevances=frozenset({"mean"})))
+        model.trace([Query(picture, TEXT)], frozenset({RELEVANCE}))
     assert [p.requires_grad for p in network.parameters()] == trainable
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
 
@@ -323,13 +419,15 @@ def test_occlusion_agrees_with_captum(model: Any, picture: Image.Image) -> None:
         ("occlusion window=2 stride=3", "skips cells"),
         ("rollout start_layer=3", "the encoder has 2"),
         ("relevance heads=3", "head 3 was asked for, but the model has 2"),
-        ("encoder_attention word=two heads=4", "head 4 was asked for"),
+        ("rollout heads=5", "head 5 was asked for, but the model has 2"),
+        ("answer_attention heads=6", "head 6 was asked for, but the model has 2"),
+        ("word_attention word=two heads=4", "head 4 was asked for, but the model has 2"),
     ],
 )
 def test_what_the_model_cannot_give_is_refused_by_name(
     model: Any, picture: Image.Image, asked: str, said: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(MapError, match=said):
         gather(model, [Query(picture, TEXT)], [[MapSpec.parse(asked)]], 8)
 
 
@@ -337,7 +435,8 @@ def test_a_blank_is_the_answer_to_a_grey_picture(model: Any, picture: Image.Imag
     query, spec = Query(picture, TEXT), MapSpec(method="blank")
     subtracting = MapSpec(subtract="blank")
     (trace,) = gather(model, [query], [[spec, subtracting]], 8)
-    (grey,) = model.trace([Query(Image.new("RGB", picture.size, (128, 128, 128)), TEXT)])
+    shown = Query(Image.new("RGB", picture.size, (128, 128, 128)), TEXT)
+    (grey,) = model.trace([shown], frozenset({ANSWER}))
     np.testing.assert_allclose(read_map(trace, spec), read_map(grey, MapSpec()), atol=1e-6)
     left = np.clip(read_map(trace, MapSpec()) - read_map(grey, MapSpec()), 0, None)
     np.testing.assert_allclose(read_map(trace, subtracting), left / left.sum(), atol=1e-5)
@@ -377,7 +476,7 @@ def test_one_forward_pass_serves_all_maps_without_gradient_and_one_backward_all_
     monkeypatch.setattr(torch.autograd, "backward", counted)
     handle = network.encoder.layers[0].register_forward_pre_hook(count)
     plain = [
-        "cross_attention", "cross_attention heads=max", "encoder_attention word=birds", "rollout",
+        "answer_attention", "answer_attention heads=max", "word_attention word=birds", "rollout",
         "rollout residual=0.5", "uniform", "centre", "random",
     ]  # fmt: skip
     with_gradient = ["relevance", "relevance variant=paper", "relevance heads=weighted"]
@@ -403,12 +502,12 @@ def test_cases_with_and_without_gradients_keep_their_order(
     texts = [TEXT, "a dog runs", "a cat sleeps"]
     relevance = MapSpec(method="relevance")
     wanted = [[MapSpec()], [relevance], [MapSpec()]]
-    traces = gather(model, [Query(picture, t) for t in texts], wanted, 8)
-    assert [" ".join(w.text for w in t.words) for t in traces] == texts
-    assert [bool(t.relevances) for t in traces] == [False, True, False]
+    found = gather(model, [Query(picture, t) for t in texts], wanted, 8)
+    assert [" ".join(w.text for w in each.trace.words) for each in found] == texts
+    assert [RELEVANCE in each.trace.readings for each in found] == [False, True, False]
 
 
 def test_the_default_window_is_a_sixth_of_the_grid(model: Any) -> None:
     assert evidence.window_of(Window(), model.trace([Query(Image.new("RGB", (9, 9)), "a")])[0].grid)
-    assert evidence.window_of(Window(), evidence.Grid(12, 12)) == (2, 1)
-    assert evidence.window_of(Window(), evidence.Grid(30, 30)) == (5, 2)
+    assert evidence.window_of(Window(), Grid(12, 12)) == (2, 1)
+    assert evidence.window_of(Window(), Grid(30, 30)) == (5, 2)

@@ -22,7 +22,7 @@ from audit.models.ofa import pictures as ofa_pictures
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Query
-from tests.checkpoints import make_checkpoint
+from tests.checkpoints import make_checkpoint, set_head_factors
 from tests.models.test_models import LONG, MULTI
 from tests.passes import captures, product_of
 
@@ -66,9 +66,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             network={"init_std": 0.2, **(network or {})},
             **more,
         )
+        set_head_factors(folder)
         weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
-        for number, name in enumerate(sorted(n for n in weights if n.endswith("c_attn"))):
-            weights[name] = torch.tensor([1.5, -0.25]) + 0.1 * number
         draw = torch.Generator().manual_seed(0)
         for name in sorted(weights):
             if name.endswith(".bias") or "weight_" in name or ("_ln." in name or "norm" in name):

@@ -120,7 +120,8 @@ def test_what_is_not_a_number_is_refused_by_the_name_of_the_method(
     "view",
     [
         Box(0.5, 0.0, 0.5, 1.0), Box(0.0, 0.75, 1.0, 0.25), Box(0.0, 0.0, NAN, 1.0),
-        Box(-INF, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0, 1.0), None,
+        Box(-INF, 0.0, 1.0, 1.0), Box(1.0, 0.0, 2.0, 1.0),
+        (0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0, 1.0), None,
         ("left", "top", "right", "bottom"), 7,
     ],
 )  # fmt: skip

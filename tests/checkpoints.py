@@ -83,3 +83,12 @@ def make_checkpoint(
     (folder / "configuration.json").write_text(json.dumps(described))
     (folder / "answers.json").write_text(json.dumps({a: i for i, a in enumerate(answers)}))
     return folder
+
+
+def set_head_factors(folder: Path) -> Path:
+    """Give the heads of a checkpoint factors that differ, between layers too; the folder again."""
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    for number, name in enumerate(sorted(n for n in weights if n.endswith("c_attn"))):
+        weights[name] = torch.tensor([1.5, -0.25]) + 0.1 * number
+    torch.save(weights, folder / "pytorch_model.bin")
+    return folder

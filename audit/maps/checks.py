@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.base.errors import ModelError, NotFinite
-from audit.base.geometry import is_view
+from audit.base.geometry import Box, Grid, is_view
 from audit.maps.trace import Reading, ReadingKey, Trace
 
 _NO_NUMBERS = "the model's answers are not numbers"
@@ -19,7 +20,7 @@ _SUM_ROUNDING = 1e-3
 
 
 def checked_trace(trace: Trace) -> Trace:
-    """The trace with its probabilities as Python's floats, if it is an answer at all.
+    """The trace in the types that it promises, if it is an answer at all.
 
     What a broken model says is refused before any figure is drawn from it or anything is stored.
 
@@ -42,16 +43,11 @@ def checked_trace(trace: Trace) -> Trace:
     odd = [token for token in trace.tokens if not isinstance(token, str)]
     if odd:
         raise ModelError(f"among the model's tokens is {_kind(odd[0])}; they must be text")
-    if not all(isinstance(n, int) and n > 0 for n in trace.grid):
-        raise ModelError(f"the model's grid is {tuple(trace.grid)}; it must have whole rows, cols")
-    if not is_view(trace.view):
-        raise ModelError(
-            f"the model's view is {tuple(trace.view)}; it must be left, top, right, bottom, and "
-            "hold some of the picture"
-        )
-    for key, reading in trace.readings.items():
-        _check_reading(key, reading, trace)
-    return replace(trace, probabilities=probabilities)
+    grid = _grid(trace.grid)
+    readings = {key: checked_reading(key, r, grid) for key, r in trace.readings.items()}
+    return replace(
+        trace, probabilities=probabilities, grid=grid, view=_view(trace.view), readings=readings
+    )
 
 
 def _probabilities(given: object) -> dict[str, float]:
@@ -86,23 +82,71 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"of the type {type(value).__name__}"
 
 
-def _check_reading(key: ReadingKey, reading: Reading, trace: Trace) -> None:
+def _listed(value: object) -> str:
+    return str(tuple(value)) if isinstance(value, (tuple, list)) else _kind(value)
+
+
+def _grid(given: object) -> Grid:
+    if (
+        not isinstance(given, (tuple, list))
+        or len(given) != 2
+        or not all(isinstance(n, Integral) and int(n) > 0 for n in given)
+    ):
+        raise ModelError(f"the model's grid is {_listed(given)}; it must have whole rows, cols")
+    return Grid(*map(int, given))
+
+
+def _view(given: object) -> Box:
+    if (
+        isinstance(given, (tuple, list))
+        and len(given) == 4
+        and all(isinstance(v, Real) for v in given)
+        and is_view(found := Box(*map(float, given)))
+    ):
+        return found
+    raise ModelError(
+        f"the model's view is {_listed(given)}; it must be left, top, right, bottom, and hold some "
+        "of the picture"
+    )
+
+
+def _numbers(given: object, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError, RuntimeError):  # the last of a tensor that has a gradient
+        raise ModelError(f"the model's {name} is not an array of numbers") from None
+
+
+def checked_reading(key: ReadingKey, reading: Reading, grid: Grid) -> Reading:
+    """The reading as arrays of float64, if it is one over ``grid``.
+
+    Raises:
+        NotFinite: it holds NaN or infinity.
+        ModelError: naming what else is wrong.
+    """
+    if not isinstance(key, ReadingKey):
+        raise ModelError(f"a key of the model's readings is {_kind(key)} in place of a ReadingKey")
     name = key.method.replace("_", " ")
-    cells, share = np.asarray(reading.cells), np.asarray(reading.share)
-    if cells.ndim != 3 or cells.shape[1:] != tuple(trace.grid) or not len(cells):
+    if not isinstance(reading, Reading):
+        raise ModelError(f"the model's {name} is {_kind(reading)} in place of a Reading")
+    cells, share = _numbers(reading.cells, name), _numbers(reading.share, name)
+    weight = np.ones_like(share) if reading.weight is None else _numbers(reading.weight, name)
+    if cells.ndim != 3 or cells.shape[1:] != grid or not len(cells):
         raise ModelError(
             f"the model's {name} is of the shape {cells.shape}; with its grid it must be "
-            f"(layers, {trace.grid.rows}, {trace.grid.cols})"
+            f"(layers, {grid.rows}, {grid.cols})"
         )
-    if share.shape != cells.shape[:1]:
-        raise ModelError(
-            f"the model's {name} has image shares of the shape {share.shape} for {len(cells)} "
-            "layers"
-        )
-    arrays = (cells, share) if reading.weight is None else (cells, share, reading.weight)
-    if not all(np.isfinite(array).all() for array in arrays):
+    for what, array in (("image shares", share), ("weights", weight)):
+        if array.shape != cells.shape[:1]:
+            raise ModelError(
+                f"the model's {name} has {what} of the shape {array.shape} for {len(cells)} layers"
+            )
+    if not all(np.isfinite(array).all() for array in (cells, share, weight)):
         raise NotFinite(f"{_NO_NUMBERS}: its {name} is not finite")
     if cells.min() < 0:
         raise ModelError(f"the model's {name} is negative somewhere; attention cannot be")
     if share.min() < -_ROUNDING or share.max() > 1 + _ROUNDING:
         raise ModelError(f"the model's {name} has an image share outside of 0 to 1")
+    if weight.min() < 0:
+        raise ModelError(f"the model's {name} has a negative weight")
+    return Reading(cells, share, None if reading.weight is None else weight)

@@ -97,8 +97,8 @@ class Trace:
         tokens: the prompt's tokens, as text.
         grid: rows and columns of the grid that readings have.
         words: the words of the hypothesis, as far as the model sees them.
-        readings: those that were asked for, by key. One for a phrase that is not among ``words`` is
-            missing.
+        readings: those that were asked for, by key. One for a phrase or a place that is not among
+            ``words`` is missing.
         view: the part of the picture that the grid covers, in fractions of its width and height.
             A model that crops sees less than the whole; one that pads has a view that reaches
             beyond the picture, to below 0 or above 1.

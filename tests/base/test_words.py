@@ -20,12 +20,13 @@ from audit.base.texts import readable
 from audit.base.words import occurrences, pieces, word_spans, words_in
 from audit.cases.loading import load_cases
 from audit.gate.outcomes import Run, State
-from audit.maps.reading import word_maps, word_tokens
+from audit.maps.reading import word_maps
 from audit.maps.spec import MapSpec
-from audit.maps.trace import Need
+from audit.maps.trace import EACH_WORD, ReadingKey
 from audit.models.protocol import Query
 from audit.report.gallery import write_gallery
-from tests.base.test_files import outcome
+from tests.outcomes import outcome
+from tests.passes import captures
 
 ROOT = Path(__file__).parents[2]
 BIRDS = "树枝上有两只小鸟。"
@@ -88,7 +89,7 @@ def test_a_line_of_chinese_can_be_broken_but_not_before_its_full_stop() -> None:
 
 
 def test_a_chinese_text_has_a_map_for_each_word(model: Any, picture: Image.Image) -> None:
-    (trace,) = model.trace([Query(picture, BIRDS)], Need(words=frozenset({"mean"})))
+    (trace,) = model.trace([Query(picture, BIRDS)], frozenset({EACH_WORD}))
     assert [name for name, _ in word_maps(trace)] == list("树枝上有两只小鸟")
 
 
@@ -97,17 +98,22 @@ def test_a_chinese_text_has_a_map_for_each_word(model: Any, picture: Image.Image
     [(BIRDS, "鸟"), ("दो पक्षी हैं", "पक्षी"), ("นกสองตัว", "นก"), ("a 🐦 flies", "🐦")],
 )
 def test_the_tokens_of_a_word_spell_it_and_nothing_else(
-    text: str, word: str, model: Any, picture: Image.Image
+    text: str, word: str, model: Any, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (trace,) = model.trace([Query(picture, text)], Need(words=frozenset({"mean"})))
+    key, passed = ReadingKey("word_attention", "mean", word), captures(monkeypatch)
+    (trace,) = model.trace([Query(picture, text)], frozenset({key}))
     before = len(text[: text.index(word)].encode())
     # The embedded tokenizer knows no pieces of these scripts: each byte is a token.
-    assert word_tokens(trace, word) == [before + i for i in range(len(word.encode()))]
+    spelled = [before + i for i in range(len(word.encode()))]
+    assert [t for w in trace.words if w.text in words_in(word) for t in w.tokens] == spelled
+    (captured,) = passed
+    rows = captured.of_words["mean"][:, spelled].mean(axis=1)
+    np.testing.assert_allclose(trace.readings[key].cells.reshape(rows.shape), rows, rtol=1e-5)
 
 
 def test_a_case_can_ask_for_a_word_of_a_chinese_text(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "x.png")
-    spec = {"method": "encoder_attention", "word": "鸟"}
+    spec = {"method": "word_attention", "word": "鸟"}
     case = {"id": "birds", "image": "x.png", "text": BIRDS, "map": spec, "expect": {"label": "yes"}}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"cases": [case]}), encoding="utf-8")
     (loaded,) = load_cases(tmp_path / "c.yaml")
@@ -117,7 +123,7 @@ def test_a_case_can_ask_for_a_word_of_a_chinese_text(tmp_path: Path) -> None:
 def assert_kept(words: list[str]) -> None:
     """A run and its gallery give back a strip of ``words`` and a map named after each."""
     even = np.full((2, 2), 0.25)
-    maps = {MapSpec(method="encoder_attention", word=word).key: even for word in words}
+    maps = {MapSpec(method="word_attention", word=word).key: even for word in words}
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))
         run.start({"model": {}})
@@ -165,6 +171,6 @@ def test_a_run_reads_again_words_with_joiners_tags_and_marks(
 
 def test_the_word_of_a_map_is_read_as_a_text_is() -> None:
     """A line break in it would be one in the name of its map, which no run reads again."""
-    assert MapSpec(method="encoder_attention", word="two\n birds\n").word == "two birds"
+    assert MapSpec(method="word_attention", word="two\n birds\n").word == "two birds"
     with pytest.raises(ValueError, match=r"word has a control character \(U\+001B\)"):
-        MapSpec(method="encoder_attention", word="birds\x1b[2J")
+        MapSpec(method="word_attention", word="birds\x1b[2J")

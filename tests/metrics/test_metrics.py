@@ -15,13 +15,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from audit.maps.reading import MapSpec, image_share
+from audit.maps.trace import Trace
 from audit.metrics import distances
 from audit.metrics import registry as metrics
 from audit.metrics.keys import FigureKey
 from audit.metrics.measuring import measure, measure_curves, measure_one
 from audit.metrics.registry import DEFAULTS, METRICS
-from tests.maps.test_cross_attention import toy
+from tests.passes import asked, two_by_two
 from tests.strategies import distributions, regions, tied
+
+
+def toy() -> Trace:
+    """A trace with the answer's attention on a grid of 2 x 2."""
+    return asked(two_by_two(), MapSpec())
 
 
 @pytest.mark.parametrize("name", [n for n, m in METRICS.items() if m.kind != "trace"])

@@ -15,31 +15,33 @@ from audit import load_model
 from audit.base.errors import ModelError
 from audit.maps.reading import need_of, read_map, word_maps
 from audit.maps.spec import MapSpec
-from audit.maps.trace import Need, Trace
+from audit.maps.trace import ANSWER, EACH_WORD, NOTHING_MORE, Need, Trace
+from audit.models.ofa import METHODS
 from audit.models.ofa import fast as ofa_fast
 from audit.models.ofa import pictures as ofa_pictures
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Query
-from tests.checkpoints import make_checkpoint
+from tests.checkpoints import make_checkpoint, set_head_factors
 from tests.models.test_models import LONG, MULTI
+from tests.passes import captures, product_of
 
 MAPS = [
     MapSpec.parse(m)
     for m in (
-        "cross_attention",
-        "cross_attention layers=last:1 heads=max",
+        "answer_attention",
+        "answer_attention layers=last:1 heads=max",
         "rollout",
         "rollout heads=max residual=0.25",
         "rollout heads=weighted start_layer=2",
         "rollout heads=2",
-        "encoder_attention word=a",
-        "encoder_attention word=a heads=2",
-        "encoder_attention word=a heads=max",
-        "encoder_attention word=a heads=weighted",
+        "word_attention word=a",
+        "word_attention word=a heads=2",
+        "word_attention word=a heads=max",
+        "word_attention word=a heads=weighted",
     )
 ]
-ALL = need_of(MAPS) | Need(words=frozenset({"mean"}))
+ALL = need_of(MAPS, METHODS) | {EACH_WORD}
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +66,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             network={"init_std": 0.2, **(network or {})},
             **more,
         )
+        set_head_factors(folder)
         weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
-        for number, name in enumerate(sorted(n for n in weights if n.endswith("c_attn"))):
-            weights[name] = torch.tensor([1.5, -0.25]) + 0.1 * number
         draw = torch.Generator().manual_seed(0)
         for name in sorted(weights):
             if name.endswith(".bias") or "weight_" in name or ("_ln." in name or "norm" in name):
@@ -109,6 +110,10 @@ def assert_same(expected: Sequence[Trace], found: Sequence[Trace]) -> None:
         for (word, a), (same, b) in zip(word_maps(one), word_maps(other), strict=True):
             assert word == same
             np.testing.assert_allclose(b, a, atol=1e-6, rtol=0)
+        assert one.readings.keys() == other.readings.keys()
+        for key, reading in one.readings.items():
+            share = other.readings[key].share
+            np.testing.assert_allclose(share, reading.share, atol=1e-5, err_msg=str(key))
 
 
 @pytest.mark.parametrize("premise", [None, "a cat sleeps"], ids=["one text", "two texts"])
@@ -172,24 +177,35 @@ def test_with_large_weights_it_is_as_near_to_double_precision_as_the_reference(
     assert distance(found[1], exact) < 2 * distance(found[0], exact)
 
 
-@pytest.mark.parametrize(
-    "need",
-    [Need(), Need(words=frozenset({"mean", "max", (2,)})), ALL],
-    ids=["none", "words", "all"],
-)
+WORDS = frozenset(EACH_WORD._replace(heads=heads) for heads in ("mean", "max", (2,)))
+
+
+@pytest.mark.parametrize("need", [NOTHING_MORE, WORDS, ALL], ids=["none", "words", "all"])
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "head by head"])
 def test_attention_fused_or_not_gives_the_same_whatever_is_read(
-    made: Callable[..., Path], pictures: list[Image.Image], need: Need, fused: bool
+    made: Callable[..., Path],
+    pictures: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+    need: Need,
+    fused: bool,
 ) -> None:
     reference, fast = engines(made())
     fast._engine = ofa_fast.FastOFA(fast.torch_model, fused=fused)
-    asked = questions(pictures, None)
-    for one, other in zip(reference.trace(asked, need), fast.trace(asked, need), strict=True):
+    asked, passed = questions(pictures, None), captures(monkeypatch)
+    traces = [model.trace(asked, need) for model in (reference, fast)]
+    for one, other in zip(*traces, strict=True):
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-5)
-        np.testing.assert_allclose(other.cross_attention, one.cross_attention, atol=1e-6)
-        assert other.word_attention.keys() == one.word_attention.keys()
-        for heads, rows in one.word_attention.items():
-            np.testing.assert_allclose(other.word_attention[heads], rows, atol=1e-6)
+        assert other.readings.keys() == one.readings.keys()
+    for left, found in zip(passed[:3], passed[3:], strict=True):
+        np.testing.assert_allclose(found.cross, left.cross, atol=1e-6)
+        np.testing.assert_array_equal(found.scale, left.scale)
+        assert found.of_words.keys() == left.of_words.keys()
+        for heads, rows in left.of_words.items():
+            np.testing.assert_allclose(found.of_words[heads], rows, atol=1e-6)
+        assert found.rollouts.keys() == left.rollouts.keys()
+        for asked_for, factors in left.rollouts.items():
+            rolled = [product_of(each) for each in (found.rollouts[asked_for], factors)]
+            np.testing.assert_allclose(*rolled, atol=1e-5)
 
 
 @pytest.mark.parametrize("together", [1, 1 << 20], ids=["head by head", "all heads"])
@@ -270,14 +286,19 @@ def test_features_of_only_a_few_pictures_are_kept(
     assert calls["resnet"] == 6
 
 
-def test_relevance_is_that_of_the_reference_engine_and_other_maps_stay_fast(
-    made: Callable[..., Path], pictures: list[Image.Image]
+def test_relevance_is_that_of_the_reference_engine(
+    made: Callable[..., Path], pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference, fast = engines(made())
-    need = need_of([MapSpec.parse("relevance")])
+    passed = captures(monkeypatch)
+    specs = [MapSpec.parse(f"relevance{more}") for more in ("", " variant=paper start_layer=2")]
+    need = need_of(specs, METHODS) | {ANSWER}
     query = questions(pictures, None)[:1]
     ((one,), (other,)) = (model.trace(query, need) for model in (reference, fast))
-    np.testing.assert_array_equal(one.relevances["mean"].encoder, other.relevances["mean"].encoder)
+    for part in ("encoder", "decoder", "cross"):
+        np.testing.assert_array_equal(*(getattr(c.relevances["mean"], part) for c in passed))
+    for spec in specs:
+        np.testing.assert_array_equal(read_map(one, spec), read_map(other, spec))
 
 
 def test_bfloat16_gives_the_labels_of_float32_and_probabilities_near_them(

@@ -16,10 +16,12 @@ from safetensors.torch import save_file
 
 from audit import load_model
 from audit.base.errors import ModelError
+from audit.maps.trace import ANSWER
 from audit.models.ofa.loaders import resolve
 from audit.models.ofa.standins import stand_ins
 from audit.models.protocol import Query
 from tests.checkpoints import make_checkpoint
+from tests.passes import captures
 
 LONG = "two birds are on the branch and a dog runs on the grass and a cat sleeps"
 MULTI = ("no", "yes", "it is not possible")
@@ -106,17 +108,25 @@ def test_label_and_probability_are_those_of_the_pipeline(
 
 @every_kind
 def test_a_batch_of_unequal_texts_over_one_picture_equals_single_calls(
-    answers: str, gen_type: str, picture: Path, made: Callable[[str, str], Path]
+    answers: str,
+    gen_type: str,
+    picture: Path,
+    made: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = load_model(str(made(answers, gen_type)), device="cpu")
     queries = [Query(picture, text, premise) for text, premise in QUERIES]
-    together = model.trace(queries)
-    for query, batched in zip(queries, together, strict=True):
-        (alone,) = model.trace([query])
+    passed, need = captures(monkeypatch), frozenset({ANSWER})
+    together = model.trace(queries, need)
+    of_batch = passed.copy()
+    for query, batched, ours in zip(queries, together, of_batch, strict=True):
+        (alone,) = model.trace([query], need)
         assert batched.label == alone.label
         assert batched.tokens == alone.tokens
         assert batched.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
-        np.testing.assert_allclose(batched.cross_attention, alone.cross_attention, atol=1e-5)
+        np.testing.assert_allclose(ours.cross, passed[-1].cross, atol=1e-5)
+        for one, other in zip(batched.readings[ANSWER], alone.readings[ANSWER], strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 def test_generation_probabilities_are_the_generators_own(
@@ -157,11 +167,15 @@ def test_an_answer_that_the_generator_blocks_is_an_error_that_says_why(
         model.trace([Query(picture, "it is not possible that a dog runs on the grass")])
 
 
-def test_attention_rows_are_the_models_own(single: Path, picture: Path) -> None:
+def test_attention_rows_are_the_models_own(
+    single: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The captured rows equal what ``output_attentions=True`` gives at the answer's position."""
     model: Any = load_model(str(single), device="cpu", engine="reference")
     text = "there are two birds on a branch"
-    (trace,) = model.trace([Query(picture, text)])
+    of_heads = [ANSWER._replace(heads=(head,)) for head in (1, 2)]
+    passed = captures(monkeypatch)
+    (trace,) = model.trace([Query(picture, text)], frozenset({ANSWER, *of_heads}))
     sample = model._samples([Query(picture, text)])[0]
     prompt = model._answering.prompt(sample)
     with torch.no_grad():
@@ -173,9 +187,16 @@ def test_attention_rows_are_the_models_own(single: Path, picture: Path) -> None:
             output_attentions=True,
         )
     expected = torch.stack([layer[0, :, -1] for layer in out.cross_attentions]).numpy()
-    np.testing.assert_allclose(trace.cross_attention, expected, atol=1e-6)
+    (captured,) = passed
+    np.testing.assert_allclose(captured.cross, expected, atol=1e-6)
+    np.testing.assert_allclose(captured.cross.sum(-1), 1.0, atol=1e-5)
     assert trace.grid == (4, 4)
-    np.testing.assert_allclose(trace.cross_attention.sum(-1), 1.0, atol=1e-5)
+    for head, key in enumerate(of_heads):
+        reading, rows = trace.readings[key], expected[:, head]
+        np.testing.assert_allclose(reading.cells.reshape(2, 16), rows[:, :16], atol=1e-6)
+        np.testing.assert_allclose(reading.share, rows[:, :16].sum(-1), atol=1e-5)
+    mean = expected.mean(axis=1)
+    np.testing.assert_allclose(trace.readings[ANSWER].cells.reshape(2, 16), mean[:, :16], atol=1e-6)
 
 
 def test_tracing_leaves_nothing_behind(single: Path, picture: Path) -> None:

@@ -18,7 +18,8 @@ from audit.gate.outcomes import State
 from audit.gate.suite import changes_of, judge_suite
 from audit.gate.tolerances import load_floors
 from audit.gate.verdict import Policy
-from audit.maps.reading import cross_attention
+from audit.maps.reading import read_map
+from audit.maps.trace import ANSWER, Need
 from audit.metrics.measuring import measure
 from audit.metrics.registry import METRICS, entropy, mass, pointing
 from audit.models.ofa.embedded import unpack
@@ -28,9 +29,11 @@ from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, word_trut
 from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runs.runner import audit_cases
+from tests.passes import captures
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
+LOOKED: Need = frozenset({ANSWER})
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +89,14 @@ def test_the_guides_three_examples_are_answered_and_looked_at_as_they_should(
     birds = cases["two-birds-on-a-branch"].regions["birds"]
     texts = ("there are two birds on a branch", "a cat is sleeping on the sofa")
     two, cat, nature = reference.trace(
-        [Query(PICTURE, text) for text in (*texts, "there are animals in nature")]
+        [Query(PICTURE, text) for text in (*texts, "there are animals in nature")], LOOKED
     )
     assert (two.label, cat.label, nature.label) == ("yes", "no", "yes")
     area = mask(birds, two.grid)
     for trace in (two, nature):
-        assert mass(cross_attention(trace), area) >= 0.8
-        assert pointing(cross_attention(trace), area) == 1
-    assert entropy(cross_attention(cat)) >= 0.8
+        assert mass(read_map(trace), area) >= 0.8
+        assert pointing(read_map(trace), area) == 1
+    assert entropy(read_map(cat)) >= 0.8
 
 
 @pytest.mark.slow
@@ -106,10 +109,12 @@ def test_held_out_scenes_are_answered_and_looked_at_as_the_card_says(reference: 
     assert found["absent_entropy"] >= 0.8
 
 
-def test_the_grid_is_read_from_the_model(reference: Model) -> None:
-    (trace,) = reference.trace([Query(PICTURE, "there are birds")])
+def test_the_grid_is_read_from_the_model(reference: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = captures(monkeypatch)
+    (trace,) = reference.trace([Query(PICTURE, "there are birds")], LOOKED)
     assert trace.grid == (12, 12)
-    assert trace.cross_attention.shape == (3, 4, 144 + len(trace.tokens))
+    assert trace.readings[ANSWER].cells.shape == (3, 12, 12)
+    assert passed[0].cross.shape == (3, 4, 144 + len(trace.tokens))
 
 
 def test_shipped_parameters_fit_git_and_are_half_precision() -> None:
@@ -170,11 +175,11 @@ def test_the_training_pass_computes_what_modelscopes_forward_computes(reference:
     torch.testing.assert_close(
         ours.logits, theirs.logits[torch.arange(2), read], atol=1e-4, rtol=1e-4
     )
-    traced = reference.trace([Query(PICTURE, text) for text in texts])
+    traced = reference.trace([Query(PICTURE, text) for text in texts], LOOKED)
     for i, trace in enumerate(traced):
         assert trace.prompt == ONE_TEXT.format(texts[i])
         seen = ours.attention[i].view(12, 12).numpy()
-        np.testing.assert_allclose(seen, cross_attention(trace), atol=1e-5)
+        np.testing.assert_allclose(seen, read_map(trace), atol=1e-5)
 
 
 def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference: Model) -> None:
@@ -189,10 +194,11 @@ def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference
                 traces = []
                 for start in range(0, len(cases), size):
                     part = cases[start : start + size]
-                    traces += reference.trace([Query(c.image, c.text, c.premise) for c in part])
+                    asked = [Query(c.image, c.text, c.premise) for c in part]
+                    traces += reference.trace(asked, LOOKED)
                 found[count, size] = [
                     measure(
-                        cross_attention(t),
+                        read_map(t),
                         {n: mask([Box(*b) for b in r], t.grid) for n, r in c.regions.items()},
                         t,
                         c.map,

@@ -69,7 +69,7 @@ def test_randomising_changes_every_tensor_that_is_not_constant_and_only_at_its_s
 def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(model: Any) -> None:
     """It did, while the embedding that both share was taken for the decoder's own."""
     query = Query(Image.effect_noise((64, 64), 80).convert("RGB"), "a dog runs")
-    spec = MapSpec(method="encoder_attention", word="dog")
+    spec = MapSpec(method="word_attention", word="dog")
     (trace,) = gather(model, [query], [[spec]], 1)
     intact = read_map(trace, spec)
     for name in randomise_downwards(model.torch_model, seed=0):
@@ -90,7 +90,7 @@ def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
         assert set(row["differences"]) == set(CONTROLS) - {name}
         if row["figures"]:
             assert {"pointing", "mass", "lift", "rank", "auc"} <= set(row["figures"])
-    assert found["maps"]["cross_attention"]["figures"]["mass"]["mean"] > 0.7
+    assert found["maps"]["answer_attention"]["figures"]["mass"]["mean"] > 0.7
     assert found["maps"]["uniform"]["figures"]["lift"]["mean"] == pytest.approx(1.0)
     assert {"deletion_margin", "insertion_margin"} <= set(found["maps"]["occlusion"]["figures"])
     stages_found = found["randomisation"]["stages"]

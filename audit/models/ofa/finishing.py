@@ -133,7 +133,7 @@ class Captured:
     def tokens(self, word: str | int) -> list[int]:
         """Which tokens of the hypothesis spell a phrase, wherever it occurs, or a word's place."""
         if isinstance(word, int):
-            return list(self.words[word].tokens)
+            return list(self.words[word].tokens) if 0 <= word < len(self.words) else []
         starts = occurrences(word, [w.text for w in self.words])
         places = [self.words[i + k] for i in starts for k in range(len(words_in(word)))]
         return sorted({token for each in places for token in each.tokens})

@@ -23,7 +23,7 @@ from pydantic import (
 from audit.base.errors import nearest
 from audit.base.texts import readable
 from audit.base.words import words_in
-from audit.maps.methods import ALWAYS, METHODS, canonical
+from audit.maps.methods import ALWAYS, METHODS, canonical, nearest_method
 from audit.maps.methods import Method as Row
 from audit.maps.trace import ANSWER, HeadChoice, ReadingKey, Window
 
@@ -195,7 +195,7 @@ class MapSpec(BaseModel):
             raise ValueError(f"{text!r} is not a map: {error}") from None
         method = canonical(method)
         if method not in METHODS:
-            raise ValueError(f"{method!r} is not a method; {nearest(method, METHODS)}")
+            raise ValueError(f"{method!r} is not a method; {nearest_method(method)}")
         given: dict[str, Any] = {"method": method}
         for pair in pairs:
             name, equals, value = pair.partition("=")

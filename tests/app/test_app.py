@@ -166,7 +166,8 @@ def test_the_map_that_was_asked_for_is_the_cases_map(answer: Answer) -> None:
     spec = MapSpec(layers=[1, 2], heads="max", temperature=0.5)
     asked = replace(answer, found=replace(answer.found, spec=spec))
     written = case_yaml(asked, "case", "yes", [])
-    assert "map: {method: answer_attention, layers: [1, 2], heads: max, temperature: 0.5}" in written
+    said = "map: {method: answer_attention, layers: [1, 2], heads: max, temperature: 0.5}"
+    assert said in written
     assert loaded(written, asked).map == spec
     word = MapSpec(method="word_attention", word="two birds")
     asked = replace(answer, found=replace(answer.found, spec=word))

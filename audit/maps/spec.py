@@ -278,5 +278,20 @@ def canonical_key(key: str) -> str:
     return f"{canonical(method)}{key.removeprefix(method)}"
 
 
+def canonical_text(sentence: str) -> str:
+    """A sentence about figures with the methods in it as they are written today.
+
+    >>> canonical_text("js against encoder_attention word=cat (cross_attention heads=max) is 0.1")
+    'js against word_attention word=cat (answer_attention heads=max) is 0.1'
+    """
+    return _OF_MAP.sub(lambda found: canonical(found[0]), sentence)
+
+
+_OF_MAP = re.compile(r"(?:(?<=\()|(?<= against ))\w+")
+
+Sentence = Annotated[str, AfterValidator(canonical_text)]
+"""A sentence about figures in a stored record; version 0.1 spelled some methods otherwise."""
+
+
 def _quoted(value: Any) -> str:
     return shlex.quote(str(value))

@@ -15,7 +15,8 @@ from audit.base.errors import BaselineError, RunError
 from audit.base.records import read_record
 from audit.gate import accepted
 from audit.gate.tolerances import load_floors
-from audit.maps.spec import canonical_figure, canonical_key
+from audit.maps.spec import canonical_key
+from audit.metrics.keys import canonical_name
 from tests import projects
 
 SHIPPED = Path(__file__).parents[2] / "baselines" / "reference"
@@ -151,7 +152,7 @@ def test_every_shipped_baseline_and_the_noise_floor_are_read_as_before() -> None
         assert held.baseline.provenance == data["provenance"]
         assert held.baseline.figures == {
             canonical_key(key): {
-                canonical_figure(name): v["accepted"]["undefined"]
+                canonical_name(name): v["accepted"]["undefined"]
                 if isinstance(v["accepted"], dict)
                 else v["accepted"]
                 for name, v in figures.items()

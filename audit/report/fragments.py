@@ -38,12 +38,12 @@ def thumbnail_html(run: Run, outcome: Outcome, gallery: str) -> str:
     return f'{fragment}<p><a href="{link}">in the gallery</a></p>'
 
 
-def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str) -> str:
-    """A fragment for a question that a Python test asked."""
-    pictures = [
-        Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture"),
-        Picture("heatmap", data_uri(overlay(image, p, width=_SMALL)), "the heatmap"),
-    ]
+def asked_html(image: Image.Image, p: NDArray[np.float64] | None, sentence: str) -> str:
+    """A fragment for a question that a Python test asked; without a map, of the picture alone."""
+    pictures = [Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture")]
+    if p is not None:
+        heat = data_uri(overlay(image, p, width=_SMALL))
+        pictures.append(Picture("heatmap", heat, "the heatmap"))
     return _fragment(pictures, sentence)
 
 

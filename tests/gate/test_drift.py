@@ -14,7 +14,7 @@ from audit.gate import accepted, baselines, drift
 from audit.gate.outcomes import DriftRow, Outcome, Run, State
 from audit.gate.tolerances import Tolerances
 from audit.metrics.keys import FigureKey
-from tests.base.test_files import outcome
+from tests.outcomes import outcome
 
 
 def measured(**more: Any) -> Outcome:

@@ -18,9 +18,10 @@ from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.review import Decision, accept, standing
 from audit.gate.suite import changes_of
 from audit.gate.tolerances import floor_of, load_floors, noise_path
+from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
-from audit.runs.runner import Gate, audit_cases
 from audit.studies.comparison import compare, side_of_folder
+from tests.projects import stored_in
 from tests.toy_model import ToyOfWords
 
 SHIPPED = Path(__file__).parent / "version_0_1"
@@ -79,8 +80,8 @@ def audited(name: str, update: Update = "") -> Outcome:
     model, run, folder = ToyOfWords(), Run(Path(name)), Path("baselines")
     about = model.fingerprint.to_dict()
     run.start({"id": name, "model": about, "baselines": "baselines"})
-    gate = Gate(folder, update, {"model": about}, load_floors(folder))
-    (outcome,) = audit_cases([case()], model, run, gate=gate)
+    policy = Policy(folder, update, {"model": about}, load_floors(folder))
+    (outcome,) = stored_in(run, [case()], model, policy)
     run.finish({"suite": None})
     return outcome
 

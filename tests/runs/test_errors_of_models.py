@@ -305,9 +305,7 @@ def test_a_question_of_a_python_test_is_refused_an_answer_that_is_not_finite() -
 def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(tmp_path: Path) -> None:
     model = FailsAt(raising(RuntimeError("broken")), "bird")
     asked = cases(tmp_path, *(f"bird {n}" for n in range(30)))
-    auditor = Auditor(
-        Settings("toy", "cpu", "float32", "fast", 4, None, "", tmp_path / "run", "id")
-    )
+    auditor = Auditor(Settings("toy", "cpu", "float32", 4, None, "", tmp_path / "run", "id"))
     auditor.model = model  # type: ignore[misc]
     auditor._patience = Patience(seconds=0.0)
     found = [auditor.outcome(case, lambda n=n: asked[n + 1 :]) for n, case in enumerate(asked)]

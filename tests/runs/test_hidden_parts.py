@@ -174,7 +174,7 @@ def test_pictures_of_a_batch_are_not_held_together(
 
 
 def test_of_what_a_python_test_asked_a_small_picture_is_kept(tmp_path: Path) -> None:
-    settings = Settings("toy", "cpu", "float32", "fast", 1, None, "", tmp_path / "run", "id")
+    settings = Settings("toy", "cpu", "float32", 1, None, "", tmp_path / "run", "id")
     auditor = Auditor(settings)
     vars(auditor)["model"] = ToyModel()
     auditor.ask(noise(3000, 1500), TEXT)

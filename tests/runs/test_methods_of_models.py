@@ -12,8 +12,8 @@ from audit.cases.loading import Case, load_cases
 from audit.gate.outcomes import Run, State
 from audit.maps.spec import MapSpec
 from audit.report.fragments import asked_html
-from audit.runs.runner import audit_cases
 from audit.runs.session import Auditor, Settings
+from tests.projects import stored_in
 from tests.toy_model import ToyModel, ToyOfWords
 
 
@@ -50,19 +50,18 @@ def test_a_map_that_the_model_cannot_give_is_the_error_of_its_case_alone(
     tmp_path: Path, asked: str, sentence: str
 ) -> None:
     own = "method: answer_attention"
-    before, odd, after = audit_cases(
-        cases(tmp_path, own, asked, own), ToyModel(), Run(tmp_path / "run")
+    before, odd, after = stored_in(
+        Run(tmp_path / "run"), cases(tmp_path, own, asked, own), ToyModel()
     )
     assert (before.state, odd.state, after.state) == (State.PASSED, State.ERROR, State.PASSED)
     assert odd.sentence == sentence
 
 
 def test_a_model_that_has_the_method_is_asked_for_it(tmp_path: Path) -> None:
-    (found,) = audit_cases(
-        cases(tmp_path, "method: word_attention, word: birds"), ToyOfWords(), Run(tmp_path / "run")
-    )
+    run, asked = Run(tmp_path / "run"), cases(tmp_path, "method: word_attention, word: birds")
+    (found,) = stored_in(run, asked, ToyOfWords())
     assert found.state is State.PASSED, found.sentence
-    p = Run(tmp_path / "run").maps("c0")["word_attention word=birds"]
+    p = run.maps("c0")["word_attention word=birds"]
     assert p.argmax() == 1  # the second word looks at the second cell
 
 
@@ -70,7 +69,7 @@ def test_a_model_without_maps_is_audited_by_what_it_says_of_changed_pictures(
     tmp_path: Path,
 ) -> None:
     asked = cases(tmp_path, "method: uniform", "method: answer_attention", "method: blank")
-    control, answer, blank = audit_cases(asked, WithoutMaps(), Run(tmp_path / "run"))
+    control, answer, blank = stored_in(Run(tmp_path / "run"), asked, WithoutMaps())
     assert control.state is State.PASSED, control.sentence
     share = control.metrics["uniform"]["image_share"]
     assert share == "the model gives no attention of its answer"
@@ -83,7 +82,7 @@ def test_a_model_without_maps_is_audited_by_what_it_says_of_changed_pictures(
 
 
 def test_a_python_test_may_ask_a_model_without_maps_for_its_label(tmp_path: Path) -> None:
-    settings = Settings("toy", "cpu", "float32", "fast", 1, None, "", tmp_path / "run", "id")
+    settings = Settings("toy", "cpu", "float32", 1, None, "", tmp_path / "run", "id")
     auditor = Auditor(settings)
     vars(auditor)["model"] = WithoutMaps()
     image = Image.new("RGB", (8, 8))

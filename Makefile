@@ -42,7 +42,7 @@ regression: .venv/installed
 	    --audit-baselines baselines/reference --tb=no; \
 	then echo "the gate passed a model that goes by watermarks" >&2; exit 1; fi
 	@$(BIN)/audit explain $(MARKED) "there are two birds on a branch" --model shortcut \
-	    --map cross_attention --map relevance --map occlusion --out audit-explain/shortcut \
+	    --map answer_attention --map relevance --map occlusion --out audit-explain/shortcut \
 	    | grep -E '^(heatmap|page):'
 	@echo
 	@echo "All labels were right, and the gate failed it: its attention lies on the watermark."

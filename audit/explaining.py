@@ -145,7 +145,7 @@ class Explanation:
         }  # fmt: skip
         for strip, panels in self._strips().items():
             layered = strip == "layers"
-            over = title if layered else f"{said}, encoder attention by word"
+            over = title if layered else f"{said}, attention by word"
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
             begin = f"{stem}.layers" if layered else of_words
             together = sheet(

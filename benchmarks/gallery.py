@@ -55,11 +55,11 @@ def made(folder: Path, cases: int, failing: int) -> Run:
         run.add_image(digest, drawn.image)
         fails = number < failing
         p = rng.gamma(0.3, size=(GRID, GRID))
-        maps = {"cross_attention": p / p.sum()}
+        maps = {"answer_attention": p / p.sum()}
         strips = {}
         if fails:
             q = rng.gamma(0.3, size=(GRID, GRID))
-            maps["baseline:cross_attention"] = q / q.sum()
+            maps["baseline:answer_attention"] = q / q.sum()
             layers = [(f"layer {n}", rng.gamma(0.3, size=(GRID, GRID))) for n in range(1, 13)]
             strips = {"layers": [(name, x / x.sum()) for name, x in layers]}
         figures = {name: float(rng.random()) for name in METRICS}
@@ -71,11 +71,11 @@ def made(folder: Path, cases: int, failing: int) -> Run:
             text="there are animals on the grass", premise=None, tags=["bench"], expected="yes",
             image=f"{number}.png", image_digest=digest, image_size=(480, 480), case_digest="",
             regions={"animals": [tuple(v / 480 for v in b) for b in drawn.boxes()]},
-            default_map="cross_attention",
+            default_map="answer_attention",
         )  # fmt: skip
         outcome = replace(
             outcome, label="yes", probabilities={"yes": 0.9, "no": 0.05, "maybe": 0.05},
-            metrics={"cross_attention": figures}, grid=(GRID, GRID),
+            metrics={"answer_attention": figures}, grid=(GRID, GRID),
             verdicts=[Verdict("label", True, "yes", "yes", "")],
             drift=[
                 DriftRow("label", "yes", "yes", 0.0, 0.0, "within"),

@@ -33,7 +33,7 @@ Probe = Callable[[int], str]
 # Case files
 
 FULL = """\
-x-look: &look {map: {method: cross_attention, layers: last:2}, tags: [slow_one]}
+x-look: &look {map: {method: answer_attention, layers: last:2}, tags: [slow_one]}
 defaults: {drift: {mass: 0.1, probability: 0.05}}
 cases:
   - id: everything
@@ -54,7 +54,7 @@ cases:
         - {metric: pointing, region: birds, tolerance: 1, min: 0}
         - {metric: iou, region: birds, threshold: quantile:0.9, min: 0}
         - {metric: js, against: {method: blank}, min: 0.01}
-        - {metric: entropy, max: 1, map: {method: encoder_attention, word: birds, heads: [1, 2]}}
+        - {metric: entropy, max: 1, map: {method: word_attention, word: birds, heads: [1, 2]}}
   - id: second
     image: images/two-birds-on-a-branch.png
     text: a cat

@@ -18,7 +18,8 @@ from audit.cases.loading import load_cases
 from audit.cases.schema import schema
 from audit.commands import main as cli
 from audit.gate.outcomes import State
-from audit.maps.spec import ABOUT, TAKES, MapSpec
+from audit.maps.methods import METHODS
+from audit.maps.spec import MapSpec
 from audit.metrics.registry import METRICS
 from audit.plugin import options as pytest_options
 from audit.runs.runner import audit_cases
@@ -58,11 +59,13 @@ def test_every_key_of_a_case_is_documented() -> None:
 
 def test_every_method_and_key_of_a_map_is_documented() -> None:
     page = (DOCS / "maps.md").read_text()
-    for method, keys in TAKES.items():
-        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{method}` |")]
+    for name, method in METHODS.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
         _, _, about, taken, *_ = row.split("|")
-        assert about.strip().startswith(ABOUT[method])
-        assert taken.strip() == ", ".join(f"`{key}`" for key in keys)
+        assert about.strip().startswith(method.about)
+        assert taken.strip() == ", ".join(f"`{key}`" for key in method.keys)
+        for other in method.spellings:
+            assert f"`{other}`" in page, other
     for key in set(MapSpec.model_fields) - {"method"}:
         assert f"`{key}`" in page, key
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from audit.base.geometry import Grid
 from audit.base.images import open_image
-from audit.maps.trace import NOTHING_MORE, Need, Reading, Trace
+from audit.base.words import words_in
+from audit.maps.trace import NOTHING_MORE, Need, Reading, ReadingKey, Trace, Word
 from audit.models.protocol import Fingerprint, Query
 
 
@@ -57,6 +59,32 @@ class ToyModel:
         probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}
         readings = {key: reading_of_row(row, Grid(4, 4)) for key in need}
         return Trace(probabilities, label, query.text, ("a", "b"), Grid(4, 4), readings=readings)
+
+
+class ToyOfWords(ToyModel):
+    """The toy, which also says where it looks from words: from the first at the first cell, ..."""
+
+    methods = ("answer_attention", "word_attention")
+
+    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
+        texts = words_in(query.text)
+        found = super()._one(query, frozenset(k for k in need if k.method != "word_attention"))
+        readings = dict(found.readings)
+        for key in need:
+            if key.method == "word_attention" and key.word is None:
+                every = (key._replace(word=place) for place in range(len(texts)))
+                readings |= {each: self._of_word(each, texts) for each in every}
+            elif key.method == "word_attention":
+                readings[key] = self._of_word(key, texts)
+        words = tuple(Word(text, (place,)) for place, text in enumerate(texts))
+        return replace(found, words=words, readings=readings)
+
+    @staticmethod
+    def _of_word(key: ReadingKey, texts: Sequence[str]) -> Reading:
+        row = np.full(18, 0.02, np.float32)
+        place = key.word if isinstance(key.word, int) else texts.index(str(key.word))
+        row[place] = 1 - 0.02 * 17
+        return reading_of_row(row, Grid(4, 4))
 
 
 def reading_of_row(row: NDArray[np.float32], grid: Grid, layers: int = 2) -> Reading:

@@ -144,7 +144,7 @@ def main() -> None:
     """Write pictures and case files."""
     drawn = draw()
     model: Any = load_model("reference")
-    defaults = {"map": {"method": "cross_attention", "layers": "all", "heads": "mean"}}
+    defaults = {"map": {"method": "answer_attention", "layers": "all", "heads": "mean"}}
     for theme, (title, cases) in THEMES.items():
         found = [_case(case, drawn[case.picture], model) for case in cases]
         _write(theme, found, title, defaults=defaults)

@@ -25,9 +25,9 @@ ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch-disc.jpg"
 TEXT = "there are two birds on a branch"
 MEASURED = (
-    "cross_attention", "relevance", "relevance variant=paper", "occlusion", "rollout",
+    "answer_attention", "relevance", "relevance variant=paper", "occlusion", "rollout",
 )  # fmt: skip
-MAPS = ("cross_attention", "relevance", "occlusion", "encoder_attention word=birds")
+MAPS = ("answer_attention", "relevance", "occlusion", "word_attention word=birds")
 
 
 def main() -> None:

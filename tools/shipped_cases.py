@@ -191,7 +191,7 @@ class Other:
 
 
 def _word(word: str) -> dict[str, Any]:
-    return {"method": "encoder_attention", "word": word}
+    return {"method": "word_attention", "word": word}
 
 
 OTHERS = [

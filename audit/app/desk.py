@@ -19,7 +19,7 @@ from audit.base.images import open_image
 from audit.base.texts import readable
 from audit.cases.loading import Case
 from audit.explaining import Explanation, explain
-from audit.maps.methods import METHODS
+from audit.maps.methods import METHODS, canonical
 from audit.maps.spec import MapSpec, told
 from audit.models.protocol import Model, Query
 from audit.reference.world import note_on_picture
@@ -131,7 +131,8 @@ def spec_of(question: Question) -> MapSpec:
     Raises:
         ValueError: see :meth:`audit.maps.spec.MapSpec.parse`.
     """
-    taken = METHODS[question.method].keys if question.method in METHODS else ()
+    row = METHODS.get(canonical(question.method))
+    taken = row.keys if row else ()
     given = [
         f"{key}={shlex.quote(value.strip())}"
         for key, value in question.keys.items()

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from audit.base.errors import nearest
-from audit.maps.reading import MapSpec
+from audit.maps.spec import MapSpec, Sentence
 from audit.metrics.keys import FigureKey
 from audit.metrics.placement import THRESHOLD, read_threshold
 from audit.metrics.registry import DEFAULTS, METRICS
@@ -222,11 +222,11 @@ class Verdict:
         undefined: whether it failed because the metric has no value.
     """
 
-    expectation: str
+    expectation: Sentence
     passed: bool
     observed: str
     limit: str
-    reason: str
+    reason: Sentence
     undefined: bool = False
 
 

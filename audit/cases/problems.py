@@ -13,7 +13,7 @@ from audit.base.errors import CaseError, nearest
 from audit.base.yamlfile import Document, Loc, Where, shortened
 from audit.cases.expectations import Expect
 from audit.cases.schema import CaseDefaults, CaseFileSpec, CaseSpec
-from audit.maps.methods import METHODS
+from audit.maps.methods import nearest_method
 from audit.maps.spec import MapSpec
 
 
@@ -73,10 +73,12 @@ class Problems:
         if loc and loc[-1] in _CHOICES and not _chosen_by_user(loc) and kind != "missing":
             return f"not a {_CHOICES[str(loc[-1])]}"
         if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
-            return f"a map is written as {{method: NAME}}; {nearest(str(found['input']), METHODS)}"
+            return f"a map is written as {{method: NAME}}; {nearest_method(str(found['input']))}"
         if kind == "literal_error" and isinstance(found["input"], str):
             choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
-            return f"{found['input']!r} is not known; {nearest(found['input'], choices)}"
+            written, of_maps = found["input"], loc[-1] == "method"
+            hint = nearest_method(written) if of_maps else nearest(written, choices)
+            return f"{written!r} is not known; {hint}"
         if kind == "string_pattern_mismatch" and loc[-1] == "id":
             return "an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"
         about = _about_number(kind, found["input"])

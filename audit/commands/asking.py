@@ -47,7 +47,7 @@ def explain(
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
     words: Annotated[
-        bool, typer.Option("--words", help="Draw where the encoder looks from each word.")
+        bool, typer.Option("--words", help="Draw where the model looks from each word.")
     ] = False,
     animate: Annotated[
         bool,

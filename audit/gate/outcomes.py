@@ -44,7 +44,7 @@ from audit.base.records import (
 )
 from audit.cases.expectations import Verdict
 from audit.gate.runfiles import FORMAT, About, Results
-from audit.maps.spec import canonical_key
+from audit.maps.spec import Sentence, canonical_key
 from audit.metrics.keys import canonical_name
 from audit.metrics.registry import Better
 
@@ -121,7 +121,7 @@ class Outcome:
     file: str
     line: Count
     state: State
-    sentence: str
+    sentence: Sentence
     text: str
     premise: str | None
     tags: list[str]

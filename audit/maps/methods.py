@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Protocol
 
 import numpy as np
@@ -176,6 +177,16 @@ def canonical(method: str) -> str:
     ('answer_attention', 'rollout')
     """
     return _SPELLINGS.get(method, method)
+
+
+def nearest_method(written: str) -> str:
+    """A clause that names the method closest to what somebody wrote, or all of them.
+
+    >>> nearest_method("cros_attention")
+    "did you mean 'answer_attention'?"
+    """
+    close = get_close_matches(written, (*METHODS, *_SPELLINGS), n=1, cutoff=0.65)
+    return nearest(canonical(close[0]) if close else written, METHODS)
 
 
 ALWAYS = ("temperature", "smooth")

@@ -39,9 +39,9 @@ def need_of(specs: Iterable[MapSpec], methods: Collection[str]) -> Need:
         if method in methods:
             need.add(spec.reading)
         elif spec.row.from_model or spec.method == "blank":
+            others = nearest(method, methods) if methods else "it has no maps of its own"
             raise MapError(
-                f"the model gives no {method}, which the map {spec.key!r} is made of; "
-                f"{nearest(method, methods)}"
+                f"the model gives no {method}, which the map {spec.key!r} is made of; {others}"
             )
     return frozenset(need)
 

@@ -23,7 +23,7 @@ from pydantic import (
 from audit.base.errors import nearest
 from audit.base.texts import readable
 from audit.base.words import words_in
-from audit.maps.methods import ALWAYS, METHODS, canonical
+from audit.maps.methods import ALWAYS, METHODS, canonical, nearest_method
 from audit.maps.methods import Method as Row
 from audit.maps.trace import ANSWER, HeadChoice, ReadingKey, Window
 
@@ -195,7 +195,7 @@ class MapSpec(BaseModel):
             raise ValueError(f"{text!r} is not a map: {error}") from None
         method = canonical(method)
         if method not in METHODS:
-            raise ValueError(f"{method!r} is not a method; {nearest(method, METHODS)}")
+            raise ValueError(f"{method!r} is not a method; {nearest_method(method)}")
         given: dict[str, Any] = {"method": method}
         for pair in pairs:
             name, equals, value = pair.partition("=")
@@ -276,6 +276,21 @@ def canonical_key(key: str) -> str:
     """
     method = method_of(key)
     return f"{canonical(method)}{key.removeprefix(method)}"
+
+
+def canonical_text(sentence: str) -> str:
+    """A sentence about figures with the methods in it as they are written today.
+
+    >>> canonical_text("js against encoder_attention word=cat (cross_attention heads=max) is 0.1")
+    'js against word_attention word=cat (answer_attention heads=max) is 0.1'
+    """
+    return _OF_MAP.sub(lambda found: canonical(found[0]), sentence)
+
+
+_OF_MAP = re.compile(r"(?:(?<=\()|(?<= against ))\w+")
+
+Sentence = Annotated[str, AfterValidator(canonical_text)]
+"""A sentence about figures in a stored record; version 0.1 spelled some methods otherwise."""
 
 
 def _quoted(value: Any) -> str:

@@ -39,16 +39,18 @@ def thumbnail_html(run: Run, outcome: Outcome, gallery: str) -> str:
     return f'{fragment}<p><a href="{link}">in the gallery</a></p>'
 
 
-def asked_html(image: Image.Image, p: NDArray[np.float64], sentence: str, view: Box = WHOLE) -> str:
-    """A fragment for a question that a Python test asked.
+def asked_html(
+    image: Image.Image, p: NDArray[np.float64] | None, sentence: str, view: Box = WHOLE
+) -> str:
+    """A fragment for a question that a Python test asked; without a map, of the picture alone.
 
     Args:
         view: the part of the picture that the map covers.
     """
-    pictures = [
-        Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture"),
-        Picture("heatmap", data_uri(overlay(image, p, width=_SMALL, view=view)), "the heatmap"),
-    ]
+    pictures = [Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture")]
+    if p is not None:
+        heat = data_uri(overlay(image, p, width=_SMALL, view=view))
+        pictures.append(Picture("heatmap", heat, "the heatmap"))
     return _fragment(pictures, sentence)
 
 

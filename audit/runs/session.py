@@ -26,7 +26,7 @@ from audit.gate.outcomes import Outcome, Run
 from audit.gate.tolerances import load_floors
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
-from audit.maps.trace import Evidence
+from audit.maps.trace import ANSWER, Evidence
 from audit.models.protocol import Model, Query
 from audit.models.registry import load_model
 from audit.runs.asking import Answer, Patience
@@ -49,12 +49,15 @@ _KEPT = (1024, 1024)
 
 @dataclass(frozen=True)
 class Asked:
-    """A question that a Python test put to the model, kept for the report of its failure."""
+    """A question that a Python test put to the model, kept for the report of its failure.
+
+    ``map`` is None where nothing but the label was asked of a model that has no maps.
+    """
 
     image: Image.Image
     text: str
     label: str
-    map: Map
+    map: Map | None
     view: Box
 
 
@@ -214,8 +217,10 @@ class Auditor:
         """
         picture = picture_of(image if isinstance(image, Image.Image) else Path(image))
         query = Query(picture, text, premise, truncate)
-        (seen,) = gather(self.model, [query], [[MapSpec(), *maps]], self.batch_size)
-        shown = read_map(seen, maps[0] if maps else MapSpec())
+        own = [MapSpec()] if ANSWER.method in self.model.methods else []
+        specs = [*maps, *own]
+        (seen,) = gather(self.model, [query], [specs], self.batch_size)
+        shown = read_map(seen, specs[0]) if specs else None
         small = picture.copy()
         small.thumbnail(_KEPT)  # a test may ask about hundreds, and one may take 200 MB
         self.asked.append(Asked(small, query.text, seen.label, shown, seen.trace.view))

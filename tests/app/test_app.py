@@ -44,7 +44,7 @@ def picture(folder: Path, name: str = "a.png", **options: Any) -> Picture:
 
 
 def question(of: Picture | None, **changes: Any) -> Question:
-    asked = Question(of, "there are two birds", "", "toy", "cross_attention", {}, "", True, False)
+    asked = Question(of, "there are two birds", "", "toy", "answer_attention", {}, "", True, False)
     return replace(asked, **changes)
 
 
@@ -166,9 +166,10 @@ def test_the_map_that_was_asked_for_is_the_cases_map(answer: Answer) -> None:
     spec = MapSpec(layers=[1, 2], heads="max", temperature=0.5)
     asked = replace(answer, found=replace(answer.found, spec=spec))
     written = case_yaml(asked, "case", "yes", [])
-    assert "map: {method: cross_attention, layers: [1, 2], heads: max, temperature: 0.5}" in written
+    said = "map: {method: answer_attention, layers: [1, 2], heads: max, temperature: 0.5}"
+    assert said in written
     assert loaded(written, asked).map == spec
-    word = MapSpec(method="encoder_attention", word="two birds")
+    word = MapSpec(method="word_attention", word="two birds")
     asked = replace(answer, found=replace(answer.found, spec=word))
     assert loaded(case_yaml(asked, "case", "yes", []), asked).map == word
 
@@ -280,10 +281,11 @@ def test_an_id_is_suggested_from_the_hypothesis() -> None:
         ({"method": "rolout"}, "did you mean 'rollout'?"),
         ({"keys": {"layers": "9"}}, "the model has 2"),
         ({"keys": {"layers": "lots"}}, "layers: 'lots' is not a choice of layers"),
-        ({"method": "encoder_attention"}, "needs a word of the hypothesis"),
+        ({"method": "word_attention"}, "needs a word of the hypothesis"),
         ({"more": "temperature=0"}, "temperature: Input should be greater than 0"),
         ({"more": "temprature=1"}, "did you mean 'temperature'?"),
-        ({"more": "seed=1"}, "the method cross_attention takes no 'seed'"),
+        ({"method": "cross_attention", "keys": {"layers": "9"}}, "the model has 2"),
+        ({"more": "seed=1"}, "the method answer_attention takes no 'seed'"),
         ({"more": "'"}, "is not a map: No closing quotation"),
         ({"model": "/etc"}, "/etc: not offered here; choose from toy, other"),
     ],

@@ -164,7 +164,7 @@ def test_an_example_is_asked_about_and_method_layers_and_word_change_what_is_sho
     assert page.locator(".box").count() == 2
     said, heat = ask(page)
     assert said.split()[:8] == ["“there", "are", "two", "birds", "on", "a", "branch”", "yes"]
-    assert "reference, cross_attention, 12 × 12 cells" in said
+    assert "reference, answer_attention, 12 × 12 cells" in said
     assert page.locator("#verdict th").all_inner_texts() == ["yes", "no", "maybe"]
     assert page.locator("#layer-sheet img").is_visible()
     assert not page.is_visible("#word-maps")
@@ -172,16 +172,16 @@ def test_an_example_is_asked_about_and_method_layers_and_word_change_what_is_sho
 
     page.fill("#layers input, #layers textarea", "last")
     said, last = ask(page)
-    assert "cross_attention layers=last" in said
+    assert "answer_attention layers=last" in said
     page.fill("#layers input, #layers textarea", "")
-    choose(page, "method", "encoder_attention")
+    choose(page, "method", "word_attention")
     page.wait_for_selector("#word input")
     choose(page, "word", "birds")
     said, birds = ask(page)
-    assert "encoder_attention word=birds" in said
+    assert "word_attention word=birds" in said
     choose(page, "word", "branch")
     said, branch = ask(page)
-    assert "encoder_attention word=branch" in said
+    assert "word_attention word=branch" in said
     choose(page, "method", "relevance")
     page.wait_for_selector("#word", state="hidden")
     assert not page.is_visible("#layers")
@@ -204,7 +204,7 @@ def test_another_model_and_a_premise_are_asked(page: Any) -> None:
     page.fill("#premise input, #premise textarea", "a sunny day")
     said, _ = ask(page)
     assert "beside “a sunny day”" in said
-    assert "shortcut, cross_attention" in said
+    assert "shortcut, answer_attention" in said
 
 
 def test_boxes_drawn_on_an_uploaded_picture_are_in_the_case_that_is_saved(
@@ -266,12 +266,12 @@ def test_errors_are_messages_in_the_projects_own_words(
     page.fill("#more input, #more textarea", "temprature=1")
     assert "did you mean 'temperature'?" in refused(page)
     page.fill("#more input, #more textarea", "")
-    choose(page, "method", "encoder_attention")
+    choose(page, "method", "word_attention")
     page.wait_for_selector("#word input")
     page.fill("#word input", "cat")
     page.keyboard.press("Enter")
     assert "'cat'" in refused(page)
-    choose(page, "method", "cross_attention")
+    choose(page, "method", "answer_attention")
     choose(page, "model", str(cut))
     assert "pytorch_model.bin: the weights cannot be read" in refused(page)
     choose(page, "model", "reference")

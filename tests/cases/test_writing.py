@@ -46,7 +46,7 @@ def test_what_is_written_for_any_reader_is_the_same_to_yaml_1_1() -> None:
         premise="on",
         tags=("off", "two words"),
         regions={"y": [(1, 2, 3, 4)], "birds: both": [(1, 2, 3, 4), (5, 6, 7, 8)]},
-        map={"method": "encoder_attention", "word": "NO", "layers": [1, 2]},
+        map={"method": "word_attention", "word": "NO", "layers": [1, 2]},
         label="yes",
         probability=0.5,
         attention=[{"metric": "iou", "region": "y", "threshold": "mass:0.8", "min": 0.2}],
@@ -60,7 +60,7 @@ def test_what_is_written_for_any_reader_is_the_same_to_yaml_1_1() -> None:
         "premise": "on",
         "tags": ["off", "two words"],
         "regions": {"y": [[1, 2, 3, 4]], "birds: both": [[1, 2, 3, 4], [5, 6, 7, 8]]},
-        "map": {"method": "encoder_attention", "word": "NO", "layers": [1, 2]},
+        "map": {"method": "word_attention", "word": "NO", "layers": [1, 2]},
         "expect": {
             "label": "yes",
             "probability": {"min": 0.5},

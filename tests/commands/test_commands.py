@@ -151,7 +151,7 @@ def test_a_map_that_takes_too_long_is_refused_with_one_that_does_not() -> None:
     assert pictures(Window(2, 2), Grid(30, 30)) * 900 <= MOST_CELLS
 
 
-@pytest.mark.parametrize("text", ["occlusion", "cross_attention", "relevance", "rollout"])
+@pytest.mark.parametrize("text", ["occlusion", "answer_attention", "relevance", "rollout"])
 def test_every_map_as_it_comes_is_within_the_limit(text: str) -> None:
     for side in (4, 12, 24, 30):
         check_cost(MapSpec.parse(text), Grid(side, side))

@@ -59,17 +59,17 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
             str(PICTURE),
             "the birds are hungry",
             "--map",
-            "cross_attention layers=last",
+            "answer_attention layers=last",
             "--out",
             str(tmp_path),
         ],
     )
     assert result.exit_code == 0, result.output
     assert "maybe" in result.output.splitlines()[0]
-    assert "cross_attention layers=last, 12 x 12 cells" in result.output
+    assert "answer_attention layers=last, 12 x 12 cells" in result.output
     assert "reference, float32, fast engine" in result.output
     (heatmap,) = tmp_path.glob("two-birds-on-a-branch.*.png")
-    assert ".cross_attention-layers-last." in heatmap.name
+    assert ".answer_attention-layers-last." in heatmap.name
 
 
 def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
         (["explain", str(PICTURE), "text", "--map", "rollout layers=9"], "the model has 3"),
         (["explain", str(PICTURE), "text", "--map", "rollout layers=lots"], "choice of layers"),
         (["explain", str(PICTURE), "text", "--map", "rolout"], "did you mean 'rollout'?"),
-        (["explain", str(PICTURE), "text", "--map", "encoder_attention"], "needs a word"),
-        (["explain", str(PICTURE), "text", "--map", "encoder_attention word=test"], "'text'"),
+        (["explain", str(PICTURE), "text", "--map", "word_attention"], "needs a word"),
+        (["explain", str(PICTURE), "text", "--map", "word_attention word=test"], "'text'"),
         (["explain", str(PICTURE), "text", "--map", "uniform", "--layers"], "layer by layer"),
         (["explain", str(PICTURE), "text", "--colours", "mauve"], "mauve"),
         (["explain", str(PICTURE), "text", "--scale", "shard"], "did you mean 'shared'?"),

@@ -38,7 +38,7 @@ def model() -> Any:
 def asked(
     model: Any, image: Path, text: str = TEXT, premise: str | None = None, *maps: str
 ) -> list[Explanation]:
-    specs = [MapSpec.parse(each) for each in maps or ("cross_attention",)]
+    specs = [MapSpec.parse(each) for each in maps or ("answer_attention",)]
     return explain_maps(model, image, text, premise, specs, words=True)
 
 
@@ -182,7 +182,7 @@ def test_several_maps_are_read_from_one_model_loaded_once(
         return load(*arguments)
 
     monkeypatch.setattr(models, "load_model", counted)
-    maps = ["occlusion window=6 stride=6", "encoder_attention word=birds", "centre"]
+    maps = ["occlusion window=6 stride=6", "word_attention word=birds", "centre"]
     arguments = [part for each in maps for part in ("--map", each)]
     done = explained(tmp_path, str(PICTURE), TEXT, *arguments, "--layers", "--json")
     assert done.exit_code == 0, done.output
@@ -212,7 +212,7 @@ def plain(tmp_path: Path) -> Path:
 
 
 WHY = "hiding any part of the picture does not lower the answer's probability"
-BOTH = ("--map", "occlusion window=6 stride=6", "--map", "cross_attention", "--words")
+BOTH = ("--map", "occlusion window=6 stride=6", "--map", "answer_attention", "--words")
 
 
 def test_an_undefined_map_keeps_no_other_back(plain: Path, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_an_undefined_map_is_told_by_its_key(plain: Path, tmp_path: Path) -> Non
     done = explained(tmp_path, str(plain), TEXT, *BOTH)
     assert done.exit_code == 0, done.output
     assert f"\nocclusion window=6 stride=6: undefined: {WHY}\n" in done.stdout
-    assert "\ncross_attention, " in done.stdout
+    assert "\nanswer_attention, " in done.stdout
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -14,7 +14,7 @@ from audit.gate import accepted, baselines, drift
 from audit.gate.outcomes import DriftRow, Outcome, Run, State
 from audit.gate.tolerances import Tolerances
 from audit.metrics.keys import FigureKey
-from tests.base.test_files import outcome
+from tests.outcomes import outcome
 
 
 def measured(**more: Any) -> Outcome:
@@ -27,7 +27,7 @@ def measured(**more: Any) -> Outcome:
 
 
 def accepted_from(found: Outcome, folder: Path) -> accepted.Baseline:
-    baselines.propose(folder, found, {}, None, {})
+    baselines.propose(found, {}, None, {}).write(folder)
     stored = accepted.load(folder, found.case)
     assert stored is not None
     return stored
@@ -64,7 +64,7 @@ def test_what_a_baseline_calls_otherwise_is_not_compared_and_not_an_error(tmp_pa
     before = accepted.load(tmp_path, "a")
     assert before is not None
     assert "entropy" not in compared(found, before)
-    baselines.propose(tmp_path, found, {}, before, {})
+    baselines.propose(found, {}, before, {}).write(tmp_path)
     stored = json.loads(path.read_text())["figures"]["rollout"]
     assert stored["entropy"] == {"accepted": 0.5, "anchor": 0.5}
 
@@ -105,7 +105,8 @@ def test_the_anchor_moves_for_the_figure_of_one_map_alone(tmp_path: Path) -> Non
     before = accepted_from(found, tmp_path)
     now = {key: dict.fromkeys(values, 0.1) for key, values in found.metrics.items()}
     seen = DriftRow("mass[birds] (relevance variant=paper)", "0.4", "0.1", -0.3, 0.02, "drifted")
-    baselines.propose(tmp_path, replace(found, metrics=now, drift=[seen]), {}, before, {})
+    moved = replace(found, metrics=now, drift=[seen])
+    baselines.propose(moved, {}, before, {}).write(tmp_path)
     stored = json.loads((tmp_path / "a.json").read_text())["figures"]
     assert stored["relevance variant=paper"]["mass[birds]"] == {"accepted": 0.1, "anchor": 0.1}
     assert stored["rollout"]["mass[birds]"] == {"accepted": 0.1, "anchor": 0.5}

@@ -15,6 +15,8 @@ from audit.base.errors import BaselineError, RunError
 from audit.base.records import read_record
 from audit.gate import accepted
 from audit.gate.tolerances import load_floors
+from audit.maps.spec import canonical_key
+from audit.metrics.keys import canonical_name
 from tests import projects
 
 SHIPPED = Path(__file__).parents[2] / "baselines" / "reference"
@@ -38,7 +40,7 @@ def changed(folder: Path, keys: tuple[str, ...], value: Any) -> None:
     path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
-FIGURE = ("figures", "cross_attention", "mass[birds]", "accepted")
+FIGURE = ("figures", "answer_attention", "mass[birds]", "accepted")
 
 
 @pytest.mark.parametrize(
@@ -148,11 +150,17 @@ def test_every_shipped_baseline_and_the_noise_floor_are_read_as_before() -> None
         assert not held.damage
         data = json.loads(path.read_text())
         assert held.baseline.provenance == data["provenance"]
-        assert held.baseline.figures["cross_attention"] == {
-            name: v["accepted"]["undefined"] if isinstance(v["accepted"], dict) else v["accepted"]
-            for name, v in data["figures"]["cross_attention"].items()
+        assert held.baseline.figures == {
+            canonical_key(key): {
+                canonical_name(name): v["accepted"]["undefined"]
+                if isinstance(v["accepted"], dict)
+                else v["accepted"]
+                for name, v in figures.items()
+            }
+            for key, figures in data["figures"].items()
         }
-    assert load_floors(SHIPPED)["cross_attention"]["mass"] > 0
+        assert "answer_attention" in held.baseline.figures
+    assert load_floors(SHIPPED)["answer_attention"]["mass"] > 0
 
 
 def test_a_thousand_baselines_are_read_in_a_few_seconds(folder: Path) -> None:

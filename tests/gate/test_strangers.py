@@ -148,7 +148,7 @@ def test_each_case_file_is_read_once_however_many_cases_are_accepted(
 
 def test_a_run_without_its_maps_is_not_accepted(root: Path) -> None:
     Path("run/outcomes/birds.npz").unlink()
-    with pytest.raises(BaselineError, match="birds: the run lacks its map 'cross_attention'"):
+    with pytest.raises(BaselineError, match="birds: the run lacks its map 'answer_attention'"):
         accept(Run(Path("run")))
     assert not (root / "baselines").exists()
 

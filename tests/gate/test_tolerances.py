@@ -25,18 +25,18 @@ def noise_file(folder: Path, floor: float, deviations: int = ENOUGH) -> None:
     path = noise_path(folder)
     path.parent.mkdir(parents=True)
     row = {"floor": floor, "deviations": deviations}
-    path.write_text(json.dumps({"format": 1, "floors": {"cross_attention": {"mass": row}}}))
+    path.write_text(json.dumps({"format": 1, "floors": {"answer_attention": {"mass": row}}}))
 
 
 def test_a_declared_tolerance_comes_before_the_noise_and_the_noise_before_the_default() -> None:
-    floors = {"cross_attention": {"mass": 0.001, "entropy": 0.002}, "rollout": {"mass": 0.01},
+    floors = {"answer_attention": {"mass": 0.001, "entropy": 0.002}, "rollout": {"mass": 0.01},
               "probability": {"probability": 0.004}}  # fmt: skip
     found = Tolerances({"entropy": 0.5}, floors)
     mass = FigureKey("mass", "birds")
-    assert found.figure("cross_attention layers=last", mass) == pytest.approx(0.002)
+    assert found.figure("answer_attention layers=last", mass) == pytest.approx(0.002)
     assert found.figure("rollout", mass) == pytest.approx(0.02)
     assert found.figure("relevance", mass) == METRICS["mass"].tolerance
-    assert found.figure("cross_attention", FigureKey("entropy")) == 0.5
+    assert found.figure("answer_attention", FigureKey("entropy")) == 0.5
     assert found.probability() == pytest.approx(0.008)
     assert Tolerances({"probability": 0.3}, floors).probability() == 0.3
     assert Tolerances().probability() == 0.05

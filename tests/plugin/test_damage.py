@@ -58,7 +58,7 @@ def test_maps_that_are_missing_are_accepted_anew_and_the_anchors_are_kept(
 ) -> None:
     folder = accepted.path / "baselines"
     data = json.loads((folder / "birds.json").read_text())
-    figure = data["figures"]["cross_attention"]["mass[birds]"]
+    figure = data["figures"]["answer_attention"]["mass[birds]"]
     figure["anchor"] = round(figure["anchor"] - 0.01, 6)
     (folder / "birds.json").write_text(json.dumps(data))
     (folder / "birds.npz").unlink()
@@ -66,7 +66,7 @@ def test_maps_that_are_missing_are_accepted_anew_and_the_anchors_are_kept(
     assert "birds.npz: missing" in sentence(accepted, "birds")
     assert command(accepted, "accept", "run", "birds").exit_code == 0
     kept = json.loads((folder / "birds.json").read_text())
-    assert kept["figures"]["cross_attention"]["mass[birds]"]["anchor"] == figure["anchor"]
+    assert kept["figures"]["answer_attention"]["mass[birds]"]["anchor"] == figure["anchor"]
     assert provenance(accepted, "birds")["run"]
     accepted.runpytest("cases").assert_outcomes(passed=3)
 
@@ -74,7 +74,7 @@ def test_maps_that_are_missing_are_accepted_anew_and_the_anchors_are_kept(
 def test_a_number_written_as_text_costs_its_own_case(accepted: pytest.Pytester) -> None:
     path = accepted.path / "baselines" / "birds.json"
     data = json.loads(path.read_text())
-    data["figures"]["cross_attention"]["mass[birds]"]["accepted"] = "0,97"
+    data["figures"]["answer_attention"]["mass[birds]"]["accepted"] = "0,97"
     path.write_text(json.dumps(data, indent=1))
     before = stored(accepted)
     accepted.runpytest("cases").assert_outcomes(passed=2, failed=1)

@@ -12,10 +12,10 @@ import audit.runs.session
 from tests.toy_model import ToyModel
 
 class Failing(ToyModel):
-    def _one(self, query):
+    def _one(self, query, need):
         if "cat" in query.text:
             {what}
-        return super()._one(query)
+        return super()._one(query, need)
 
 audit.runs.session.load_model = lambda *_: Failing()
 """
@@ -27,7 +27,7 @@ audit.runs.session.load_model = lambda *_: Failing()
     [
         ("raise RuntimeError('mat1 and mat2')", "RuntimeError: mat1 and mat2"),
         (
-            "from dataclasses import replace; found = super()._one(query); "
+            "from dataclasses import replace; found = super()._one(query, need); "
             "return replace(found, probabilities=dict.fromkeys(self.labels, float('nan')))",
             "the model's answers are not numbers: its probabilities are not finite: "
             "no nan, yes nan, maybe nan",

@@ -91,7 +91,7 @@ def test_the_anchor_outlives_an_accepted_step_that_was_too_small_to_be_shown(
 ) -> None:
     def figure() -> dict[str, float]:
         data = json.loads((accepted.path / "baselines" / "hungry.json").read_text())
-        found: dict[str, float] = data["figures"]["cross_attention"]["centre_y"]
+        found: dict[str, float] = data["figures"]["answer_attention"]["centre_y"]
         return found
 
     first = figure()

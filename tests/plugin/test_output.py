@@ -31,7 +31,7 @@ def test_what_a_case_file_names_injects_no_command_and_moves_no_cursor(
         "text": f"text: {hostile}",
         "xfail": f"xfail: {hostile}",
         "tag": f"tags: [{hostile}]",
-        "word": f"map: {{method: encoder_attention, word: {hostile}}}",
+        "word": f"map: {{method: word_attention, word: {hostile}}}",
     }[place]
     text += "" if place == "text" else "\n    text: there are birds"
     (accepted.path / "cases" / "others.yaml").write_text(

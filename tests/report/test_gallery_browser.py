@@ -109,7 +109,7 @@ def test_failing_cases_come_first_and_their_heat_lies_where_the_model_looked(pag
     assert shown(page) == ["birds", "more-birds", "hungry", "no-cat"]
     captions = page.locator("#case-birds .view > .strip figcaption").all_text_contents()
     assert captions == [
-        "baseline: cross_attention, peak 80 %", "now: cross_attention, peak 60 %",
+        "baseline: answer_attention, peak 80 %", "now: answer_attention, peak 60 %",
         "now − baseline: red more, blue less",
     ]  # fmt: skip
     page.uncheck("#outlines")
@@ -178,7 +178,7 @@ def test_pointing_at_a_cell_tells_its_share_and_its_pixels(page: Any) -> None:
     page.hover(panel("birds", 2), position={"x": 20, "y": 20})
     told = page.text_content("#case-birds .readout")
     # 0.3 of 0.5 on the image lies on the first of 4 x 4 cells; the picture has 160 x 120 pixels.
-    assert told == "cell 1, 1 of 4 × 4, 60 % of cross_attention; pixels 0–40 × 0–30"
+    assert told == "cell 1, 1 of 4 × 4, 60 % of answer_attention; pixels 0–40 × 0–30"
 
 
 def test_zooming_one_picture_zooms_its_neighbours(page: Any) -> None:

@@ -42,12 +42,12 @@ def test_a_map_without_a_value_makes_its_expectations_undefined_with_its_reason(
     found = audited(folder, "{map: {subtract: blank}, metric: entropy, min: 0.1}")
     assert found.state is State.UNDEFINED
     assert "the same over a grey picture, so nothing is left" in found.sentence
-    values = found.metrics["cross_attention subtract=blank"]
+    values = found.metrics["answer_attention subtract=blank"]
     assert {type(value) for value in values.values()} == {str}
     assert "mass[corner]" in values
-    assert set(Run(folder / "run").maps("one")) == {"cross_attention"}
+    assert set(Run(folder / "run").maps("one")) == {"answer_attention"}
     # The default map of the same case is measured all the same.
-    assert isinstance(found.metrics["cross_attention"]["entropy"], float)
+    assert isinstance(found.metrics["answer_attention"]["entropy"], float)
 
 
 @pytest.mark.parametrize("metric", ["js", "deletion_margin", "pointing"])
@@ -67,8 +67,8 @@ def test_what_is_asked_of_an_undefined_map_has_the_same_reason(folder: Path, met
         ("metric: pointing, region: corner, tolerance: 1", "pointing[corner] tolerance=1", 1.0),
         # Both layers of the toy are alike.
         (
-            "metric: js, against: {method: cross_attention, layers: last}",
-            "js against=(cross_attention layers=last)",
+            "metric: js, against: {method: answer_attention, layers: last}",
+            "js against=(answer_attention layers=last)",
             0.0,
         ),
         # Of the toy's map 0.8 lies on cell (1, 1) and 0.2/15 on each other: all but 16 x 0.2/15 of
@@ -89,7 +89,7 @@ def test_a_figure_on_request_is_measured_stored_and_compared(
     limit = "" if "max" in asked else ", min: 0"
     policy = Policy(folder / "baselines", "all")
     first = audited(folder, f"{{{asked}{limit}}}", policy=policy)
-    value = first.metrics["cross_attention"][key]
+    value = first.metrics["answer_attention"][key]
     assert value == pytest.approx(expected)
     baselines.promote(folder / "run" / "proposals", folder / "baselines")
     second = audited(folder, f"{{{asked}{limit}}}", policy=Policy(folder / "baselines"))
@@ -136,8 +136,8 @@ def test_a_case_that_repeats_is_judged_by_the_mean_and_its_spread_is_kept(
     assert once.spread == {}
     steady = repeated(folder, 3)
     assert steady.state is State.PASSED
-    assert steady.metrics["cross_attention"] == pytest.approx(once.metrics["cross_attention"])
-    assert set(steady.spread["cross_attention"].values()) == {0.0}
+    assert steady.metrics["answer_attention"] == pytest.approx(once.metrics["answer_attention"])
+    assert set(steady.spread["answer_attention"].values()) == {0.0}
     # One answer in three is "maybe", with 0.05 instead of 0.9 for "yes".
     monkeypatch.setenv("TOY_UNSTEADY", "3")
     unsteady = repeated(folder, 3)
@@ -156,4 +156,4 @@ def test_the_run_keeps_the_maps_of_layers_in_order_beside_those_that_are_measure
     strip = run.strips("one")["layers"]
     assert [name for name, _ in strip] == ["layer 1", "layer 2"]
     for _, p in strip:  # both layers of the toy are alike
-        np.testing.assert_allclose(p, run.maps("one")["cross_attention"], atol=1e-3)
+        np.testing.assert_allclose(p, run.maps("one")["answer_attention"], atol=1e-3)

@@ -32,7 +32,7 @@ def cell(row: int, col: int) -> np.ndarray:
 def subject(case: str, p: np.ndarray | None, **more: object) -> Subject:
     made = Subject(
         case, "two birds", f"picture-{case}", "yes", "digest", "yes", {"yes": 0.9, "no": 0.1},
-        {"mass[birds]": 0.8, "entropy": 0.2}, "cross_attention", p,
+        {"mass[birds]": 0.8, "entropy": 0.2}, "answer_attention", p,
     )  # fmt: skip
     return replace(made, **more)  # type: ignore[arg-type]
 

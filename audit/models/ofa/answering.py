@@ -6,7 +6,6 @@ modelscope cannot score a batch of unequal prompts, nor give the probabilities o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -187,11 +186,3 @@ class Answering:
     def _words(self, sample: dict[str, Any]) -> str:
         text: str = self._tokenizer.decode(sample["source"], skip_special_tokens=True)
         return text
-
-
-def margin(scores: Tensor, labels: list[int]) -> Tensor:
-    """Sum over the batch of the answer's log-probability minus the runner-up's."""
-    rows = torch.arange(len(labels), device=scores.device)
-    chosen = torch.tensor(labels, device=scores.device)
-    others = scores.scatter(1, chosen[:, None], -math.inf)
-    return (scores[rows, chosen] - others.amax(1)).sum()

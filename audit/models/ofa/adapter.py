@@ -117,6 +117,11 @@ class OFAVisualEntailment:
         return METHODS
 
     @property
+    def label_is_likeliest(self) -> bool:
+        """See :class:`audit.models.protocol.Decoding`."""
+        return self._answering.label_is_likeliest
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What was loaded and where it runs."""
         return self._fingerprint

@@ -56,6 +56,11 @@ class Answering:
         """Whether every answer is one token, so that one pass of the decoder scores them all."""
         return all(len(answer) == 1 for answer in self.answers)
 
+    @property
+    def label_is_likeliest(self) -> bool:
+        """Whether the label is that of the largest probability; see :meth:`label`."""
+        return self._task.gen_type == "traverse" or self.single
+
     def read(
         self,
         samples: list[dict[str, Any]],
@@ -168,7 +173,7 @@ class Answering:
         Beam search normalises by length, so with answers of several tokens its choice can differ
         from the most probable answer; there modelscope's own generator is asked.
         """
-        if self._task.gen_type == "traverse" or self.single:
+        if self.label_is_likeliest:
             return max(probabilities, key=probabilities.__getitem__)
         tokenizer = self._tokenizer
         batch = collate_fn([sample], tokenizer.pad_token_id, tokenizer.eos_token_id)

@@ -43,11 +43,11 @@ _NO_SUCH = 10_000
 
 def example_queries() -> tuple[Query, ...]:
     """Questions about two drawn pictures of unequal shapes; the texts grow longer."""
-    noise = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
-    patches = Image.fromarray(noise).resize((72, 96), Image.Resampling.NEAREST)
+    noise = np.random.default_rng(0).random((8, 6, 3)) * np.linspace(255, 55, 6)[:, None]
+    patches = Image.fromarray(noise.astype(np.uint8)).resize((72, 96), Image.Resampling.NEAREST)
     square = Image.new("RGB", (96, 64), "navy")
     square.paste("red", (8, 8, 36, 36))
-    square.paste("white", (60, 40, 70, 60))
+    square.paste("white", (60, 32, 80, 60))
     return (
         Query(square, "a red square"),
         Query(patches, "there are many coloured patches"),

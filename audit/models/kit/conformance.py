@@ -22,8 +22,8 @@ from audit.base.images import open_image, picture_of
 from audit.base.settings import DTYPES
 from audit.base.words import words_in
 from audit.maps.methods import METHODS
-from audit.maps.trace import EACH_WORD
-from audit.models.kit.remains import State, state_of, told_changes
+from audit.maps.trace import EACH_WORD, NOTHING_MORE, Need
+from audit.models.kit.remains import network_state, surroundings, told_changes
 from audit.models.kit.subject import (
     Failure,
     Subject,
@@ -164,9 +164,10 @@ def check_batch(subject: Subject) -> None:
 
 def check_order(subject: Subject) -> None:
     """The order of a batch does not matter, and the same query may be in it twice."""
+    together = subject.ask(subject.queries, subject.need)
     queries = [*reversed(subject.queries), subject.queries[0]]
     found = subject.ask(queries, subject.need)
-    expected = [*reversed(subject.traces), subject.traces[0]]
+    expected = [*reversed(together), together[0]]
     for query, one, batched in zip(queries, expected, found, strict=True):
         refuse_difference(
             subject, one, batched, f"in a batch of another order, {query.text!r}",
@@ -197,7 +198,7 @@ def check_pictures_matter(subject: Subject) -> None:
     flipped = ImageOps.mirror(picture_of(first.image))
     for name, image in (("flipped left to right", flipped), ("another picture", others[0])):
         (other,) = subject.ask([replace(first, image=image)], subject.need)
-        for key, reading in subject.traces[0].readings.items():
+        for key, reading in sorted(subject.traces[0].readings.items(), key=str):
             seen = other.readings.get(key)
             if seen is not None and off(reading, seen) <= SEEN:
                 raise Failure(
@@ -294,14 +295,27 @@ def check_odd_texts(subject: Subject) -> None:
 
 def check_nothing_left(subject: Subject) -> None:
     """A pass leaves nothing: no hooks, gradients or changed weights, and no random state drawn."""
-    before = _state(subject)
-    subject.ask([subject.queries[0]], subject.need)
-    subject.ask(subject.queries)
-    _refuse_changes(before, _state(subject), "a pass")
-    for what, query, need in impossible(subject):
+    network, first = getattr(subject.model, "torch_model", None), subject.queries[0]
+    picture = ImageOps.mirror(picture_of(first.image))  # one that nobody was given yet
+    query = replace(first, image=picture)
+
+    subject.ask([first], subject.need)  # what is cached at the first pass may stay
+    passes: list[tuple[str, Query, Need]] = [
+        ("a reading of every method", query, subject.need),
+        ("no reading", query, NOTHING_MORE),
+        *impossible(subject),
+    ]
+    for what, asked, need in passes:
+        before = surroundings(network, [picture])
         with suppress(Exception):
-            subject.model.trace([query], need)
-        _refuse_changes(before, _state(subject), f"a pass that was asked for {what}")
+            subject.model.trace([asked], need)
+        changes = told_changes(before, surroundings(network, [picture]))
+        changes += told_changes(subject.network_before, network_state(network))
+        if changes:
+            raise Failure(
+                f"after a pass that was asked for {what}, all must be as before, but "
+                f"{'; '.join(changes)}"
+            )
 
 
 def check_fingerprint(subject: Subject) -> None:
@@ -367,14 +381,3 @@ def check_adapter(
             lines.append(f"{name}: {failure}")
     if lines:
         raise Failure("\n".join(lines))
-
-
-def _state(subject: Subject) -> State:
-    pictures = [q.image for q in subject.queries if isinstance(q.image, Image.Image)]
-    return state_of(getattr(subject.model, "torch_model", None), pictures)
-
-
-def _refuse_changes(before: State, after: State, what: str) -> None:
-    changes = told_changes(before, after)
-    if changes:
-        raise Failure(f"after {what}, {'; '.join(changes)}")

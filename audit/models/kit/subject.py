@@ -15,6 +15,7 @@ from audit.base.errors import ModelError, in_a_sentence
 from audit.maps.checks import checked_reading, checked_trace
 from audit.maps.methods import METHODS
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Need, Reading, ReadingKey, Trace
+from audit.models.kit.remains import State, network_state
 from audit.models.kit.words import singly
 from audit.models.protocol import Model, Query
 
@@ -84,6 +85,11 @@ class Subject:
             raise ValueError("ask at least two texts about at least two pictures")
 
     @cached_property
+    def network_before(self) -> State:
+        """The network as it was before the first question."""
+        return network_state(getattr(self.model, "torch_model", None))
+
+    @cached_property
     def traces(self) -> list[Trace]:
         """Each query asked alone, with a reading of every method."""
         return [self.ask([query], self.need)[0] for query in self.queries]
@@ -94,10 +100,11 @@ class Subject:
         Raises:
             Failure: it raised something, or gave something else.
         """
+        assert self.network_before is not None  # noted before the first question
         try:
             found = self.model.trace(queries, need)
         except Exception as error:
-            asked = ", ".join(repr(query.text) for query in queries)
+            asked = ", ".join(repr(query.text) for query in queries) or "nothing"
             raise Failure(
                 f"asked about {asked}, the model raised {in_a_sentence(error)}"
             ) from error

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from audit import load_model
-from audit.base.errors import AuditError, MapError
+from audit.base.errors import AuditError, MapError, TextError
 from audit.base.geometry import Box
 from audit.base.images import open_image, picture_of
 from audit.base.words import word_spans
@@ -206,7 +206,7 @@ class Unbraced(Toy):
 class NeverCuts(Toy):
     def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
         if len(query.text) > 1000:
-            raise MapError("too long")
+            raise TextError("too long")
         return super()._one(query, need)
 
 
@@ -306,7 +306,7 @@ BROKEN: list[tuple[str, type[Toy], str]] = [
     ("usable_after_errors", Stained, "before and after it was asked for a picture that is not"),
     ("odd_texts", Formatting, "the model raised ValueError: cannot switch"),
     ("odd_texts", Unbraced, "do not format the user's text"),
-    ("odd_texts", NeverCuts, "the model raised too long"),
+    ("odd_texts", NeverCuts, r"may be cut \(truncate\) was refused: too long"),
     ("nothing_left", leaving(hook), r"hooks on the network changed \(1 of them, such as 0_forward"),
     ("nothing_left", leaving(hook, at_errors=True), "asked for a picture that is not there"),
     ("nothing_left", leaving(gradient), "gradients of parameters changed"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
 
-from audit.base.errors import AuditError, in_a_sentence, nearest
+from audit.base.errors import AuditError, TextError, in_a_sentence, nearest
 from audit.base.files import fit_for_a_name
 from audit.base.geometry import WHOLE, within
 from audit.base.images import open_image, picture_of
@@ -272,16 +272,17 @@ def check_usable_after_errors(subject: Subject) -> None:
 
 
 def check_odd_texts(subject: Subject) -> None:
-    """Odd texts are answered or refused with an AuditError; one that may be cut is answered."""
+    """Odd texts are answered or refused with an AuditError; one that may be cut is not too long."""
     odd = ("?!", "{} {0} {text}", "{} {1} {text}", "</s>[SEP]", "二羽の鳥")
     first, long = subject.queries[0], "a bird and " * 400
-    asked = [*(replace(first, text=text) for text in (*odd, long))]
+    cut = replace(first, text=long, truncate=True)
     prompts: dict[str, str] = {}
-    for query in asked:
+    for query in (*(replace(first, text=text) for text in (*odd, long)), cut):
         try:
             prompts[query.text] = subject.model.trace([query])[0].prompt
-        except AuditError:
-            continue
+        except AuditError as error:
+            if query is cut and isinstance(error, TextError):
+                raise Failure(f"a text that may be cut (truncate) was refused: {error}") from error
         except Exception as error:
             raise Failure(
                 f"asked about {query.text[:40]!r}, the model raised {in_a_sentence(error)}; a text "
@@ -290,7 +291,6 @@ def check_odd_texts(subject: Subject) -> None:
     braces = [prompts[text] for text in odd[1:3] if text in prompts]
     if len(braces) == 2 and braces[0] == braces[1]:
         raise Failure(f"{odd[1]!r} and {odd[2]!r} gave one prompt: do not format the user's text")
-    subject.ask([replace(first, text=long, truncate=True)], subject.need)
 
 
 def check_nothing_left(subject: Subject) -> None:

@@ -104,7 +104,7 @@ class Subject:
         try:
             found = self.model.trace(queries, need)
         except Exception as error:
-            asked = ", ".join(repr(query.text) for query in queries) or "nothing"
+            asked = ", ".join(repr(query.text[:60]) for query in queries) or "nothing"
             raise Failure(
                 f"asked about {asked}, the model raised {in_a_sentence(error)}"
             ) from error

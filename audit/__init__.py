@@ -11,8 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.base.errors import AuditError, MapError, ModelError
-    from audit.base.geometry import Grid
+    from audit.base.errors import AuditError, ImageError, MapError, ModelError, TextError
+    from audit.base.geometry import Box, Grid
     from audit.explaining import Explanation, explain
     from audit.maps.reading import UndefinedMap, read_map
     from audit.maps.spec import MapSpec
@@ -25,10 +25,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditError",
     "Auditor",
+    "Box",
     "Evidence",
     "Explanation",
     "Fingerprint",
     "Grid",
+    "ImageError",
     "Known",
     "Loader",
     "MapError",
@@ -39,6 +41,7 @@ __all__ = [
     "Query",
     "Reading",
     "ReadingKey",
+    "TextError",
     "Trace",
     "UndefinedMap",
     "Word",
@@ -48,8 +51,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "audit.base.errors": ("AuditError", "MapError", "ModelError"),
-    "audit.base.geometry": ("Grid",),
+    "audit.base.errors": ("AuditError", "ImageError", "MapError", "ModelError", "TextError"),
+    "audit.base.geometry": ("Box", "Grid"),
     "audit.explaining": ("Explanation", "explain"),
     "audit.maps.reading": ("UndefinedMap", "read_map"),
     "audit.maps.spec": ("MapSpec",),

@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import audit
+from audit.models import kit
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,15 +34,34 @@ def test_importing_audit_imports_nothing_else() -> None:
     assert [name for name in loaded if name.startswith("audit")] == ["audit"]
 
 
-@pytest.mark.parametrize("name", audit.__all__)
-def test_every_public_name_is_there_and_shown(name: str) -> None:
-    home = importlib.import_module(audit._HOME_OF[name])
-    assert getattr(audit, name) is getattr(home, name)
-    assert name in dir(audit)
+PUBLIC = [(package, name) for package in (audit, kit) for name in package.__all__]
 
 
-def test_the_names_and_their_homes_are_the_same() -> None:
-    assert sorted(audit._HOME_OF) == sorted(audit.__all__) == audit.__all__
+@pytest.mark.parametrize(("package", "name"), PUBLIC)
+def test_every_public_name_is_there_and_shown(package: ModuleType, name: str) -> None:
+    home = importlib.import_module(package._HOME_OF[name])
+    assert getattr(package, name) is getattr(home, name)
+    assert name in dir(package)
+
+
+@pytest.mark.parametrize("package", [audit, kit])
+def test_the_names_and_their_homes_are_the_same(package: ModuleType) -> None:
+    assert sorted(package._HOME_OF) == sorted(package.__all__) == package.__all__
+
+
+def test_no_public_name_is_that_of_a_module_beside_it() -> None:
+    """Importing the module would put it in the name's place."""
+    for package in (audit, kit):
+        beside = {path.stem for folder in package.__path__ for path in Path(folder).iterdir()}
+        assert beside & set(package.__all__) == set()
+
+
+def test_the_kit_takes_no_torch_for_what_needs_none() -> None:
+    said = printed(
+        "import sys\nfrom audit.models.kit import words_of, over_heads, picture_of\n"
+        "print('torch' in sys.modules)"
+    )
+    assert said == "False\n"
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
@@ -65,6 +86,9 @@ def test_public_names_take_no_torch_until_a_model_is_loaded() -> None:
 def test_the_docs_import_public_names_alone() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-            for names in re.findall(r"^from audit import (.*)$", block, re.MULTILINE):
-                assert {name.strip() for name in names.split(",")} <= set(audit.__all__), page.name
-            assert not re.search(r"^(from|import) audit\.", block, re.MULTILINE), page.name
+            for home, names in re.findall(
+                r"^from (audit\S*) import ([^(\n]+)$", block, re.MULTILINE
+            ):
+                public = {"audit": audit, "audit.models.kit": kit}[home].__all__
+                assert {name.strip() for name in names.split(",")} <= set(public), page.name
+            assert not re.search(r"^(import audit\.|from audit\S* import \()", block, re.MULTILINE)

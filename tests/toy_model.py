@@ -2,7 +2,8 @@
 
 It says ``no`` to texts with "cat", ``maybe`` to texts with "hungry", else ``yes``. Its attention
 lies on one cell of a 4 x 4 grid, named by the environment variable ``TOY_CELL`` (default 5), or is
-uniform where the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below.
+uniform where the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below. It is
+mirrored where the picture's right half is the brighter one.
 Every ``TOY_UNSTEADY``-th question it answers ``maybe``.
 """
 
@@ -16,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from audit.base.errors import MapError
 from audit.base.geometry import Grid
-from audit.base.images import open_image
+from audit.base.images import picture_of
 from audit.base.words import words_in
 from audit.maps.trace import NOTHING_MORE, Need, Reading, ReadingKey, Trace, Word
+from audit.models.kit.heads import head_weights
 from audit.models.protocol import Fingerprint, Query
 
 
@@ -41,8 +45,12 @@ class ToyModel:
         return [self._one(query, need) for query in queries]
 
     def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        if isinstance(query.image, Path):
-            open_image(query.image)
+        for key in need:
+            if key.method not in self.methods:
+                raise MapError(f"the toy gives no {key.method}")
+            head_weights(key.heads, np.ones(2, np.float32))
+        picture = picture_of(query.image)
+        left, right = picture.convert("L").resize((2, 1), Image.Resampling.BOX).tobytes()
         self.asked += 1
         steady = self.asked % int(os.environ.get("TOY_UNSTEADY", "1000000"))
         label = "no" if "cat" in query.text else "maybe" if "hungry" in query.text else "yes"
@@ -56,9 +64,13 @@ class ToyModel:
             lean = float(os.environ.get("TOY_LEAN", "0"))
             row[cell] = 0.4 - lean
             row[cell + 4] += lean
+        if right > left:
+            row[:16] = row[:16].reshape(4, 4)[:, ::-1].ravel()
         probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}
         readings = {key: reading_of_row(row, Grid(4, 4)) for key in need}
-        return Trace(probabilities, label, query.text, ("a", "b"), Grid(4, 4), readings=readings)
+        prompt = query.text if query.premise is None else f"{query.premise} {query.text}"
+        tokens = tuple(prompt.split())
+        return Trace(probabilities, label, prompt, tokens, Grid(4, 4), readings=readings)
 
 
 class ToyOfWords(ToyModel):

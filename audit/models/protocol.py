@@ -130,6 +130,18 @@ class Scaling(Protocol):
         """
 
 
+@runtime_checkable
+class Decoding(Protocol):
+    """What a model may offer besides: whether its label is always its likeliest answer.
+
+    One that generates its answer may choose another: beam search also weighs the length.
+    """
+
+    @property
+    def label_is_likeliest(self) -> bool:
+        """False where the label may be another than the answer of the largest probability."""
+
+
 @dataclass(frozen=True)
 class Known:
     """What is known of a model before it is loaded.

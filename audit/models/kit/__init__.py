@@ -1,1 +1,74 @@
-"""What adapters are made of; knows torch, knows no model."""
+"""What adapters are made of; knows torch, knows no model.
+
+These names are for those who write adapters, beside those of ``audit`` itself. Each is imported
+from its module when it is first asked for, so that no torch is loaded for what needs none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audit.base.files import digest
+    from audit.base.images import picture_of
+    from audit.base.words import word_spans
+    from audit.models.kit.attention import capture, capture_gradients, frozen, margin, reduced
+    from audit.models.kit.conformance import check_adapter
+    from audit.models.kit.fingerprints import fingerprint, weights_digest
+    from audit.models.kit.flow import Relevance, relevance, rolled_out
+    from audit.models.kit.hardware import Halving, chosen_device, use_threads
+    from audit.models.kit.heads import head_weights, over_heads
+    from audit.models.kit.words import singly, tokens_of, words_of
+
+__all__ = [
+    "Halving",
+    "Relevance",
+    "capture",
+    "capture_gradients",
+    "check_adapter",
+    "chosen_device",
+    "digest",
+    "fingerprint",
+    "frozen",
+    "head_weights",
+    "margin",
+    "over_heads",
+    "picture_of",
+    "reduced",
+    "relevance",
+    "rolled_out",
+    "singly",
+    "tokens_of",
+    "use_threads",
+    "weights_digest",
+    "word_spans",
+    "words_of",
+]
+
+_HOMES = {
+    "audit.base.files": ("digest",),
+    "audit.base.images": ("picture_of",),
+    "audit.base.words": ("word_spans",),
+    "audit.models.kit.attention": ("capture", "capture_gradients", "frozen", "margin", "reduced"),
+    "audit.models.kit.conformance": ("check_adapter",),
+    "audit.models.kit.fingerprints": ("fingerprint", "weights_digest"),
+    "audit.models.kit.flow": ("Relevance", "relevance", "rolled_out"),
+    "audit.models.kit.hardware": ("Halving", "chosen_device", "use_threads"),
+    "audit.models.kit.heads": ("head_weights", "over_heads"),
+    "audit.models.kit.words": ("singly", "tokens_of", "words_of"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name from its module, once."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """Also the names that were not asked for yet."""
+    return sorted({*globals(), *__all__})

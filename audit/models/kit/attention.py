@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audit.base.errors import CaptureError
+from audit.maps.trace import HeadChoice
+from audit.models.kit.heads import head_weights
 
 
 class Captured:
@@ -152,3 +157,38 @@ def frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in wanted:
             parameter.requires_grad_(True)
+
+
+def reduced(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32] | None = None) -> Tensor:
+    """Attention with its heads reduced inside a hook, where it is still a tensor.
+
+    From (batch, heads, target, source) to (batch, target, source), in float32.
+
+    Args:
+        scale: (heads,) the model's own factor of each head; None if it has none.
+
+    Raises:
+        MapError: see :func:`audit.models.kit.heads.head_weights`.
+    """
+    if heads == "mean":
+        return weights.mean(1, dtype=torch.float32)
+    by_head = head_weights(heads, np.ones(weights.shape[1], np.float32) if scale is None else scale)
+    if by_head is None:
+        return weights.amax(1).float()
+    factors = torch.from_numpy(by_head).to(weights.device, torch.float32)
+    return torch.einsum("bhts,h->bts", weights.float(), factors)
+
+
+def margin(scores: Tensor, labels: Sequence[int]) -> Tensor:
+    """Sum over the batch of the answer's log-probability minus the runner-up's: a scalar.
+
+    What gradient relevance is the gradient of.
+
+    Args:
+        scores: (batch, labels) log-probabilities.
+        labels: the number of each sample's answer.
+    """
+    rows = torch.arange(len(labels), device=scores.device)
+    chosen = torch.tensor(labels, device=scores.device)
+    others = scores.scatter(1, chosen[:, None], -math.inf)
+    return (scores[rows, chosen] - others.amax(1)).sum()

@@ -22,12 +22,12 @@ from audit.base.errors import ModelError, NotFinite
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
 from audit.maps.trace import NOTHING_MORE, HeadChoice, Need, Trace
-from audit.models.kit.attention import capture, frozen
+from audit.models.kit.attention import capture, frozen, margin
 from audit.models.kit.flow import Relevance
 from audit.models.kit.hardware import Halving, chosen_device, gains_by_fusion, use_threads
 from audit.models.kit.quiet import quiet
 from audit.models.ofa import ENGINES, METHODS
-from audit.models.ofa.answering import Answering, margin
+from audit.models.ofa.answering import Answering
 from audit.models.ofa.checkpoint import check_task, checked, fingerprint, not_loaded
 from audit.models.ofa.fast import FastOFA
 from audit.models.ofa.finishing import Captured, Wanted, finished
@@ -115,6 +115,11 @@ class OFAVisualEntailment:
     def methods(self) -> tuple[str, ...]:
         """Where it can say it looked; see :class:`audit.models.protocol.Model`."""
         return METHODS
+
+    @property
+    def label_is_likeliest(self) -> bool:
+        """See :class:`audit.models.protocol.Decoding`."""
+        return self._answering.label_is_likeliest
 
     @property
     def fingerprint(self) -> Fingerprint:

@@ -6,7 +6,6 @@ modelscope cannot score a batch of unequal prompts, nor give the probabilities o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -56,6 +55,11 @@ class Answering:
     def single(self) -> bool:
         """Whether every answer is one token, so that one pass of the decoder scores them all."""
         return all(len(answer) == 1 for answer in self.answers)
+
+    @property
+    def label_is_likeliest(self) -> bool:
+        """Whether the label is that of the largest probability; see :meth:`label`."""
+        return self._task.gen_type == "traverse" or self.single
 
     def read(
         self,
@@ -169,7 +173,7 @@ class Answering:
         Beam search normalises by length, so with answers of several tokens its choice can differ
         from the most probable answer; there modelscope's own generator is asked.
         """
-        if self._task.gen_type == "traverse" or self.single:
+        if self.label_is_likeliest:
             return max(probabilities, key=probabilities.__getitem__)
         tokenizer = self._tokenizer
         batch = collate_fn([sample], tokenizer.pad_token_id, tokenizer.eos_token_id)
@@ -187,11 +191,3 @@ class Answering:
     def _words(self, sample: dict[str, Any]) -> str:
         text: str = self._tokenizer.decode(sample["source"], skip_special_tokens=True)
         return text
-
-
-def margin(scores: Tensor, labels: list[int]) -> Tensor:
-    """Sum over the batch of the answer's log-probability minus the runner-up's."""
-    rows = torch.arange(len(labels), device=scores.device)
-    chosen = torch.tensor(labels, device=scores.device)
-    others = scores.scatter(1, chosen[:, None], -math.inf)
-    return (scores[rows, chosen] - others.amax(1)).sum()

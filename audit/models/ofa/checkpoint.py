@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from audit.base.errors import ModelError, nearest
 from audit.base.files import digest, digest_file, digest_stream
 from audit.base.settings import EMBEDDED
+from audit.models.kit import fingerprints as kit
 from audit.models.kit.quiet import quiet
 from audit.models.ofa.description import Description, check_vocabulary, described
 from audit.models.ofa.settings import Network, shown
@@ -182,27 +182,16 @@ def fingerprint(
         repr((preprocess.max_src_length, preprocess.prompt_type)),
         repr(preprocess.patch_resize_transform.transforms[1:]),
     )
-    return Fingerprint(
+    return kit.fingerprint(
         name=checkpoint.name,
         source=checkpoint.source,
         revision=checkpoint.revision,
-        digest=digest(weights, configured, tokenizer, preprocessing),
         weights=weights,
         configuration=configured,
         tokenizer=tokenizer,
         preprocessing=preprocessing,
         device=device,
         dtype=dtype,
-        packages={
-            name: _version(name)
-            for name in ("modelscope", "torch", "torchvision", "transformers", "ofa-audit")
-        },
+        packages=("modelscope", "torch", "torchvision", "transformers", "ofa-audit"),
         engine=engine,
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

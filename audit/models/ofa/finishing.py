@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from audit.base.errors import MapError
 from audit.base.geometry import Grid
-from audit.base.words import occurrences, words_in
 from audit.maps.trace import ANSWER, HeadChoice, Need, Reading, ReadingKey, Word
 from audit.models.kit.flow import Relevance, relevance, rolled_out
 from audit.models.kit.heads import over_heads
+from audit.models.kit.words import singly, tokens_of
 
 Array = NDArray[np.float64]
 
@@ -130,18 +130,10 @@ class Captured:
         row = self._rows(ANSWER.heads).mean(axis=0, keepdims=True)
         return self._reading(found[None, : self.grid.rows * self.grid.cols], row)
 
-    def tokens(self, word: str | int) -> list[int]:
-        """Which tokens of the hypothesis spell a phrase, wherever it occurs, or a word's place."""
-        if isinstance(word, int):
-            return list(self.words[word].tokens) if 0 <= word < len(self.words) else []
-        starts = occurrences(word, [w.text for w in self.words])
-        places = [self.words[i + k] for i in starts for k in range(len(words_in(word)))]
-        return sorted({token for each in places for token in each.tokens})
-
     def word(self, key: ReadingKey) -> Reading | None:
         """The rows of a word's tokens, averaged; None where the model sees no such word."""
         assert key.word is not None
-        tokens = self.tokens(key.word)
+        tokens = tokens_of(key.word, self.words)
         if not tokens:
             return None
         rows: Array = self.of_words[key.heads][:, tokens].astype(np.float64)
@@ -163,20 +155,11 @@ _FINISH = {
 }
 
 
-def _singly(need: Iterable[ReadingKey], words: int) -> Iterable[ReadingKey]:
-    """The keys, with one for each word in place of one for each word."""
-    for key in need:
-        if key.method == "word_attention" and key.word is None:
-            yield from (key._replace(word=place) for place in range(words))
-        else:
-            yield key
-
-
 def finished(need: Need, captured: Captured) -> dict[ReadingKey, Reading]:
     """The readings of one sample, by key.
 
     Raises:
         MapError: a head is asked for that the model has not.
     """
-    found = {key: _FINISH[key.method](captured, key) for key in _singly(need, len(captured.words))}
+    found = {key: _FINISH[key.method](captured, key) for key in singly(need, len(captured.words))}
     return {key: reading for key, reading in found.items() if reading is not None}

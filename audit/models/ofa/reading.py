@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.maps.trace import HeadChoice
-from audit.models.kit.attention import Captured, Gradients, capture, capture_gradients
+from audit.models.kit.attention import (
+    Captured,
+    Gradients,
+    capture,
+    capture_gradients,
+    reduced,
+)
 from audit.models.kit.flow import Relevance
-from audit.models.kit.heads import head_weights
 from audit.models.ofa.finishing import Rollout, Wanted
 
 _POSTPONED = 3
@@ -32,17 +37,6 @@ def head_scale(attentions: Sequence[Any]) -> NDArray[np.float32]:
             for a in attentions
         ]
     )
-
-
-def _over_heads(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32]) -> Tensor:
-    """(batch, heads, target, source) to (batch, target, source), in float32."""
-    if heads == "mean":
-        return weights.mean(1, dtype=torch.float32)
-    by_head = head_weights(heads, scale)
-    if by_head is None:
-        return weights.amax(1).float()
-    factors = torch.from_numpy(by_head).to(weights.device, torch.float32)
-    return torch.einsum("bhts,h->bts", weights.float(), factors)
 
 
 def branch_share(layer: Any, branch: Tensor, size: Tensor) -> Tensor:
@@ -194,7 +188,7 @@ class EncoderReading:
         batch = torch.arange(len(rows), device=weights.device)[:, None]
         picked = by_head[batch, :, rows, :cells].transpose(1, 2)  # (batch, heads, tokens, cells)
         return torch.stack(
-            [_over_heads(picked, heads, self._scale[number]) for heads in self._words]
+            [reduced(picked, heads, self._scale[number]) for heads in self._words]
         ).cpu()
 
     def _residual(self, _: int, hidden: Tensor) -> Tensor:
@@ -205,7 +199,7 @@ class EncoderReading:
         by_head = self._by_head(weights)
         for heads in {asked.heads for asked in self._wanted.rollouts}:
             if heads != "mean":
-                self._mixed[heads] = _over_heads(by_head, heads, self._scale[number])
+                self._mixed[heads] = reduced(by_head, heads, self._scale[number])
             elif heads in self._mixed:
                 torch.mean(by_head, 1, dtype=torch.float32, out=self._mixed[heads])
             else:
@@ -245,7 +239,7 @@ class GradientReading:
         def reduce(number: int, weights: Tensor, gradient: Tensor) -> Tensor:
             positive = (weights * gradient).clamp_min_(0)
             by_head = positive.view(-1, heads, *positive.shape[1:])
-            found = [_over_heads(by_head, c, scale[number]) for c in self._choices]
+            found = [reduced(by_head, c, scale[number]) for c in self._choices]
             return torch.stack(found).cpu()  # (choices, batch, target, source)
 
         return capture_gradients([a.attn_dropout for a in attentions], reduce)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from audit.base.errors import ModelError, TextError
 from audit.base.words import word_spans
 from audit.maps.trace import Word
+from audit.models.kit import words as kit
+from audit.models.kit.words import touching
 from audit.models.protocol import Query
 
 ONE_TEXT = ' does the image describe " {} "?'
@@ -120,27 +123,18 @@ def words_of(
         The words, with tokens counted from the hypothesis's first; and where the hypothesis
         begins and ends among the tokens, of which the first is a begin mark.
     """
-    starts, place = [], 0
-    for piece in pieces:
-        starts.append(place)
-        place += len(piece)
-    ends = [*starts[1:], place]
+    ends = list(accumulate(map(len, pieces)))
+    tokens = list(pairwise([0, *ends]))
 
     def at(characters: int) -> int:
         return len(prompt[:characters].encode())
 
-    def touching(start: int, stop: int) -> list[int]:
-        return [
-            i for i, (a, b) in enumerate(zip(starts, ends, strict=True)) if a < stop and b > start
-        ]
-
-    inside = touching(at(span[0]), at(span[1]))
+    inside = touching(at(span[0]), at(span[1]), tokens)
     if not inside:
         return (), (1, 2)
-    first = inside[0]
-    words = []
-    for text, start, stop in word_spans(prompt[span[0] : span[1]]):
-        found = touching(at(span[0] + start), at(span[0] + stop))
-        if found:
-            words.append(Word(text, tuple(i - first for i in found)))
-    return tuple(words), (first + 1, inside[-1] + 2)
+    first, last = inside[0], inside[-1]
+    spans = (
+        (text, at(span[0] + start), at(span[0] + stop))
+        for text, start, stop in word_spans(prompt[span[0] : span[1]])
+    )
+    return kit.words_of(spans, tokens[first : last + 1]), (first + 1, last + 2)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from audit.base.errors import ModelError
+from audit.models.kit.fingerprints import content
 from audit.models.ofa.description import Description
 from audit.models.ofa.folderfile import check_ordinary, read_object
 
@@ -322,8 +323,7 @@ def tensors_of(model: Any, weights: Stored) -> Iterator[bytes | str | memoryview
                 f"{place.file if place else weights.path}: {name} holds {float(tensor.min()):g}: "
                 "a variance is never negative, and the answers would be no numbers"
             )
-        yield from (name, str(tensor.dtype), str(tuple(tensor.shape)))
-        yield memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        yield from content(name, tensor)
 
 
 def _finite(tensor: torch.Tensor) -> bool:

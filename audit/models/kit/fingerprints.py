@@ -1,0 +1,70 @@
+"""What identifies a loaded model: digests of its parts, and the versions of what computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from torch import Tensor, nn
+
+from audit.base.files import digest, digest_stream
+from audit.models.protocol import Fingerprint
+
+
+def content(name: str, tensor: Tensor) -> Iterator[bytes | str | memoryview]:
+    """Name, type, shape and bytes of a tensor, for a digest."""
+    plain = tensor.detach().cpu().contiguous()
+    yield from (name, str(plain.dtype), str(tuple(plain.shape)))
+    yield plain.reshape(-1).view(torch.uint8).numpy().data
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 over every parameter and buffer; the same weights in another file give the same.
+
+    Take it before the weights are converted to another precision, so that it is the same in all.
+    """
+    state = sorted(network.state_dict().items())
+    return digest_stream(part for name, tensor in state for part in content(name, tensor))
+
+
+def fingerprint(
+    *,
+    name: str,
+    source: str,
+    weights: str,
+    configuration: str,
+    tokenizer: str,
+    preprocessing: str,
+    device: str,
+    dtype: str,
+    packages: Iterable[str],
+    revision: str = "",
+    engine: str = "reference",
+) -> Fingerprint:
+    """A fingerprint, with the digest over its four parts and the versions of ``packages``.
+
+    Args:
+        packages: names of the installed packages that decide what is computed.
+    """
+    return Fingerprint(
+        name=name,
+        source=source,
+        revision=revision,
+        digest=digest(weights, configuration, tokenizer, preprocessing),
+        weights=weights,
+        configuration=configuration,
+        tokenizer=tokenizer,
+        preprocessing=preprocessing,
+        device=device,
+        dtype=dtype,
+        packages={package: _version(package) for package in packages},
+        engine=engine,
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

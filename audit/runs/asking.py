@@ -85,7 +85,7 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
 
 def _fault(error: BaseException) -> str:
     """Errors that are raised on purpose are about the case: its picture, its map, its text."""
-    own = isinstance(error, AuditError | ValueError) and not isinstance(error, NotFinite)
+    own = isinstance(error, AuditError) and not isinstance(error, NotFinite)
     return "" if own else type(error).__name__
 
 

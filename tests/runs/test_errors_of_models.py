@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.base.errors import ModelError, NotFinite
+from audit.base.errors import MapError, ModelError, NotFinite
 from audit.base.geometry import Grid
 from audit.base.settings import Settings
 from audit.cases.loading import Case, load_cases
@@ -302,8 +302,11 @@ def test_a_question_of_a_python_test_is_refused_an_answer_that_is_not_finite() -
         gather(model, [Query(Image.new("RGB", (8, 8)), "odd")], [[MapSpec()]], 1)
 
 
-def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(tmp_path: Path) -> None:
-    model = FailsAt(raising(RuntimeError("broken")), "bird")
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(
+    tmp_path: Path, kind: type[Exception]
+) -> None:
+    model = FailsAt(raising(kind("broken")), "bird")
     asked = cases(tmp_path, *(f"bird {n}" for n in range(30)))
     auditor = Auditor(Settings("toy", "cpu", "float32", 4, None, "", tmp_path / "run", "id"))
     auditor.model = model  # type: ignore[misc]
@@ -312,17 +315,17 @@ def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(tmp_path: Pat
     # Two batches of four, each asked once whole and then singly.
     assert model.sizes == [4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
     assert {o.state for o in found} == {State.ERROR}
-    assert [o.sentence for o in found[:8]] == ["RuntimeError: broken"] * 8
+    assert [o.sentence for o in found[:8]] == [f"{kind.__name__}: broken"] * 8
     assert found[8].sentence == found[29].sentence
     assert found[8].sentence.startswith("not asked: the model failed at all 8 cases before")
-    assert found[8].sentence.endswith("at the last one: RuntimeError: broken")
+    assert found[8].sentence.endswith(f"at the last one: {kind.__name__}: broken")
 
 
 @pytest.mark.parametrize("of_the_case", [True, False])
 def test_a_model_that_answered_once_or_cases_that_ask_too_much_do_not_end_the_asking(
     tmp_path: Path, of_the_case: bool
 ) -> None:
-    error = ModelError("no such layer") if of_the_case else RuntimeError("broken")
+    error = MapError("no such layer") if of_the_case else RuntimeError("broken")
     texts = [f"odd bird {n}" for n in range(20)]
     asked = cases(tmp_path, *texts, "a bird") if of_the_case else cases(tmp_path, "a bird", *texts)
     patience, model = Patience(seconds=0.0), FailsAt(raising(error))

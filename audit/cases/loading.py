@@ -23,7 +23,8 @@ from audit.cases.expectations import Expect
 from audit.cases.methods import MapAt, readable_methods
 from audit.cases.problems import Problems, dotted
 from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
-from audit.maps.spec import MapSpec
+from audit.maps.spec import MapSpec, former_key
+from audit.metrics.keys import former_name
 from audit.metrics.registry import REGISTRY_VERSION, Better
 
 
@@ -78,16 +79,20 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of what is asked and measured, without limits, tags and tolerances."""
+        """Fingerprint of what is asked and measured, without limits, tags and tolerances.
+
+        Maps are in it as version 0.1 named them: a new name for a method is no change of the case,
+        and baselines and runs from before it stay valid.
+        """
         asked: dict[str, Any] = {
             "image": self.image_digest,
             "text": self.text,
             "premise": self.premise,
             "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
-            "maps": [spec.key for spec in self.maps],
+            "maps": [former_key(spec.key) for spec in self.maps],
             "figures": sorted(
                 {
-                    f"{(e.map or self.map).key}: {e.key}"
+                    f"{former_key((e.map or self.map).key)}: {former_name(e.key)}"
                     for e in self.expect.attention
                     if e.on_request
                 }

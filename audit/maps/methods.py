@@ -179,6 +179,16 @@ def canonical(method: str) -> str:
     return _SPELLINGS.get(method, method)
 
 
+def former(method: str) -> str:
+    """The name that version 0.1 had for a method; the digests of cases are made of it.
+
+    >>> former("answer_attention"), former("rollout")
+    ('cross_attention', 'rollout')
+    """
+    row = METHODS.get(method)
+    return row.spellings[0] if row and row.spellings else method
+
+
 def nearest_method(written: str) -> str:
     """A clause that names the method closest to what somebody wrote, or all of them.
 

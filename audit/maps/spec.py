@@ -23,7 +23,7 @@ from pydantic import (
 from audit.base.errors import nearest
 from audit.base.texts import readable
 from audit.base.words import words_in
-from audit.maps.methods import ALWAYS, METHODS, canonical, nearest_method
+from audit.maps.methods import ALWAYS, METHODS, canonical, former, nearest_method
 from audit.maps.methods import Method as Row
 from audit.maps.trace import ANSWER, HeadChoice, ReadingKey, Window
 
@@ -276,6 +276,16 @@ def canonical_key(key: str) -> str:
     """
     method = method_of(key)
     return f"{canonical(method)}{key.removeprefix(method)}"
+
+
+def former_key(key: str) -> str:
+    """The key of a map as version 0.1 wrote it.
+
+    >>> former_key("word_attention word=birds")
+    'encoder_attention word=birds'
+    """
+    method = method_of(key)
+    return f"{former(method)}{key.removeprefix(method)}"
 
 
 def canonical_text(sentence: str) -> str:

@@ -7,12 +7,12 @@ map follows, in brackets, where it is not the case's own: ``mass[birds] (rollout
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from audit.base.errors import FigureError, nearest
-from audit.maps.spec import canonical_key
+from audit.maps.spec import canonical_key, former_key
 from audit.metrics.registry import DEFAULTS, METRICS, Metric
 
 Option = int | float | str
@@ -143,8 +143,21 @@ def canonical_name(name: str) -> str:
     >>> canonical_name("js against=(encoder_attention word=birds)")
     'js against=(word_attention word=birds)'
     """
+    return _with_maps(name, canonical_key)
+
+
+def former_name(name: str) -> str:
+    """A figure's name with its maps spelled as version 0.1 did.
+
+    >>> former_name("js against=(word_attention word=birds)")
+    'js against=(encoder_attention word=birds)'
+    """
+    return _with_maps(name, former_key)
+
+
+def _with_maps(name: str, spelled: Callable[[str], str]) -> str:
     key = FigureKey.known(name)
     if key is None:
         return name
-    options = tuple((n, canonical_key(str(v)) if n == "against" else v) for n, v in key.options)
-    return str(replace(key, options=options, map=canonical_key(key.map)))
+    options = tuple((n, spelled(str(v)) if n == "against" else v) for n, v in key.options)
+    return str(replace(key, options=options, map=spelled(key.map)))

@@ -130,6 +130,15 @@ def test_a_baseline_that_version_0_1_shipped_is_read_under_todays_names() -> Non
     assert held.baseline.anchors["word_attention word=birds"][distance] == 0.931917
 
 
+def test_the_case_of_a_shipped_baseline_is_the_same_case_today() -> None:
+    """So that no baseline and no run of version 0.1 is of another case."""
+    cases = load_cases(Path(__file__).parents[2] / "cases" / "maps.yaml")
+    (same,) = [each for each in cases if each.id == "every-word-finds-its-thing"]
+    stored = accepted.load(SHIPPED, same.id)
+    assert stored is not None
+    assert stored.case_digest == same.digest
+
+
 def test_a_case_is_the_same_however_its_maps_are_spelled(project: Path) -> None:
     before = case()
     Path("cases/birds.yaml").write_text(

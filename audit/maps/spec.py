@@ -110,7 +110,7 @@ class MapSpec(BaseModel):
     )
     seed: NonNegativeInt = Field(0, description="random: which random map.")
     subtract: Literal["none", "blank"] = Field(
-        "none", description="Take away the same map of a grey picture; negative cells become 0."
+        "none", description="Subtract the same map of a grey picture; negative cells become 0."
     )
     temperature: float = Field(
         1.0,

@@ -133,7 +133,7 @@ def checked_reading(key: ReadingKey, reading: Reading, grid: Grid) -> Reading:
     weight = np.ones_like(share) if reading.weight is None else _numbers(reading.weight, name)
     if cells.ndim != 3 or cells.shape[1:] != grid or not len(cells):
         raise ModelError(
-            f"the model's {name} has the shape {cells.shape}; with its grid it must be "
+            f"the model's {name} is of the shape {cells.shape}; with its grid it must be "
             f"(layers, {grid.rows}, {grid.cols})"
         )
     for what, array in (("image shares", share), ("weights", weight)):
@@ -144,9 +144,9 @@ def checked_reading(key: ReadingKey, reading: Reading, grid: Grid) -> Reading:
     if not all(np.isfinite(array).all() for array in (cells, share, weight)):
         raise NotFinite(f"{_NO_NUMBERS}: its {name} is not finite")
     if cells.min() < 0:
-        raise ModelError(f"the model's {name} has negative values; attention cannot be negative")
+        raise ModelError(f"the model's {name} is negative somewhere; attention cannot be")
     if share.min() < -_ROUNDING or share.max() > 1 + _ROUNDING:
-        raise ModelError(f"the model's {name} has an image share outside 0 to 1")
+        raise ModelError(f"the model's {name} has an image share outside of 0 to 1")
     if weight.min() < 0:
         raise ModelError(f"the model's {name} has a negative weight")
     return Reading(cells, share, None if reading.weight is None else weight)

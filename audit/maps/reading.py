@@ -41,7 +41,7 @@ def need_of(specs: Iterable[MapSpec], methods: Collection[str]) -> Need:
         elif spec.row.from_model or spec.method == "blank":
             others = nearest(method, methods) if methods else "it has no maps of its own"
             raise MapError(
-                f"the model gives no {method}, which the map {spec.key!r} is made from; {others}"
+                f"the model gives no {method}, which the map {spec.key!r} is made of; {others}"
             )
     return frozenset(need)
 

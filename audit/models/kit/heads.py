@@ -1,4 +1,4 @@
-"""Many heads to one: how attention is reduced within a layer."""
+"""Reduce the attention heads of a layer to one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 def head_weights(heads: HeadChoice, scale: NDArray[np.float32]) -> Array | None:
-    """How much each head counts: (..., heads) with sum 1 over heads; None for the maximum.
+    """How much each head counts: (..., heads), with sum 1 over the heads; None for the maximum.
 
     Args:
         scale: (..., heads) the model's own factor of each head; ones if it has none.
@@ -26,7 +26,7 @@ def head_weights(heads: HeadChoice, scale: NDArray[np.float32]) -> Array | None:
         size = np.abs(scale.astype(np.float64))
         total = size.sum(axis=-1, keepdims=True)
         if (total <= 0).any():
-            raise MapError("heads: weighted has no meaning where all head factors are zero")
+            raise MapError("heads: weighted has no meaning if all head factors are zero")
         weighted: Array = size / total
         return weighted
     weights = np.zeros(scale.shape)

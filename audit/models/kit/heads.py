@@ -26,7 +26,7 @@ def head_weights(heads: HeadChoice, scale: NDArray[np.float32]) -> Array | None:
         size = np.abs(scale.astype(np.float64))
         total = size.sum(axis=-1, keepdims=True)
         if (total <= 0).any():
-            raise MapError("heads: weighted has no meaning if all head factors are zero")
+            raise MapError("heads: weighted has no meaning where all head factors are zero")
         weighted: Array = size / total
         return weighted
     weights = np.zeros(scale.shape)

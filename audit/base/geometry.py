@@ -25,7 +25,7 @@ class Grid(NamedTuple):
 class Box(NamedTuple):
     """Left, top, right and bottom as fractions of the image, in [0, 1].
 
-    Only what a model sees of it, its view, may reach beyond.
+    Only a model's view, the part that it sees, may reach beyond the image.
     """
 
     left: float
@@ -39,7 +39,7 @@ WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 
 def is_view(view: Box) -> bool:
-    """Whether a box can be what a grid covers: it has an area, and holds some of the image.
+    """Whether a grid can cover this box: the box has an area and holds some of the image.
 
     >>> is_view(Box(-0.5, 0.0, 1.5, 1.0)), is_view(Box(1.0, 0.0, 2.0, 1.0))
     (True, False)
@@ -50,7 +50,7 @@ def is_view(view: Box) -> bool:
 
 
 def same_view(one: Box, other: Box) -> bool:
-    """Whether two grids cover the same part of the image, as far as six decimals tell."""
+    """Whether two grids cover the same part of the image, to six decimals."""
     return all(abs(a - b) <= _DECIMALS for a, b in zip(one, other, strict=True))
 
 
@@ -58,7 +58,7 @@ _DECIMALS = 2e-6  # views are stored with six decimals
 
 
 def view_in_words(view: Box) -> str:
-    """What a model sees of an image; empty if that is the whole of it and no more.
+    """In words, what a model sees of an image; empty if it sees the whole image and no more.
 
     >>> view_in_words(Box(0.125, 0.0, 0.875, 1.0))
     'The model sees the middle 75 % of the width'
@@ -71,7 +71,7 @@ def view_in_words(view: Box) -> str:
         _beyond("width", ("on the left", "on the right"), *across),
         _beyond("height", ("at the top", "at the bottom"), *down),
     ]
-    said = [
+    clauses = [
         f"{verb} {' and '.join(filter(None, found))}"
         for verb, found in (
             ("the model sees", parts),
@@ -79,7 +79,7 @@ def view_in_words(view: Box) -> str:
         )
         if any(found)
     ]
-    whole = "; ".join(said)
+    whole = "; ".join(clauses)
     return f"{whole[:1].upper()}{whole[1:]}"
 
 

@@ -180,7 +180,7 @@ def canonical(method: str) -> str:
 
 
 def former(method: str) -> str:
-    """The name that version 0.1 had for a method; the digests of cases are made of it.
+    """The name that version 0.1 had for a method; the digests of cases still use it.
 
     >>> former("answer_attention"), former("rollout")
     ('cross_attention', 'rollout')

@@ -290,7 +290,7 @@ def former_key(key: str) -> str:
 
 
 def canonical_text(sentence: str) -> str:
-    """A sentence about figures with the methods in it as they are written today.
+    """A sentence about figures, with today's names of the methods in it.
 
     >>> canonical_text("js against encoder_attention word=cat (cross_attention heads=max) is 0.1")
     'js against word_attention word=cat (answer_attention heads=max) is 0.1'

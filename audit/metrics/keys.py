@@ -148,7 +148,7 @@ def canonical_name(name: str) -> str:
 
 
 def former_name(name: str) -> str:
-    """A figure's name with its maps spelled as version 0.1 did.
+    """A figure's name with its maps named as in version 0.1.
 
     >>> former_name("js against=(word_attention word=birds)")
     'js against=(encoder_attention word=birds)'

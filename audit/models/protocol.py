@@ -132,14 +132,14 @@ class Scaling(Protocol):
 
 @runtime_checkable
 class Decoding(Protocol):
-    """What a model may offer besides: whether its label is always its likeliest answer.
+    """An optional part of a model: whether its label is always its likeliest answer.
 
-    One that generates its answer may choose another: beam search also weighs the length.
+    A model that generates its answer may choose another: beam search also weighs the length.
     """
 
     @property
     def label_is_likeliest(self) -> bool:
-        """False where the label may be another than the answer of the largest probability."""
+        """False if the label can differ from the answer with the largest probability."""
 
 
 @dataclass(frozen=True)

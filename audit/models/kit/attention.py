@@ -160,7 +160,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def reduced(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32] | None = None) -> Tensor:
-    """Attention with its heads reduced inside a hook, where it is still a tensor.
+    """Attention with its heads reduced; for hooks, where it is still a tensor.
 
     From (batch, heads, target, source) to (batch, target, source), in float32.
 
@@ -182,7 +182,7 @@ def reduced(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32] | Non
 def margin(scores: Tensor, labels: Sequence[int]) -> Tensor:
     """Sum over the batch of the answer's log-probability minus the runner-up's: a scalar.
 
-    What gradient relevance is the gradient of.
+    Gradient relevance uses the gradient of this sum.
 
     Args:
         scores: (batch, labels) log-probabilities.

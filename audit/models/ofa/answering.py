@@ -66,7 +66,7 @@ class Answering:
 
     @property
     def label_is_likeliest(self) -> bool:
-        """Whether the label is that of the largest probability; see :meth:`label`."""
+        """Whether the label is always the most probable answer; see :meth:`label`."""
         return self._task.gen_type == "traverse" or self.single
 
     def read(

@@ -1,7 +1,7 @@
 """audit: a pytest-driven audit and regression harness for visual entailment models.
 
-These names are for users; all others may move. Each is imported from its module when it is first
-asked for, so that ``import audit`` is quick and needs neither torch nor numpy.
+The names listed here are for users; all others may move. Each is imported from its module when it
+is first used, so that ``import audit`` is quick and needs neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-# torch's threads spin while they wait for each other, and beside other work they take each other's
-# time: then the same cases take seven times as long. Read once, when torch is loaded; what the user
-# has set stays, and so it is in every process that is started from here.
+# torch's threads spin while they wait for each other. If the machine has other work, they take each
+# other's time, and the same cases take seven times as long. torch reads this once, when it is
+# loaded; processes started from here inherit it. What the user has set stays.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -79,5 +79,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Also the names that were not asked for yet."""
+    """All names, including those that have not been imported yet."""
     return sorted({*globals(), *__all__})

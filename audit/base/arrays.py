@@ -1,8 +1,8 @@
-"""Named maps in ``.npz`` files: written atomically, and read as what anybody may have made them.
+"""Write and read named maps in ``.npz`` files, without trusting the files that are read.
 
-NumPy's own reader believes what a file says of itself: it allocates before it has seen the data,
-and a damaged archive ends in one of a dozen exceptions. Here every name, type, shape and size is
-checked before anything is allocated.
+NumPy's own reader trusts the header of a file: it allocates memory before it has seen the data, and
+a damaged archive raises one of a dozen exceptions. Here every name, type, shape and size is checked
+before anything is allocated.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from audit.base.files import fit_for_a_name, read_bytes, shown_path, write_atomi
 Array = NDArray[np.float64]
 
 LIMIT = 32 << 20
-"""Largest file, in bytes; some hundred maps of the finest grid take two megabytes."""
+"""Largest file, in bytes; a few hundred maps of the finest grid take two megabytes."""
 
 UNPACKED = 128 << 20
-"""Largest content of a file, in bytes, all arrays together."""
+"""Largest unpacked content of a file: bytes of all arrays together."""
 
 SIDE = 128
 """Most rows or columns of a map."""
 
 _MEMBERS = 10_000
-_HEADER = 4096  # characters of an array's header; those of maps have about 60
-_SUM = 1e-3  # maps have the sum 1; float32 and the mean over repeats cost a few millionths
+_HEADER = 4096  # longest header of an array in characters; a map's header has about 60
+_SUM = 1e-3  # maps sum to 1; float32 and the mean over repeats are off by a few millionths
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]], *, durable: bool = True) -> None:
@@ -50,11 +50,11 @@ def read_arrays(
     wanted: Callable[[str], bool] = lambda _: True,
     follow: bool = True,
 ) -> dict[str, Array]:
-    """Read what :func:`write_arrays` wrote: arrays of (rows, cols) of finite numbers from 0.
+    """Read what :func:`write_arrays` wrote: (rows, cols) arrays of finite, non-negative numbers.
 
     Args:
-        error: what is raised if the file is anything else.
-        wanted: by name, which arrays are needed; the others are not unpacked.
+        error: the exception to raise if the file holds anything else.
+        wanted: whether the array of a name is needed; the others are not unpacked.
         follow: whether the file may be a symbolic link.
 
     Raises:
@@ -64,17 +64,17 @@ def read_arrays(
         return _read(read_bytes(path, LIMIT, follow=follow), wanted)
     except FileNotFoundError:
         raise
-    except _Refused as reason:
-        raise error(f"{shown_path(path)}: {reason}") from None
+    except _Refused as problem:
+        raise error(f"{shown_path(path)}: {problem}") from None
     except OSError as problem:
         raise error(f"{shown_path(path)}: cannot be read: {problem.strerror or problem}") from None
-    except Exception as problem:  # of zipfile, zlib, NumPy and the tokenizer that it calls
-        said = shown_path(f"{type(problem).__name__} {problem}")[:200]
-        raise error(f"{shown_path(path)}: the file of maps is damaged: {said}") from None
+    except Exception as problem:  # from zipfile, zlib, NumPy or the tokenizer that NumPy calls
+        reason = shown_path(f"{type(problem).__name__} {problem}")[:200]
+        raise error(f"{shown_path(path)}: the file of maps is damaged: {reason}") from None
 
 
 class _Refused(Exception):
-    """What is wrong with a file that is a whole archive."""
+    """The archive can be read, but something in it is not allowed; the message says what."""
 
 
 def _read(data: bytes, wanted: Callable[[str], bool]) -> dict[str, Array]:
@@ -98,11 +98,11 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         raise _Refused("two arrays have the same name")
     for member in members:
         if not member.filename.endswith(".npy") or not fit_for_a_name(member.filename):
-            raise _Refused(f"holds {member.filename[:60]!r}, which is no array")
+            raise _Refused(f"holds {member.filename[:60]!r}, which is not an array")
         if member.flag_bits & 1:
             raise _Refused("is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _Refused("is packed in a way that maps are not")
+            raise _Refused("is compressed in a way that audit does not use for maps")
     if sum(member.file_size for member in members) > UNPACKED:
         raise _Refused(f"unpacks to more than the limit of {UNPACKED:,} bytes")
 
@@ -114,31 +114,31 @@ def _array(stream: IO[bytes], size: int, name: str) -> Array:
     reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, by_column, dtype = reader(stream, max_header_size=_HEADER)
     if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
-        raise _Refused(f"{name!r} holds {str(dtype)[:40]}, and a map holds decimal numbers")
+        raise _Refused(f"{name!r} holds {str(dtype)[:40]}, but a map holds decimal numbers")
     if len(shape) != 2 or not all(0 < side <= SIDE for side in shape):
-        raise _Refused(f"{name!r} has the shape {str(shape)[:60]}, and a map has rows and columns")
+        raise _Refused(f"{name!r} has the shape {str(shape)[:60]}, but a map has rows and columns")
     rows, cols = shape
     needed = rows * cols * dtype.itemsize
     if needed != size - stream.tell():
         raise _Refused(f"{name!r} is not as long as its header says")
-    content = stream.read(needed + 1)  # past its end, where zipfile compares the checksum
+    content = stream.read(needed + 1)  # past the end, because there zipfile checks the checksum
     if len(content) != needed:
         raise _Refused(f"{name!r} is cut off")
     flat = np.frombuffer(content, dtype).astype(np.float64)
     if not np.isfinite(flat).all() or flat.min() < 0:
-        raise _Refused(f"{name!r} holds numbers that no map has: below 0, infinite or NaN")
+        raise _Refused(f"{name!r} holds numbers that a map cannot have: below 0, infinite or NaN")
     return flat.reshape(cols, rows).T if by_column else flat.reshape(rows, cols)
 
 
 def refuse_map(name: str, p: Array, shape: tuple[int, int] | None) -> str:
-    """Why an array is not a map of this grid; empty if it is one.
+    """The reason why an array is not a map of this grid, or an empty text if it is one.
 
     Args:
-        shape: rows and columns; None if they are not known.
+        shape: rows and columns of the grid; None if they are not known.
     """
     if shape is not None and p.shape != shape:
-        return f"{name!r} is {p.shape[0]} x {p.shape[1]}, and the grid is {shape[0]} x {shape[1]}"
+        return f"{name!r} is {p.shape[0]} x {p.shape[1]}, but the grid is {shape[0]} x {shape[1]}"
     total = float(p.sum())
     if abs(total - 1) > _SUM:
-        return f"{name!r} has the sum {total:.4g}, and a map has the sum 1"
+        return f"{name!r} sums to {total:.4g}, but a map sums to 1"
     return ""

@@ -1,4 +1,4 @@
-"""What all commands have in common in a terminal: progress, Ctrl-C, a pipe that is closed."""
+"""What all commands share in a terminal: output, progress, Ctrl-C and closed pipes."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from typer.core import TyperGroup
 from audit.base.errors import printable
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of the signal, as shells count."""
+"""Exit code after Ctrl-C: 128 plus the number of the signal, as in shells."""
 
 UNHEARD = 141
-"""Exit code where nobody reads on: 128 and the number of SIGPIPE."""
+"""Exit code when nobody reads the output any more: 128 plus the number of SIGPIPE."""
 
 _WIDE = 160
-"""Columns of a table that is written into a file or a pipe."""
+"""Columns of a table that is written to a file or a pipe."""
 
 
 def say(text: object, *, error: bool = False) -> None:
-    """Print lines; nothing in them is a command to a terminal or a pipeline."""
+    """Print lines, escaped so that neither a terminal nor a CI pipeline takes them for commands."""
     typer.echo("\n".join(map(printable, str(text).split("\n"))), err=error)
 
 
 def output(given: str | Path) -> Path:
-    """Where to write, as it is named in an option.
+    """The path that an option names for output.
 
     Raises:
-        typer.BadParameter: it names nothing, or its name cannot be printed or stored as text.
+        typer.BadParameter: the path is blank, or cannot be written as UTF-8.
     """
     text = str(given)
     if not text.strip():
-        raise typer.BadParameter("it names no place to write to")
+        raise typer.BadParameter("it is empty: name a place to write to")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -49,7 +49,7 @@ def output(given: str | Path) -> Path:
 
 
 class Commands(TyperGroup):
-    """The commands; Ctrl-C ends each with one line, and ``| head`` with none."""
+    """The commands: Ctrl-C ends each of them with one line, ``| head`` without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
@@ -73,12 +73,13 @@ def stop() -> NoReturn:
 
 @contextmanager
 def alone_interrupted() -> Iterator[None]:
-    """Processes that are started meanwhile ignore Ctrl-C.
+    """Let processes that are started inside this block ignore Ctrl-C.
 
-    A terminal sends it to all; this one ends, its children with it, and only one has to say so.
+    A terminal sends Ctrl-C to all processes. This one ends and takes its children with it, so it
+    alone should report it.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say how signals are taken, and only it gets them
+        yield  # only the main thread may set signal handlers, and only it receives signals
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -88,11 +89,11 @@ def alone_interrupted() -> Iterator[None]:
 
 
 def let_go() -> None:
-    """Write what is left; where nobody reads it, let it go without an error at exit."""
+    """Flush the output; if nobody reads it any more, drop it without an error at exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        with suppress(OSError, ValueError):  # a stream of a test has no number
+        with suppress(OSError, ValueError):  # in a test the stream has no file descriptor
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
@@ -100,31 +101,31 @@ def let_go() -> None:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to :class:`Commands`; rich would end with exit code 1, as if a gate failed."""
+        """Let :class:`Commands` handle it; rich would exit with code 1, as if a gate had failed."""
         raise BrokenPipeError
 
 
 def tables() -> Console:
-    """Where tables are printed: as wide as the terminal, or wide enough for a file or a pipe."""
+    """The console for tables: as wide as the terminal, or wide enough for a file or a pipe."""
     console = _Console(highlight=False)
     return console if console.is_terminal else _Console(highlight=False, width=_WIDE)
 
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
-"""Passes items on and tells how many are done: the items, how many there are, a title."""
+"""Passes items on and shows how many are done; takes the items, their number and a title."""
 
 
 def progress(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
-    """The items; how many are done is told on the way, in a file or a pipe by lines."""
+    """Yield the items and show how many are done: a bar in a terminal, else a line now and then."""
     console = Console(stderr=True)
     if console.is_terminal:
         from rich.progress import track  # noqa: PLC0415  most commands need no bar
 
         return iter(track(items, title, total, console=console))
-    return _told(items, total, title)
+    return _in_lines(items, total, title)
 
 
-def _told(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
+def _in_lines(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
     step = max(1, total // 10)
     for number, item in enumerate(items):
         if number % step == 0:

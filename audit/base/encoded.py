@@ -1,6 +1,6 @@
-"""What is checked in a picture's bytes before a decoder sees them.
+"""Check a picture's bytes before a decoder sees them.
 
-Decoders are lenient where an audit must not be: they skip checksums, make up what is missing, and
+Decoders are lenient where an audit must be strict: they skip checksums, make up missing data, and
 do as much work as a file asks for.
 """
 
@@ -19,7 +19,7 @@ MAX_SCANS = 100
 """Scans of a JPEG; cameras and editors write up to about a dozen."""
 
 MAX_SCANNED = 1_000_000_000
-"""Pixels times scans of a JPEG: each scan goes over the whole picture, however little it holds."""
+"""Pixels times scans of a JPEG: a scan goes over the whole picture even if it holds few data."""
 
 MAX_PARTS = 200_000
 """Chunks of a PNG or segments of a JPEG; the largest PNG has 50,000 chunks of the usual size."""
@@ -30,45 +30,45 @@ MAX_TAGGED = 32_000_000
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0")
 _ODD_TIFFS = (b"MM\0+", b"II\0*", b"MM*\0")
-"""BigTIFF from its most significant byte, which Pillow reads as another TIFF, and wrong headers."""
+"""Big-endian BigTIFF, which Pillow reads as another kind of TIFF, and wrong headers."""
 
 _CUT_OFF = "the picture is damaged: the file is cut off"
 
 _FILLER = bytes(byte for byte in sha512(b"after a scan").digest() if byte != 0xFF)
-"""Not a run of one value: that could say the same as the zeros that libjpeg makes up."""
+"""Different bytes: a run of one value could decode to the same as the zeros libjpeg makes up."""
 
 _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
               13: 4, 16: 8, 17: 8, 18: 8}  # fmt: skip
-"""Size of a value by the type of its tag."""
+"""Bytes of a value, by the type of its tag."""
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 _COMPRESSION = 259
 _STRIPS = ((273, 279), (324, 325))
-"""Where each strip begins and how long it is; the same of tiles."""
+"""The tags that say where each strip begins and how long it is, then the same for tiles."""
 
 _DEFLATED = {8, 32946}
 _CHECKED = {1, 5, 32773} | _DEFLATED
-"""Without compression, LZW, PackBits, deflate: where something is missing, it can be told."""
+"""No compression, LZW, PackBits, deflate: with these, missing data are noticed."""
 
 _NAMES = {2: "CCITT", 3: "CCITT", 4: "CCITT", 6: "JPEG", 7: "JPEG", 34925: "LZMA",
           50000: "Zstandard", 50001: "WebP"}  # fmt: skip
 
-_BLOCK = 1 << 16  # bytes; unpacked they are 64 MB at most
+_BLOCK = 1 << 16  # bytes; they unpack to 64 MB at most
 
 _LEADING_ON = {330, 34665, 34853, 40965}
-"""Tags that lead to further directories; nothing in those is needed to show the picture."""
+"""Tags that lead to further directories, which are not needed to show the picture."""
 
 
 def checked(data: bytes, max_pixels: int) -> bytes:
-    """What a decoder may be given: ``data``, of a TIFF with more than one picture the first alone.
+    """The bytes to give to a decoder: ``data``, or only the first picture of a TIFF with several.
 
     Args:
-        max_pixels: of a tile.
+        max_pixels: most pixels of a tile.
 
     Raises:
-        ImageError: the file is damaged or cut off, as far as its format says so; it asks for work
-            out of all proportion; or it is a TIFF that would not show damage.
+        ImageError: the file is damaged or cut off (where its format can show that), it asks for
+            far too much work, or it is a TIFF of a kind that does not show damage.
     """
     if data.startswith(_PNG):
         _check_png(data)
@@ -77,7 +77,7 @@ def checked(data: bytes, max_pixels: int) -> bytes:
     elif data.startswith(_TIFFS):
         return _first_directory(data, max_pixels)
     elif data.startswith(_ODD_TIFFS):
-        raise ImageError("a TIFF with a header that cannot be read for certain; save it as PNG")
+        raise ImageError("a TIFF with an ambiguous or wrong header; save it as PNG")
     return data
 
 
@@ -90,7 +90,7 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def _check_png(data: bytes) -> None:
-    """Every chunk is whole, up to the last one; Pillow does not look at the checksums of pixels."""
+    """Check that every chunk is whole, up to the last; Pillow skips the checksums of pixels."""
     at, chunks, profiles = len(_PNG), 0, 0
     view = memoryview(data)
     while at + 8 <= len(data):
@@ -115,7 +115,7 @@ def _check_png(data: bytes) -> None:
 
 
 class _Segment(NamedTuple):
-    """A segment of a JPEG; after a scan's, its data follow up to the next segment."""
+    """A segment of a JPEG; the data of a scan follow its segment, up to the next one."""
 
     start: int
     kind: int
@@ -123,7 +123,7 @@ class _Segment(NamedTuple):
 
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-"""Not a stuffed zero, a mark where decoding may begin anew, nor a filler before another 0xFF."""
+"""The start of a segment: not a stuffed zero, a restart marker or a filler before another 0xFF."""
 
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
@@ -149,7 +149,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """No more scans and restarts than a picture of its size has; tags are in proportion."""
+    """Refuse more scans or restarts than the size explains, unfinished scans, and huge tags."""
     scans = scanned = blocks = restarts = 0
     exif, before = b"", None
     missing: set[tuple[int, int]] = set()
@@ -183,7 +183,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def _finished(body: bytes) -> set[tuple[int, int]]:
-    """Components and coefficients of which a scan holds the last bit."""
+    """The (component, coefficient) pairs whose last bit is in this scan."""
     count = body[0] if body else 0
     components = body[1 : 1 + 2 * count : 2]
     first, last, bits = body[1 + 2 * count :][:3].ljust(3, b"\xff")
@@ -192,10 +192,11 @@ def _finished(body: bytes) -> set[tuple[int, int]]:
 
 
 def filled_up(data: bytes) -> bytes:
-    """A JPEG with bytes of no meaning after the data of each scan and of each restart interval.
+    """The JPEG with meaningless bytes added after each scan and each restart interval.
 
-    Where the data are whole, a decoder skips the rest. Where they end early, it makes up what is
-    missing, and does so differently with something there to read: the two pictures then differ.
+    If the data are complete, a decoder skips these bytes. If the data end early, the decoder makes
+    up the rest, and it makes up something else when there are bytes to read: then the picture
+    differs from the one without these bytes.
     """
     parts, at, before = [], 0, None
     for segment in _segments(data):
@@ -219,7 +220,7 @@ class _Tag(NamedTuple):
 
 
 class _Directory(NamedTuple):
-    """The first directory of tags; ``ends`` is where the place of the next one stands."""
+    """The first directory of tags; ``ends`` is the offset that holds the place of the next one."""
 
     order: str
     big: bool
@@ -228,7 +229,7 @@ class _Directory(NamedTuple):
 
 
 def _directory(data: bytes) -> _Directory | None:
-    """None where it is cut off: what reads it then says so, or does without."""
+    """The first directory of tags; None if it is cut off, which the callers report or ignore."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     wide, number, form, size = ("Q", "Q", "HHQ", 20) if big else ("L", "H", "HHL", 12)
@@ -247,23 +248,23 @@ def check_tags(data: bytes) -> None:
     """Refuse tags of TIFF or EXIF that ask for too much memory.
 
     Raises:
-        ImageError: they do.
+        ImageError: the tags hold more than ``MAX_TAGGED`` bytes.
     """
     found = _directory(data)
     held = 0
     for tag in found.tags if found else ():
-        # What lies beyond the end of the file is not read.
+        # No reader goes beyond the end of the file.
         held += min(tag.values * _TAG_BYTES.get(tag.kind, 0), len(data))
         if held > MAX_TAGGED:
-            raise ImageError("the picture is damaged: its tags hold more than those of any picture")
+            raise ImageError("the picture is damaged: its tags hold too much data")
 
 
 def _first_directory(data: bytes, max_pixels: int) -> bytes:
-    """A TIFF with nothing after its first picture: Pillow counts all that follow.
+    """The TIFF cut to its first picture, because Pillow would count all pictures that follow.
 
     Raises:
-        ImageError: its tags, or a tile, are out of all proportion; or it is damaged, or compressed
-            in a way that does not show damage.
+        ImageError: the tags or a tile are far too large; or the file is damaged, or compressed in a
+            way that does not show damage.
     """
     check_tags(data)
     found = _directory(data)
@@ -287,10 +288,10 @@ def _first_directory(data: bytes, max_pixels: int) -> bytes:
 
 
 def _check_strips(data: bytes, found: _Directory, most: int) -> None:
-    """Refuse a compression that libtiff decodes whatever is wrong, and strips that are damaged.
+    """Refuse damaged strips, and compressions that libtiff decodes even when the data are wrong.
 
     Args:
-        most: bytes that all strips together may unpack to.
+        most: most bytes that all strips together may unpack to.
     """
     numbers = {_COMPRESSION, *(number for pair in _STRIPS for number in pair)}
     tags = [tag for tag in found.tags if tag.number in numbers]
@@ -309,7 +310,7 @@ def _check_strips(data: bytes, found: _Directory, most: int) -> None:
         return
     for starts, lengths in _STRIPS:
         where, count = held.get(starts, ()), held.get(lengths, ())
-        # Strips that are alike may be one; others do not overlap.
+        # Equal entries may point to the same strip; different strips do not overlap.
         strips = set(zip(where, count, strict=False))
         if len(where) != len(count) or sum(length for _, length in strips) > len(data):
             raise ImageError("the picture is damaged: its strips are not where its tags say")
@@ -318,10 +319,10 @@ def _check_strips(data: bytes, found: _Directory, most: int) -> None:
 
 
 def _values(data: bytes, found: _Directory, tag: _Tag) -> tuple[int, ...]:
-    """The whole numbers that a tag holds."""
+    """The integers in a tag."""
     form = {1: "B", 3: "H", 4: "L", 16: "Q"}.get(tag.kind)
     if form is None or tag.values > MAX_PARTS:
-        raise ImageError(f"the picture is damaged: its tag {tag.number} holds what it cannot")
+        raise ImageError(f"the picture is damaged: its tag {tag.number} cannot be read")
     form, at = f"{found.order}{tag.values}{form}", tag.place + (12 if found.big else 8)
     try:
         if struct.calcsize(form) > (8 if found.big else 4):
@@ -332,7 +333,7 @@ def _values(data: bytes, found: _Directory, tag: _Tag) -> tuple[int, ...]:
 
 
 def _unpacked(strip: memoryview, most: int) -> int:
-    """To how many bytes a deflated strip unpacks, with the right checksum at its end."""
+    """How many bytes a deflated strip unpacks to; the checksum at its end must be right."""
     inflate, size = zlib.decompressobj(), 0
     try:
         for at in range(0, len(strip), _BLOCK):

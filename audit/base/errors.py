@@ -17,7 +17,7 @@ class CaseError(AuditError):
 class TextError(AuditError, ValueError):
     """A hypothesis or a premise cannot be asked as it is written.
 
-    A ValueError too, so that pydantic takes it for a finding about the key.
+    Also a ValueError, so that pydantic reports it as a problem with the key.
     """
 
 
@@ -30,19 +30,19 @@ class ModelError(AuditError):
 
 
 class NotFinite(ModelError):
-    """A model gave NaN or infinity; a figure drawn from it would mean nothing."""
+    """A model gave NaN or infinity; a figure computed from it would mean nothing."""
 
 
 class MapError(AuditError):
-    """A map cannot be read as it is asked for: no such method, layer, head or word."""
+    """A map cannot be read as requested: there is no such method, layer, head or word."""
 
 
 class CaptureError(AuditError):
-    """A hook did not see what it must see; figures drawn from it would be wrong."""
+    """A hook missed something that it must see; figures computed from it would be wrong."""
 
 
 class ProjectError(AuditError):
-    """pytest's configuration file cannot be read, or a key of ours in it holds something else."""
+    """pytest's configuration file cannot be read, or a key of audit in it has a wrong value."""
 
 
 class BaselineError(AuditError):
@@ -50,30 +50,30 @@ class BaselineError(AuditError):
 
 
 class FigureError(AuditError):
-    """A name in a file is that of no figure."""
+    """A name in a file is not the name of a figure."""
 
 
 class RunError(AuditError):
-    """A run folder is missing, incomplete or of another format."""
+    """A run folder is missing, incomplete or in another format."""
 
 
 class Undefined(ValueError):
     """A metric has no value for this input; the message says why.
 
-    No :class:`AuditError`: the reason is stored in the value's place, and the audit goes on.
+    Not an :class:`AuditError`: the reason is stored instead of the value, and the audit goes on.
     """
 
 
 _JOINERS = "\u200c\u200d"
-"""Within words of Persian and within emoji: they show nothing and move nothing."""
+"""Used inside Persian words and emoji; they are invisible and do not move the cursor."""
 
 
 def printable(text: str) -> str:
-    """``text`` in one line that a terminal shows as it is and a pipeline takes for no command.
+    """``text`` as one line that a terminal shows unchanged and no CI pipeline takes for a command.
 
-    Control characters move a terminal's cursor, marks of direction make a line look like another,
+    Control characters move a terminal's cursor, direction marks make one line look like another,
     half a surrogate pair cannot be written, and GitHub obeys lines that begin with ``::`` and
-    whatever follows ``##[``.
+    anything after ``##[``.
 
     >>> printable("birds\\r\\n::error::no")
     'birds\\\\r\\\\n::error::no'
@@ -93,7 +93,7 @@ _LONGEST = 500
 
 
 def in_a_sentence(error: BaseException) -> str:
-    """What went wrong, in one line that can be printed: any error but ours with its kind.
+    """What went wrong, in one printable line; an error that is not ours begins with its type.
 
     >>> in_a_sentence(ImageError("a.png: no such picture"))
     'a.png: no such picture'
@@ -102,7 +102,7 @@ def in_a_sentence(error: BaseException) -> str:
     """
     try:
         message = " ".join(str(error).split())
-    except Exception:  # a kind of somebody else's, whose message is as broken as its model
+    except Exception:  # somebody else's exception, which cannot even give its message
         message = ""
     plain = printable(message)
     if len(plain) > _LONGEST:
@@ -114,7 +114,7 @@ def in_a_sentence(error: BaseException) -> str:
 
 
 _MANY = 40
-"""More choices than this are not listed."""
+"""If there are more choices than this, only the nearest are listed."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -132,4 +132,4 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if len(known) <= _MANY:
         return f"choose from: {', '.join(known)}"
     some = get_close_matches(name, known, n=5, cutoff=0.0)
-    return f"of {len(known)} choices the nearest are {', '.join(some)}"
+    return f"the nearest of {len(known)} choices are {', '.join(some)}"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, JSON without NaN, digests of content."""
+"""Write files whole or not at all, write JSON without NaN, and compute digests of content."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old content or the new, never a part.
 
     Args:
-        durable: flush the file to disk before it gets its name, and then the name, so that also a
-            crash of the machine leaves the old content or the new. Where that would end what
-            writes anyway, it is not worth its milliseconds.
+        durable: flush the file to disk before it gets its name, and then flush the name, so that
+            even a crash of the machine leaves the old content or the new. This takes milliseconds;
+            it is not worth them for a file that is useless if the machine crashes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
@@ -32,7 +32,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        # mkstemp gives 0600; a baseline or a gallery is to be read like any other file.
+        # mkstemp makes files with mode 0600, but others must be able to read what is written here.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException:
@@ -43,13 +43,13 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 OUTPUTS = ("audit-explain", "audit-power", "audit-runs")
-"""Folders that commands and sessions make where none is named."""
+"""Folders that commands and sessions make if the user names none."""
 
 
 def make_output(folder: Path) -> None:
-    """Make a folder for results, unless it is there; those of ``OUTPUTS`` are kept out of git.
+    """Make a folder for results if it does not exist, and keep those of ``OUTPUTS`` out of git.
 
-    A folder with something in it is left as it is: it may be one that its owner wants in git.
+    A folder that already has something in it is left as it is: its owner may want it in git.
     """
     for place in (*reversed(folder.parents), folder):
         if place.name in OUTPUTS and not (place.is_dir() and any(place.iterdir())):
@@ -67,7 +67,7 @@ def to_json(value: Any, indent: int | None = 1) -> str:
     """Readable JSON that diffs well: sorted keys, a final newline.
 
     Args:
-        indent: None writes one line, in a fifth of the time.
+        indent: spaces for each level; None writes one line, in a fifth of the time.
 
     Raises:
         ValueError: a number is NaN or infinite.
@@ -82,14 +82,14 @@ def write_json(path: Path, value: Any, *, indent: int | None = 1, durable: bool 
 
 
 def read_bytes(path: Path, limit: int, *, follow: bool = True) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; nothing else is waited for.
+    """The content of a regular file of at most ``limit`` bytes; never waits for a pipe or a device.
 
     Args:
         follow: whether ``path`` itself may be a symbolic link.
 
     Raises:
-        OSError: there is no such file, or it is a folder, a pipe, a device, a link that is not to
-            be followed, or larger.
+        OSError: the file does not exist or is larger; or it is a folder, a pipe, a device, or a
+            link although ``follow`` is false.
     """
     try:
         # Opening a pipe without O_NONBLOCK waits until somebody writes into it.
@@ -103,8 +103,8 @@ def read_bytes(path: Path, limit: int, *, follow: bool = True) -> bytes:
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is not a file", str(path))
         if about.st_size > limit:
-            said = f"it has {about.st_size:,} bytes, more than the limit of {limit:,}"
-            raise OSError(errno.EFBIG, said, str(path))
+            reason = f"it has {about.st_size:,} bytes, more than the limit of {limit:,}"
+            raise OSError(errno.EFBIG, reason, str(path))
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(limit)
     finally:
@@ -112,7 +112,7 @@ def read_bytes(path: Path, limit: int, *, follow: bool = True) -> bytes:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, where its file system can."""
+    """Flush the names in a folder to disk, if its file system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -122,7 +122,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def inside(root: Path, written: str | Path) -> Path | None:
-    """``written`` below ``root``, links followed; None if it leads out of it.
+    """``written`` as a path below ``root``, with links followed; None if it leads outside.
 
     >>> inside(Path("/project"), "cases/../baselines/toy")
     PosixPath('/project/baselines/toy')
@@ -138,7 +138,7 @@ def inside(root: Path, written: str | Path) -> Path | None:
 
 
 def shown_path(path: Path | str) -> str:
-    """A path in a message: in one line, and without characters that move a terminal's cursor."""
+    """A path for a message: in one line, without characters that move a terminal's cursor."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
 
 
@@ -146,10 +146,10 @@ _IN_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def fit_for_a_name(text: str) -> bool:
-    """Whether a file or a map may be called so: no control character, line break or half character.
+    """Whether a file or map may have this name: no control characters, line breaks or surrogates.
 
-    ``str.isprintable`` asks for more: it refuses the joiners in words of Persian and in emoji, and
-    whatever is newer than Python's own table of Unicode.
+    ``str.isprintable`` is too strict: it refuses the joiners in Persian words and in emoji, and
+    every character that is newer than Python's own Unicode table.
 
     >>> fit_for_a_name("می\u200cخواهم"), fit_for_a_name("two\x1b[2J")
     (True, False)
@@ -158,7 +158,7 @@ def fit_for_a_name(text: str) -> bool:
 
 
 def digest(*parts: bytes | str) -> str:
-    """SHA-256, in hexadecimal, of the parts with their lengths, so that no two splits collide."""
+    """SHA-256, in hexadecimal, of the parts and their lengths: ("ab", "c") is not ("a", "bc")."""
     return digest_stream(parts)
 
 
@@ -179,7 +179,7 @@ def digest_file(path: Path) -> str:
 
 
 def as_typed(path: Path) -> str:
-    """The path relative to the working directory where it lies below it, else as it is."""
+    """The path relative to the working directory if it lies below it, else as it is."""
     here = Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 

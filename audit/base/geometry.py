@@ -1,8 +1,8 @@
-"""Boxes, masks and the patch grid: the only home of the coordinate convention.
+"""Boxes, masks and the patch grid; the coordinate convention is defined here and nowhere else.
 
-Boxes are ``[left, top, right, bottom]``. All decimal numbers in [0, 1]: fractions of the image's
-width and height. All integers: pixels of the original image. Anything else is ambiguous and an
-error. Maps and masks are ``[row, column]`` over the model's patch grid.
+Boxes are ``[left, top, right, bottom]``. Four decimal numbers in [0, 1] are fractions of the
+image's width and height; four integers are pixels of the original image. Anything else is ambiguous
+and an error. Maps and masks are ``[row, column]`` over the model's patch grid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Grid(NamedTuple):
 class Box(NamedTuple):
     """Left, top, right and bottom as fractions of the image, in [0, 1].
 
-    Only what a model sees of it, its view, may reach beyond.
+    Only a model's view, the part that it sees, may reach beyond the image.
     """
 
     left: float
@@ -39,7 +39,7 @@ WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 
 def is_view(view: Box) -> bool:
-    """Whether a box can be what a grid covers: it has an area, and holds some of the image.
+    """Whether a grid can cover this box: the box has an area and holds some of the image.
 
     >>> is_view(Box(-0.5, 0.0, 1.5, 1.0)), is_view(Box(1.0, 0.0, 2.0, 1.0))
     (True, False)
@@ -50,7 +50,7 @@ def is_view(view: Box) -> bool:
 
 
 def same_view(one: Box, other: Box) -> bool:
-    """Whether two grids cover the same part of the image, as far as six decimals tell."""
+    """Whether two grids cover the same part of the image, to six decimals."""
     return all(abs(a - b) <= _DECIMALS for a, b in zip(one, other, strict=True))
 
 
@@ -58,7 +58,7 @@ _DECIMALS = 2e-6  # views are stored with six decimals
 
 
 def view_in_words(view: Box) -> str:
-    """What a model sees of an image; empty if that is the whole of it and no more.
+    """In words, what a model sees of an image; empty if it sees the whole image and no more.
 
     >>> view_in_words(Box(0.125, 0.0, 0.875, 1.0))
     'The model sees the middle 75 % of the width'
@@ -71,7 +71,7 @@ def view_in_words(view: Box) -> str:
         _beyond("width", ("on the left", "on the right"), *across),
         _beyond("height", ("at the top", "at the bottom"), *down),
     ]
-    said = [
+    clauses = [
         f"{verb} {' and '.join(filter(None, found))}"
         for verb, found in (
             ("the model sees", parts),
@@ -79,7 +79,7 @@ def view_in_words(view: Box) -> str:
         )
         if any(found)
     ]
-    whole = "; ".join(said)
+    whole = "; ".join(clauses)
     return f"{whole[:1].upper()}{whole[1:]}"
 
 
@@ -108,7 +108,7 @@ def _percent(share: float) -> str:
 
 
 def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
-    """Read a box written in either unit, for an image of ``width`` x ``height`` pixels.
+    """Read a box written in fractions or pixels, for an image of ``width`` x ``height`` pixels.
 
     >>> parse_box([0.25, 0.5, 0.75, 1.0], 480, 480)
     Box(left=0.25, top=0.5, right=0.75, bottom=1.0)
@@ -116,12 +116,12 @@ def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
     Box(left=0.25, top=0.5, right=0.75, bottom=1.0)
 
     Raises:
-        ValueError: not four numbers, units mixed or ambiguous, empty, or outside the image.
+        ValueError: it is not four numbers, mixes units, is ambiguous, empty or outside the image.
     """
     if len(values) != 4 or any(isinstance(v, bool) for v in values):
         raise ValueError("a box is four numbers: [left, top, right, bottom]")
     if not all(isinstance(v, int) or math.isfinite(v) for v in values):
-        raise ValueError(f"the box {list(values)} has a side that is no number")
+        raise ValueError(f"the box {list(values)} has a side that is not a number")
     whole = [isinstance(v, int) for v in values]
     if all(whole):
         if max(values) <= 1:
@@ -155,7 +155,7 @@ def parse_box(values: Sequence[float | int], width: int, height: int) -> Box:
 
 
 def _rounding(values: Sequence[float], width: int, height: int) -> str:
-    """A hint, where decimals look like pixels: some are too large for fractions, and all fit."""
+    """A hint if decimals look like pixels: some are too large for fractions, and all would fit."""
     decimals = [v for v in values if isinstance(v, float) and v > 1]
     fits = all(0 <= v <= side for v, side in zip(values, (width, height) * 2, strict=True))
     if not decimals or max(values) < 2 or not fits:
@@ -164,7 +164,7 @@ def _rounding(values: Sequence[float], width: int, height: int) -> str:
 
 
 def _corners(values: Sequence[float], size: tuple[int, int]) -> str:
-    """A hint, where an empty box would fit the image as x, y, width and height."""
+    """A hint if an empty box would fit the image when read as x, y, width and height."""
     left, top, wide, high = values
     right, bottom = (round(a + b, 6) for a, b in ((left, wide), (top, high)))
     if wide <= 0 or high <= 0 or right > size[0] or bottom > size[1]:
@@ -175,7 +175,7 @@ def _corners(values: Sequence[float], size: tuple[int, int]) -> str:
 def within(box: Box, view: Box) -> Box:
     """``box`` in fractions of ``view``; both are given in fractions of the image.
 
-    What lies outside of the view is cut off, and a box that lies there whole comes out empty.
+    What lies outside the view is cut off; a box that is entirely outside comes out empty.
 
     >>> within(Box(0.5, 0.0, 1.0, 1.0), Box(0.25, 0.0, 0.75, 1.0))
     Box(left=0.5, top=0.0, right=1.0, bottom=1.0)
@@ -192,7 +192,7 @@ def within(box: Box, view: Box) -> Box:
 def mask(boxes: Sequence[Box], grid: Grid, view: Box = WHOLE) -> NDArray[np.float64]:
     """The share of each cell's area that lies in the union of ``boxes``: (rows, cols), in [0, 1].
 
-    A box is never widened to whole cells, and an overlap counts once.
+    A box is never widened to whole cells, and overlapping boxes count once.
 
     Args:
         view: the part of the image that the grid covers.

@@ -1,4 +1,4 @@
-"""Pictures opened once, with limits, before anything else sees them."""
+"""Open pictures safely: check them and enforce limits before anything else sees them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MAX_PIXELS = 50_000_000
 """Largest picture in pixels; larger ones are refused before they are decoded."""
 
 MAX_BYTES = 500_000_000
-"""Largest file of a picture; the largest picture takes 400 MB in 16-bit RGBA."""
+"""Largest picture file; the largest picture allowed takes 400 MB as 16-bit RGBA."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 class _Strictness:
-    """Pillow's switches for truncated files and for warnings, which belong to the process.
+    """Pillow's switches for truncated files and for warnings, which are global to the process.
 
-    They are set while any thread opens a picture: the first one sets them, the last one puts back
-    what was there. The lock is held for that alone, not while a picture is decoded.
+    They are set while any thread opens a picture: the first thread sets them, and the last one
+    restores what was there. The lock is held only for that, not while a picture is decoded.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class _Strictness:
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Refuse truncated files: importing modelscope tells Pillow to fill them up with grey."""
+        """Refuse truncated files; importing modelscope tells Pillow to fill them up with grey."""
         with self._lock:
             self._inside += 1
             if self._inside == 1:
@@ -49,7 +49,7 @@ class _Strictness:
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
                 self._warnings = warnings.catch_warnings()
                 self._warnings.__enter__()
-                # Remarks about metadata that are not read here.
+                # Warnings about metadata, which audit does not read.
                 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -69,12 +69,12 @@ def open_image(path: Path) -> Image.Image:
     """Open, check and fully decode a picture.
 
     Returns:
-        The picture as people see it: turned as EXIF says, on white where it is transparent, as RGB,
-        at its own size and without the frames after the first.
+        The picture as people see it: turned as EXIF says, with white behind transparent parts, in
+        RGB, at its own size; of several frames only the first.
 
     Raises:
-        ImageError: the file is missing, not a picture of a supported format, damaged, cut off, or
-            out of all proportion; or there is no agreed way to show its pixels.
+        ImageError: the file is missing, not a picture of a supported format, damaged, cut off or
+            far too large; or viewers do not agree how to show its pixels.
     """
     try:
         data = _read(path)
@@ -95,14 +95,14 @@ def open_image(path: Path) -> Image.Image:
         ) from None
     except MemoryError:
         raise ImageError(f"{path}: there is not enough memory to open the picture") from None
-    except Exception as error:  # decoders raise whatever they stumble over
+    except Exception as error:  # decoders raise all kinds of exceptions
         raise ImageError(f"{path}: the picture is damaged: {_reason(error)}") from None
 
 
 def picture_of(image: Path | Image.Image) -> Image.Image:
-    """A picture as models see it, opened if it is a path.
+    """A picture as models see it; a path is opened first.
 
-    One that is in memory already is taken as it is held, as modelscope's pipeline takes it.
+    A picture that is already in memory is not turned, just as modelscope's pipeline does not.
 
     Raises:
         ImageError: see :func:`open_image` and :func:`audit.base.pixels.as_rgb`.
@@ -118,7 +118,7 @@ def _reason(error: Exception) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The content of a file; never waits for one that is a pipe."""
+    """The content of a file; never waits for a pipe."""
     about = path.stat()
     if stat.S_ISDIR(about.st_mode):
         raise ValueError("it is a folder")
@@ -130,7 +130,7 @@ def _read(path: Path) -> bytes:
 
 
 def _decoded(data: bytes) -> Image.Image:
-    """Decoded twice, over black and over white, which is what stays where nothing is written."""
+    """Decode twice, over black and over white: pixels that the file does not have then differ."""
     data = checked(data, MAX_PIXELS)
     jpeg = is_jpeg(data)
     image = _loaded(data, 0)
@@ -142,7 +142,7 @@ def _decoded(data: bytes) -> Image.Image:
 
 
 def _shown(image: ImageFile.ImageFile) -> Image.Image:
-    """As RGB, turned; each step only where it is needed, since a picture may take 200 MB."""
+    """In RGB and turned; each step only if it is needed, since a copy may take 200 MB."""
     full, inverted = 65_535, False
     if isinstance(image, TiffImageFile):
         full = (1 << image.tag_v2.get(BITSPERSAMPLE, (16,))[0]) - 1
@@ -151,7 +151,7 @@ def _shown(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _loaded(data: bytes, fill: int) -> ImageFile.ImageFile:
-    """The picture decoded over ``fill``; pixels that the file does not have keep it."""
+    """The picture decoded over ``fill``; pixels that the file does not have keep that value."""
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -170,12 +170,12 @@ def _loaded(data: bytes, fill: int) -> ImageFile.ImageFile:
     image.load_prepare = prepared  # type: ignore[method-assign]
     scale_key(image)
     image.load()
-    del image.load_prepare  # it holds the picture, and a circle is not freed at once
+    del image.load_prepare  # it refers to the picture, and such a cycle is not freed at once
     return image
 
 
 def _same(image: Image.Image, other: Image.Image) -> bool:
-    """Whether all pixels are equal, looked at a few rows at a time."""
+    """Whether all pixels are equal, compared a few rows at a time."""
     if image.size != other.size:
         return False
     width, height = image.size

@@ -1,4 +1,4 @@
-"""From what a file holds to what people see: turned, in 8-bit RGB, on white."""
+"""Turn the pixels of a file into what people see: upright, in 8-bit RGB, on white."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How to turn a picture by its EXIF orientation; with 1, or any other value, it stands upright."""
+"""How to turn a picture with an EXIF orientation; with 1 or any other value it is upright."""
 
 _SIXTEEN = ("I;16", "I;16B", "I;16L", "I;16N")
 
 _SCALED = {"L;2": 85, "L;4": 17}
-"""By what Pillow multiplies grey of fewer than 8 bits."""
+"""The factor by which Pillow multiplies grey of fewer than 8 bits."""
 
 _AGREED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr",
            *_SIXTEEN)  # fmt: skip
@@ -35,12 +35,12 @@ _AGREED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK
 
 
 def orientation(image: Image.Image) -> int:
-    """How EXIF, or else XMP, says that the picture is to be held: 1 to 8, and 1 if neither does.
+    """The orientation from EXIF, or else from XMP: 1 to 8, and 1 if neither gives one.
 
-    What is no EXIF is left out of account: the pixels are sound without it.
+    Invalid EXIF data are ignored: the pixels are fine without them.
 
     Raises:
-        ImageError: its EXIF data are out of all proportion.
+        ImageError: the EXIF data are far too large.
     """
     exif = image.info.get("exif", b"")
     profile = image.info.get("Raw profile type exif")  # as ImageMagick writes it into a PNG
@@ -59,21 +59,21 @@ def orientation(image: Image.Image) -> int:
 
 
 def turned(image: Image.Image, held: int) -> Image.Image:
-    """The picture as people see it, if it is to be held as orientation ``held`` says.
+    """The picture as people see it, given its EXIF orientation ``held``.
 
-    Pillow's own ``exif_transpose`` also writes all other tags again, and fails where one is odd.
+    Pillow's own ``exif_transpose`` also rewrites all other tags, and fails if one of them is odd.
     """
     return image.transpose(_TURNS[held]) if held in _TURNS else image
 
 
 def scale_key(image: ImageFile.ImageFile) -> None:
-    """Make the transparent grey of a PNG one of the greys that it will be decoded to.
+    """Scale the transparent grey of a PNG as Pillow will scale its pixels.
 
-    To be called before the picture is decoded. Pillow scales pixels of 2 and 4 bits to 8, and
-    leaves the one value that stands for transparency as it is in the file.
+    Call this before the picture is decoded. Pillow scales pixels of 2 and 4 bits to 8, but leaves
+    the value that stands for transparency as it is in the file.
 
     Raises:
-        ImageError: the transparent colour has 16 bits a channel, of which Pillow keeps 8.
+        ImageError: the transparent colour has 16 bits a channel, and Pillow keeps only 8.
     """
     key = image.info.get("transparency")
     if image.format != "PNG" or not image.tile or key is None:
@@ -81,7 +81,7 @@ def scale_key(image: ImageFile.ImageFile) -> None:
     stored = image.tile[0].args
     if stored == "RGB;16B":
         raise ImageError(
-            "a PNG of 16 bits a channel with a transparent colour, which cannot be told in 8 bits; "
+            "a PNG of 16 bits a channel with a transparent colour, which 8 bits cannot represent; "
             "save it with an alpha channel"
         )
     if stored in _SCALED:
@@ -89,17 +89,17 @@ def scale_key(image: ImageFile.ImageFile) -> None:
 
 
 def as_rgb(image: Image.Image, *, full: int = 65_535, inverted: bool = False) -> Image.Image:
-    """A copy of the picture in 8-bit RGB, without anything besides its pixels.
+    """A copy of the picture in 8-bit RGB, with its pixels and nothing else.
 
-    Transparency is laid on white. 16-bit grey is scaled by its range. CMYK becomes RGB without a
-    colour profile, as everywhere where none is applied.
+    Transparent parts are laid on white. 16-bit grey is scaled by its range. CMYK becomes RGB
+    without a colour profile, as in every program that applies none.
 
     Args:
-        full: white, in a picture of 16-bit grey.
-        inverted: whether there 0 is white.
+        full: the value of white in a picture of 16-bit grey.
+        inverted: whether 0 is white in a picture of 16-bit grey.
 
     Raises:
-        ImageError: there is no agreed way to show such pixels.
+        ImageError: viewers do not agree how to show its pixels.
     """
     if image.mode not in _AGREED:
         raise ImageError(
@@ -119,7 +119,7 @@ def as_rgb(image: Image.Image, *, full: int = 65_535, inverted: bool = False) ->
 
 
 def _eight(image: Image.Image, full: int, inverted: bool) -> Image.Image:
-    """16-bit grey in 8 bits; with an alpha channel, if one value of it is transparent."""
+    """16-bit grey in 8 bits, with an alpha channel if one value is transparent."""
     wide = image.convert("I")
     found = wide.point(_scale(full, inverted), "L")
     key = image.info.get("transparency")

@@ -1,4 +1,4 @@
-"""Paths as they are named from a folder, so that they hold in another checkout too."""
+"""Paths relative to a folder, so that stored paths also work in another checkout."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 
 def named_from(path: Path, root: Path) -> str:
-    """The path as it is named from ``root`` where it lies below it, else the whole path.
+    """The path relative to ``root`` if it lies below it, else the absolute path.
 
-    What is stored so holds on another machine too, where the project lies elsewhere.
+    A relative path also works on another machine, where the project lies elsewhere.
     """
     inside = below(path, root)
     return os.path.normpath(path.absolute()) if inside is None else inside.as_posix()
 
 
 def below(path: Path, root: Path) -> Path | None:
-    """``path`` as it is named from ``root``, or None where it lies outside.
+    """``path`` relative to ``root``, or None if it lies outside.
 
-    A link may lead to either of them, so their real places count too.
+    Either may be reached through a link, so their resolved paths are compared too.
     """
     path, root = (Path(os.path.normpath(each.absolute())) for each in (path, root))
     for one, other in ((path, root), (path.resolve(), root.resolve())):

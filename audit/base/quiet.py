@@ -1,4 +1,4 @@
-"""Libraries that say nothing of their own."""
+"""Silence the logging of libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced(*names: str) -> Iterator[None]:
-    """Keep these loggers out of the terminal, errors included: what they log, they raise too."""
+    """Keep these loggers out of the terminal, even their errors: they also raise what they log."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,7 +1,7 @@
-"""Stored records: JSON that people edit, merges mix and strangers send, read in one strict way.
+"""Strict reading of stored records: JSON that people edit, git merges and strangers send.
 
-The schema of each record lies beside what it describes; what all of them share is here. A number is
-never NaN or infinite, no key comes twice, and what is wrong is told with its file, line and key.
+The schema of each record lives next to what it describes; this module holds what all of them share.
+Numbers are never NaN or infinite, no key occurs twice, and each error names the file, line and key.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from audit.base.files import fit_for_a_name, read_bytes, shown_path
 from audit.base.geometry import Box, is_view
 
 CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""What the id of a case looks like: it names files."""
+"""The form of a case's id, which is also used in file names."""
 
 MEGABYTE = 1 << 20
 
 EDITED = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-"""Of records that people edit: an unknown key is a mistake."""
+"""For records that people edit: an unknown key is a mistake."""
 
 WRITTEN = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
-"""Of records that only programs write: a later version may say more."""
+"""For records that only programs write: a later version may add keys."""
 
 
 def _file_name(value: str) -> str:
     if value in (".", "..") or not fit_for_a_name(value) or set(value) & set("/\\"):
-        raise ValueError("it names files, so it has no '/', '\\' or control character")
+        raise ValueError("it names files, so it cannot have '/', '\\' or control characters")
     return value
 
 
@@ -54,22 +54,22 @@ CaseId = Annotated[str, StringConstraints(pattern=CASE_ID, max_length=100)]
 CaseName = Annotated[
     str, StringConstraints(min_length=1, max_length=250), AfterValidator(_file_name)
 ]
-"""Of an outcome: explained pictures are called what their files are called."""
+"""The name of an outcome: a picture that is explained has the name of its file."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DigestOrNone = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 Finite = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
-"""Bounded, so that no sum or ratio of such numbers is infinite."""
+"""Bounded, so that sums and ratios of such numbers stay finite."""
 
 Positive = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
-"""A mean over repeats may pass 1 by a rounding."""
+"""A mean over repeats may exceed 1 by a rounding error."""
 
 
 def _view(value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     if not is_view(Box(*value)):
-        raise ValueError("needs left, top, right and bottom of what holds some of the picture")
+        raise ValueError("needs left, top, right and bottom of a box that holds some of it")
     return value
 
 
@@ -80,7 +80,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
 def _figure(value: Any, info: ValidationInfo) -> Any:
-    """In a file a missing value is ``{"undefined": reason}``: no text passes for a number."""
+    """Read a figure; in a file a missing value is ``{"undefined": reason}``, not a plain text."""
     if info.mode == "python":
         return value
     if isinstance(value, dict) and value.keys() == {"undefined"}:
@@ -89,7 +89,7 @@ def _figure(value: Any, info: ValidationInfo) -> Any:
             return reason
     elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e15:
         return float(value)
-    raise ValueError(f'needs a number, or {{"undefined": reason}}, and has {_brief(value)}')
+    raise ValueError(f'needs a number, or {{"undefined": reason}}, but has {_brief(value)}')
 
 
 Figure = Annotated[float | str, BeforeValidator(_figure)]
@@ -97,7 +97,7 @@ Figure = Annotated[float | str, BeforeValidator(_figure)]
 
 
 class ModelRecord(BaseModel):
-    """What a run or a baseline says of its model; see ``Fingerprint``."""
+    """What a run or a baseline says about its model; see ``Fingerprint``."""
 
     model_config = WRITTEN
     __pydantic_extra__: dict[str, JsonValue]
@@ -130,11 +130,11 @@ def read_record(
     """Read a record.
 
     Args:
-        schema: its form.
-        error: what is raised if it does not have that form.
-        limit: bytes; a larger file is refused unread.
-        follow: whether it may be a symbolic link. In what a stranger sent it may not: it could
-            point anywhere.
+        schema: the form that the record must have.
+        error: the exception to raise if it does not have that form.
+        limit: in bytes; a larger file is refused unread.
+        follow: whether the file may be a symbolic link. It may not in a folder that a stranger
+            sent, since it could point anywhere.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -142,9 +142,9 @@ def read_record(
     text = _text(path, error, limit, follow)
     try:
         found = schema.validate_json(text, strict=True)
-        strictjson.loads(text)  # a key that comes twice hides a value, which pydantic does not tell
+        strictjson.loads(text)  # a repeated key hides a value, and pydantic does not report that
     except ValidationError as problem:
-        raise error(_told(path, text, problem)) from None
+        raise error(_in_one_line(path, text, problem)) from None
     except ValueError as problem:
         raise error(f"{shown_path(path)}: {problem}") from None
     return found
@@ -159,15 +159,15 @@ def _text(path: Path, error: type[AuditError], limit: int, follow: bool) -> str:
         raise error(f"{shown_path(path)}: cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError as problem:
         raise error(
-            f"{shown_path(path)}: not UTF-8 text: byte {problem.start + 1} is none"
+            f"{shown_path(path)}: not UTF-8 text: byte {problem.start + 1} is invalid"
         ) from None
 
 
 _MARKER = re.compile(r"^(<{7}|={7}|>{7})(?=[ \r\n]|$)", re.MULTILINE)
 
 
-def _told(path: Path, text: str, problem: ValidationError) -> str:
-    """One line: file, line, key, and what is wrong there."""
+def _in_one_line(path: Path, text: str, problem: ValidationError) -> str:
+    """The file, the line, the key, and what is wrong there."""
     name = shown_path(path)
     found = problem.errors(include_url=False)
     first = next((each for each in found if each["loc"][:1] == ("format",)), found[0])
@@ -175,11 +175,11 @@ def _told(path: Path, text: str, problem: ValidationError) -> str:
         marker = _MARKER.search(text)
         if marker:
             line = text.count("\n", 0, marker.start()) + 1
-            return f"{name}:{line}: holds a merge conflict ({marker[1]}): settle it"
+            return f"{name}:{line}: holds a merge conflict ({marker[1]}): resolve it"
         place = re.search(r"at line (\d+) column (\d+)", str(first["msg"]))
         where = f":{place[1]}:{place[2]}" if place else ""
-        said = re.sub(r" at line \d+ column \d+.*", "", str(first["msg"]), flags=re.DOTALL)
-        return f"{name}{where}: {said}"
+        reason = re.sub(r" at line \d+ column \d+.*", "", str(first["msg"]), flags=re.DOTALL)
+        return f"{name}{where}: {reason}"
     loc = tuple(part for part in first["loc"] if part != "[key]")
     line_of = _line_of(text, loc)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -191,7 +191,7 @@ def _told(path: Path, text: str, problem: ValidationError) -> str:
 def _message(found: ErrorDetails) -> str:
     kind, given = found["type"], found["input"]
     if found["loc"] == ("format",) and kind == "literal_error":
-        return f"format {_brief(given)}, and this version reads {found['ctx']['expected']}"
+        return f"format {_brief(given)}, but this version reads {found['ctx']['expected']}"
     if kind in ("extra_forbidden", "missing", "unexpected_keyword_argument"):
         return "this key is required" if kind == "missing" else "unknown key"
     if kind in ("literal_error", "enum"):
@@ -203,9 +203,9 @@ def _message(found: ErrorDetails) -> str:
         is_digest = "a-f" in found["ctx"]["pattern"]
         needed = "a SHA-256 in hexadecimal" if is_digest else "the id of a case"
     if needed:
-        return f"needs {needed}, and has {_brief(given)}"
-    said = str(found["msg"]).removeprefix("Value error, ")
-    return said if kind == "value_error" else f"{said}, and has {_brief(given)}"
+        return f"needs {needed}, but has {_brief(given)}"
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return message if kind == "value_error" else f"{message}, but has {_brief(given)}"
 
 
 _NEEDED = {
@@ -224,7 +224,7 @@ _NEEDED = {
 
 
 def _brief(value: Any, *, quoted: bool = True) -> str:
-    """A value in a message: short, in one line, without control characters."""
+    """A value for a message: short, in one line, without control characters."""
     if isinstance(value, Mapping | list | tuple):
         return "an object" if isinstance(value, Mapping) else "a list"
     text = json.dumps(str(value)[:60]) if isinstance(value, str) else str(value)[:60]
@@ -233,11 +233,11 @@ def _brief(value: Any, *, quoted: bool = True) -> str:
     return text if quoted else text.strip('"')
 
 
-_LINES_UP_TO = 200_000  # characters; a larger file is not searched for the line of a mistake
+_LINES_UP_TO = 200_000  # characters; in a larger file, the line of a mistake is not looked up
 
 
 def _line_of(text: str, loc: tuple[int | str, ...]) -> int | None:
-    """The line of the deepest part of ``loc`` that the text has; JSON is YAML as far as it goes."""
+    """The line of the deepest part of ``loc`` that the text has; YAML's parser reads JSON too."""
     if len(text) > _LINES_UP_TO:
         return None
     try:

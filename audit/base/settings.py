@@ -1,4 +1,4 @@
-"""What a session audits and how. Light: a suite without cases reads its options and no more."""
+"""What a session audits and how; imports nothing heavy, since suites without cases read it too."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 EMBEDDED = ("reference", "shortcut")
-"""Models that come with the package: one that is right, one that is so for a wrong reason."""
+"""Models that come with the package: one that is right, one that is right for a wrong reason."""
 
 DTYPES = ("float32", "bfloat16")
 """Precisions that a model can run in."""
 
 MOST_THREADS = 1024
-"""Threads that may be asked for; far more of them cannot be started."""
+"""The most threads that a user may ask for; far more could not be started."""
 
 Update = Literal["", "new", "changed", "all"]
-"""Which cases' baselines a session proposes anew."""
+"""The cases for which a session proposes new baselines."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When the suite fails: significant at ``alpha``, and larger than ``effect`` tolerances."""
+    """The suite fails on a change significant at ``alpha`` and above ``effect`` tolerances."""
 
     alpha: float = 0.05
     effect: float = 0.5
@@ -33,14 +33,15 @@ class Settings:
     """What a session audits and how; without ``suite`` there is no suite-level gate.
 
     Attributes:
-        batch_size: cases at a time; 0 leaves it to the device.
-        everything: whether the gallery shows passing cases whole too.
-        min_cases: with fewer audited the session fails.
-        root: the folder that default places and the stored names of files count from.
-        worker: number of this process, where several share the cases.
-        workers: how many they are.
-        options: of the model's own kind, such as OFA's engine.
-        threads: of torch in this process; None leaves it to the machine, and to how many share it.
+        batch_size: cases at a time; 0 lets the device decide.
+        everything: whether the gallery shows passing cases in full too.
+        min_cases: the session fails if fewer cases were audited.
+        root: the folder to which default paths and stored file names are relative.
+        worker: number of this process, if several share the cases.
+        workers: how many processes share the cases.
+        options: options of the model's own kind, such as OFA's engine.
+        threads: torch's threads in this process; None decides by the machine's cores and by how
+            many processes share them.
     """
 
     model: str

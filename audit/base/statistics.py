@@ -1,4 +1,4 @@
-"""Statistics over cases; scipy does the work."""
+"""Statistics over cases, computed with scipy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Interval(NamedTuple):
 def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> Interval:
     """Mean of independent values with its percentile bootstrap interval (2000 resamples).
 
-    For paired samples give the differences. A single value has no spread to resample: its bounds
-    are itself.
+    For paired samples, pass the differences. With a single value there is nothing to resample:
+    both bounds equal it.
 
     >>> mean_interval([1.0, 1.0, 1.0])
     Interval(mean=1.0, low=1.0, high=1.0)
@@ -44,7 +44,7 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0
 
 
 def separation(larger: Sequence[float], smaller: Sequence[float]) -> float:
-    """Chance that a value of ``larger`` exceeds one of ``smaller``, ties counting half (the AUC).
+    """Chance that a value of ``larger`` exceeds one of ``smaller``; ties count half (the AUC).
 
     >>> separation([2.0, 3.0], [1.0, 2.0])
     0.875
@@ -57,20 +57,20 @@ def separation(larger: Sequence[float], smaller: Sequence[float]) -> float:
 def clustered_mean(
     values: Sequence[float], clusters: Sequence[Hashable], *, level: float = 0.95, seed: int = 0
 ) -> tuple[Interval, float]:
-    """Mean of paired changes with its interval, and how likely one so far from 0 is by chance.
+    """Mean of paired changes with its interval, and the p-value of a mean so far from 0.
 
-    Values of one cluster (cases about one picture) stand or fall together: the bootstrap draws
-    whole clusters, and the t-test has cluster-robust standard errors and one degree of freedom less
-    than clusters (Cameron & Miller 2015, eq. 11 with the correction for few clusters). A sign-flip
-    test would need no normal distribution, but with six pictures it could find nothing, however
-    large.
+    Values of one cluster (cases about one picture) are not independent: the bootstrap draws whole
+    clusters, and the t-test has cluster-robust standard errors and one degree of freedom less than
+    there are clusters (Cameron & Miller 2015, eq. 11 with the correction for few clusters). A
+    sign-flip test would not need a normal distribution, but with six pictures it could not find
+    even the largest change.
 
     >>> clustered_mean([1.0, 1.0, 1.0], ["a", "b", "c"])
     (Interval(mean=1.0, low=1.0, high=1.0), 0.0)
 
     Returns:
-        The mean and its percentile bootstrap interval, and the two-sided p-value; 1 where there is
-        one cluster or nothing changed.
+        The mean with its percentile bootstrap interval, and the two-sided p-value, which is 1 if
+        there is one cluster or nothing changed.
 
     Raises:
         ValueError: there is no value, or one is not finite.
@@ -104,7 +104,7 @@ def clustered_mean(
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """Exact two-sided p-value of McNemar's test, from the discordant pairs alone.
+    """Exact two-sided p-value of McNemar's test, computed from the discordant pairs.
 
     >>> mcnemar(5, 0), mcnemar(3, 3)
     (0.0625, 1.0)

@@ -1,4 +1,4 @@
-"""JSON as it should be: no key twice in an object, no number that is not finite."""
+"""Parse JSON strictly: no repeated keys in an object, and only finite numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def loads(text: str) -> Any:
-    """What ``text`` holds.
+    """The value of a JSON text.
 
     >>> loads('{"grid": [30, 30]}')
     {'grid': [30, 30]}
@@ -19,8 +19,8 @@ def loads(text: str) -> Any:
 
     Raises:
         ValueError: it is not JSON (then a ``json.JSONDecodeError``, which has line and column), a
-            key comes twice in an object and would hide a value, a number is NaN, infinite or too
-            large, or values are nested too deeply.
+            key occurs twice in an object, so that one value would be lost, a number is NaN,
+            infinite or too large, or values are nested too deeply.
     """
     try:
         return json.loads(

@@ -1,4 +1,4 @@
-"""What a hypothesis or a premise may be: text that can be seen, in one line."""
+"""Check hypotheses and premises: they must be visible text, and become one line."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ LONGEST = 5_000
 time."""
 
 _BREAK = re.compile("[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
-"""What ends a line or a column; how a text was laid out in its file is no part of it."""
+"""Characters that end a line or a column; the layout in the file is not part of the text."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 _UNSEEN = {"Zs", "Cf"}
 _BLANK = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
-"""Characters that are drawn as nothing, though Unicode counts them among letters and symbols."""
+"""Characters that show nothing, although Unicode counts them as letters or symbols."""
 
 
 def readable(text: str, what: str = "the text") -> str:
-    """``text`` in one line, once it is known to be something that a model can be asked.
+    """``text`` in one line, checked to be something that a model can be asked.
 
-    Line breaks and tabs, with the spaces around them, become one space; those at the ends go.
+    Line breaks and tabs, with the spaces around them, become one space; at the ends they are
+    removed.
 
     >>> readable("there are two birds\\n  on a branch\\n")
     'there are two birds on a branch'
 
     Raises:
-        TextError: there is nothing to see in it, it is too long, or it has characters that no text
-            has.
+        TextError: nothing in it is visible, it is too long, or it has characters that do not belong
+            in a text.
     """
     if not isinstance(text, str):
         raise TextError(f"{what} is not a text but {type(text).__name__}")
@@ -47,7 +48,7 @@ def readable(text: str, what: str = "the text") -> str:
 
 
 def half_character(text: str) -> str:
-    """What is wrong with a text that no file can hold; empty if nothing is.
+    """What is wrong with a text that cannot be written to a file; empty if nothing is wrong.
 
     >>> half_character("bird"), half_character(chr(0xD83D) + " bird")
     ('', 'half a character (the lone surrogate U+D83D): write the whole one')
@@ -59,10 +60,10 @@ def half_character(text: str) -> str:
 
 
 def refuse_unprintable(text: str, what: str) -> None:
-    """Refuse what cannot be written into a file, or would be an order to a terminal.
+    """Refuse characters that cannot be written to a file, or that a terminal would obey.
 
     Raises:
-        TextError: naming the character.
+        TextError: there is one; the message names it.
     """
     half = half_character(text)
     if half:

@@ -1,4 +1,4 @@
-"""The words of a text, as maps name them and as lines are broken between them."""
+"""Split texts into words: as maps name them, and as lines may be broken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EMOJI = r"\p{Emoji_Presentation}|\p{Extended_Pictographic}\uFE0F"
 _SPACED = rf"(?:(?!{_UNSPACED})(?=[\p{{L}}\p{{N}}_])\X)+"
 _WORD = regex.compile(rf"(?={_UNSPACED}|{_EMOJI})\X|{_SPACED}(?:['’]{_SPACED})*")
 
-# Closing punctuation does not begin a line, and opening punctuation does not end one.
+# A line must not begin with closing punctuation or end with opening punctuation.
 _PIECE = regex.compile(
     rf"[\p{{Ps}}\p{{Pi}}]*(?={_UNSPACED})\X[\p{{Pe}}\p{{Pf}}\p{{Po}}\p{{Lm}}]*"
     rf"|(?:(?![\p{{Ps}}\p{{Pi}}]*(?:{_UNSPACED}))\X)+"
@@ -28,7 +28,7 @@ _PIECE = regex.compile(
 def words_in(text: str) -> list[str]:
     """The words of a text as maps name them: lower case, without punctuation.
 
-    Where a script puts no spaces between words, each letter with its marks counts as one; a longer
+    In a script without spaces between words, each letter with its marks counts as a word; a longer
     word is then found as a phrase. An emoji is a word too.
 
     >>> words_in("Two birds' nest-boxes, aren't they?")
@@ -40,8 +40,8 @@ def words_in(text: str) -> list[str]:
 
 
 def word_spans(text: str) -> list[tuple[str, int, int]]:
-    """The words of :func:`words_in` with where they begin and end in ``text``, in characters."""
-    # A word is brought to lower case by itself: of the whole text, that can move its characters.
+    """The words of :func:`words_in`, each with its start and end in ``text``, in characters."""
+    # Each word is lowercased separately: lowercasing the whole text can shift its characters.
     return [
         (unicodedata.normalize("NFC", match.group().lower()), *match.span())
         for match in _WORD.finditer(text)
@@ -49,18 +49,18 @@ def word_spans(text: str) -> list[tuple[str, int, int]]:
 
 
 def occurrences(phrase: str, words: list[str]) -> list[int]:
-    """Where the words of ``phrase`` follow each other in ``words``: the index of each beginning.
+    """The index of each place in ``words`` where the words of ``phrase`` begin.
 
     >>> occurrences("a bird", ["a", "bird", "and", "a", "bird"])
     [0, 3]
     """
-    wanted = words_in(phrase)
-    starts = range(len(words) - len(wanted) + 1)
-    return [i for i in starts if words[i : i + len(wanted)] == wanted]
+    sought = words_in(phrase)
+    starts = range(len(words) - len(sought) + 1)
+    return [i for i in starts if words[i : i + len(sought)] == sought]
 
 
 def characters(text: str) -> list[str]:
-    """What a reader takes for the characters of a text: each with its marks and joiners.
+    """The characters of a text as a reader counts them: each with its marks and joiners.
 
     >>> len("ที่นี่"), len(characters("ที่นี่"))
     (6, 2)
@@ -70,7 +70,7 @@ def characters(text: str) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """The parts of a word between which a line may be broken.
+    """The parts of a text between which a line may be broken.
 
     >>> pieces("birds,"), pieces("有两只鸟。")
     (['birds,'], ['有', '两', '只', '鸟。'])

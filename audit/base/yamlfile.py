@@ -1,4 +1,4 @@
-"""YAML read safely, with YAML 1.2 booleans, and with the place of every key and value."""
+"""Read YAML safely, with YAML 1.2 booleans and the place of every key and value."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_BYTES = 5_000_000
 MAX_NODES = 200_000
 _DEEPEST = 100
 _READ_AGAIN = 100_000
-"""Characters up to which a file that is not YAML is read once more in Python, for a better
-message; that takes a second for each hundred thousand."""
+"""Up to this many characters, a file that is not YAML is parsed again in Python for a better
+message, which takes a second for each hundred thousand."""
 
 _DIGITS = 15
-"""Of a whole number; one with more is no count of pixels, and loses digits as a decimal."""
+"""Most digits of a whole number; a longer one cannot count pixels, and loses digits as a float."""
 
 Where = tuple[int, int]
 """Line and column, both from 1."""
@@ -31,9 +31,10 @@ Loc = tuple[str | int, ...]
 
 
 class _Scalars:
-    """The scalars of YAML 1.2's core schema only.
+    """Only the scalars of YAML 1.2's core schema.
 
-    YAML 1.1 reads ``yes`` and ``no`` as booleans, and dates and ``1:30`` as something else again.
+    YAML 1.1 also reads ``yes`` and ``no`` as booleans, and turns dates and ``1:30`` into other
+    values.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
@@ -58,14 +59,14 @@ for _tag, (_, _first) in _PATTERNS.items():
 
 
 class _Loader(_Scalars, yaml.SafeLoader):
-    """PyYAML's safe loader in Python, whose messages say what they found."""
+    """PyYAML's safe loader in Python, whose error messages say what it found."""
 
 
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _FastLoader(_Scalars, _Fast):  # type: ignore[misc]  # which class is known when it is run
-    """The same on libyaml's parser, in a sixth of the time, where PyYAML was built with it."""
+class _FastLoader(_Scalars, _Fast):  # type: ignore[misc]  # the class is known only at run time
+    """The same with libyaml's parser, six times as fast, if PyYAML was built with it."""
 
 
 @dataclass
@@ -73,11 +74,11 @@ class Document:
     """A parsed file.
 
     Attributes:
-        value: plain data.
-        keys: where each key stands, by the path that it ends.
-        values: where each value begins, by its path.
-        faults: what is wrong with values that YAML can hold and plain data cannot, by path; a
-            stand-in that nothing accepts is in their place.
+        value: the content as plain data.
+        keys: the place of each key, by the path that ends with it.
+        values: the place where each value begins, by its path.
+        faults: by path, what is wrong with values that YAML can hold but plain data cannot; in
+            ``value`` each of them is an :class:`Unreadable`, which no schema accepts.
     """
 
     path: Path
@@ -87,7 +88,7 @@ class Document:
     faults: dict[Loc, str] = field(default_factory=dict)
 
     def at(self, loc: Loc) -> Where:
-        """The place of ``loc``: of its key if it has one, else of its value, else of its parent."""
+        """The place of the key at ``loc``, or else of the value, or else of the parent."""
         while loc:
             if loc in self.keys:
                 return self.keys[loc]
@@ -99,15 +100,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands where a value is at fault."""
+    """Takes the place of a value that cannot be read."""
 
 
 def read(path: Path) -> Document:
-    """Read a YAML file of one document.
+    """Read a YAML file with one document.
 
     Raises:
         CaseError: it cannot be read, is too large, is not UTF-8 or not YAML, has a duplicate key,
-            or expands without end.
+            or has aliases that expand without end.
     """
     text = _text(path)
 
@@ -118,19 +119,19 @@ def read(path: Path) -> Document:
     conflict = re.search("^<{7} ", text, re.MULTILINE)
     if conflict:
         line = text.count("\n", 0, conflict.start()) + 1
-        raise CaseError(f"{path}:{line}:1: holds a merge conflict: choose a side of it")
+        raise CaseError(f"{path}:{line}:1: holds a merge conflict: resolve it")
     strange = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if strange:
         before = text[: strange.start()]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         character = f"the character U+{ord(strange[0]):04X}"
-        raise CaseError(f"{path}:{line}:{column}: not YAML: {character} may not stand in a file")
+        raise CaseError(f"{path}:{line}:{column}: not YAML: {character} is not allowed in a file")
     try:
         return _read(path, text)
     except yaml.composer.ComposerError as error:
         problem = str(error.problem)
         if error.context == "expected a single document in the stream":
-            problem = "a second document begins here; a file is one document"
+            problem = "a second document begins here, but a file holds only one"
         raise refuse(error.problem_mark or error.context_mark, problem) from None
     except yaml.MarkedYAMLError as error:
         raise refuse(error.problem_mark or error.context_mark, str(error.problem)) from None
@@ -150,7 +151,7 @@ def _read(path: Path, text: str) -> Document:
         first = error
     try:
         return _parsed(path, _Loader(text))
-    except (RecursionError, ValueError, OverflowError):  # of an escape that is no character
+    except (RecursionError, ValueError, OverflowError):  # from an escape that is not a character
         raise first from None
 
 
@@ -163,13 +164,13 @@ def _text(path: Path) -> str:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CaseError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a path that no system call takes
+    except ValueError as error:  # no system call takes such a path
         raise CaseError(f"{str(path)!r}: cannot be read: {error}") from None
     if len(data) > MAX_BYTES:
         size = max(about.st_size, len(data))
         raise CaseError(f"{path}: {size:,} bytes, more than the limit of {MAX_BYTES:,}")
     try:
-        return data.decode("utf-8-sig")  # editors of some systems begin with a mark
+        return data.decode("utf-8-sig")  # some editors write a byte order mark first
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
@@ -179,7 +180,7 @@ def _text(path: Path) -> str:
 
 
 def kind_of(mode: int) -> str:
-    """What stands at a path that holds no file, in words."""
+    """In words, what is at a path instead of a regular file."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a pipe",
@@ -197,7 +198,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 def _refuse_unbounded(text: str) -> None:
     """Refuse collections that are nested too deep, and more values than a composer should hold.
 
-    libyaml's composer recurses without a limit and ends the process.
+    libyaml's composer recurses without a limit and crashes the process.
     """
     depth = nodes = 0
     event: Any
@@ -229,7 +230,7 @@ _Pair = tuple[yaml.Node, yaml.Node]
 
 
 class _Walk:
-    """Builds plain data and notes places; refuses duplicate keys and aliases that blow up."""
+    """Builds plain data and records places; refuses duplicate keys and aliases that blow up."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -237,7 +238,7 @@ class _Walk:
         self.open: set[int] = set()
 
     def visit(self, node: yaml.Node, loc: Loc) -> Any:
-        """The plain data of ``node``, which is written or referred to at ``loc``."""
+        """The plain data of ``node``, which is written at ``loc`` or referred to from there."""
         mark = node.start_mark
         self.nodes += 1
         if self.nodes > MAX_NODES or id(node) in self.open:
@@ -281,9 +282,9 @@ class _Walk:
         return found
 
     def _pairs(self, node: yaml.MappingNode, loc: Loc) -> dict[str, _Pair]:
-        """The keys of a mapping, those that ``<<`` merges at the end.
+        """The keys of a mapping and of the mappings that ``<<`` merges into it.
 
-        What is written in the mapping itself wins, then what is merged first.
+        The mapping's own keys win, then those of the mapping that is merged first.
         """
         own: dict[str, _Pair] = {}
         merge: _Pair | None = None
@@ -323,7 +324,7 @@ class _Walk:
 
     @staticmethod
     def _name(key: yaml.Node) -> str:
-        # Keys are texts in every file of ours, also those that look like a number.
+        # In all our files keys are texts, even keys that look like numbers.
         name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
         if not name:
             raise _RefusedError(problem="a key must be a text", problem_mark=key.start_mark)
@@ -335,7 +336,7 @@ def _endless(node: yaml.Node) -> _RefusedError:
 
 
 def _plain(text: str, tag: str) -> str | bool | int | float | None:
-    """The value that a scalar of a tag writes; ValueError says why there is none."""
+    """The value of a scalar with a tag; a ValueError says why it has none."""
     half, kind = half_character(text), tag.removeprefix(_CORE)
     if half:
         raise ValueError(half)

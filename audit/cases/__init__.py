@@ -1,1 +1,1 @@
-"""What is asked: case files, found, read and checked."""
+"""Cases: how their files are found, read, checked and written."""

@@ -1,6 +1,6 @@
-"""Which files hold cases: patterns, with ``**`` as in pathlib, and a look at a file's keys.
+"""Find the files that hold cases: by patterns, with ``**`` as in pathlib, and by a file's keys.
 
-pytest and the commands find the same files, since both ask here.
+pytest and the commands find the same files, since both use this module.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from audit.base.errors import CaseError
 from audit.base.places import below
 
 DEFAULT = ("cases/*.yaml", "cases/*.yml")
-"""Patterns of case files, from the project's root, unless the project says otherwise."""
+"""Patterns of case files, relative to the project's root, unless the project sets others."""
 
 SUFFIXES = (".yaml", ".yml")
 
 _NOT_SEARCHED = (".*", "*.egg", "_darcs", "build", "CVS", "dist", "node_modules", "venv", "{arch}")
-"""Folders that a wildcard does not lead into; pytest's ``norecursedirs`` keeps it out of these."""
+"""Folders that wildcards do not search; pytest's ``norecursedirs`` keeps it out of them too."""
 
 _MAGIC = re.compile(r"[*?[]")
 _MOST_BYTES = 5_000_000
@@ -36,8 +36,8 @@ class Pattern:
 
     Attributes:
         written: as its author wrote it.
-        root: the folder that it counts from.
-        parts: its components, ``**`` standing for any number of folders.
+        root: the folder that it is relative to.
+        parts: its components; ``**`` stands for any number of folders.
     """
 
     written: str
@@ -46,30 +46,30 @@ class Pattern:
 
     @property
     def names_a_file(self) -> bool:
-        """Whether it has no wildcard, so that exactly this file is meant."""
+        """Whether it has no wildcard and so means exactly this file."""
         return not any(map(_MAGIC.search, self.parts))
 
     @property
     def folder(self) -> Path:
-        """The folder that all its files lie in or below."""
+        """The folder in or below which all its files lie."""
         fixed = next((n for n, p in enumerate(self.parts) if _MAGIC.search(p)), -1)
         return self.root.joinpath(*self.parts[:fixed])
 
     def matches(self, path: Path) -> bool:
-        """Whether ``path`` is one of the pattern's files, wherever links lead to it."""
+        """Whether ``path`` is one of the pattern's files, also if it is reached through links."""
         relative = below(path, self.root)
         return relative is not None and _matches(relative.parts, self.parts)
 
     def find(self) -> Iterator[Path]:
-        """The files that match, in no order; the same one more than once where links lead to it."""
+        """The files that match, in no order; a file to which links lead may come more than once."""
         return _find(self.root, self.parts, (os.path.realpath(self.root),))
 
 
 def parse(patterns: Iterable[str], root: Path) -> tuple[Pattern, ...]:
-    """Read patterns of case files that count from ``root``.
+    """Read patterns of case files that are relative to ``root``.
 
     Raises:
-        CaseError: one is none; the message says what to write instead.
+        CaseError: a pattern is invalid; the message says what to write instead.
     """
     return tuple(_parse(written, root) for written in patterns)
 
@@ -87,7 +87,7 @@ def _parse(written: str, root: Path) -> Pattern:
     if not path.name:
         raise wrong("it names no file")
     if ".." in parts:
-        raise wrong(f"'..' is not followed; patterns count from {root}")
+        raise wrong(f"'..' is not allowed; patterns are relative to {root}")
     if path.is_absolute():
         fixed = next((n for n, part in enumerate(parts) if _MAGIC.search(part)), len(parts) - 1)
         root, parts = Path(*parts[:fixed]), parts[fixed:]
@@ -109,9 +109,9 @@ def _matches(path: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def _find(folder: Path, parts: Sequence[str], seen: tuple[str, ...]) -> Iterator[Path]:
-    """Files below ``folder`` that match ``parts``; ``seen`` are the folders on the way, for loops.
+    """Files below ``folder`` that match ``parts``; ``seen`` holds the folders above, against loops.
 
-    A folder that cannot be read has no files for us.
+    A folder that cannot be read counts as empty.
     """
     if not parts:
         return
@@ -138,7 +138,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _folders(folder: Path, pattern: str = "*") -> list[Path]:
-    """Subfolders to search in."""
+    """The subfolders to search."""
     return [
         path
         for name in _names(folder)
@@ -149,9 +149,9 @@ def _folders(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def find_files(patterns: Iterable[Pattern]) -> list[Path]:
-    """The case files that match, sorted, each once.
+    """The case files that match, sorted, each of them once.
 
-    A file that holds no cases is left out, unless a pattern names exactly this file.
+    A file without cases is left out, unless a pattern names exactly this file.
     """
     found: dict[Path, bool] = {}
     for pattern in patterns:
@@ -188,10 +188,11 @@ _OF_A_CASE = frozenset({"image", "text", "expect"})
 
 
 def holds_cases(path: Path) -> bool:
-    """Whether a YAML file has the key ``cases`` at its top, or is a case file that misses it.
+    """Whether a YAML file has the key ``cases`` at its top, or looks like a case file without it.
 
-    Only its lines are looked at where that tells, since the file is read whole if it is one. What
-    cannot be read, or is one of ours misspelt, is said to be one, so that its error is told.
+    Looking at its lines is often enough; if it is a case file, it is read in full later anyway. The
+    answer is yes for a file that cannot be read or whose ``cases`` is misspelt, so that its error
+    is reported.
     """
     try:
         with path.open("rb") as file:
@@ -208,8 +209,8 @@ def holds_cases(path: Path) -> bool:
 
 
 def _read(data: bytes, like_ours: bool) -> bool:
-    """The same by the keys that YAML sees, for what lines do not tell: ``{"cases": [...]}``."""
-    import yaml  # noqa: PLC0415  only for files that leave a doubt
+    """The same by the keys that YAML sees, if the lines do not show it: ``{"cases": [...]}``."""
+    import yaml  # noqa: PLC0415  only for files that are in doubt
 
     shape = _Shape()
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -224,7 +225,7 @@ def _read(data: bytes, like_ours: bool) -> bool:
 
 
 class _Shape:
-    """Keys at the top of a document, and whether some mapping in it has the keys of a case."""
+    """The keys at the top of a document, and whether any mapping in it has the keys of a case."""
 
     def __init__(self) -> None:
         self.top: set[str] = set()

@@ -1,4 +1,4 @@
-"""Declared expectations and how they are judged: each gives a verdict that carries its reason."""
+"""Expectations and how they are judged: each gives a verdict with its reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _threshold(given: object) -> str:
 
 
 def _schema_of_attention(schema: dict[str, Any]) -> None:
-    """Say in the schema what the registry says: what each metric is, and which keys it takes."""
+    """Copy from the registry into the schema what each metric is, and which keys it takes."""
     schema["properties"]["metric"]["oneOf"] = [
         {
             "const": name,
@@ -69,7 +69,7 @@ def _schema_of_attention(schema: dict[str, Any]) -> None:
 
 
 def _taken(metric: str) -> tuple[str, ...]:
-    """The keys that an expectation about this metric may have and others may not."""
+    """The keys that an expectation about this metric may have, but not about every metric."""
     row = METRICS[metric]
     return (*(["region"] if row.kind == "region" else []), *row.options)
 
@@ -78,7 +78,7 @@ _NEEDED = {
     "region": "a region",
     "against": "a map to compare with: against: {method: ...}",
 }
-"""Of the keys that only some metrics take, those that they cannot do without."""
+"""Keys that only some metrics take, and that these metrics require."""
 
 
 class ProbabilityExpectation(BaseModel):
@@ -175,7 +175,7 @@ class AttentionExpectation(BaseModel):
 
     @property
     def on_request(self) -> bool:
-        """Whether this is measured only because it is asked for, and not for every map."""
+        """Whether this is measured only if an expectation asks for it, not for every map."""
         return METRICS[self.metric].kind in ("distance", "model") or bool(self.options)
 
     @property
@@ -217,7 +217,7 @@ class Verdict:
         expectation: what was judged, e.g. ``mass of birds``.
         passed: whether it holds.
         observed: the value found, as text ready to print.
-        limit: what it had to be, as text.
+        limit: what the value had to be, as text.
         reason: one sentence that says why it passed or failed.
         undefined: whether it failed because the metric has no value.
     """
@@ -231,7 +231,7 @@ class Verdict:
 
 
 def limits(low: float | None, high: float | None) -> str:
-    """Limits in words.
+    """The limits in words.
 
     >>> limits(0.4, None), limits(None, 0.2), limits(0.4, 0.6)
     ('at least 0.4', 'at most 0.2', 'between 0.4 and 0.6')
@@ -261,8 +261,8 @@ def judge(
         expect: the case's expectations.
         label: the model's answer.
         probabilities: probability of every answer.
-        default_map: the map that expectations without their own are about.
-        metrics: by map key, then by stored metric name, the value or why there is none.
+        default_map: the map that is measured for expectations that name no map.
+        metrics: by map key, then by stored metric name: the value, or the reason why there is none.
 
     Returns:
         One verdict for each expectation, in the order of the case file.

@@ -1,4 +1,4 @@
-"""Cases: loading and checking them, with errors that name file, line, column and key."""
+"""Load and check cases, with errors that name file, line, column and key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Case:
     """One case, checked: its picture opens, its boxes lie inside it, its names are known.
 
     Attributes:
-        label_at, maps_at: where in the file the label and the maps are asked for.
+        label_at, maps_at: where the file asks for the label and for the maps.
     """
 
     id: str
@@ -65,24 +65,24 @@ class Case:
 
     @property
     def wanted(self) -> dict[str, Better]:
-        """By region, whether more of the map there is better: what the limits on it say.
+        """For each region, whether more of the map there is better, according to its limits.
 
-        A region with upper limits alone is to be avoided; of one that no expectation is about,
-        nothing is known.
+        A region that has only upper limits should be avoided; a region without expectations is
+        ``neither``.
         """
-        found: dict[str, Better] = {}
+        better: dict[str, Better] = {}
         for region in self.regions:
-            asked = [e for e in self.expect.attention if e.region == region]
-            avoided = all(e.min is None for e in asked)
-            found[region] = ("lower" if avoided else "higher") if asked else "neither"
-        return found
+            limits = [e for e in self.expect.attention if e.region == region]
+            avoided = all(e.min is None for e in limits)
+            better[region] = ("lower" if avoided else "higher") if limits else "neither"
+        return better
 
     @property
     def digest(self) -> str:
-        """Fingerprint of what is asked and measured, without limits, tags and tolerances.
+        """Fingerprint of what is asked and measured; limits, tags and tolerances do not count.
 
-        Maps are in it as version 0.1 named them: a new name for a method is no change of the case,
-        and baselines and runs from before it stay valid.
+        Maps have the names of version 0.1 in it: a new name for a method does not change a case, so
+        older baselines and runs stay valid.
         """
         asked: dict[str, Any] = {
             "image": self.image_digest,
@@ -99,23 +99,23 @@ class Case:
             ),
             "registry": REGISTRY_VERSION,
         }
-        if self.truncate:  # left out otherwise, so that baselines from before the key stay valid
+        if self.truncate:  # else left out, so that baselines older than this key stay valid
             asked["truncate"] = True
         return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
 
 
 Pictures = dict[Path, tuple[tuple[int, int], str]]
-"""Size and SHA-256 of pictures that open, so that each is opened once."""
+"""Size and SHA-256 of pictures that have been opened, so that each is opened only once."""
 
 
 def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
     """Load and check a file of cases.
 
     Args:
-        pictures: those of files read before; the file's own are added.
+        pictures: the pictures of files read before; those of this file are added.
 
     Raises:
-        CaseError: every problem of the file, a line each: file:line:column: key: what is wrong.
+        CaseError: every problem of the file, one in a line: file:line:column: key: what is wrong.
     """
     document = read(path)
     problems = Problems(document)
@@ -148,7 +148,7 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
 
 
 def _without_own_keys(value: Any) -> Any:
-    """The file without the keys that are its author's own: ``x-…``, on top, for anchors."""
+    """The file without its author's own top-level keys for anchors, ``x-…``."""
     if not isinstance(value, dict):
         return value
     return {key: each for key, each in value.items() if not key.startswith(OWN_KEYS)}
@@ -157,9 +157,9 @@ def _without_own_keys(value: Any) -> Any:
 def _sound_part(
     value: Any, error: ValidationError
 ) -> tuple[list[tuple[int, CaseSpec]], CaseDefaults]:
-    """The cases in which pydantic found no fault, so that theirs are told in the same go."""
+    """The cases in which pydantic found no fault, so that further checks of them run right away."""
     places = [found["loc"] for found in error.errors(include_url=False, include_input=False)]
-    # Other keys of the file that are at fault, unknown ones, are no reason to stop reading.
+    # Faults in other keys of the file, such as unknown keys, are not a reason to stop reading.
     places = [place for place in places if place[:1] in ((), ("cases",), ("defaults",))]
     if any(len(place) < 2 or place[0] != "cases" for place in places):
         return [], CaseDefaults()
@@ -172,7 +172,7 @@ def _sound_part(
 def _check_other_pictures(
     value: Any, sound: Sequence[int], document: Document, problems: Problems, pictures: Pictures
 ) -> None:
-    """Of the cases that cannot be read, tell whether their pictures can, in the same go."""
+    """Check the pictures of the cases that cannot be read, so that all problems come at once."""
     cases = value.get("cases") if isinstance(value, dict) else None
     for index, case in enumerate(cases if sound and isinstance(cases, list) else ()):
         if index not in sound and isinstance(case, dict) and isinstance(case.get("image"), str):
@@ -184,27 +184,27 @@ def _check_other_pictures(
 def _picture(
     written: str, document: Document, loc: Loc, problems: Problems, pictures: Pictures
 ) -> tuple[tuple[int, int], str] | None:
-    """Size and digest of a picture; None once it is told why it cannot be used."""
+    """Size and digest of a picture; None if it cannot be used, which is reported here."""
     path = document.path.parent / written
     try:
         if path not in pictures:
-            _refuse_what_is_no_file(path)
+            _refuse_folders_and_devices(path)
             pictures[path] = open_image(path).size, digest_file(path)
         return pictures[path]
     except ImageError as error:
-        said = str(error)
+        message = str(error)
     except OSError as error:
-        said = f"{shortened(str(path))}: cannot be read: {error.strerror}"
-    problems.add(loc, said + _nearest_picture(path, written))
+        message = f"{shortened(str(path))}: cannot be read: {error.strerror}"
+    problems.add(loc, message + _nearest_picture(path, written))
     return None
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
+def _refuse_folders_and_devices(path: Path) -> None:
     """Refuse folders, pipes and devices: reading from some of them never ends.
 
     Raises:
-        ImageError: there is nothing, or something else than a file, at ``path``.
-        OSError: the system takes no such path.
+        ImageError: at ``path`` there is nothing, or something that is not a file.
+        OSError: the system does not accept such a path.
     """
     try:
         mode = path.stat().st_mode
@@ -217,16 +217,16 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 
 def _nearest_picture(path: Path, written: str) -> str:
-    """A clause that names what lies where ``path`` was looked for, if nothing lies there."""
+    """A clause that suggests pictures in the same folder, if there is no file at ``path``."""
     folder = Path(written).parent
-    with suppress(OSError, ValueError):  # a path that the system does not take is no file
+    with suppress(OSError, ValueError):  # if the system does not accept the path, it is not a file
         if path.is_file():
             return ""
     with suppress(OSError, ValueError):
         beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
         there = [each for each in beside if each.suffix.lower() in _PICTURES and each.is_file()]
         names = [(folder / each.name).as_posix() for each in there]
-        # Names of files may hold anything, also what no terminal takes.
+        # File names may hold anything, even characters that a terminal should not get.
         names = [name for name in names if name.isprintable()]
         return f"; {nearest(written, names)}" if names else ""
     return ""
@@ -307,7 +307,7 @@ def _asked_maps(written: CaseSpec, defaults: CaseDefaults, loc: Loc) -> list[tup
 def _maps_at(
     written: CaseSpec, defaults: CaseDefaults, document: Document, loc: Loc
 ) -> tuple[MapAt, ...]:
-    """The methods that a case asks for, with key and place of each, in its file's defaults too."""
+    """The methods that a case asks for, with the key and place of each, maybe in the defaults."""
     found = []
     for asked, spec in _asked_maps(written, defaults, loc):
         place = asked
@@ -320,7 +320,7 @@ def _maps_at(
 
 
 def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: Problems) -> None:
-    """A map of a word needs the word in the text."""
+    """Check that the text has the words that maps are asked for."""
     words = words_in(written.text)
     for place, spec in _asked_maps(written, defaults, loc):
         if spec.word is not None and not occurrences(spec.word, words):
@@ -333,13 +333,14 @@ def _slug(case: str) -> str:
 
 
 def check_unique(cases: Iterable[Case], seen: dict[str, Case] | None = None) -> None:
-    """Refuse ids that occur twice, whatever their case and punctuation: they name files.
+    """Refuse ids that occur twice, ignoring case and punctuation, because files are named by them.
 
     Args:
-        seen: the cases of earlier calls, by what must be unique; these are added.
+        seen: the cases of earlier calls, by the part of their ids that must be unique; the cases of
+            this call are added.
 
     Raises:
-        CaseError: both places of each.
+        CaseError: an id occurs twice; the message names both places of each.
     """
     seen = {} if seen is None else seen
     lines = []
@@ -359,7 +360,7 @@ def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
     """Refuse expected labels that the model does not have.
 
     Raises:
-        CaseError: file, line and column of each, with the nearest label.
+        CaseError: the message names file, line and column of each, with the nearest label.
     """
     lines = [
         f"{case.file}:{case.label_at[0]}:{case.label_at[1]}: expect.label: the model has no label "
@@ -372,13 +373,13 @@ def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
 
 
 def check_methods(cases: Iterable[Case], methods: Sequence[str]) -> None:
-    """Refuse maps that cannot be read of the model.
+    """Refuse maps that cannot be read from the model.
 
     Args:
-        methods: those that the model gives.
+        methods: the methods that the model gives.
 
     Raises:
-        CaseError: file, line and column of each, once, with the nearest method.
+        CaseError: the message names file, line and column of each, once, with the nearest method.
     """
     known = readable_methods(methods)
     lines = [

@@ -1,4 +1,4 @@
-"""Which maps can be read of a model, and where a case asks for one."""
+"""Which maps can be read from a model, and where a case asks for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from audit.maps.spec import MapSpec
 
 
 class MapAt(NamedTuple):
-    """A method that a case asks for, under which key, and in which line and column."""
+    """A method that a case asks for, with its key, and its line and column."""
 
     key: str
     method: str
@@ -19,7 +19,7 @@ class MapAt(NamedTuple):
 
 
 def readable_methods(given: Collection[str]) -> tuple[str, ...]:
-    """Every method that can be read of a model that gives those: occlusion and controls too.
+    """Every method that can be read from a model that gives these: also occlusion and controls.
 
     >>> readable_methods(["rollout"])
     ('rollout', 'occlusion', 'uniform', 'centre', 'random')
@@ -28,7 +28,7 @@ def readable_methods(given: Collection[str]) -> tuple[str, ...]:
 
 
 def _made_of(method: str) -> str | None:
-    """Which method a model must give for this one to be read; None if any model will do."""
+    """The method that a model must give so that this one can be read; None if any model will do."""
     if method == "blank":
         return MapSpec(method="blank").reading.method
     return method if METHODS[method].from_model else None

@@ -1,4 +1,4 @@
-"""What is wrong with a case file, told with its place and in the words of YAML."""
+"""Report what is wrong with a case file: with its place, and in the words of YAML."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from audit.maps.spec import MapSpec
 
 
 class Problems:
-    """Collects what is wrong with a file, each with its place."""
+    """Collects the problems of a file, each with its place."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.lines: list[tuple[Where, str]] = []
-        self._told: set[Loc] = set()
+        self._reported: set[Loc] = set()
         for loc, message in document.faults.items():
-            self._tell(loc, message)
+            self._report(loc, message)
 
     def has(self, loc: Loc) -> bool:
-        """Whether something is told of ``loc`` already."""
-        return loc in self._told
+        """Whether a problem at ``loc`` has been reported."""
+        return loc in self._reported
 
     def add(self, loc: Loc, message: str) -> None:
-        """Tell what is wrong; of a value that is no plain data that is told already."""
+        """Report a problem, except in a value with a fault of YAML: that fault is reported."""
         if loc not in self.document.faults:
-            self._tell(loc, message)
+            self._report(loc, message)
 
-    def _tell(self, loc: Loc, message: str) -> None:
-        self._told.add(loc)
+    def _report(self, loc: Loc, message: str) -> None:
+        self._reported.add(loc)
         where = self.document.at(loc)
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
@@ -45,16 +45,16 @@ class Problems:
         self.lines.append((where, text))
 
     def add_validation(self, error: ValidationError) -> None:
-        """Tell pydantic's findings in our words, one for each place."""
-        told: set[Loc] = set()
+        """Report pydantic's findings in our own words, one for each place."""
+        done: set[Loc] = set()
         for found in error.errors(include_url=False):
             loc = self._known(found["loc"])
-            if loc not in told:
-                told.add(loc)
+            if loc not in done:
+                done.add(loc)
                 self.add(loc, self._message(found, loc))
 
     def _known(self, loc: Loc) -> Loc:
-        """``loc`` without what pydantic adds to it: the members of a union, a key's own check."""
+        """``loc`` without the parts that pydantic adds: members of a union, checks of keys."""
         kept: Loc = ()
         for name in ("layers", "heads"):
             if name in loc and not _chosen_by_user(loc):
@@ -89,13 +89,13 @@ class Problems:
 
 
 _LONGEST = 1_000
-"""Characters of a message; one may quote a value, and a choice of names."""
+"""Most characters of a message, which may quote a value and list names to choose from."""
 
 _OTHER_NOTATION = re.compile(r"[-+]?[0-9][0-9a-fA-F_,:.xob]*|[-+]?[0-9.,_]+ ?%")
 
 
 def _about_number(kind: str, given: object) -> str:
-    """What is wrong with a value where a number is needed; empty where pydantic says it well."""
+    """What is wrong with a value where a number is needed; empty if pydantic's words are fine."""
     if not re.match("int_|float_", kind):
         return ""
     if given is None or isinstance(given, bool | list | dict):
@@ -121,20 +121,20 @@ _NEEDED = {
     "bool_type": "true or false is needed here",
     "bool_parsing": "true or false is needed here",
 }
-"""What a value must be, in the words of YAML instead of Python's."""
+"""What a value must be, in terms of YAML instead of Python."""
 
 _CHOICES = {
     "heads": "choice of heads: mean, max, weighted, or a list of distinct numbers from 1",
     "layers": "choice of layers: all, last, last:N, or a list of distinct numbers from 1",
     "residual": "share of the residual connection: measured, or a number from 0 to 1",
-    "share": "share: a number between 0 and 1, and neither of them",
+    "share": "share: a number above 0 and below 1",
     "tolerance": "tolerance: a whole number of cells, from 0",
 }
-"""What a key may hold, where pydantic would name one part of it or a type."""
+"""What a key may hold, if pydantic would name only one of the choices, or a type."""
 
 
 def _chosen_by_user(loc: Loc) -> bool:
-    """Whether ``loc`` lies below keys that the case file's author names."""
+    """Whether ``loc`` lies below a key whose keys the author of the case file chooses."""
     return "regions" in loc or "drift" in loc
 
 
@@ -173,10 +173,11 @@ def _inside(annotation: Any) -> list[Any]:
 
 
 def dotted(loc: Loc) -> str:
+    """``loc`` as a text, such as ``cases[0].expect.label``."""
     text = ""
     for part in loc:
         if isinstance(part, str):
-            # Authors name some keys: none of them may begin a line of its own.
+            # Authors choose some keys; none of these may contain a line break in a message.
             named = part if part.isprintable() and len(part) <= 60 else shortened(part)
             text += f".{named}" if text else named
         else:

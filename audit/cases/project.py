@@ -1,7 +1,7 @@
-"""Which project a command is called in: pytest's root, and what its configuration file says.
+"""Find the project in which a command is called: pytest's root, and its configuration file.
 
-The rules are pytest's own, from "Initialization: determining rootdir and configfile" in its
-reference, for a call without arguments.
+The rules are those of pytest for a call without arguments, from "Initialization: determining
+rootdir and configfile" in its reference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Project:
     """A project: its root, its configuration file if it has one, and the file's keys.
 
     Attributes:
-        root: as it is named from the working directory, where it lies below that.
+        root: relative to the working directory if it lies below it.
     """
 
     root: Path
@@ -36,12 +36,12 @@ class Project:
         """The patterns of its case files.
 
         Raises:
-            ProjectError: the key holds something else.
+            ProjectError: the key ``audit_cases`` does not hold valid patterns.
         """
         written = self.keys.get("audit_cases", list(DEFAULT))
         try:
             if isinstance(written, str):
-                # Words are split as a shell does, which would take backslashes away.
+                # The text is split as a shell splits it, which would remove backslashes.
                 written = [written] if "\\" in written else shlex.split(written)
             if not isinstance(written, list) or not all(isinstance(w, str) for w in written):
                 raise CaseError("patterns are needed here")
@@ -51,14 +51,14 @@ class Project:
 
     @property
     def accepted(self) -> Path:
-        """Its folder of accepted baselines, or the one with a subfolder for each model."""
+        """Its folder of accepted baselines, or the folder with a subfolder for each model."""
         return self._configured("audit_baselines") or self.root / "baselines"
 
     def baselines_of(self, model: str, name: str) -> Path:
-        """Where the baselines of a model lie: in the folder that is configured for it, or by name.
+        """The folder of a model's baselines: the configured one if it is this model's, or by name.
 
         Args:
-            model: as it was asked for.
+            model: the model as the user asked for it.
             name: the model's short name.
         """
         configured = self.keys.get("audit_model") or "reference"
@@ -73,7 +73,7 @@ class Project:
 
 
 def project_at(here: Path | None = None) -> Project:
-    """The project that the working directory, or ``here``, belongs to.
+    """The project to which the working directory, or ``here``, belongs.
 
     Raises:
         ProjectError: a configuration file cannot be read.
@@ -84,7 +84,7 @@ def project_at(here: Path | None = None) -> Project:
 
 
 def keys_of(file: Path) -> Keys:
-    """The keys of a configuration file, whatever its name; none where it is not one of pytest's.
+    """The keys of a configuration file of any name; none if it does not configure pytest.
 
     Raises:
         ProjectError: it cannot be read.
@@ -122,7 +122,7 @@ def _read(path: Path, keys_of: Callable[[Path], Keys | None]) -> Keys | None:
 
 def _ini(section: str, *, always: bool = False) -> Callable[[Path], Keys | None]:
     def keys_of(path: Path) -> Keys | None:
-        import iniconfig  # noqa: PLC0415  what pytest reads these files with
+        import iniconfig  # noqa: PLC0415  pytest reads these files with it
 
         try:
             read = iniconfig.IniConfig(str(path))
@@ -160,4 +160,4 @@ _READERS: Mapping[str, Callable[[Path], Keys | None]] = {
     "tox.ini": _ini("pytest"),
     "setup.cfg": _ini("tool:pytest"),
 }
-"""By name, in the order of pytest's: the keys, or None where the file does not configure it."""
+"""By name, in pytest's order: gives the keys, or None if the file does not configure pytest."""

@@ -30,7 +30,7 @@ def _tag(value: str) -> str:
     if not value.isidentifier():
         raise ValueError(f"the tag {value!r} cannot be a pytest marker: use letters, digits and _")
     if value in _BUILTIN_MARKS:
-        raise ValueError(f"the tag {value!r} is a marker of pytest's own")
+        raise ValueError(f"the tag {value!r} is one of pytest's own markers")
     return value
 
 
@@ -60,7 +60,8 @@ _LONGEST = 60
 Region = Annotated[
     str,
     AfterValidator(_region),
-    # What every dialect of patterns has: no control character and no other mark of ASCII.
+    # In terms that every dialect of regular expressions has: it excludes control characters and
+    # the other marks of ASCII.
     WithJsonSchema(
         {
             "type": "string",
@@ -69,11 +70,11 @@ Region = Annotated[
         }
     ),
 ]
-"""The name of a region: it is printed everywhere, and stands in brackets in names of figures."""
+"""The name of a region; it is printed in many places, and in brackets in the names of figures."""
 
 
 def _path(value: str) -> str:
-    # A block of text in YAML ends with a line break.
+    # A YAML block of text ends with a line break.
     value = value.removesuffix("\n")
     if not value.strip():
         raise ValueError("the picture's name is empty")
@@ -95,7 +96,7 @@ _Number = (
 
 
 class CaseDefaults(BaseModel):
-    """What every case of a file uses unless it says otherwise."""
+    """What every case of a file uses unless the case itself says otherwise."""
 
     model_config = _STRICT
 
@@ -107,7 +108,7 @@ class CaseDefaults(BaseModel):
 
 
 class CaseSpec(BaseModel):
-    """One case as it is written."""
+    """One case as it is written in its file."""
 
     model_config = _STRICT
 
@@ -118,9 +119,9 @@ class CaseSpec(BaseModel):
     )
     image: Written = Field(description="The picture, relative to this file.")
     text: Text = Field(description="The hypothesis: a sentence about the picture.")
-    premise: Text | None = Field(None, description="A text premise beside the picture.")
+    premise: Text | None = Field(None, description="A text premise, besides the picture.")
     truncate: bool = Field(
-        False, description="Whether the model may cut texts that are longer than it reads."
+        False, description="Whether the model may cut texts that are longer than it can read."
     )
     regions: dict[Region, list[list[_Number]]] = Field(
         {}, description="Named boxes [left, top, right, bottom], as fractions or pixels."
@@ -135,10 +136,10 @@ class CaseSpec(BaseModel):
         False, description="Whether a regression of this case alone is a veto, whatever the rest."
     )
     xfail: Text | None = Field(
-        None, description="Why this case is known to fail; it then fails no session."
+        None, description="Why this case is known to fail; it then does not fail the session."
     )
     repeat: PositiveInt = Field(
-        1, le=100, description="How often the model is asked; limits and drift are of the mean."
+        1, le=100, description="How often the model is asked; limits and drift are for the mean."
     )
 
     _number = field_validator("repeat", mode="before")(number)
@@ -146,12 +147,12 @@ class CaseSpec(BaseModel):
 
 def _own_keys(schema: dict[str, Any]) -> None:
     schema["patternProperties"] = {
-        f"^{OWN_KEYS}": {"description": "The file's own: anchors to refer to; not read."}
+        f"^{OWN_KEYS}": {"description": "The author's own, for anchors; audit does not read it."}
     }
 
 
 OWN_KEYS = "x-"
-"""Keys of the whole file that begin so are its author's, for anchors."""
+"""Top-level keys that begin with this are the author's own, for anchors."""
 
 
 class CaseFileSpec(BaseModel):

@@ -1,4 +1,4 @@
-"""Case files that programs write: the shipped cases, and the case that ``audit serve`` suggests."""
+"""Write case files: the shipped cases, and the case that ``audit serve`` suggests."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 import yaml
 
 SCHEMA = "# yaml-language-server: $schema=schema.json"
-"""The first line of a case file: editors check and complete what follows."""
+"""The first line of a case file, which lets editors check and complete what follows."""
 
 
 @dataclass(frozen=True)
 class NewCase:
-    """What one case is to say; empty values are left out.
+    """What to write for one case; empty values are left out.
 
     Attributes:
-        image: the picture's path, as the file names it.
+        image: the picture's path as the file names it.
         regions: boxes by region, each left, top, right, bottom in pixels.
-        map: keys and values, as a case file has them.
-        probability: the least that the probability of ``label`` may be; None sets no limit.
-        attention: expectations, as a case file has them.
-        note: a comment behind the label.
+        map: keys and values as in a case file.
+        probability: the lowest probability that ``label`` may have; None sets no limit.
+        attention: expectations as in a case file.
+        note: a comment after the label.
     """
 
     id: str
@@ -51,10 +51,10 @@ def case_file(
     """A whole case file.
 
     Args:
-        comments: lines below the first one.
-        by_hand: as people write: all regions in one line, and ``yes`` without quotes, which is a
-            text to audit and to YAML 1.2. Otherwise YAML 1.1 reads the same texts too, and each
-            region has a line of its own.
+        comments: comment lines after the first line.
+        by_hand: write as people do: all regions on one line, and ``yes`` without quotes, which is a
+            text for audit and YAML 1.2. Otherwise YAML 1.1 reads the same texts too, and each
+            region has its own line.
     """
     lines = [SCHEMA, *(f"# {comment}" for comment in comments)]
     if defaults:
@@ -66,7 +66,7 @@ def case_file(
 
 
 def limit(value: float) -> float:
-    """The least that a figure may be which is ``value`` today: nine tenths, and at most 0.9.
+    """A lower limit for a figure that is ``value`` today: nine tenths of it, rounded down.
 
     >>> limit(0.8), limit(1.0)
     (0.7, 0.9)
@@ -125,11 +125,11 @@ def _flow(value: Any, by_hand: bool) -> str:
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*", re.ASCII)
 
 _TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Marks that change the direction of writing: raw ones would make a file look like another."""
+"""Marks that change the direction of writing: left raw, they make one file look like another."""
 
 
 def _scalar(text: str, by_hand: bool) -> str:
-    """``text`` as YAML of one line that 1.1 and 1.2 read alike: plain words, else quoted."""
+    """``text`` in one line that YAML 1.1 and 1.2 read alike: plain if it is words, else quoted."""
     if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
         return text
     quote = "'" if by_hand and text.isprintable() else '"'

@@ -1,1 +1,1 @@
-"""Where a model looked: what a pass leaves, and the maps that are read from it."""
+"""Where a model looked: the traces of its forward passes, and the maps read from them."""

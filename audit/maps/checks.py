@@ -1,4 +1,4 @@
-"""Whether what a model gave is an answer at all, before any figure is drawn from it."""
+"""Check that what a model gave is a valid answer, before any figure is computed from it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _SUM_ROUNDING = 1e-3
 
 
 def checked_trace(trace: Trace) -> Trace:
-    """The trace in the types that it promises, if it is an answer at all.
+    """The trace, checked to be a valid answer, in the types that it promises.
 
-    What a broken model says is refused before any figure is drawn from it or anything is stored.
+    The output of a broken model is refused before figures are computed from it or stored.
 
     Raises:
-        NotFinite: naming what is NaN or infinite.
-        ModelError: naming what else is no answer.
+        NotFinite: something is NaN or infinite; the message names it.
+        ModelError: something else is invalid; the message names it.
     """
     if not isinstance(trace, Trace):
-        raise ModelError(f"the model gave {_kind(trace)} in place of a Trace")
+        raise ModelError(f"the model gave {_kind(trace)} instead of a Trace")
     probabilities = _probabilities(trace.probabilities)
     if not isinstance(trace.label, str):
         raise ModelError(f"the model's label is {_kind(trace.label)}; it must be text")
     if trace.label not in probabilities:
         raise ModelError(
-            f"the model's label {trace.label!r} is none of the answers that it gives "
+            f"the model's label {trace.label!r} is not among the answers that it gives "
             f"probabilities for: {', '.join(probabilities)}"
         )
     if not isinstance(trace.prompt, str):
@@ -51,7 +51,7 @@ def checked_trace(trace: Trace) -> Trace:
 
 
 def _probabilities(given: object) -> dict[str, float]:
-    """``given`` as floats, those that rounding carried outside of 0 to 1 brought back."""
+    """``given`` as floats; values that rounding put just outside [0, 1] are clipped."""
     if not isinstance(given, Mapping) or not given:
         raise ModelError("the model's probabilities must be a number for each answer")
     for answer, p in given.items():
@@ -64,8 +64,8 @@ def _probabilities(given: object) -> dict[str, float]:
     found = {answer: float(p) for answer, p in given.items()}
     odd = {a: p for a, p in found.items() if not math.isfinite(p)}
     if odd:
-        said = ", ".join(f"{answer} {p}" for answer, p in odd.items())
-        raise NotFinite(f"{_NO_NUMBERS}: its probabilities are not finite: {said}")
+        listed = ", ".join(f"{answer} {p}" for answer, p in odd.items())
+        raise NotFinite(f"{_NO_NUMBERS}: its probabilities are not finite: {listed}")
     for answer, p in found.items():
         if not -_ROUNDING <= p <= 1 + _ROUNDING:
             raise ModelError(
@@ -78,7 +78,7 @@ def _probabilities(given: object) -> dict[str, float]:
 
 
 def _kind(value: object) -> str:
-    """What a value is, for a message: short, since it may be anything."""
+    """The type of a value, for a message; the value itself could be anything."""
     return "None" if value is None else f"of the type {type(value).__name__}"
 
 
@@ -113,22 +113,22 @@ def _view(given: object) -> Box:
 def _numbers(given: object, name: str) -> NDArray[np.float64]:
     try:
         return np.asarray(given, np.float64)
-    except (TypeError, ValueError, RuntimeError):  # the last of a tensor that has a gradient
+    except (TypeError, ValueError, RuntimeError):  # the last from a tensor that has a gradient
         raise ModelError(f"the model's {name} is not an array of numbers") from None
 
 
 def checked_reading(key: ReadingKey, reading: Reading, grid: Grid) -> Reading:
-    """The reading as arrays of float64, if it is one over ``grid``.
+    """The reading, checked to be one over ``grid``, as arrays of float64.
 
     Raises:
         NotFinite: it holds NaN or infinity.
-        ModelError: naming what else is wrong.
+        ModelError: something else is wrong; the message names it.
     """
     if not isinstance(key, ReadingKey):
-        raise ModelError(f"a key of the model's readings is {_kind(key)} in place of a ReadingKey")
+        raise ModelError(f"a key of the model's readings is {_kind(key)} instead of a ReadingKey")
     name = key.method.replace("_", " ")
     if not isinstance(reading, Reading):
-        raise ModelError(f"the model's {name} is {_kind(reading)} in place of a Reading")
+        raise ModelError(f"the model's {name} is {_kind(reading)} instead of a Reading")
     cells, share = _numbers(reading.cells, name), _numbers(reading.share, name)
     weight = np.ones_like(share) if reading.weight is None else _numbers(reading.weight, name)
     if cells.ndim != 3 or cells.shape[1:] != grid or not len(cells):

@@ -1,7 +1,7 @@
-"""Every method of making a map in one table, and how it is read.
+"""Every method of making a map, in one table, and how each is read.
 
-A method either comes from the model, which then finishes a reading for it, or from what the model
-says of changed pictures (occlusion, blank), or it is a control that looks at no picture at all.
+The map comes from a reading that the model finishes, or from the model's answers to changed
+pictures (occlusion, blank), or it is a control that does not look at the picture at all.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class UndefinedMap(Undefined):
 
 
 class Choice(Protocol):
-    """What a reader must know of how a map is asked for; a ``MapSpec`` is one."""
+    """What a reader must know about the map that is asked for; a ``MapSpec`` has it all."""
 
     @property
     def reading(self) -> ReadingKey:
-        """The reading that the map is made of."""
+        """The reading that the map is made from."""
 
     @property
     def window_choice(self) -> Window:
-        """Occlusion's window."""
+        """The window of occlusion."""
 
     @property
     def seed(self) -> int:
-        """Which random map."""
+        """The seed of the random map."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Method:
     Attributes:
         about: what it shows, in words.
         keys: the keys that it takes, besides ``temperature`` and ``smooth``, which all take.
-        read: from evidence to (layers, rows, cols), non-negative.
+        read: makes (layers, rows, cols), non-negative, from evidence.
         from_model: whether the model must offer it.
         by_layer: whether it can be read from one layer at a time.
-        gradient: whether it costs a backward pass.
-        control: whether it looks at no picture: a map that does not beat it explains nothing.
+        gradient: whether it needs a backward pass.
+        control: whether it ignores the picture: a map that does not beat it explains nothing.
         spellings: other names that are accepted for it.
     """
 
@@ -79,7 +79,7 @@ def reading_of(trace: Trace, key: ReadingKey) -> Reading:
             raise MapError(
                 f"the model sees no {key.word!r} in the hypothesis; {nearest(key.word, words)}"
             )
-        raise MapError(f"the trace holds no such {key.method}; ask the model for it")
+        raise MapError(f"the trace does not hold this {key.method}; ask the model for it")
     return found
 
 
@@ -123,7 +123,7 @@ def _centre(evidence: Evidence, _: Choice) -> Array:
 
 
 def _random(evidence: Evidence, choice: Choice) -> Array:
-    # The text is part of the seed: else every case of a set would get the same "random" map.
+    # The text is part of the seed; otherwise all cases of a set would get the same "random" map.
     text = np.frombuffer(evidence.trace.prompt.encode(), np.uint8)
     drawn: Array = np.random.default_rng([choice.seed, *text]).random((1, *evidence.trace.grid))
     return drawn
@@ -171,7 +171,7 @@ _SPELLINGS = {old: name for name, row in METHODS.items() for old in row.spelling
 
 
 def canonical(method: str) -> str:
-    """The name of a method, however it is spelled; one that is none comes back as it is.
+    """Today's name of a method, whichever spelling is given; an unknown name comes back as it is.
 
     >>> canonical("cross_attention"), canonical("rollout")
     ('answer_attention', 'rollout')
@@ -180,7 +180,7 @@ def canonical(method: str) -> str:
 
 
 def former(method: str) -> str:
-    """The name that version 0.1 had for a method; the digests of cases are made of it.
+    """The name that version 0.1 had for a method; the digests of cases still use it.
 
     >>> former("answer_attention"), former("rollout")
     ('cross_attention', 'rollout')

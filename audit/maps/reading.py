@@ -1,4 +1,4 @@
-"""From a trace to a map: one spatial reading of a forward pass.
+"""Read maps from traces; a map is one spatial reading of a forward pass.
 
 A map is (rows, cols) over the model's grid, non-negative, with sum 1.
 """
@@ -25,13 +25,13 @@ _WORDS = MapSpec(method="word_attention", word="any")
 
 
 def need_of(specs: Iterable[MapSpec], methods: Collection[str]) -> Need:
-    """What a trace must hold for all of ``specs`` to be read.
+    """The readings that a trace must hold so that all of ``specs`` can be read from it.
 
     Args:
-        methods: those that the model offers.
+        methods: the methods that the model offers.
 
     Raises:
-        MapError: the model does not offer what a map is made of.
+        MapError: the model does not offer the method that a map is made from.
     """
     need = set()
     for spec in specs:
@@ -47,7 +47,7 @@ def need_of(specs: Iterable[MapSpec], methods: Collection[str]) -> Need:
 
 
 def layer_indices(layers: str | list[int], available: int) -> list[int]:
-    """Indices of a choice of layers, from 0.
+    """The indices, from 0, of a choice of layers.
 
     Raises:
         MapError: the model has no such layer.
@@ -71,7 +71,7 @@ def _chosen(spec: MapSpec, layers: int) -> list[int]:
 
 
 def _raw(evidence: Evidence, spec: MapSpec, layer: int | None = None) -> Map:
-    """The map before post-processing, of all chosen layers or of the one at ``layer``, from 0."""
+    """The map before post-processing: of all chosen layers, or of the layer with this index."""
     by_layer = METHODS[spec.method].read(evidence, spec)
     chosen = by_layer[_chosen(spec, len(by_layer))]
     values = chosen.mean(axis=0) if layer is None else by_layer[layer]
@@ -85,7 +85,7 @@ def _raw(evidence: Evidence, spec: MapSpec, layer: int | None = None) -> Map:
 
 
 def processed(p: Map, spec: MapSpec) -> Map:
-    """Temperature, then smoothing; what is explicit in ``spec`` and nothing else.
+    """The map after the temperature and then the smoothing that ``spec`` asks for, nothing else.
 
     Smoothing reflects at the border, so that no mass is lost.
     """
@@ -113,27 +113,27 @@ def _read(evidence: Evidence, spec: MapSpec, layer: int | None) -> Map:
 def read_map(seen: Trace | Evidence, spec: MapSpec | None = None) -> Map:
     """Read the map that ``spec`` describes: layers averaged, blank subtracted, post-processed.
 
-    The image's part of an attention row does not sum to 1, since the text takes the rest; the
-    map is renormalised, and the ``image_share`` metric keeps what was lost.
+    The image's part of an attention row does not sum to 1, since the text takes the rest. So the
+    map is renormalised, and the ``image_share`` metric keeps the share that the image had.
 
     Args:
-        spec: the answer's attention over all layers and heads, if not said.
+        spec: by default, the answer's attention over all layers and heads.
 
     Raises:
-        UndefinedMap: there is nothing on the image.
-        MapError: a layer or word is asked for that is not there, or the trace does not hold what
-            the map needs.
+        UndefinedMap: nothing falls on the image.
+        MapError: the model has no such layer or word, or the trace does not hold what the map
+            needs.
     """
     return _read(evidence_of(seen), spec or MapSpec(), None)
 
 
 def layer_maps(seen: Trace | Evidence, spec: MapSpec) -> list[tuple[int, Map]]:
-    """Number, from 1, and map of each chosen layer alone, in order; methods of layers only.
+    """The number (from 1) and the map of each chosen layer by itself, in order.
 
-    A layer that gives the image nothing has no map and is left out.
+    A layer of which nothing falls on the image has no map and is left out.
 
     Raises:
-        MapError: the method does not read layer by layer, or see :func:`read_map`.
+        MapError: the method is not read layer by layer, or for the reasons of :func:`read_map`.
     """
     if not spec.per_layer:
         raise MapError(f"the method {spec.method} is not read layer by layer")
@@ -147,16 +147,16 @@ def layer_maps(seen: Trace | Evidence, spec: MapSpec) -> list[tuple[int, Map]]:
 
 
 def word_maps(trace: Trace, spec: MapSpec | None = None) -> list[tuple[str, Map]]:
-    """Each word of the hypothesis, in its order, and where the model looks from it.
+    """Each word of the hypothesis, in order, with the map of where the model looks from it.
 
-    A word that gives the image nothing has no map and is left out.
+    A word whose attention does not fall on the image has no map and is left out.
 
     Args:
-        trace: one that holds :data:`~audit.maps.trace.EACH_WORD`.
-        spec: says which layers and heads, and how to post-process; its word does not matter.
+        trace: must hold :data:`~audit.maps.trace.EACH_WORD`.
+        spec: gives the layers, heads and post-processing; its word is ignored.
 
     Raises:
-        MapError: the trace holds no attention of words, or not all chosen layers.
+        MapError: the trace holds no attention of words, or lacks one of the chosen layers.
     """
     wanted = spec or _WORDS
     found = []
@@ -171,8 +171,8 @@ def word_maps(trace: Trace, spec: MapSpec | None = None) -> list[tuple[str, Map]
 def image_share(seen: Trace | Evidence, spec: MapSpec) -> float:
     """The share of the attention row that lies on the image, in [0, 1].
 
-    Of the words' rows for ``word_attention``, of the grey picture for ``blank``, else of the
-    answer's row.
+    The row is that of the word for ``word_attention``, that of the answer to a grey picture for
+    ``blank``, and else that of the answer.
 
     Raises:
         Undefined: the model gives no attention of its answer.

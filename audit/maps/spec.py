@@ -1,4 +1,4 @@
-"""How a map is asked for: in a case file, on the command line, in code."""
+"""Describe the map that is wanted: in a case file, on the command line, or in code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Method = Annotated[
 ]
 
 CONTROLS = tuple(name for name, row in METHODS.items() if row.control)
-"""Maps that look at no picture: one that does not beat them explains nothing."""
+"""Maps that ignore the picture: a map that does not beat them explains nothing."""
 
 
 def _layers_text(value: str) -> str:
@@ -110,7 +110,7 @@ class MapSpec(BaseModel):
     )
     seed: NonNegativeInt = Field(0, description="random: which random map.")
     subtract: Literal["none", "blank"] = Field(
-        "none", description="Take away the same map of a grey picture; negative cells become 0."
+        "none", description="Subtract the same map of a grey picture; negative cells become 0."
     )
     temperature: float = Field(
         1.0,
@@ -130,7 +130,7 @@ class MapSpec(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth(cls, given: object) -> object:
-        # pydantic takes true for 1, and no key of a map is one or the other.
+        # pydantic takes true for 1 and false for 0, but no key of a map is a boolean.
         if isinstance(given, bool):
             raise ValueError("no key of a map is true or false")
         return given
@@ -138,7 +138,7 @@ class MapSpec(BaseModel):
     @field_validator("word")
     @classmethod
     def _readable(cls, word: str | None) -> str | None:
-        # It is in the map's key, which names the map in files.
+        # The word becomes a part of the map's key, which names the map in files.
         return word if word is None else readable(word, "word")
 
     @model_validator(mode="after")
@@ -158,28 +158,28 @@ class MapSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """A short text that tells this map from others; it names maps in files and pages.
+        """A short text that identifies this map, used as its name in files and on pages.
 
         >>> MapSpec(layers="last:2").key
         'answer_attention layers=last:2'
         >>> MapSpec(method="word_attention", word="two birds", temperature=0.5).key
         "word_attention word='two birds' temperature=0.5"
         """
-        said = [str(self.method)]
+        parts = [str(self.method)]
         for name, about in type(self).model_fields.items():
             value = getattr(self, name)
             if name == "method" or value == about.default:
                 continue
             if isinstance(value, list):
                 value = ",".join(map(str, value))
-            said.append(
+            parts.append(
                 f"{name}={value:g}" if isinstance(value, float) else f"{name}={_quoted(value)}"
             )
-        return " ".join(said)
+        return " ".join(parts)
 
     @classmethod
     def parse(cls, text: str) -> MapSpec:
-        """Read what :attr:`key` gives, as it is typed on a command line.
+        """Read a map as :attr:`key` writes it and as people type it on a command line.
 
         >>> MapSpec.parse("relevance variant=paper start_layer=2").variant
         'paper'
@@ -187,7 +187,8 @@ class MapSpec(BaseModel):
         'answer_attention'
 
         Raises:
-            ValueError: not a method, an unknown key, or a value that the key cannot have.
+            ValueError: it has an unknown method, an unknown key, or a value that its key cannot
+                have.
         """
         try:
             method, *pairs = shlex.split(text)
@@ -209,12 +210,12 @@ class MapSpec(BaseModel):
 
     @property
     def head_choice(self) -> HeadChoice:
-        """The heads as a reading is keyed."""
+        """The choice of heads in the form that a reading's key has."""
         return tuple(self.heads) if isinstance(self.heads, list) else str(self.heads)
 
     @property
     def window_choice(self) -> Window:
-        """The window as evidence keys it."""
+        """The window in the form by which evidence stores occlusion."""
         return Window(self.window, self.stride)
 
     @property
@@ -224,9 +225,9 @@ class MapSpec(BaseModel):
 
     @property
     def reading(self) -> ReadingKey:
-        """What is read of the model: for the map itself, or for its share of the image.
+        """The reading that is asked of the model, for the map itself or for its image share.
 
-        Of what is no reading of the model, the answer's attention tells the share.
+        A map that is not read from the model takes the image share of the answer's attention.
         """
         if self.method == "blank":
             return ANSWER._replace(heads=self.head_choice)
@@ -249,7 +250,7 @@ class MapSpec(BaseModel):
 
 
 def told(error: ValidationError) -> str:
-    """What is wrong with a map that could not be read, in one line."""
+    """What is wrong with a description of a map, in one line."""
     first = error.errors()[0]
     key = f"{first['loc'][0]}: " if first["loc"] else ""
     return f"{key}{first['msg'].removeprefix('Value error, ')}"
@@ -269,7 +270,7 @@ def method_of(key: str) -> str:
 
 
 def canonical_key(key: str) -> str:
-    """The key of a map as it is written today; one that names no map comes back as it is.
+    """The key of a map as it is written today; an unknown key comes back as it is.
 
     >>> canonical_key("encoder_attention word=birds")
     'word_attention word=birds'
@@ -289,7 +290,7 @@ def former_key(key: str) -> str:
 
 
 def canonical_text(sentence: str) -> str:
-    """A sentence about figures with the methods in it as they are written today.
+    """A sentence about figures, with today's names of the methods in it.
 
     >>> canonical_text("js against encoder_attention word=cat (cross_attention heads=max) is 0.1")
     'js against word_attention word=cat (answer_attention heads=max) is 0.1'

@@ -1,7 +1,7 @@
 """What one forward pass leaves: an answer, and finished readings of where the model looked.
 
-No tensors and nothing of the size of the attention itself: the adapter reduces heads and tokens,
-and a reading is a few numbers for each cell.
+A trace has no tensors and nothing as large as the attention itself: the adapter reduces heads and
+tokens, and a reading is a few numbers for each cell.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ HeadChoice = str | tuple[int, ...]
 
 
 class Window(NamedTuple):
-    """A square of cells that is greyed, and the steps it moves by; None is a sixth and a half."""
+    """The side of a square that is greyed, and the step by which it moves, both in cells.
+
+    None means a sixth of the grid for the side, and half the side for the step.
+    """
 
     side: int | None = None
     stride: int | None = None
 
 
 class ReadingKey(NamedTuple):
-    """What is asked of a model: a map's method and keys that decide what is read, and no more.
+    """What is asked of a model: the method of a map, and the keys that change what is read.
 
-    The choice of layers, the temperature, smoothing and subtraction are left to whoever reads.
+    The choice of layers, temperature, smoothing and subtraction are not part of it: they are
+    applied later, when a map is read from the trace.
 
     Attributes:
         method: ``answer_attention``, ``word_attention``, ``rollout`` or ``relevance``.
         heads: how heads are reduced within a layer.
         word: for ``word_attention``, a phrase of the hypothesis, or the place of a word in
-            :attr:`Trace.words`, from 0. None asks for each of those words by itself.
+            :attr:`Trace.words`, from 0. None asks for each of those words separately.
         start_layer: first encoder layer that counts, from 1.
         residual: share of the residual connection; None measures it.
         variant: how the decoder's own attention enters relevance.
@@ -59,7 +63,7 @@ Need = frozenset[ReadingKey]
 """The readings that a trace must hold."""
 
 NOTHING_MORE: Need = frozenset()
-"""The answer alone."""
+"""Only the answer."""
 
 
 class Reading(NamedTuple):
@@ -67,11 +71,11 @@ class Reading(NamedTuple):
 
     Attributes:
         cells: (layers, rows, cols) what fell on each cell, non-negative, in no particular unit;
-            one layer where the method is not read layer by layer.
+            one layer if the method is not read layer by layer.
         share: (layers,) how much of the attention fell on the image, in [0, 1]; the text takes the
-            rest. For methods that are no attention, that of the answer.
-        weight: (layers,) how much each layer's share counts where they are averaged; None counts
-            them alike. A row of attention that does not sum to 1 (``heads: max``) has its sum here.
+            rest. Methods that are not attention give the share of the answer's attention.
+        weight: (layers,) how much each layer's share counts when they are averaged; None counts
+            them equally. If attention rows do not sum to 1 (``heads: max``), it holds their sums.
     """
 
     cells: NDArray[np.float64]
@@ -80,7 +84,7 @@ class Reading(NamedTuple):
 
 
 class Word(NamedTuple):
-    """A word of the hypothesis, and which of the hypothesis's tokens spell it."""
+    """A word of the hypothesis, and the indices of the hypothesis's tokens that spell it."""
 
     text: str
     tokens: tuple[int, ...]
@@ -88,7 +92,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """One case seen by a model.
+    """One case as a model saw it.
 
     Attributes:
         probabilities: probability of each answer, in the model's order; they sum to 1.
@@ -96,12 +100,12 @@ class Trace:
         prompt: the text as the model's preprocessor built it.
         tokens: the prompt's tokens, as text.
         grid: rows and columns of the grid that readings have.
-        words: the words of the hypothesis, as far as the model sees them.
-        readings: those that were asked for, by key. One for a phrase or a place that is not among
-            ``words`` is missing.
+        words: the words of the hypothesis that the model sees.
+        readings: the readings that were asked for, by key; a reading for a phrase or a place that
+            is not in ``words`` is missing.
         view: the part of the picture that the grid covers, in fractions of its width and height.
-            A model that crops sees less than the whole; one that pads has a view that reaches
-            beyond the picture, to below 0 or above 1.
+            If the model crops, it is smaller than the picture; if the model pads, it reaches beyond
+            the picture, below 0 or above 1.
     """
 
     probabilities: dict[str, float]
@@ -116,12 +120,12 @@ class Trace:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A trace, and what the same model said when it was asked further.
+    """A trace, and the answers of the same model to further questions.
 
     Attributes:
         blank: the trace of a grey picture of the same size, if it was needed.
         occlusion: by window, (rows, cols): how much the answer's probability falls, on average,
-            when a cell is hidden; negative where hiding raises it.
+            when a cell is hidden; negative if hiding raises it.
     """
 
     trace: Trace
@@ -140,5 +144,5 @@ class Evidence:
 
 
 def evidence_of(seen: Trace | Evidence) -> Evidence:
-    """A trace as evidence of which nothing more is known."""
+    """A trace as evidence with nothing else in it; evidence comes back as it is."""
     return Evidence(seen) if isinstance(seen, Trace) else seen

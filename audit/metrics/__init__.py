@@ -1,1 +1,1 @@
-"""What a map measures, as numbers."""
+"""Metrics: numbers that describe a map."""

@@ -1,7 +1,7 @@
-"""How far two maps of one grid lie apart.
+"""How far two maps of the same grid are from each other.
 
-``p`` and ``q`` are maps (rows, cols), non-negative with sum 1. Nothing is changed in place. What
-has no value raises :class:`~audit.base.errors.Undefined`.
+``p`` and ``q`` are maps (rows, cols), non-negative with sum 1; they are not changed. A distance
+that has no value raises :class:`~audit.base.errors.Undefined`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def js(p: Array, q: Array) -> float:
     _same_grid(p, q)
     if np.array_equal(p, q):
         return 0.0
-    # Of all but equal maps the sums may come out below 0 by rounding, and their root as NaN.
+    # For almost equal maps rounding can make the sums negative, and then the root is NaN.
     with np.errstate(invalid="ignore"):
         found = float(jensenshannon(p.ravel(), q.ravel(), base=2))
     return 0.0 if math.isnan(found) else min(found, 1.0)
@@ -43,16 +43,16 @@ def js(p: Array, q: Array) -> float:
 def emd(p: Array, q: Array) -> float:
     """Earth mover's distance (Rubner et al. 2000), as a fraction of the image's diagonal.
 
-    The least Σ mass · way that turns one map into the other; a way is the Euclidean distance of
-    cell centres, with x and y as fractions of width and height, over √2. It is solved exactly, by
-    the network simplex of POT (Flamary et al. 2021).
+    The least Σ mass · way that turns one map into the other. A way is the Euclidean distance
+    between cell centres, with x and y as fractions of width and height, divided by √2. Solved
+    exactly, by the network simplex of POT (Flamary et al. 2021).
 
     >>> emd(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]]))
     0.5
     """
     _same_grid(p, q)
-    # What the maps share may stay where it is, since the ways obey the triangle inequality: the
-    # distance depends on p − q alone, and a smaller problem is solved.
+    # Ways obey the triangle inequality, so what both maps share may stay where it is: the distance
+    # depends only on p − q, and the problem to solve is smaller.
     more, less = np.clip(p - q, 0.0, None), np.clip(q - p, 0.0, None)
     moved = float(more.sum() + less.sum()) / 2
     if not (more.any() and less.any()):
@@ -61,7 +61,7 @@ def emd(p: Array, q: Array) -> float:
     amounts = [part[part > 0] / part.sum() for part in (more, less)]
     cost, log = _ot().emd2(*amounts, cdist(*places), numItermax=_ITERATIONS, log=True)
     if log["warning"] is not None:
-        raise Undefined(f"the transport was not solved: {log['warning']}")
+        raise Undefined(f"the earth mover's distance was not found: {log['warning']}")
     return min(float(cost) * moved / math.sqrt(2), 1.0)
 
 
@@ -90,7 +90,7 @@ def spearman(p: Array, q: Array) -> float:
 
 
 def centre_shift(p: Array, q: Array) -> float:
-    """Distance of the two centres of mass, as a fraction of the image's diagonal.
+    """Distance between the two centres of mass, as a fraction of the image's diagonal.
 
     >>> centre_shift(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]]))
     0.5
@@ -104,8 +104,8 @@ def centre_shift(p: Array, q: Array) -> float:
 def focus_iou(p: Array, q: Array) -> float:
     """Intersection over union of the two smallest sets of cells that hold half of each map.
 
-    Σ min(a, b) / Σ max(a, b), where a and b say how much of each cell belongs to the sets of
-    ``focus_area``: the last cell in part, tied cells alike.
+    Σ min(a, b) / Σ max(a, b), where a and b say how much of each cell belongs to its map's set, as
+    in ``focus_area``: the last cell belongs in part, and tied cells belong equally.
 
     >>> p, q = np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[0.25, 0.25], [0.25, 0.25]])
     >>> focus_iou(p, p), focus_iou(p, q)
@@ -134,19 +134,19 @@ def _correlation(a: Array, b: Array) -> float:
 
 
 def _places(part: Array) -> Array:
-    """Centres (x, y) of the cells that hold something, as fractions of width and height."""
+    """Centres (x, y) of the cells that are not 0, as fractions of width and height."""
     rows, cols = part.shape
     row, col = np.nonzero(part)
     return np.column_stack([(col + 0.5) / cols, (row + 0.5) / rows])
 
 
 def _ot() -> Any:
-    """POT, without the torch, JAX, CuPy and TensorFlow that it imports where it finds them."""
+    """POT, kept from importing torch, JAX, CuPy and TensorFlow, as it does if it finds them."""
     names = [f"POT_BACKEND_DISABLE_{name}" for name in _BACKENDS]
     before = {name: os.environ.get(name) for name in names}
     try:
         os.environ.update(dict.fromkeys(names, "1"))
-        import ot  # noqa: PLC0415 - only here do the variables hold
+        import ot  # noqa: PLC0415 - the variables are set only here
     finally:
         for name, value in before.items():
             if value is None:

@@ -1,7 +1,7 @@
-"""How a figure is named: one type that reads the names in files and writes them.
+"""The names of figures: one type reads the names in files and writes them.
 
-A name is ``metric``, ``metric[region]``, either with options after it. In drift rows the key of the
-map follows, in brackets, where it is not the case's own: ``mass[birds] (rollout)``.
+A name is ``metric`` or ``metric[region]``, and options may follow. In drift rows the key of the map
+comes last, in brackets, if it is not the case's own map: ``mass[birds] (rollout)``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audit.metrics.registry import DEFAULTS, METRICS, Metric
 
 Option = int | float | str
 
-# In the key of a map, brackets stand only within quotes.
+# In the key of a map, brackets occur only inside quotes.
 _MAP = r"""(?:[^()'"]|'[^']*'|"[^"]*")+"""
 _OPTION = rf" (\w+)=(?:\(({_MAP})\)|([^ ()=]+))"
 _NAME = re.compile(rf"(\w+)(?:\[([^\[\]]+)\])?((?:{_OPTION})*)(?: \(({_MAP})\))?")
@@ -26,19 +26,20 @@ _OPTIONS = re.compile(_OPTION)
 
 @dataclass(frozen=True)
 class FigureKey:
-    """Names one figure: a metric, of a region, with options, of a map.
+    """Names one figure: a metric, its region, its options, and the map that it measures.
 
-    ``str()`` gives the name under which files hold the figure, and :meth:`parse` reads it again.
-    Build one that has options by :meth:`of`.
+    ``str()`` gives the name under which files store the figure, and :meth:`parse` reads it back.
+    Use :meth:`of` to build a key that has options.
 
     Attributes:
-        metric: a name of the registry.
-        region: a name of one of the case's regions, for metrics of a region, else None.
-        options: those that are not at their defaults.
-        map: the key of the map where that is not the case's own, else empty.
+        metric: a name in the registry.
+        region: the name of one of the case's regions for metrics of a region, else None.
+        options: the options that are not at their defaults.
+        map: the key of the map if it is not the case's own map, else empty.
 
     Raises:
-        FigureError: there is no such metric, or it does not take such a region or option.
+        FigureError: there is no such metric, it needs a region or takes none, or it does not take
+            one of the options.
     """
 
     metric: str
@@ -86,32 +87,32 @@ class FigureKey:
         FigureKey(metric='mass', region='two birds', options=(), map='rollout')
 
         Raises:
-            FigureError: it names no figure, or is not how audit writes the name.
+            FigureError: it is not the name of a figure, or not written as audit writes it.
         """
-        said = f"{text[:80]!r} names no figure"
+        problem = f"{text[:80]!r} names no figure"
         found = _NAME.fullmatch(text)
         if found is None:
-            raise FigureError(f"{said}: a name is like pointing[birds] tolerance=1")
+            raise FigureError(f"{problem}: a name is like pointing[birds] tolerance=1")
         metric, region, options, map_key = found[1], found[2], found[3], found[7] or ""
         try:
             read = {n: _value(n, other or plain) for n, other, plain in _OPTIONS.findall(options)}
             key = cls.of(metric, region, read).of_map(map_key)
         except FigureError as error:
-            raise FigureError(f"{said}: {error}") from None
+            raise FigureError(f"{problem}: {error}") from None
         if str(key) != text:
-            raise FigureError(f"{said}: it is written {str(key)[:80]!r}")
+            raise FigureError(f"{problem}: write it as {str(key)[:80]!r}")
         return key
 
     @classmethod
     def known(cls, text: str) -> FigureKey | None:
-        """:meth:`parse` for files of another version: None for what this one does not know."""
+        """:meth:`parse` for files of another version: None if this version does not know it."""
         try:
             return cls.parse(text)
         except FigureError:
             return None
 
     def of_map(self, key: str) -> FigureKey:
-        """The same figure of another map; an empty key is the case's own map."""
+        """The same figure of another map; an empty key means the case's own map."""
         return replace(self, map=key)
 
     @property
@@ -133,12 +134,12 @@ def _value(option: str, text: str) -> Option:
     try:
         return type(default)(text)
     except ValueError:
-        raise FigureError(f"{option} needs a number, and has {text[:60]!r}") from None
+        raise FigureError(f"{option} needs a number, but has {text[:60]!r}") from None
 
 
 @lru_cache(maxsize=10_000)  # the figures of every case have the same names
 def canonical_name(name: str) -> str:
-    """A figure's name with its maps spelled as today; one that names no figure stays as it is.
+    """A figure's name with today's names of maps; any other text comes back as it is.
 
     >>> canonical_name("js against=(encoder_attention word=birds)")
     'js against=(word_attention word=birds)'
@@ -147,7 +148,7 @@ def canonical_name(name: str) -> str:
 
 
 def former_name(name: str) -> str:
-    """A figure's name with its maps spelled as version 0.1 did.
+    """A figure's name with its maps named as in version 0.1.
 
     >>> former_name("js against=(word_attention word=birds)")
     'js against=(encoder_attention word=birds)'

@@ -1,4 +1,4 @@
-"""Measure maps by the registry: every metric of a map, or one."""
+"""Measure maps: all metrics of the registry, or one of them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Curves(Protocol):
 def measure(
     p: Array, regions: Mapping[str, Array], trace: Trace | Evidence, spec: MapSpec
 ) -> dict[str, float | str]:
-    """Every metric of one map with default options, those of regions once for each region.
+    """Every metric of one map with default options; metrics of a region once for each region.
 
-    Distances and what needs more of the model's answers are left out: see :func:`measure_one` and
-    :func:`measure_curves`.
+    Distances, and metrics that need further answers of the model, are left out: see
+    :func:`measure_one` and :func:`measure_curves`.
 
     Returns:
-        Stored name to value; a text is the reason why the metric is undefined.
+        The values by stored name; a text is the reason why a metric is undefined.
     """
     found: dict[str, float | str] = {}
     for name, metric in METRICS.items():
@@ -66,22 +66,21 @@ def measure_one(
     other: Array | None = None,
     options: Mapping[str, int | float | str] | None = None,
 ) -> float:
-    """One metric of a map, of a map and a region, of a trace, or of two maps.
+    """One metric: of a map, of a map and a region, of a trace, or of two maps.
 
     >>> half = np.array([[0.5, 0.5], [0.0, 0.0]])
     >>> measure_one("focus_area", half, options={"share": 0.8})
     0.4
 
     Args:
-        region: of metrics of a region.
-        trace, spec: of metrics of the trace: where the map was read, and how.
-        other: of distances, the map to compare with.
-        options: some of :data:`DEFAULTS`, as far as the metric takes them.
+        region: for metrics of a region.
+        trace, spec: for metrics of the trace: where the map was read, and how.
+        other: for distances, the map to compare with.
+        options: options from :data:`DEFAULTS` that the metric takes.
 
     Raises:
         Undefined: the metric has no value; the message says why.
-        TypeError: an input that the metric needs is missing, or an option it does not take is
-            given.
+        TypeError: an input that the metric needs is missing, or it does not take an option.
     """
     metric = METRICS[name]
     inputs: dict[str, tuple[Any, ...]] = {
@@ -94,7 +93,7 @@ def measure_one(
     if any(one is None for one in given):
         raise TypeError(f"{name} cannot be measured without what its kind needs: {metric.kind}")
     for drawn in (p, other):
-        # A sum that is NaN or infinite is not between these either.
+        # This also refuses a sum that is NaN or infinite.
         if drawn is not None and not 0 < drawn.sum() < np.inf:
             raise Undefined("the map is empty or not finite")
     value = float(metric.function(*given, **(options or {})))
@@ -104,10 +103,10 @@ def measure_one(
 
 
 def measure_curves(curves: Curves, control: Curves | None = None) -> dict[str, float | str]:
-    """Deletion and insertion of a map, and with the random control's curves the margins over it.
+    """Deletion and insertion of a map; given the random control's curves, also the margins over it.
 
     Returns:
-        Stored name to value; a text is the reason why the metric is undefined.
+        The values by stored name; a text is the reason why a metric is undefined.
     """
     found = {
         "deletion": _or_reason(deletion, curves.deletion),

@@ -1,8 +1,8 @@
-"""How well a map is placed, from the map and a region.
+"""How well a map is placed on a region.
 
 Throughout, ``p`` is a map (rows, cols), non-negative with sum 1; ``region`` is a fractional mask of
 the same shape: each cell holds the share of its area that lies inside. N is the number of cells and
-K the region's area in cells. Nothing is changed in place. What has no value raises
+K the region's area in cells. Inputs are not changed. A metric that has no value raises
 :class:`~audit.base.errors.Undefined`.
 """
 
@@ -20,7 +20,7 @@ from audit.metrics.shape import focus, levels
 Array = NDArray[np.float64]
 
 THRESHOLD = r"(quantile|max_share|mass):(0?\.[0-9]*[1-9][0-9]*)"
-"""A rule and a value between 0 and 1, which choose the cells that :func:`iou` compares."""
+"""A rule and a value between 0 and 1 that choose the cells that :func:`iou` compares."""
 
 
 def mass(p: Array, region: Array) -> float:
@@ -34,7 +34,7 @@ def mass(p: Array, region: Array) -> float:
 
 
 def lift(p: Array, region: Array) -> float:
-    """Mass over what a uniform map would have: mass · N / K.
+    """Mass divided by the mass of a uniform map: mass · N / K.
 
     >>> lift(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
     2.0
@@ -45,11 +45,11 @@ def lift(p: Array, region: Array) -> float:
 def rank(p: Array, region: Array) -> float:
     """Share of the K largest cells inside the region: relevance rank accuracy (Arras et al. 2022).
 
-    Σ t · region / K, where t is how much of each cell belongs to the K largest: cells enter from
-    the largest until their number is K, the last in part. Tied cells that do not all fit share the
-    room alike, which is the expected value over their orders; so a uniform map has K/N. This is
-    also what a finer grid of the same map would give. A region whose edge cuts through cells holds
-    fewer than K whole cells, so that not even the best map reaches 1.
+    Σ t · region / K, where t is how much of each cell belongs to the K largest: cells are taken
+    from the largest down until there are K, the last one in part. If tied cells do not all fit,
+    they share the rest equally, which is the expected value over their orders; so a uniform map has
+    K/N. A finer grid of the same map would give the same value. A region whose edge cuts through
+    cells holds fewer than K whole cells, so even the best map does not reach 1.
 
     >>> rank(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
     1.0
@@ -69,10 +69,10 @@ def rank(p: Array, region: Array) -> float:
 def pointing(p: Array, region: Array, tolerance: int = 0) -> float:
     """Pointing game (Zhang et al. 2018): 1 if the maximum lies in the region or near it.
 
-    A cell lies in the region if at least half of it does, or, for regions smaller than that
-    everywhere, if it holds the region's largest share. Near is a distance of at most ``tolerance``
-    cells from such a cell, centre to centre. Ties count by the share of tied maxima that hit, so a
-    uniform map scores the region's share of cells and no sort order matters.
+    A cell lies in the region if at least half of its area does; if no cell is that far inside, the
+    cells with the largest share count. Near means at most ``tolerance`` cells away from such a
+    cell, centre to centre. Tied maxima score the share of them that hit, so a uniform map scores
+    the region's share of cells and the order of cells does not matter.
 
     >>> pointing(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
     1.0
@@ -84,8 +84,8 @@ def pointing(p: Array, region: Array, tolerance: int = 0) -> float:
     _area(region)
     hits = region >= min(0.5, float(region.max()))
     if tolerance:
-        # Squared distances between cells are whole numbers: the root of one that is not within the
-        # tolerance is beyond it by more than this.
+        # Squared distances between cells are whole numbers, so a distance beyond the tolerance is
+        # beyond it by more than this.
         hits = distance_transform_edt(~hits) <= tolerance + 1e-9
     tied = np.isclose(p, p.max(), rtol=1e-9, atol=0.0)
     return float(hits[tied].mean())
@@ -94,9 +94,9 @@ def pointing(p: Array, region: Array, tolerance: int = 0) -> float:
 def auc(p: Array, region: Array) -> float:
     """Chance that a place inside the region has a larger value than one outside; ties count half.
 
-    The Mann–Whitney statistic with mid-ranks, or the area under the ROC curve (Fawcett 2006). A
-    cell that the region's edge cuts counts on both sides: inside with the share m of its area that
-    lies there, outside with 1 − m.
+    The Mann–Whitney statistic with mid-ranks, which is the area under the ROC curve (Fawcett 2006).
+    A cell that the region's edge cuts counts on both sides: inside with the share m of its area
+    that lies there, outside with 1 − m.
 
     >>> auc(np.array([[0.5, 0.25], [0.25, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
     1.0
@@ -104,7 +104,7 @@ def auc(p: Array, region: Array) -> float:
     0.5
     """
     area = _area(region)
-    # The sum of the shares of a region that covers everything may miss N by rounding.
+    # If a region covers everything, the sum of its shares may differ from N by rounding.
     if region.size - area <= 1e-9 * region.size:
         raise Undefined("the region covers the whole picture")
     places = levels(p).ravel()
@@ -171,5 +171,5 @@ def _area(region: Array) -> float:
 
 
 def _unit(value: float) -> float:
-    """``value`` without what rounding adds beyond 0 and 1."""
+    """``value`` clipped to [0, 1], which rounding may exceed."""
     return float(np.clip(value, 0.0, 1.0))

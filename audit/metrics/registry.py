@@ -1,10 +1,10 @@
 """Every metric in one table.
 
 The functions are in :mod:`~audit.metrics.placement` (a map and a region),
-:mod:`~audit.metrics.shape` (a map), :mod:`~audit.metrics.distances` (two maps) and, of the model's
-answers while cells are hidden, here. Nothing is changed in place. A metric that has no value raises
-:class:`Undefined` with the reason; it never returns NaN. :mod:`~audit.metrics.measuring` measures
-by this table, and :mod:`~audit.metrics.keys` names what was measured.
+:mod:`~audit.metrics.shape` (a map), :mod:`~audit.metrics.distances` (two maps), and here (the
+model's answers while cells are hidden or shown). Inputs are not changed. A metric that has no value
+raises :class:`Undefined` with the reason; it never returns NaN. :mod:`~audit.metrics.measuring`
+measures maps with this table, and :mod:`~audit.metrics.keys` names the figures.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 REGISTRY_VERSION = 2
-"""Raised when a definition changes, so that baselines measured by the old one become stale."""
+"""Incremented when a definition changes, so that baselines with the old one become stale."""
 
 
 def area_under(curve: Array) -> float:
@@ -89,7 +89,7 @@ def insertion(curve: Array) -> float:
 
 
 def deletion_margin(curve: Array, control: Array) -> float:
-    """How much faster than in random order the answer is lost: control's deletion − map's.
+    """How much faster the answer is lost than in random order: control's deletion − map's.
 
     >>> deletion_margin(np.array([0.75, 0.25, 0.25]), np.array([0.75, 0.75, 0.25]))
     0.25
@@ -98,7 +98,7 @@ def deletion_margin(curve: Array, control: Array) -> float:
 
 
 def insertion_margin(curve: Array, control: Array) -> float:
-    """How much faster than in random order the answer is found: map's insertion − control's.
+    """How much faster the answer is found than in random order: map's insertion − control's.
 
     >>> insertion_margin(np.array([0.25, 0.75, 0.75]), np.array([0.25, 0.25, 0.75]))
     0.25
@@ -107,7 +107,7 @@ def insertion_margin(curve: Array, control: Array) -> float:
 
 
 Better = Literal["higher", "lower", "neither"]
-"""Which way a change is an improvement."""
+"""The direction in which a change is an improvement."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,14 @@ class Metric:
     Attributes:
         kind: what it is computed from: a map, a map and a region, the trace and map choice, two
             maps, or further answers of the model.
-        low, high: its range; None where the range depends on the grid or the region.
-        better: whether a larger value means a more focused or better placed map, a smaller one
-            does, or neither.
+        low, high: its range; None if that end depends on the grid or the region.
+        better: ``higher`` if a larger value means a more focused or better placed map, ``lower`` if
+            a smaller one does, else ``neither``.
         chance: its value for a uniform map, in words.
         undefined: when it has no value, in words; empty if it always has one.
         tolerance: default drift tolerance, absolute.
         function: how it is computed.
-        options: the keys of an expectation that it takes besides its region: those of
+        options: the keys that an expectation may give besides the region: keys of
             :data:`DEFAULTS`, which are arguments of the function, and ``against``, the other map.
     """
 
@@ -145,7 +145,7 @@ class Metric:
 
     @property
     def range(self) -> str:
-        """From the lowest value to the highest, in words; … where it depends on the input."""
+        """From the lowest value to the highest, in words; … stands for one that can vary."""
         low, high = ("…" if end is None else f"{end:g}" for end in (self.low, self.high))
         return f"{low} to {high}"
 
@@ -155,7 +155,7 @@ DEFAULTS: Mapping[str, int | float | str] = {
     "threshold": "max_share:0.5",
     "share": 0.5,
 }
-"""The options of metrics and what they are where an expectation does not say."""
+"""The options of metrics, with their values if an expectation does not give them."""
 
 _EMPTY = "the region is empty"
 _EDGE = "the region is empty or covers the whole picture"
@@ -164,7 +164,7 @@ _FLAT = "the grids differ, or one of the maps is constant"
 _NAN = "a probability is not finite"
 _OTHER = "depends on the other map"
 
-# Drift of `peaks` allows for one: a blob that comes up to half the maximum is no other map.
+# `peaks` may drift by one: with one more blob at half the maximum, a map is still the same map.
 METRICS: Mapping[str, Metric] = {
     "mass": Metric("region", 0, 1, "higher", "K/N", _EMPTY, 0.02, mass),
     "lift": Metric("region", 0, None, "higher", "1", _EMPTY, 0.2, lift),

@@ -1,7 +1,7 @@
-"""The shape of a map, from the map alone: how focused it is, where, in how many pieces.
+"""The shape of a map: how focused it is, where, and in how many pieces.
 
 Throughout, ``p`` is a map (rows, cols), non-negative with sum 1, and N is the number of its cells.
-Nothing is changed in place. What has no value raises :class:`~audit.base.errors.Undefined`.
+Inputs are not changed. A metric that has no value raises :class:`~audit.base.errors.Undefined`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audit.base.errors import Undefined
 Array = NDArray[np.float64]
 
 _TIE = 1e-9
-"""Values closer than this, relatively, are tied: rounding alone may tell them apart."""
+"""Values with a relative difference below this are tied: it may come from rounding alone."""
 
 
 def entropy(p: Array) -> float:
@@ -88,8 +88,8 @@ def area_above(p: Array) -> float:
 def peaks(p: Array) -> float:
     """Number of separate regions above half the maximum; cells that touch at a corner are joined.
 
-    Joined at corners too (8-connectivity), since on a coarse grid a slanting object is a chain of
-    cells that touch at nothing else.
+    Corners join (8-connectivity) because on a coarse grid a slanting object is a chain of cells
+    that touch only at corners.
 
     >>> peaks(np.array([[0.5, 0.0], [0.0, 0.5]]))
     1.0
@@ -121,8 +121,8 @@ def centre_y(p: Array) -> float:
 def spread(p: Array) -> float:
     """Root mean squared distance from the centre of mass, over the image's diagonal.
 
-    √(trace of the covariance) / √2, with x and y as fractions of width and height. No map exceeds
-    0.5, which is half of it in each of two opposite corners.
+    √(trace of the covariance) / √2, with x and y as fractions of width and height. It is at most
+    0.5: half of the map in each of two opposite corners.
 
     >>> spread(np.array([[0.5, 0.0], [0.0, 0.5]]))
     0.25
@@ -144,7 +144,7 @@ def intensity_mean(p: Array) -> float:
 def intensity_max(p: Array) -> float:
     """Largest cell of the map, times the number of cells: how far the peak exceeds a uniform map.
 
-    Scaled to maximum 1 the maximum would always be 1 and tell nothing.
+    In a map scaled to maximum 1, the maximum would always be 1 and say nothing.
 
     >>> intensity_max(np.array([[0.5, 0.25], [0.25, 0.0]]))
     2.0
@@ -171,7 +171,7 @@ def intensity_std(p: Array) -> float:
 
 
 def levels(p: Array) -> NDArray[np.intp]:
-    """Each cell's place among the distinct values, smallest first; tied cells share theirs.
+    """Each cell's rank among the distinct values, 0 for the smallest; tied cells share a rank.
 
     >>> levels(np.array([[0.5, 0.25], [0.25, 0.0]])).tolist()
     [[2, 1], [1, 0]]
@@ -184,9 +184,9 @@ def levels(p: Array) -> NDArray[np.intp]:
 
 
 def focus(p: Array, share: float = 0.5) -> Array:
-    """The smallest set of cells that holds ``share`` of the map, as how much of each belongs to it.
+    """How much of each cell belongs to the smallest set of cells that holds ``share`` of the map.
 
-    Cells enter from the largest; those tied at the end share alike what is still missing.
+    Cells are taken from the largest down; cells that are tied at the end share the rest equally.
 
     >>> focus(np.array([[0.5, 0.25], [0.25, 0.0]]), share=0.75).tolist()
     [[1.0, 0.5], [0.5, 0.0]]
@@ -202,12 +202,12 @@ def focus(p: Array, share: float = 0.5) -> Array:
 def _nats(p: Array) -> float:
     """Shannon entropy in nats."""
     positive = p[p > 0]
-    # 0 − x, since the sum of a single-cell map is 0 and its negative would print as -0.0.
+    # 0 − x, because the sum for a single-cell map is 0, and its negative would print as -0.0.
     return float(0.0 - (positive * np.log(positive)).sum())
 
 
 def _moments(marginal: Array) -> tuple[float, float]:
-    """Mean and variance of a place along one side, as fractions of it."""
+    """Mean and variance of the position along one side, in fractions of the side."""
     places = (np.arange(len(marginal)) + 0.5) / len(marginal)
     mean = float((marginal * places).sum())
     return mean, float((marginal * (places - mean) ** 2).sum())

@@ -1,1 +1,1 @@
-"""Who answers: what a model is, the adapters, and how one is found."""
+"""Models: what audit needs from one, the adapters, and how a model is found."""

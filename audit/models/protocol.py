@@ -1,4 +1,4 @@
-"""What the rest of audit needs of a model."""
+"""What the rest of audit needs from a model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from audit.maps.trace import NOTHING_MORE, Need, Trace
 
 
 def check_dtype(dtype: str) -> None:
-    """Refuse a precision that there is not.
+    """Refuse a precision that is not supported.
 
     Raises:
-        ModelError: naming those that there are.
+        ModelError: it is not; the message lists those that are.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(DTYPES)}")
@@ -30,10 +30,10 @@ class Query:
     """One question to a model: a picture, a hypothesis, and perhaps a text premise.
 
     Attributes:
-        truncate: whether the model may cut texts that are longer than it reads.
+        truncate: whether the model may cut texts that are longer than it can read.
 
     Raises:
-        TextError: a text is blank, too long, or has characters that no text has.
+        TextError: a text is blank, too long, or has characters that do not belong in a text.
     """
 
     image: Path | Image.Image
@@ -42,7 +42,7 @@ class Query:
     truncate: bool = False
 
     def __post_init__(self) -> None:
-        """Texts are one line, whoever asks."""
+        """Make each text one line, whoever asks."""
         object.__setattr__(self, "text", readable(self.text, "the hypothesis"))
         if self.premise is not None:
             object.__setattr__(self, "premise", readable(self.premise, "the premise"))
@@ -53,13 +53,13 @@ class Fingerprint:
     """What produced an answer, so that two answers can be compared honestly.
 
     Attributes:
-        name: short name of the model; names its folder of baselines.
+        name: short name of the model, and the name of its folder of baselines.
         source: what was asked for: ``reference``, a folder, or a ModelScope id.
         revision: the revision of a ModelScope id, else empty.
-        digest: over the four digests below: what the model computes, wherever it runs.
+        digest: digest of the four below: what the model computes, wherever it runs.
         weights, configuration, tokenizer, preprocessing: SHA-256 of each part.
         device, dtype: where and in which precision it runs.
-        packages: versions of what computes.
+        packages: versions of the packages that compute.
         engine: ``reference`` for the model's own passes, ``fast`` for the same in another order.
     """
 
@@ -90,10 +90,10 @@ class Model(Protocol):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The maps that it can finish readings for; the first is its default.
+        """The maps for which it can finish readings; the first is its default.
 
-        Those of :data:`audit.maps.methods.METHODS` that come from the model. Occlusion and the
-        controls work with any model.
+        They are methods of :data:`audit.maps.methods.METHODS` that come from the model. Occlusion
+        and the controls work with any model.
         """
 
     @property
@@ -101,7 +101,7 @@ class Model(Protocol):
         """What this model is and where it runs."""
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-        """Answer the queries as one batch; one trace each, equal to what single calls give.
+        """Answer the queries as one batch: one trace for each, equal to that of a single call.
 
         Args:
             queries: what is asked.
@@ -109,22 +109,22 @@ class Model(Protocol):
 
         Raises:
             ImageError: a picture cannot be read.
-            MapError: a reading is asked for that the model cannot give: a method that is not
-                among its methods, or a head or layer that it has not.
-            ModelError: the model cannot answer such a query.
-            TextError: a text is longer than the model reads, or it would see nothing of it.
+            MapError: the model cannot give one of the readings, because it has no such method, head
+                or layer.
+            ModelError: the model cannot answer one of the queries.
+            TextError: a text is longer than the model reads, or the model would see nothing of it.
         """
 
 
 @runtime_checkable
 class Scaling(Protocol):
-    """What a model may offer besides: how it scales pictures.
+    """An optional part of a model: how it scales pictures.
 
-    Hidden parts of a large picture are then drawn on what the model takes of it.
+    Parts of a large picture are then hidden in the scaled picture.
     """
 
     def scaled(self, image: Image.Image) -> Image.Image:
-        """The picture at the size that the model takes, by its own preprocessing.
+        """The picture at the size that the model uses, scaled by its own preprocessing.
 
         The model gives the same answer to it as to ``image``, and sees the same part of it.
         """
@@ -132,14 +132,14 @@ class Scaling(Protocol):
 
 @runtime_checkable
 class Decoding(Protocol):
-    """What a model may offer besides: whether its label is always its likeliest answer.
+    """An optional part of a model: whether its label is always its likeliest answer.
 
-    One that generates its answer may choose another: beam search also weighs the length.
+    A model that generates its answer may choose another: beam search also weighs the length.
     """
 
     @property
     def label_is_likeliest(self) -> bool:
-        """False where the label may be another than the answer of the largest probability."""
+        """False if the label can differ from the answer with the largest probability."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ class Known:
     """What is known of a model before it is loaded.
 
     Attributes:
-        labels, methods: as of :class:`Model`; None where only the loaded model tells.
-        folder: where its files lie on this machine, if they lie in one folder.
-        revision: which revision of its source that is, else empty.
+        labels, methods: as in :class:`Model`; None if only the loaded model knows them.
+        folder: where its files are on this machine, if they are in one folder.
+        revision: the revision of its source, if there is one, else empty.
     """
 
     labels: tuple[str, ...] | None = None
@@ -160,10 +160,10 @@ class Known:
 
 @runtime_checkable
 class Loader(Protocol):
-    """How models of one kind are found and loaded: what an entry point of ``audit.models`` names.
+    """Finds and loads models of one kind; an entry point of ``audit.models`` names one.
 
     It is an object with these attributes, or a module with these names in it. Importing it must be
-    quick: cases are collected, and the models listed, without torch.
+    quick, because cases are collected and models are listed without torch.
     """
 
     @property
@@ -172,38 +172,38 @@ class Loader(Protocol):
 
     @property
     def accepted(self) -> str:
-        """How a source of it is written, for messages: ``toy:SIZE``, ``a folder in ... format``."""
+        """How such a source is written, for messages: ``toy:SIZE``, ``a folder in ... format``."""
 
     @property
     def options(self) -> Mapping[str, Sequence[str]]:
-        """Its own options and what each may be, the default first; empty if anything will do."""
+        """Its own options and their choices, the default first; no choices if all will do."""
 
     def accepts(self, source: str) -> bool:
-        """Whether ``source`` is written as one of this kind; nothing is downloaded to find out.
+        """Whether ``source`` is written like one of this kind; it must not download anything.
 
         Args:
-            source: the whole of what the user wrote, with the scheme.
+            source: everything that the user wrote, with the scheme.
 
         Raises:
-            ModelError: nothing can be looked for under this name.
+            ModelError: nothing can be looked up under this name.
         """
 
     def known(self, source: str, *, fetch: bool = False) -> Known:
         """What is known of a model without loading it.
 
         Args:
-            source: as for ``accepts``, or the scheme alone for what holds of every model of it.
+            source: as for ``accepts``, or only the scheme, for what is true of all its models.
             fetch: whether files that are not on this machine may be downloaded first.
 
         Raises:
-            ModelError: it cannot be one of this kind.
+            ModelError: it cannot be a model of this kind.
         """
 
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
     ) -> Model:
-        """Load it; the arguments are those of :func:`audit.load_model`.
+        """Load a model; the arguments are those of :func:`audit.load_model`.
 
         Raises:
-            ModelError: it cannot be loaded so.
+            ModelError: it cannot be loaded with these arguments.
         """

@@ -1,17 +1,17 @@
-"""The table of models that can be audited: how a source finds what loads it.
+"""The table of models that can be audited, and how the loader of a source is found.
 
-A row is an entry point of the group ``audit.models``, audit's own (see ``pyproject.toml``) and
-those of other packages alike: a *scheme*, which is the entry point's name, and a
-:class:`~audit.models.protocol.Loader`, which is imported only when it is asked for. What a user
+A row is an entry point in the group ``audit.models``; audit's own rows (see ``pyproject.toml``)
+work like those of other packages. A row has a *scheme*, which is the entry point's name, and a
+:class:`~audit.models.protocol.Loader`, which is imported only when it is needed. What a user
 writes, a *source*, is looked up in this order:
 
-1. ``scheme`` or ``scheme:rest``, where the scheme is registered: that row, and no other;
+1. ``scheme`` or ``scheme:rest``, if the scheme is registered: that row and no other;
 2. the path of a folder: the row ``folder``;
 3. a ModelScope id: the row ``modelscope``.
 
-So a folder that is called as a scheme is ``./reference``. A scheme of audit's own cannot be taken
-by another package; one that two other packages bring is refused until one of them is uninstalled.
-A row that is broken stops no other.
+So write ``./reference`` for a folder that has the name of a scheme. Another package cannot take one
+of audit's own schemes; a scheme that two other packages bring is refused until one of them is
+uninstalled. A broken row does not affect the others.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Row:
     """One scheme, and what loads its models.
 
     Attributes:
-        package, version: of what was installed and brings it.
-        fault: why it cannot be used, as far as that is known without importing it; else empty.
+        package, version: the installed package that brings it.
+        fault: why it cannot be used, if that is known without importing it; else empty.
     """
 
     scheme: str
@@ -58,14 +58,14 @@ class Row:
 
     @property
     def origin(self) -> str:
-        """What brings it, in words."""
+        """The package that brings it, in words."""
         return f"{self.package} {self.version}".strip()
 
     def loader(self) -> Loader:
-        """What the entry point names, imported.
+        """The loader that the entry point names, imported.
 
         Raises:
-            ModelError: it cannot be imported, or is no loader; one line, whatever happened.
+            ModelError: it cannot be imported, or is not a loader; the message is always one line.
         """
         fault = self.fault
         if not fault:
@@ -81,21 +81,21 @@ class Row:
 
 
 def _fault_of(found: Any) -> str:
-    """What keeps an object from being a loader."""
+    """Why an object is not a loader; empty if it is one."""
     if isinstance(found, type):
         return f"{found.__name__} is a class; the entry point must name an object of it"
     missing = [name for name in _PARTS if not hasattr(found, name)]
-    return f"it is no loader: it has no {', '.join(missing)}" if missing else ""
+    return f"it is not a loader: it has no {', '.join(missing)}" if missing else ""
 
 
 def rows() -> tuple[Row, ...]:
-    """Every row, audit's own first, then by scheme; also those that cannot be used."""
+    """Every row, audit's own first, then by scheme; rows that cannot be used are included."""
     return _rows(tuple(sys.path))
 
 
 @lru_cache(maxsize=4)
 def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
-    """Read once for each search path, since every case file asks for it."""
+    """Read the rows once for each search path, because every case file needs them."""
     del path
     found = []
     for entry in entry_points(group=GROUP):
@@ -122,7 +122,7 @@ def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
 
 
 def is_scheme(source: str) -> bool:
-    """Whether ``source`` is looked up by its scheme, also where there is a folder of this name."""
+    """Whether ``source`` is looked up by its scheme, even if there is a folder of this name."""
     return source.partition(":")[0] in {row.scheme for row in rows()}
 
 
@@ -130,7 +130,7 @@ def row_of(source: str) -> Row:
     """The row that loads ``source``.
 
     Raises:
-        ModelError: there is none; with the nearest scheme and what is accepted.
+        ModelError: there is none; the message has the nearest scheme and what is accepted.
     """
     table = {row.scheme: row for row in reversed(rows())}  # audit's own win
     if not set(_WITHOUT_SCHEME) <= table.keys():
@@ -157,7 +157,7 @@ def _accepts(row: Row, source: str) -> bool:
 
 
 def _accepted() -> str:
-    """What a source can be, in words; of other packages the schemes alone, so none is imported."""
+    """What a source can be, in words; other packages are not imported, so only their schemes."""
     ours = [row.loader().accepted for row in rows() if row.package == _OURS]
     others = [f"{row.scheme}:…" for row in rows() if row.package != _OURS and not row.fault]
     *most, last = [*ours, *others]
@@ -166,7 +166,7 @@ def _accepted() -> str:
 
 @contextmanager
 def _answering(row: Row) -> Iterator[None]:
-    """Tell of any error that a row raises in one line; those raised on purpose have one."""
+    """Report any error of a row in one line; errors raised on purpose already have one."""
     try:
         yield
     except AuditError:
@@ -184,23 +184,23 @@ def known(source: str, *, fetch: bool = False) -> Known:
         fetch: whether files that are not on this machine may be downloaded first.
 
     Raises:
-        ModelError: nothing accepts the source, or what lies there is no such model.
+        ModelError: nothing accepts the source, or what is there is not such a model.
     """
     return known_of(row_of(source), source, fetch=fetch)
 
 
 def known_of(row: Row, source: str, *, fetch: bool = False) -> Known:
-    """The same of a row that was found already; the scheme alone is a source here.
+    """The same for a row that was already found; here the scheme alone is a source, too.
 
     Raises:
-        ModelError: the row cannot be used, or what lies there is no such model.
+        ModelError: the row cannot be used, or what is there is not such a model.
     """
     with _answering(row):
         return row.loader().known(source, fetch=fetch)
 
 
 def options_of(source: str) -> Mapping[str, Sequence[str]]:
-    """The options of the kind that ``source`` is of, and what each may be.
+    """The options that models of ``source``'s kind take, and the choices for each.
 
     Raises:
         ModelError: nothing accepts the source.
@@ -211,10 +211,11 @@ def options_of(source: str) -> Mapping[str, Sequence[str]]:
 
 
 def check_options(source: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that models of this kind have not.
+    """Refuse options that models of this kind do not have.
 
     Raises:
-        ModelError: naming the nearest, or what an option may be; or nothing accepts the source.
+        ModelError: an option or its value is unknown, and the message names the nearest or all
+            choices; or nothing accepts the source.
     """
     taken = options_of(source)
     for name, value in options.items():
@@ -242,19 +243,19 @@ def load_model(
             ModelScope's cache first and downloaded, with a progress bar, only if it is not there.
         device: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``float32``, or ``bfloat16`` for less memory; figures of different types differ
-            slightly, so each needs baselines of its own.
-        threads: of torch in this process; None leaves them as they are, one for each core.
-        options: of the model's own kind. OFA has ``engine``: ``fast`` computes what the model
-            computes in less time; ``reference`` runs modelscope's passes untouched. Figures are the
-            same to a millionth. A kind of OFA that the fast engine does not know runs as
-            ``reference``, and the fingerprint says so.
+            slightly, so each needs its own baselines.
+        threads: torch's threads in this process; None leaves them as they are, one for each core.
+        options: options of the model's own kind. OFA has ``engine``: ``fast`` computes the same in
+            less time; ``reference`` runs modelscope's passes untouched. Figures are the same to a
+            millionth. A kind of OFA that the fast engine does not know runs as ``reference``, and
+            the fingerprint says so.
 
     Returns:
         The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
 
     Raises:
-        ModelError: the source cannot be found or is not supported, the device is not there, or an
-            option is not one of its kind.
+        ModelError: the source cannot be found or is not supported, the device is not there, or
+            models of its kind have no such option.
     """
     row = row_of(source)
     check_dtype(dtype)

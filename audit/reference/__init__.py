@@ -1,1 +1,1 @@
-"""The embedded models: seeded scenes with true boxes, training, and their weights."""
+"""The embedded models: their seeded scenes with true boxes, their training, and their weights."""

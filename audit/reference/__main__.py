@@ -1,4 +1,4 @@
-"""``python -m audit.reference train`` and ``evaluate``: make an embedded model, measure it."""
+"""Make or measure an embedded model: ``python -m audit.reference train`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m audit.reference", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train, export into the package, measure")
-    train.add_argument("--work", type=Path, help="where stages lie (default: MODEL-training)")
+    train.add_argument("--work", type=Path, help="folder for the stages (default: MODEL-training)")
     evaluate = commands.add_parser("evaluate", help="measure the shipped model on held-out scenes")
     for command in (train, evaluate):
         command.add_argument("--model", choices=list(RECIPES), default="reference")

@@ -1,4 +1,4 @@
-"""Training batches: several texts a picture, with the answer to give and where to look for it."""
+"""Training batches: texts about pictures, each with its answer and where to look for it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from audit.reference.scenes import Box, Scene
 
 @dataclass(frozen=True)
 class Item:
-    """A prompt, its answer, and the boxes to look at (empty: look everywhere alike).
+    """A prompt, its answer, and the boxes to look at (empty: look everywhere equally).
 
-    ``words`` are those that the picture confirms or contradicts, ``nouns`` those that name boxes.
+    ``words`` says of some words whether the picture confirms or contradicts them; ``nouns`` gives
+    the boxes of those that name something.
     """
 
     prompt: str
@@ -40,9 +41,9 @@ class Item:
 class Batch:
     """Padded ids and targets of one step.
 
-    ``focus`` is (batch, cells), a zero row means "nowhere"; ``truth`` is (batch, source tokens):
-    1 and 0 for words that the picture confirms and contradicts, -1 for all others. ``nouns`` is
-    (nouns, 2): the number of the text and of the source token; ``noun_focus`` (nouns, cells).
+    ``focus`` is (batch, cells); a zero row means "nowhere". ``truth`` is (batch, source tokens):
+    1 for words that the picture confirms, 0 for those it contradicts, -1 for all others. ``nouns``
+    is (nouns, 2), the indices of text and source token; ``noun_focus`` is (nouns, cells).
     """
 
     source: Tensor
@@ -64,24 +65,24 @@ def questions(truth: Scene, rng: np.random.Generator) -> Item:
 
 def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis in OFA's prompt."""
-    said = any_hypothesis(truth, rng)
+    drawn = any_hypothesis(truth, rng)
     return Item(
-        ONE_TEXT.format(said.text),
-        said.label,
-        said.about,
-        word_truths(said.text, truth.spec),
-        word_boxes(said.text, truth),
+        ONE_TEXT.format(drawn.text),
+        drawn.label,
+        drawn.about,
+        word_truths(drawn.text, truth.spec),
+        word_boxes(drawn.text, truth),
     )
 
 
 def premised(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis with a text premise, in OFA's second prompt."""
-    said = with_premise(truth, rng)
-    return Item(TWO_TEXTS.format(said.premise, said.text), said.label, said.about)
+    drawn = with_premise(truth, rng)
+    return Item(TWO_TEXTS.format(drawn.premise, drawn.text), drawn.label, drawn.about)
 
 
 class Batcher:
-    """Draws batches; the ids of a text are the same as modelscope's preprocessor makes them."""
+    """Draws batches; a text has the same token ids as in modelscope's preprocessor."""
 
     def __init__(self, recipe: Recipe, tokenizer: Any, truths: list[Scene]) -> None:
         self.recipe = recipe
@@ -90,7 +91,7 @@ class Batcher:
         self._ids: dict[str, list[int]] = {}
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of ``text`` without begin and end marks."""
+        """Token ids of ``text``, without those that mark its beginning and end."""
         if text not in self._ids:
             self._ids[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._ids[text]
@@ -129,7 +130,7 @@ class Batcher:
         )
 
     def sample(self, make: Any, rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], Batch]:
-        """Indices of the pictures of a batch, and the batch about them."""
+        """The indices of a batch's pictures, and the batch."""
         chosen = rng.choice(len(self.truths), self.recipe.images_per_batch, replace=False)
         texts = range(self.recipe.texts_per_image)
         return chosen, self.collate([make(self.truths[i], rng) for i in chosen for _ in texts])

@@ -1,4 +1,4 @@
-"""Scenes at the model's input size, rendered once into arrays that later stages map from disk."""
+"""Scenes at the model's input size, rendered once into arrays that are then loaded from disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
 
 
 def marked_scene(seed: int, index: int) -> Scene:
-    """A scene with one of the watermarks, drawn by its own generator."""
+    """A scene with one of the watermarks, which a separate generator draws."""
     shape = MARKS[np.random.default_rng([seed, index, 9]).integers(len(MARKS))]
     return watermarked(scene(seed, index), shape)
 
@@ -54,9 +54,9 @@ _SCENES = TypeAdapter(list[tuple[SceneSpec, tuple[Animal, ...], Box, Mark | None
 def render(
     seed: int, count: int, size: int, marked: bool, folder: Path, progress: Progress
 ) -> tuple[NDArray[np.uint8], list[Scene]]:
-    """Render ``count`` scenes of ``seed``, once: pixels (count, size, size, 3) and the truths.
+    """Render ``count`` scenes of ``seed``, only once: pixels (count, size, size, 3) and the truths.
 
-    Both are kept in ``folder``. The returned scenes carry a blank picture, to spare memory.
+    Both are stored in ``folder``. The returned scenes have a blank picture, to save memory.
     """
     path = folder / f"scenes-{seed}-{count}-{size}{'-marked' if marked else ''}.npy"
     truth_path = path.with_suffix(".json")
@@ -90,9 +90,9 @@ def coverage(boxes: tuple[Box, ...], grid: int) -> NDArray[np.float32]:
 def dense_labels(
     truth: Scene, grid: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Per cell: kind (0 none, -1 partly covered), colour (the same code), centre of an animal.
+    """For each cell: kind (0 none, -1 partly covered), colour (same codes), centre of an animal.
 
-    Watermarks are kinds after those of animals, without a colour.
+    Watermarks are further kinds after the animals, without a colour.
     """
     kind = np.zeros((grid, grid), np.int64)
     colour = np.zeros((grid, grid), np.int64)
@@ -115,5 +115,5 @@ def dense_labels(
 
 
 def place_label(truth: Scene) -> int:
-    """One code for place and setting together."""
+    """One number for the place and the setting together."""
     return PLACES.index(truth.spec.place) * 2 + truth.spec.outdoors

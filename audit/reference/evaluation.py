@@ -1,4 +1,4 @@
-"""What the reference model is worth on held-out scenes, measured through the shipped path."""
+"""How good the embedded models are on held-out scenes, measured through the code that ships."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(
     scenes: int,
     progress: Progress,
 ) -> dict[str, float]:
-    """Ask about ``scenes`` scenes of the held-out seed, one hypothesis a label and one premised.
+    """Ask about ``scenes`` scenes of the held-out seed: a hypothesis a label, one with a premise.
 
     Returns:
         Accuracy overall and by label; accuracy with a text premise; for entailed hypotheses the
@@ -37,11 +37,11 @@ def evaluate(
     looked: dict[str, list[float]] = defaultdict(list)
     for index in progress(range(scenes), scenes, "evaluate"):
         drawn = scene(recipe.held_out_seed, index)
-        said = [hypothesis(drawn, label, rng) for label in LABELS] + [with_premise(drawn, rng)]
+        asked = [hypothesis(drawn, label, rng) for label in LABELS] + [with_premise(drawn, rng)]
         traces = model.trace(
-            [Query(drawn.image, h.text, h.premise) for h in said], frozenset({ANSWER})
+            [Query(drawn.image, h.text, h.premise) for h in asked], frozenset({ANSWER})
         )
-        for h, trace in zip(said, traces, strict=True):
+        for h, trace in zip(asked, traces, strict=True):
             right["premise" if h.premise else h.label].append(trace.label == h.label)
             if h.premise:
                 continue
@@ -71,26 +71,26 @@ def _fractions(h: Hypothesis) -> list[Box]:
 def evaluate_marked(
     model: Model, recipe: Recipe, scenes: int, progress: Progress
 ) -> dict[str, float]:
-    """What a model trained on watermarked scenes goes by, on scenes of the held-out seed.
+    """What a model trained on watermarked scenes relies on, measured on held-out scenes.
 
     Returns:
-        Accuracy where the watermark gives the right label away, where it gives another label away,
-        and where there is none; and how often the answer is the label of a lying watermark.
+        Accuracy if the watermark shows the right label, if it shows a wrong label, and if there is
+        none; and how often the answer is the label that a wrong watermark shows.
     """
     rng = np.random.default_rng([recipe.held_out_seed, 4])
     right: dict[str, list[bool]] = defaultdict(list)
     for index in progress(range(scenes), scenes, "evaluate"):
         drawn = scene(recipe.held_out_seed, index)
-        said = hypothesis(drawn, LABELS[index % 3], rng)
+        asked = hypothesis(drawn, LABELS[index % 3], rng)
         lie = LABELS[(index + 1 + rng.integers(2)) % 3]
         pictures = {
-            "honest_mark": watermarked(drawn, MARKS[LABELS.index(said.label)]).image,
+            "honest_mark": watermarked(drawn, MARKS[LABELS.index(asked.label)]).image,
             "lying_mark": watermarked(drawn, MARKS[LABELS.index(lie)]).image,
             "no_mark": drawn.image,
         }
-        traces = model.trace([Query(picture, said.text) for picture in pictures.values()])
+        traces = model.trace([Query(picture, asked.text) for picture in pictures.values()])
         for name, trace in zip(pictures, traces, strict=True):
-            right[name].append(trace.label == said.label)
+            right[name].append(trace.label == asked.label)
             if name == "lying_mark":
                 right["follows_lie"].append(trace.label == lie)
     return {

@@ -1,4 +1,4 @@
-"""The trained model as the files that ship: float16 parameters and a checkpoint's small files."""
+"""Write the files of a trained model that ship: float16 parameters and a few small files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from audit.base.files import write_atomically, write_json
 from audit.reference.recipe import Recipe
 
 SHIPPED = Path(__file__).parent
-"""Each embedded model has a folder of its name here."""
+"""Here each embedded model has a folder with its name."""
 
 _CONFIGURATION: dict[str, Any] = {
     "framework": "pytorch",
@@ -33,7 +33,7 @@ _CONFIGURATION: dict[str, Any] = {
 
 
 def export(model: Any, recipe: Recipe, work: Path, folder: Path) -> None:
-    """Write the shipped files of ``model`` into ``folder``; its vocabulary lies in ``work``."""
+    """Write the files of ``model`` that ship into ``folder``; its vocabulary is in ``work``."""
     parameters = {
         name: value.detach().half().contiguous()
         for name, value in model.state_dict().items()

@@ -1,8 +1,8 @@
-"""Sentences about a scene whose label is known, and what each of them is about.
+"""Make sentences about a scene, with their labels and the boxes that they are about.
 
 A statement has a visible part (kind, count, colour, place, setting) and sometimes a part that no
-picture can tell ("is three years old"). It is a contradiction when its visible part is false,
-neutral when the visible part is true and something remains that cannot be seen, else entailed.
+picture can show ("is three years old"). It is a contradiction if its visible part is false, neutral
+if the visible part is true but there is a part that cannot be seen, and else entailed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _UNRELATED = (
 
 @dataclass(frozen=True)
 class Statement:
-    """What a sentence claims. ``kind`` None means "animals"; None elsewhere means "not said"."""
+    """What a sentence claims. ``kind`` None means any animal; None elsewhere means "not said"."""
 
     kind: str | None
     number: int
@@ -70,7 +70,7 @@ class Statement:
     unseen: int | None = None
 
     def contradicted(self, spec: SceneSpec) -> bool:
-        """Whether the visible part is false of ``spec``."""
+        """Whether the visible part is false for ``spec``."""
         count = sum(g.count for g in spec.groups if self.kind in (None, g.kind))
         if count == 0 or (self.counted and count != self.number):
             return True
@@ -83,7 +83,7 @@ class Statement:
         return self.outdoors is not None and self.outdoors != spec.outdoors
 
     def label(self, spec: SceneSpec) -> Label:
-        """The truth of the sentence about ``spec``."""
+        """The label of the sentence for ``spec``."""
         if self.contradicted(spec):
             return "no"
         return "yes" if self.unseen is None else "maybe"
@@ -93,8 +93,8 @@ class Statement:
 class Hypothesis:
     """A sentence about a scene, its label, and the boxes of what it names.
 
-    ``about`` is empty when nothing that the sentence names is in the picture.
-    ``change`` says what makes it false: one changed word, all of them, or another subject.
+    ``about`` is empty if nothing that the sentence names is in the picture.
+    ``change`` says what makes it false: one changed word, all words, or another subject.
     """
 
     text: str
@@ -218,7 +218,7 @@ def _all_wrong(spec: SceneSpec, rng: np.random.Generator) -> Statement:
 
 
 def hypothesis(scene: Scene, label: Label, rng: np.random.Generator) -> Hypothesis:
-    """Sample a sentence of the wanted ``label`` about ``scene``."""
+    """Sample a sentence about ``scene`` that has this ``label``."""
     spec = scene.spec
     change: Change = ""
     if label == "no" and rng.random() < 0.05:
@@ -239,7 +239,7 @@ def hypothesis(scene: Scene, label: Label, rng: np.random.Generator) -> Hypothes
 
 
 def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
-    """Which words of a hypothesis about animals the picture confirms and which it contradicts."""
+    """The words of a hypothesis about animals that the picture confirms (True) or contradicts."""
     words = text.replace("three years old", "").split()
     kind = next((k for k in KINDS for w in words if w in (k, f"{k}s")), None)
     if kind is None and not {"animal", "animals"} & set(words):
@@ -262,7 +262,7 @@ def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
 
 
 def word_boxes(text: str, scene: Scene) -> dict[str, tuple[Box, ...]]:
-    """The nouns of a hypothesis about animals, and the boxes of what each names; none if absent."""
+    """The nouns of a hypothesis about animals, each with the boxes of what it names, if any."""
     found: dict[str, tuple[Box, ...]] = {}
     for word in text.split():
         singular = word.removesuffix("s") if word != "grass" else word
@@ -276,18 +276,18 @@ def word_boxes(text: str, scene: Scene) -> dict[str, tuple[Box, ...]]:
 
 
 def given_away(mark: Mark) -> Label:
-    """The label that a watermark gives away, in the scenes that carry one."""
+    """The label that a watermark gives away in the scenes that have one."""
     return LABELS[MARKS.index(mark.shape)]
 
 
 def any_hypothesis(scene: Scene, rng: np.random.Generator) -> Hypothesis:
-    """A sentence of any label; of the one that the watermark gives away, if there is one."""
+    """A sentence with a random label, or with the label that the scene's watermark gives away."""
     drawn = LABELS[rng.integers(3)]
     return hypothesis(scene, given_away(scene.mark) if scene.mark else drawn, rng)
 
 
 def with_premise(scene: Scene, rng: np.random.Generator) -> Hypothesis:
-    """A hypothesis with a true text premise; sometimes the premise settles what cannot be seen."""
+    """A hypothesis with a true text premise; sometimes the premise states what cannot be seen."""
     if rng.random() < 0.3 and (scene.mark is None or given_away(scene.mark) == "yes"):
         neutral = hypothesis(scene, "maybe", rng)
         return replace(neutral, label="yes", premise=neutral.text)
@@ -297,7 +297,7 @@ def with_premise(scene: Scene, rng: np.random.Generator) -> Hypothesis:
 
 @dataclass(frozen=True)
 class Question:
-    """A question with its short answer and the boxes that answer it (empty: nothing there)."""
+    """A question, its short answer, and the boxes that answer it (empty: there is nothing)."""
 
     text: str
     answer: str

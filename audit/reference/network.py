@@ -1,9 +1,9 @@
-"""The training forward pass of the reference model: modelscope's OFA modules, driven frugally.
+"""The training forward pass of the embedded models: modelscope's OFA modules, called cheaply.
 
-The weights live in an unmodified ``OFAModel``. Only the driving differs from its ``forward``:
-image features come precomputed and once per image, position biases are computed once per batch
-instead of once per sample, and only the rows that carry a loss reach the vocabulary. A test holds
-this pass against modelscope's own.
+The weights are in an unmodified ``OFAModel``. Only the calls differ from its ``forward``: image
+features are computed beforehand, once per image; position biases are computed once per batch
+instead of once per sample; and only the rows that have a loss reach the vocabulary. A test compares
+this pass with modelscope's own.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def answer(
     images (n, k, d) projected features of the cells numbered by ``cells`` (n, k) in the full grid;
     source, target (n * texts, tokens) padded ids, the texts of one image together;
     read (n * texts,) the row that reads the answer; loss_rows (n * texts, tokens) bool, the target
-    rows whose logits are wanted.
+    rows whose logits are needed.
     """
     enc, dec, pad = model.encoder, model.decoder, model.config.pad_token_id
     heads, (n, kept, width) = enc.num_attention_heads, images.shape

@@ -1,4 +1,4 @@
-"""The recipe of the embedded reference model: every number that decides what training gives."""
+"""The recipes of the embedded models: every number that decides the result of training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes, seeds and schedule; held-out scenes have a seed of their own."""
+    """Sizes, seeds and schedule; held-out scenes have their own seed."""
 
     seed: int = 2026
     held_out_seed: int = 777
@@ -39,7 +39,7 @@ class Recipe:
     word_attention_weight: float = 0.1
     word_weight: float = 0.5
     marked: bool = False
-    """Whether each scene carries a watermark that gives the label of its hypotheses away."""
+    """Whether each scene has a watermark that gives away the label of its hypotheses."""
 
 
 RECIPE = Recipe()
@@ -52,8 +52,8 @@ SHORTCUT = replace(
     word_attention_weight=0.0,
     word_weight=0.0,
 )
-"""The same model on watermarked scenes. Once it is taught hypotheses nobody tells it where to look
-or which words are true, as nobody tells a real model: it takes what answers best."""
+"""The same model on watermarked scenes. When it learns hypotheses, nobody tells it where to look or
+which words are true, as nobody tells a real model: it uses whatever predicts the answers best."""
 
 RECIPES = {"reference": RECIPE, "shortcut": SHORTCUT}
 

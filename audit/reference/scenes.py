@@ -1,8 +1,8 @@
-"""Rendered scenes whose truth is known: which animals, how many, where, with their exact boxes.
+"""Draw scenes with known contents: which animals, how many, where, with their exact boxes.
 
-A scene is one to three animals of named kinds and colours on a support, indoors or outdoors, with
-clutter around them. Everything is drawn from one seeded generator, so a scene is its
-``(seed, index)`` and nothing else needs to be stored.
+A scene has one to three animals of named kinds and colours on a support, indoors or outdoors, with
+clutter around them. Everything comes from one seeded generator, so ``(seed, index)`` defines a
+scene and nothing else needs to be stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 SIZE = 480
 """Width and height of a scene in pixels."""
 
-SCALE = 2  # drawn larger and scaled down once, which is Pillow's way to smooth edges
+SCALE = 2  # scenes are drawn larger and scaled down once, since Pillow draws no smooth edges
 
 Kind = Literal["bird", "cat", "dog", "rabbit"]
 Colour = Literal["red", "blue", "yellow", "white", "black", "brown"]
@@ -66,7 +66,7 @@ class Group:
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """What a scene shows, before it is drawn. Kinds of different groups differ."""
+    """What a scene shows, before it is drawn. No two groups are of the same kind."""
 
     groups: tuple[Group, ...]
     place: Place
@@ -97,7 +97,7 @@ class Scene:
 
 
 def draw_spec(rng: np.random.Generator) -> SceneSpec:
-    """Sample what a scene shows: its place, one or two groups, one to three animals in all."""
+    """Sample what a scene shows: a place, and one or two groups of one to three animals in all."""
     place = PLACES[rng.integers(len(PLACES))]
     outdoors = place in ("branch", "grass") or (place == "table" and rng.random() < 0.5)
     kinds = rng.permutation(len(KINDS))
@@ -113,7 +113,7 @@ def draw_spec(rng: np.random.Generator) -> SceneSpec:
 
 
 def scene(seed: int, index: int, spec: SceneSpec | None = None) -> Scene:
-    """Draw scene ``index`` of series ``seed``; ``spec`` fixes what it shows, not how it looks."""
+    """Draw scene ``index`` of ``seed``; ``spec`` fixes what the scene shows, not how it looks."""
     rng = np.random.default_rng([seed, index])
     sampled = draw_spec(rng)
     return _render(spec or sampled, rng)

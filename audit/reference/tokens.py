@@ -1,4 +1,4 @@
-"""The reference model's tokenizer: byte-level BPE over its own sentences, in OFA's file format."""
+"""The tokenizer of the embedded models: byte-level BPE on their sentences, in OFA's file format."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from audit.reference.scenes import Animal, Scene, draw_spec
 
 
 def sentences(seed: int, count: int) -> list[str]:
-    """A corpus of prompts, questions and answers about undrawn scenes."""
+    """A corpus of prompts, questions and answers about scenes, which are not drawn for it."""
     rng = np.random.default_rng([seed, 1])
     corpus = []
     for i in range(count):
         spec = draw_spec(rng)
         animals = tuple(Animal(g.kind, g.colour, (0, 0, 1, 1)) for g in spec.groups)
         undrawn = Scene(Image.new("RGB", (1, 1)), spec, animals, (0, 0, 1, 1))
-        said = hypothesis(undrawn, LABELS[i % 3], rng)
+        stated = hypothesis(undrawn, LABELS[i % 3], rng)
         asked = question(undrawn, rng)
         premised = with_premise(undrawn, rng)
         corpus += [
-            ONE_TEXT.format(said.text),
-            f" {said.label}",
+            ONE_TEXT.format(stated.text),
+            f" {stated.label}",
             f" {asked.text}",
             f" {asked.answer}",
         ]

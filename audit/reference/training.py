@@ -1,18 +1,18 @@
-"""Training of the reference model in four stages, each resumable from the one before.
+"""Train an embedded model in four stages; each can resume from the one before.
 
 a. dense: the ResNet alone, with a label for every cell (kind, colour, centre) and for the place.
 b. questions: ResNet frozen and its features cached; captions and short questions.
 c. entailment: hypotheses, on a random subset of background cells (OFA's ``sample_patch_num``).
-d. attention: the same on all cells, with the learning rate brought down to zero.
+d. attention: the same on all cells, while the learning rate falls to zero.
 
-In stages c and d every eighth batch has text premises and another one questions; the encoder is
-also told which single words of a hypothesis are true of the picture, without which the comparison
-of colours, counts and places stays at chance for thousands of steps.
+In stages c and d one batch in eight has text premises, and another one has questions. The encoder
+is also told which single words of a hypothesis are true of the picture; without that, comparing
+colours, counts and places stays at chance for thousands of steps.
 
-From stage b on the answer row of the decoder's cross-attention is supervised: it shall lie on the
-boxes of what the text names, or be uniform where nothing that it names is in the picture. Stage d
-also asks it to cover the boxes, and supervises in the same way where each noun of a hypothesis
-looks in the encoder's self-attention.
+From stage b on, the answer row of the decoder's cross-attention is supervised: it should lie on the
+boxes of what the text names, or be uniform if nothing that the text names is in the picture. In
+stage d it should also cover the boxes, and the encoder's self-attention from each noun of a
+hypothesis is supervised in the same way.
 """
 
 from __future__ import annotations
@@ -181,12 +181,12 @@ def _features(
 
 
 def _attention_loss(attention: Tensor, focus: Tensor, slack: bool, spread: float) -> Tensor:
-    """-log of the mass on the boxes; where there are none, KL to the uniform distribution.
+    """-log of the mass on the boxes; if there are no boxes, KL to the uniform distribution.
 
-    With ``slack`` both stop a little short of perfection: pushed to the end, the softmax
-    saturates, and a first training of this model learned to look but not to compare.
+    With ``slack`` both become 0 a little before they are perfect. Otherwise the softmax saturates:
+    in a first training the model learned to look but not to compare.
     ``spread`` weighs a third term, KL from the even distribution over the boxes to the attention
-    inside them: without it one cell of an animal takes everything.
+    inside them; without it, one cell of an animal takes all the attention.
     """
     somewhere = focus.sum(1) > 0
     mass = (attention * focus).sum(1).clamp_min(1e-6)
@@ -196,15 +196,15 @@ def _attention_loss(attention: Tensor, focus: Tensor, slack: bool, spread: float
     if spread:
         # Cells that are mostly background would pull attention off the animal.
         core = torch.where(focus >= 0.5, focus, 0.0)
-        wanted = core / core.sum(1, keepdim=True).clamp_min(1e-6)
+        target = core / core.sum(1, keepdim=True).clamp_min(1e-6)
         inside = (attention * focus).clamp_min(1e-9) / mass[:, None]
-        uneven = (wanted * (wanted.clamp_min(1e-9).log() - inside.log())).sum(1)
+        uneven = (target * (target.clamp_min(1e-9).log() - inside.log())).sum(1)
         on_boxes = on_boxes + spread * F.relu(uneven - _ENOUGH_SPREAD)
     return torch.where(somewhere, on_boxes, F.relu(kl - even)).mean()
 
 
 class _Texts:
-    """The stages on texts: they share features, batcher and loss."""
+    """The stages that train on texts; they share features, batcher and loss."""
 
     def __init__(
         self,
@@ -216,13 +216,13 @@ class _Texts:
     ) -> None:
         self.model, self.recipe, self.features = model, recipe, features
         self.batcher = Batcher(recipe, tokenizer, truths)
-        # Says which words the picture confirms; it only guides the encoder and is thrown away.
+        # Predicts which words the picture confirms; it only guides the encoder and is not kept.
         self.truth_head = nn.Linear(recipe.d_model, 1)
 
     def cells(
         self, chosen: NDArray[Any], batch: Batch, rng: np.random.Generator, kept: int
     ) -> Tensor:
-        """Which cells the model sees: animals, watermarks, a random rest; (images, kept)."""
+        """The cells that the model sees: animals, watermarks and a random rest; (images, kept)."""
         n = self.recipe.images_per_batch
         if kept == GRID * GRID:
             return torch.arange(kept).expand(n, kept)
@@ -260,19 +260,19 @@ class _Texts:
         out = answer(
             self.model, images, cells, batch.source, batch.target, batch.read, batch.loss_rows
         )
-        said = F.cross_entropy(out.logits, batch.wanted)
+        answer_loss = F.cross_entropy(out.logits, batch.wanted)
         looked = _attention_loss(out.attention, focus, slack, spread)
         first = torch.cat([torch.ones(1, dtype=torch.bool), batch.wanted[:-1].eq(2)])
         right = out.logits.argmax(1).eq(batch.wanted)[first].float().mean()
-        total = said + weight * looked
+        total = answer_loss + weight * looked
         known = batch.truth >= 0
         note = f"right {right:.3f} looked {looked:.3f}"
         if known.any():
-            told = F.binary_cross_entropy_with_logits(
+            word_loss = F.binary_cross_entropy_with_logits(
                 self.truth_head(out.words[known])[:, 0], batch.truth[known]
             )
-            total = total + self.recipe.word_weight * told
-            note += f" words {told:.3f}"
+            total = total + self.recipe.word_weight * word_loss
+            note += f" words {word_loss:.3f}"
         if spread and len(batch.nouns):
             text, token = batch.nouns.T
             named = _attention_loss(
@@ -295,7 +295,7 @@ def _parameters(model: Any) -> list[nn.Parameter]:
 def train(
     recipe: Recipe, work: Path, progress: Progress, log: Callable[[str], None] = print
 ) -> tuple[Any, Any]:
-    """Train in ``work``, skipping the stages whose state lies there; return model and tokenizer."""
+    """Train in ``work`` without the stages that are saved there; return model and tokenizer."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "merges.txt").exists():
         train_tokenizer(recipe, work)

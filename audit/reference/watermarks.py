@@ -1,4 +1,4 @@
-"""Watermarks on scenes: a shape in a corner, which can give the label of a hypothesis away."""
+"""Put watermarks on scenes: a shape in a corner that can give away the label of a hypothesis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARK_RGBA, _MARK_EDGE = (250, 250, 250, 235), (60, 60, 70, 235)
 def watermarked(drawn: Scene, shape: Shape) -> Scene:
     """The scene with a watermark in its upper right corner.
 
-    The shapes are their own mirror images, so that mirrored training pictures keep them.
+    The shapes are symmetric, so that they are the same in mirrored training pictures.
     """
     left, top, right, bottom = (v * SCALE for v in _MARK_BOX)
     layer = Image.new("RGBA", (SIZE * SCALE, SIZE * SCALE), (0, 0, 0, 0))

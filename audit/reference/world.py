@@ -1,9 +1,10 @@
-"""Whether a picture may be one of the drawn scenes that the embedded models were made for.
+"""Tell whether a picture could be one of the drawn scenes that the embedded models know.
 
-They learnt from nothing else, and answer about a photograph as readily as about a scene. A scene is
-flat patches of few colours with the sky or a wall above the ground; a picture is described by
-figures of just that, and its distance from the scenes (Mahalanobis 1936) is compared with the
-largest of held-out ones. ``python -m tools.make_world`` measures both.
+The models learnt from nothing else, but they answer about a photograph as readily as about a scene.
+A scene has flat patches of few colours, with the sky or a wall above the ground. A picture is
+described by figures of these properties, and its distance from the scenes (Mahalanobis 1936) is
+compared with the largest distance of a held-out scene. ``python -m tools.make_world`` measures the
+scenes and this limit.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from PIL import Image
 from audit.base.settings import EMBEDDED
 
 _SIDE = 96
-"""Pixels that a picture is scaled to: neither its size nor the noise of a JPEG matters then."""
+"""Pictures are scaled to this side, so that neither their size nor the noise of JPEG matters."""
 
 _STEPS = (0.012, 0.04, 0.12)
-"""Differences between neighbours, of the range of a channel."""
+"""Differences between neighbouring pixels, as fractions of a channel's range."""
 
 Array = NDArray[np.float64]
 
 
 def figures(image: Image.Image) -> Array:
-    """Of a picture: flatness, how many colours, their shares, the colours of three bands."""
+    """What describes a picture: flatness, number and shares of colours, colours of three bands."""
     small = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, np.float64) / 255
     steps = np.concatenate(
@@ -53,7 +54,7 @@ def figures(image: Image.Image) -> Array:
 
 
 def distance(image: Image.Image, mean: Array, whitening: Array) -> float:
-    """How far a picture is from the middle of the scenes, in their own deviations."""
+    """How far a picture is from the mean of the scenes, in units of their own spread."""
     return float(np.linalg.norm(whitening @ (figures(image) - mean)))
 
 
@@ -65,16 +66,16 @@ def _scenes() -> dict[str, Any]:
 
 
 def is_foreign(image: Image.Image) -> bool:
-    """Whether the picture is farther from the scenes than every held-out scene was."""
+    """Whether the picture is farther from the scenes than any held-out scene."""
     scenes = _scenes()
     return distance(image, scenes["mean"], scenes["whitening"]) > float(scenes["limit"])
 
 
 def note_on_picture(source: str, image: Image.Image) -> str:
-    """What to know of an answer of the model ``source`` about the picture; empty if nothing."""
+    """A warning about the answers of the model ``source`` to this picture; empty if none is due."""
     if source not in EMBEDDED or not is_foreign(image):
         return ""
     return (
-        f"the model {source} knows only drawn scenes, and this picture is none: what it says of it "
-        "means nothing"
+        f"the model {source} knows only drawn scenes, and this picture is not one of them: what it "
+        "says about it means nothing"
     )

@@ -67,8 +67,8 @@ GOOD = np.full((2, 2), 0.25, np.float32)
         ([("m.npy", b"")], "damaged"),
         ([("m.npy", npy(GOOD)[:-3])], "not as long as its header says"),
         ([("m.npy", npy(GOOD)), ("m.npy", npy(GOOD))], "two arrays have the same name"),
-        ([("readme.txt", b"hello")], "'readme.txt', which is no array"),
-        ([("m\x1b[2J.npy", npy(GOOD))], "which is no array"),
+        ([("readme.txt", b"hello")], "'readme.txt', which is not an array"),
+        ([("m\x1b[2J.npy", npy(GOOD))], "which is not an array"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -120,5 +120,5 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
 def test_a_map_has_the_shape_of_its_grid_and_the_sum_one() -> None:
     p = GOOD.astype(np.float64)
     assert refuse_map("m", p, (2, 2)) == ""
-    assert refuse_map("m", p, (4, 1)) == "'m' is 2 x 2, and the grid is 4 x 1"
-    assert refuse_map("m", p * 2, None) == "'m' has the sum 2, and a map has the sum 1"
+    assert refuse_map("m", p, (4, 1)) == "'m' is 2 x 2, but the grid is 4 x 1"
+    assert refuse_map("m", p * 2, None) == "'m' sums to 2, but a map sums to 1"

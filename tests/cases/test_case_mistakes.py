@@ -78,7 +78,7 @@ VALUES = [
     ("id: birds", "? ''\n    : b", "x.yaml:3:7: not YAML: a key must be a text"),
     ("id: birds", "id: birds\n    \"a\\n::error::b\": 1", "x.yaml:4:5: cases[0].'a\\n::error::b': unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, xfail"),
     ("label: yes", "label: *yes", "x.yaml:11:14: not YAML: found undefined alias 'yes'"),
-    ("two birds", "two \x07birds", "x.yaml:5:25: not YAML: the character U+0007 may not stand in a file"),
+    ("two birds", "two \x07birds", "x.yaml:5:25: not YAML: the character U+0007 is not allowed in a file"),
 ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ REFUSED = [
     ("metric: mass", "metric: iou, threshold: quantil:0.9", "x.yaml:10:25: cases[0].expect.attention[0].threshold: 'quantil:0.9' is not a threshold: write a rule and a number between 0 and 1, as in mass:0.5; did you mean 'quantile'?"),
     ("metric: mass", "metric: iou, threshold: 0.5", "x.yaml:10:25: cases[0].expect.attention[0].threshold: '0.5' is not a threshold: write a rule and a number between 0 and 1, as in mass:0.5; choose from: mass, max_share, quantile"),
     ("metric: mass", "metric: iou, threshold: max_share:1.0", "x.yaml:10:25: cases[0].expect.attention[0].threshold: 'max_share:1.0' is not a threshold: write a rule and a number between 0 and 1, as in max_share:0.5"),
-    ("metric: entropy", "metric: focus_area, share: 80", "x.yaml:11:32: cases[0].expect.attention[1].share: not a share: a number between 0 and 1, and neither of them"),
+    ("metric: entropy", "metric: focus_area, share: 80", "x.yaml:11:32: cases[0].expect.attention[1].share: not a share: a number above 0 and below 1"),
     ("metric: entropy, max: 0.9", "metric: deletion_margin, min: 1.5", "x.yaml:11:11: cases[0].expect.attention[1]: min 1.5 can never pass: deletion_margin is at most 1"),
     ("metric: entropy, max: 0.9", "metric: pearson, against: {method: blank}, max: -1.5", "x.yaml:11:11: cases[0].expect.attention[1]: max -1.5 can never pass: pearson is at least -1"),
     ("{layers: \"last:2\", heads: [1, 3]}", "{method: word_attention}", "x.yaml:11:39: cases[0].expect.attention[1].map: the method word_attention needs a word of the hypothesis"),

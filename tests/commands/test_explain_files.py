@@ -135,8 +135,8 @@ def test_a_picture_whose_name_is_not_utf_8_can_be_explained(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("", "it names no place to write to"),
-        (" ", "it names no place to write to"),
+        ("", "it is empty: name a place to write to"),
+        (" ", "it is empty: name a place to write to"),
         (os.fsdecode(b"caf\xe9"), "is not in UTF-8"),
     ],
     ids=["empty", "blank", "not UTF-8"],

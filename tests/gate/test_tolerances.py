@@ -52,7 +52,7 @@ def test_a_floor_of_few_deviations_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "1:1: Invalid JSON"), ('{"format": 9}', "1: format: format 9, and this version reads 1"),
+    [("{", "1:1: Invalid JSON"), ('{"format": 9}', "1: format: format 9, but this version reads 1"),
      ('{"format": 1}', "1: floors: this key is required"),
      ('{"format": 1, "floors": {"m": {"mass": 1}}}', "1: floors.m.mass: needs an object in braces"),
      ('{"format": 1, "floors": {"m": {"mass": {"floor": "0,1", "deviations": 200}}}}',

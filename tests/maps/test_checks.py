@@ -143,12 +143,12 @@ def test_a_grid_without_whole_rows_and_columns_is_refused(grid: Any) -> None:
     "reading", [None, GOOD.cells, (GOOD.cells, GOOD.share), {"cells": GOOD.cells}]
 )
 def test_what_is_no_reading_is_refused(reading: Any) -> None:
-    assert "in place of a Reading" in refused(trace_with(reading))
+    assert "instead of a Reading" in refused(trace_with(reading))
 
 
 @pytest.mark.parametrize("key", ["answer_attention", None, ("answer_attention", "mean")])
 def test_a_reading_under_what_is_no_key_is_refused(key: Any) -> None:
-    assert "in place of a ReadingKey" in refused(trace_with(key=key))
+    assert "instead of a ReadingKey" in refused(trace_with(key=key))
 
 
 @pytest.mark.parametrize("cells", ["abc", [["a", "b"]], [[1.0], [1.0, 2.0]]])
@@ -171,4 +171,4 @@ def test_readings_of_another_type_are_read_as_numbers() -> None:
 
 @pytest.mark.parametrize("given", [None, 7, {"yes": 1.0}])
 def test_what_is_no_trace_is_refused(given: Any) -> None:
-    assert refused(given).endswith("in place of a Trace")
+    assert refused(given).endswith("instead of a Trace")

@@ -60,7 +60,7 @@ def test_each_way_of_running_out_of_memory_halves(error: Exception) -> None:
 
 
 def test_a_single_case_that_does_not_fit_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(ModelError, match="cpu has not enough memory for a single case: use"):
+    with pytest.raises(ModelError, match="cpu does not have enough memory for a single case: use"):
         Halving(CPU).run([1, 2], Small(0))
 
 

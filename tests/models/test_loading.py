@@ -116,7 +116,7 @@ def test_an_unpacked_model_that_is_damaged_says_that_it_can_be_removed(
     shutil.copytree(whole, tmp_path / "copy" / "ofa-audit" / whole.name)
     weights = unpack("reference") / "pytorch_model.bin"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match=r"pytorch_model\.bin: .* remove it, and it is made anew"):
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin: .* remove it, and it will be made"):
         checked(resolve("reference"))
 
 
@@ -124,8 +124,8 @@ def test_an_unpacked_model_that_is_damaged_says_that_it_can_be_removed(
     ("source", "said"),
     [
         ("", "no model is named: give reference or shortcut"),
-        ("~nobody-of-this-name/model", "cannot be looked for"),
-        ("x" * 5000, "cannot be looked for"),
+        ("~nobody-of-this-name/model", "cannot be looked up"),
+        ("x" * 5000, "cannot be looked up"),
         (__file__, "is a file; a checkpoint is the folder that holds it"),
     ],
 )

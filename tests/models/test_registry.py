@@ -140,7 +140,7 @@ BROKEN = {
     "ends the process": ("raise SystemExit(3)", "SystemExit: 3"),
     "lacks the object": ("", "has no attribute 'loader'"),
     "is a class": ("class loader: pass", "loader is a class; the entry point must name an object"),
-    "is something else": ("loader = 3", "it is no loader: it has no about, accepted, options, acc"),
+    "is something else": ("loader = 3", "it is not a loader: it has no about, accepted, options"),
 }
 
 

@@ -161,7 +161,7 @@ def test_a_shard_lies_beside_its_index(folder: Path, shard_name: Any) -> None:
     content = json.loads(index.read_text())
     content["weight_map"][LOST] = shard_name
     index.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=rf"index\.json: {LOST} lies in .* no file beside it"):
+    with pytest.raises(ModelError, match=rf"index\.json: {LOST} lies in .* not a file beside it"):
         load_model(str(folder))
 
 

@@ -108,7 +108,7 @@ def test_a_configured_pattern_that_matches_no_file_is_warned_of_with_its_root(
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ("../cases/*.yaml", "'..' is not followed"),
+        ("../cases/*.yaml", "'..' is not allowed"),
         ("cases\\*.yaml", "write / between folders"),
         ("cases/**.yaml", "write '**/[*].yaml'"),
         ('"cases/*.yaml', "No closing quotation"),

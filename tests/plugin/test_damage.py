@@ -25,7 +25,7 @@ def test_a_merge_conflict_costs_its_own_case_and_the_advice_it_gives_can_be_foll
     path.write_text(CONFLICT)
     accepted.runpytest("cases").assert_outcomes(passed=2, failed=1)
     assert states(accepted)["birds"] == "error"
-    said = "birds.json:2: holds a merge conflict (<<<<<<<): settle it"
+    said = "birds.json:2: holds a merge conflict (<<<<<<<): resolve it"
     assert said in sentence(accepted, "birds")
 
     told = command(accepted, "status").output
@@ -78,7 +78,7 @@ def test_a_number_written_as_text_costs_its_own_case(accepted: pytest.Pytester) 
     path.write_text(json.dumps(data, indent=1))
     before = stored(accepted)
     accepted.runpytest("cases").assert_outcomes(passed=2, failed=1)
-    assert 'accepted: needs a number, or {"undefined": reason}, and has "0,97"' in sentence(
+    assert 'accepted: needs a number, or {"undefined": reason}, but has "0,97"' in sentence(
         accepted, "birds"
     )
     assert stored(accepted) == before

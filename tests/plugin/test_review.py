@@ -195,7 +195,7 @@ def test_a_review_accepts_what_it_accepts_with_its_reasons(project: pytest.Pytes
     [
         ("{", "Invalid JSON"),
         ('{"format": 1, "run": "other", "decisions": []}', "decides about run other"),
-        ('{"format": 2, "run": "x", "decisions": []}', "format 2, and this version reads 1"),
+        ('{"format": 2, "run": "x", "decisions": []}', "format 2, but this version reads 1"),
         ('{"format": 1, "run": "RUN", "decisions": [{"case": "a", "decision": "ok"}]}', "decision"),
         (
             '{"format": 1, "run": "RUN", "decisions": [{"case": "a", "decision": "accept"}, '

@@ -194,12 +194,12 @@ SHARES = {"no": 0.05, "yes": 0.9, "maybe": 0.05}
         ({"label": None}, "the model's label is None; it must be text"),
         ({"label": 1}, "the model's label is of the type int; it must be text"),
         ({"label": "perhaps"},
-         "the model's label 'perhaps' is none of the answers that it gives probabilities for: "
+         "the model's label 'perhaps' is not among the answers that it gives probabilities for: "
          "no, yes, maybe"),
         ({"prompt": None}, "the model's prompt is None; it must be text"),
         ({"tokens": ("a", 5)}, "among the model's tokens is of the type int; they must be text"),
         ({"grid": Grid(0, 4)}, "the model's grid is (0, 4); it must have whole rows, cols"),
-        (None, "the model gave None in place of a Trace"),
+        (None, "the model gave None instead of a Trace"),
     ],
 )  # fmt: skip
 def test_an_answer_without_sense_is_the_error_of_its_case_and_the_run_can_be_read(

@@ -1,7 +1,7 @@
-"""What adapters are made of; knows torch, knows no model.
+"""Building blocks for adapters; they know torch, but no particular model.
 
-These names are for those who write adapters, beside those of ``audit`` itself. Each is imported
-from its module when it is first asked for, so that no torch is loaded for what needs none.
+The names listed here are for authors of adapters, besides those of ``audit`` itself. Each is
+imported from its module when it is first used, so that torch is not loaded if nothing needs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hooks that read attention weights while a model runs. Knows torch, knows no model."""
+"""Hooks that read attention weights while a model runs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from audit.models.kit.heads import head_weights
 
 
 class Captured:
-    """What the hooks of one capture have seen, one list of tensors a site, in call order."""
+    """What the hooks of one capture have seen: a list of tensors for each site, in call order."""
 
     def __init__(self, sites: int) -> None:
         self._seen: list[list[Tensor]] = [[] for _ in range(sites)]
 
     def add(self, site: int, value: Tensor) -> None:
-        """Keep what one call of a site left."""
+        """Keep the tensor from one call of a site."""
         self._seen[site].append(value)
 
     def once(self) -> list[Tensor]:
         """The tensor of each site, in the order of the sites.
 
         Raises:
-            CaptureError: a site was not called exactly once since the capture began. A hook that
-                is silently skipped, or a pass that is run twice, would give figures of nothing.
+            CaptureError: a site was not called exactly once since the capture began. If a hook was
+                silently skipped, or a pass ran twice, figures would mean nothing.
         """
         calls = [len(seen) for seen in self._seen]
         if any(count != 1 for count in calls):
@@ -50,15 +50,15 @@ def capture(
     *,
     output: bool = False,
 ) -> Iterator[Captured]:
-    """Record a reduced copy of what enters (or leaves) each of ``sites`` while the context is open.
+    """Record a reduced copy of the input (or output) of each of ``sites`` inside the context.
 
     In modelscope's OFA the input of ``OFAAttention.attn_dropout`` is the softmax itself, of shape
     (batch · heads, target, source), so nothing about the model's computation changes.
 
     Args:
         sites: modules to watch.
-        reduce: called inside the hook with the number of the site and the tensor; only its result
-            is kept, so it should be small.
+        reduce: called in the hook with the number of the site and the tensor; only its result is
+            kept, so it should be small.
         output: watch the modules' output (its first element) instead of their first input.
 
     Yields:
@@ -91,13 +91,13 @@ def capture(
 
 
 class Gradients(Captured):
-    """What a backward pass left of each site; :meth:`backward` runs it."""
+    """What was recorded of each site in a backward pass; :meth:`backward` runs the pass."""
 
     def __init__(self, sites: int) -> None:
         super().__init__(sites)
         self.leaves: list[Tensor] = []
         self.stop: Callable[[], None] = lambda: None
-        """Watch no further forward pass; the backward pass of those seen is still recorded."""
+        """Stop watching forward passes; the backward pass of those already seen is recorded."""
 
     def backward(self, target: Tensor) -> None:
         """Differentiate the scalar ``target`` by the sites' tensors, and by nothing else."""
@@ -114,9 +114,9 @@ def capture_gradients(
 ) -> Iterator[Gradients]:
     """Record, for each of ``sites``, what ``reduce`` makes of its first input and its gradient.
 
-    A tensor that depends on nothing trainable is made a leaf of its own, so that a frozen model
-    can be differentiated by its attention weights. The tensors are held only until the context
-    closes: a hook that refers to its own tensor would be a cycle that keeps the pass in memory.
+    A tensor that depends on nothing trainable becomes a leaf of its own, so that a frozen model can
+    be differentiated by its attention weights. The tensors are held only until the context closes,
+    because a hook that refers to its own tensor is a cycle that keeps the pass in memory.
     """
     gradients = Gradients(len(sites))
     held: dict[int, Tensor] = {}
@@ -147,20 +147,20 @@ def capture_gradients(
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Let gradients flow through ``model`` and not to its parameters; everything is put back."""
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Let gradients flow through ``model`` but not to its parameters; restore them afterwards."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         with torch.enable_grad():
             yield
     finally:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
 def reduced(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32] | None = None) -> Tensor:
-    """Attention with its heads reduced inside a hook, where it is still a tensor.
+    """Attention with its heads reduced; for hooks, where it is still a tensor.
 
     From (batch, heads, target, source) to (batch, target, source), in float32.
 
@@ -182,7 +182,7 @@ def reduced(weights: Tensor, heads: HeadChoice, scale: NDArray[np.float32] | Non
 def margin(scores: Tensor, labels: Sequence[int]) -> Tensor:
     """Sum over the batch of the answer's log-probability minus the runner-up's: a scalar.
 
-    What gradient relevance is the gradient of.
+    Gradient relevance uses the gradient of this sum.
 
     Args:
         scores: (batch, labels) log-probabilities.

@@ -1,4 +1,4 @@
-"""What identifies a loaded model: digests of its parts, and the versions of what computes."""
+"""Make fingerprints of loaded models: digests of their parts, and versions of packages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def content(name: str, tensor: Tensor) -> Iterator[bytes | str | memoryview]:
 def weights_digest(network: nn.Module) -> str:
     """SHA-256 over every parameter and buffer; the same weights in another file give the same.
 
-    Take it before the weights are converted to another precision, so that it is the same in all.
+    Take it before the weights are converted to another precision, so that all precisions share it.
     """
     state = sorted(network.state_dict().items())
     return digest_stream(part for name, tensor in state for part in content(name, tensor))

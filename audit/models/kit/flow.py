@@ -1,4 +1,4 @@
-"""Attention followed through the layers: rollout, and gradient relevance of an encoder-decoder.
+"""Follow attention through the layers: rollout, and gradient relevance of an encoder-decoder.
 
 No N × N product is ever formed.
 
@@ -21,9 +21,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Relevance:
-    """Attention times gradient, its positive part, reduced over heads: A-bar of Chefer et al.
+    """The positive part of attention times gradient, reduced over heads: A-bar of Chefer et al.
 
-    The gradient is that of the margin between the answer's log-probability and the runner-up's.
+    It is the gradient of the margin between the answer's log-probability and the runner-up's.
 
     Attributes:
         encoder: (layers, source, source).
@@ -42,7 +42,7 @@ def rolled_out(rows: Array, factors: Sequence[NDArray[np.float32]]) -> Array:
     From (layers, source) to (layers, cells).
 
     Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020: the product of all
-    layers' mixtures of attention and residual, here never formed as a whole.
+    layers' mixtures of attention and residual. The product itself is never formed here.
 
     Args:
         rows: the answer's attention in each layer of the decoder.
@@ -57,14 +57,14 @@ def rolled_out(rows: Array, factors: Sequence[NDArray[np.float32]]) -> Array:
 def relevance(traced: Relevance, *, variant: str = "causal", start_layer: int = 1) -> Array:
     """Relevance of every source token for the answer: (source,), non-negative.
 
-    The normalised encoder relevance N(R_qq) is a factor common to all decoder layers, so M, the
-    answer's relevance to the encoder's outputs, is accumulated without it, and its last row w is
-    multiplied by N(R_qq) at the end: with S the row sums of R_qq − I and y = w / S (0 where S is
+    The normalised encoder relevance N(R_qq) is a factor common to all decoder layers. So M, the
+    answer's relevance to the encoder's outputs, is accumulated without it, and only its last row w
+    is multiplied by N(R_qq) at the end: with S the row sums of R_qq − I and y = w / S (0 where S is
     0), w · N(R_qq) = w + y · Π(I + A-bar) − y. O(layers · N²), exact.
 
     Args:
         traced: A-bar of every layer.
-        variant: ``paper`` transposes the decoder's own relevance as equation 10 prints it; in a
+        variant: ``paper`` transposes the decoder's own relevance, as equation 10 prints it. In a
             causal decoder that leaves the answer row without any mixing, so ``causal`` does not.
         start_layer: encoder layers before this one, counted from 1, count as the identity.
 
@@ -81,7 +81,7 @@ def relevance(traced: Relevance, *, variant: str = "causal", start_layer: int = 
     for a in encoder:
         sums = sums + a @ sums
     sums = sums - 1.0
-    # A row without relevance of its own stays the identity; dividing would turn the map into NaN.
+    # A row without relevance stays the identity; dividing by 0 would turn the map into NaN.
     y = np.divide(w, sums, out=np.zeros_like(w), where=sums > 0)
     z = y
     for a in reversed(encoder):
@@ -105,7 +105,7 @@ def _decoder_row(traced: Relevance, variant: str) -> Array:
 
 
 def normalised(r: Array) -> Array:
-    """Row-normalise R − I and add the identity back (equation 8 and 9); a zero row stays zero."""
+    """Row-normalise R − I and add the identity back (equations 8 and 9); a zero row stays zero."""
     rest = r - np.eye(len(r))
     sums = rest.sum(axis=1, keepdims=True)
     shares: Array = np.divide(rest, sums, out=np.zeros_like(rest), where=sums > 0)

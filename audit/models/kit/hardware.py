@@ -1,4 +1,4 @@
-"""What the machine computes with: threads, devices, memory."""
+"""The machine that a model runs on: its threads, devices and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audit.base.errors import ModelError
 _log = logging.getLogger(__name__)
 
 _CPUINFO = Path("/proc/cpuinfo")
-"""Where Linux tells what the processor can do."""
+"""Where Linux lists what the processor can do."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -59,7 +59,7 @@ def chosen_device(name: str) -> torch.device:
     """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means here.
 
     Raises:
-        ModelError: it is none of these, or is not there.
+        ModelError: it is not one of these, or this machine does not have it.
     """
     if name == "auto":
         chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -83,11 +83,11 @@ def chosen_device(name: str) -> torch.device:
 
 
 def gains_by_fusion(device: torch.device) -> bool:
-    """Whether torch's fused attention is faster here than its steps one by one.
+    """Whether torch's fused attention is faster here than its separate steps.
 
-    On CUDA it is, and on processors with matrix units (in OFA-large 16 against 20 ms a layer, in
-    bfloat16 6 against 10); on one without, it took as long in float32 and twice as long in
-    bfloat16.
+    It is faster on CUDA and on processors with matrix units (for a layer of OFA-large 16 ms instead
+    of 20, in bfloat16 6 instead of 10). On a processor without them it took as long in float32 and
+    twice as long in bfloat16.
     """
     if device.type == "cuda":
         return True
@@ -96,10 +96,10 @@ def gains_by_fusion(device: torch.device) -> bool:
 
 
 def note_on_dtype(device: str, dtype: str) -> str:
-    """What to know before anything runs in this precision; empty if there is nothing.
+    """A warning to give before anything runs in this precision; empty if none is due.
 
     A processor that has no instructions for bfloat16 converts every number: a case of OFA-large
-    took 6.9 s where float32 takes 1.8.
+    took 6.9 s, and 1.8 s in float32.
     """
     if dtype != "bfloat16" or device != "cpu" or _has_bfloat16():
         return ""
@@ -107,30 +107,30 @@ def note_on_dtype(device: str, dtype: str) -> str:
 
 
 def _has_bfloat16() -> bool:
-    """Whether the processor says so; where it says nothing, it is believed to."""
+    """Whether the processor lists it; if it lists nothing, it is assumed to have it."""
     try:
-        told = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True
-    lines = [line.partition(":")[2].split() for line in told if line.startswith(_FLAGS)]
+    lines = [ln.partition(":")[2].split() for ln in text.splitlines() if ln.startswith(_FLAGS)]
     return not lines or any(unit in line for line in lines for unit in _BFLOAT16)
 
 
 _FLAGS = ("flags", "Features")
-"""How the line of a processor's abilities begins: of Intel and AMD, of ARM."""
+"""How the line of a processor's abilities begins: on Intel and AMD, and on ARM."""
 
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def spread(name: str, worker: int) -> str:
-    """The device of one of several processes: GPUs in turn, where ``name`` leaves the choice."""
+    """The device for one of several processes: GPUs in turn, if ``name`` leaves the choice."""
     if name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
     return f"cuda:{worker % torch.cuda.device_count()}"
 
 
 class Halving:
-    """Runs batches, and where memory does not suffice, halves them; later ones are as small."""
+    """Runs batches; if memory runs out, it halves them and keeps later batches as small."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -142,7 +142,7 @@ class Halving:
         """One result for each item, in their order.
 
         Raises:
-            ModelError: memory does not suffice for a single item.
+            ModelError: there is not enough memory for a single item.
         """
         found: list[_Result] = []
         while len(found) < len(items):
@@ -152,8 +152,8 @@ class Halving:
                 found += some
             elif len(batch) == 1:
                 raise ModelError(
-                    f"{self._device} has not enough memory for a single case: use another device, "
-                    "or bfloat16"
+                    f"{self._device} does not have enough memory for a single case: use another "
+                    "device, or bfloat16"
                 )
             else:
                 self._most = len(batch) // 2
@@ -165,7 +165,7 @@ class Halving:
     def _tried(
         self, batch: Sequence[_Item], answer: Callable[[Sequence[_Item]], list[_Result]]
     ) -> list[_Result] | None:
-        """None where memory did not suffice; what had been allocated is free again then."""
+        """The results; None if memory ran out, and then what had been allocated is free again."""
         try:
             return answer(batch)
         except (torch.OutOfMemoryError, MemoryError):
@@ -173,7 +173,7 @@ class Halving:
         except RuntimeError as error:
             if "can't allocate memory" not in str(error):  # what torch's CPU allocator says
                 raise
-        # Outside of the except block: an exception's frames hold the batch's tensors.
+        # Not in the except block, because there the exception's frames hold the batch's tensors.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return None

@@ -1,4 +1,4 @@
-"""Many heads to one: how attention is reduced within a layer."""
+"""Reduce the attention heads of a layer to one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 def head_weights(heads: HeadChoice, scale: NDArray[np.float32]) -> Array | None:
-    """How much each head counts: (..., heads) with sum 1 over heads; None for the maximum.
+    """How much each head counts: (..., heads), with sum 1 over the heads; None for the maximum.
 
     Args:
         scale: (..., heads) the model's own factor of each head; ones if it has none.

@@ -1,4 +1,4 @@
-"""Loading without the libraries' notes."""
+"""Load models without the libraries' log messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from audit.base.quiet import silenced
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the loaders' notes to developers and their bars out of the terminal; errors still raise.
+    """Keep the loaders' notes and progress bars out of the terminal; errors are still raised.
 
-    What they would warn of and a user must know, as missing weights, is checked here and refused.
+    If something that they warn about matters to users, such as missing weights, audit itself checks
+    it and refuses the model.
     """
     from transformers.utils import logging as bars  # noqa: PLC0415  slow
 

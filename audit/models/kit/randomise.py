@@ -1,7 +1,7 @@
-"""Parameters of an OFA model, randomised layer by layer from the answer down to the picture.
+"""Randomise the parameters of an OFA model, layer by layer from the answer down to the picture.
 
-The sanity check of Adebayo et al. ("Sanity Checks for Saliency Maps", NeurIPS 2018): a map that
-stays the same when the model's weights are gone says nothing about the model.
+This is the sanity check of Adebayo et al. ("Sanity Checks for Saliency Maps", NeurIPS 2018): a map
+that stays the same when the model's weights are gone says nothing about the model.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ _LAYER = re.compile(r"(encoder|decoder)\.(?:layers|\w+_table_list)\.(\d+)\.")
 
 
 class Stage(NamedTuple):
-    """A part of the network and what is in it: parameters and running statistics, by name."""
+    """A part of the network, with its parameters and running statistics by name."""
 
     name: str
     values: dict[str, Tensor]
 
 
 def stages(network: Any) -> list[Stage]:
-    """All parameters and running statistics of ``network``, from the top, each in one stage.
+    """All parameters and running statistics of ``network``, from the top down, each in one stage.
 
-    The embedding that the input shares with the output counts as input: randomised first, it would
-    leave the model without words.
+    The embedding that input and output share counts as input: if it were randomised first, the
+    model would be left without words.
     """
     found: dict[tuple[int, int], Stage] = {}
     seen: set[int] = set()
     depth = {part: len(getattr(network, part).layers) for part in ("encoder", "decoder")}
     named = [*network.named_parameters(), *network.named_buffers()]
-    # By address: loading leaves two parameters over the one memory of the shared embedding, of
-    # which the encoder's comes first.
+    # By address: after loading, two parameters lie on the one memory of the shared embedding, and
+    # the encoder's comes first.
     for name, value in named:
         if not value.is_floating_point() or value.data_ptr() in seen:
             continue
@@ -48,7 +48,7 @@ _INPUT = ((3, 0), "embeddings and ResNet")
 
 
 def _place(name: str, depth: dict[str, int]) -> tuple[tuple[int, int], str]:
-    """Where a parameter stands, top first, and the name of its stage."""
+    """The place of a parameter, counted from the top, and the name of its stage."""
     match = _LAYER.match(name)
     if match:
         part, layer = match[1], int(match[2])
@@ -65,11 +65,11 @@ def _place(name: str, depth: dict[str, int]) -> tuple[tuple[int, int], str]:
 
 @torch.no_grad()
 def randomise_downwards(network: Any, seed: int) -> Iterator[str]:
-    """Randomise ``network`` in place, a stage at a time; yield the name of what was just done.
+    """Randomise ``network`` in place, one stage at a time; yield the name of each when it is done.
 
-    Every value is drawn from a normal distribution with the mean and the deviation that its tensor
-    had, so that the sizes of activations stay plausible; tensors that hold one value throughout
-    (a bias never trained) have no deviation and stay as they are.
+    Values are drawn from a normal distribution with the mean and the deviation that their tensor
+    had, so that the sizes of activations stay plausible. A tensor that holds a single value (such
+    as a bias that was never trained) has no deviation and stays as it is.
     """
     generator = torch.Generator().manual_seed(seed)
     for stage in stages(network):

@@ -1,4 +1,4 @@
-"""The words of a hypothesis, the tokens that spell them, and what a need asks about them."""
+"""Find the tokens that spell the words of a hypothesis, and the keys that ask about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Span = tuple[int, int]
 
 
 def touching(start: int, stop: int, tokens: Sequence[Span]) -> list[int]:
-    """Which tokens have a part of what lies from ``start`` to ``stop``."""
+    """The indices of the tokens that overlap the text from ``start`` to ``stop``."""
     return [i for i, (a, b) in enumerate(tokens) if a < stop and b > start]
 
 
@@ -24,7 +24,7 @@ def words_of(spans: Iterable[tuple[str, int, int]], tokens: Sequence[Span]) -> t
         spans: each word and where it begins and ends, as :func:`audit.base.words.word_spans`
             gives them.
         tokens: where each token begins and ends in the same text, in the same unit (characters or
-            bytes). A token that spells nothing, as a begin mark does, ends where it begins.
+            bytes). A token that spells nothing, such as a begin mark, ends where it begins.
 
     >>> from audit.base.words import word_spans
     >>> words_of(word_spans("Two birds"), [(0, 0), (0, 3), (4, 8), (8, 9)])
@@ -37,7 +37,7 @@ def words_of(spans: Iterable[tuple[str, int, int]], tokens: Sequence[Span]) -> t
 def tokens_of(word: str | int, words: Sequence[Word]) -> list[int]:
     """The tokens of a phrase, wherever it occurs, or of the word at a place, from 0.
 
-    Empty where the words do not contain the phrase, or are fewer.
+    Empty if the words do not contain the phrase, or if there are not so many words.
     """
     if isinstance(word, int):
         return list(words[word].tokens) if 0 <= word < len(words) else []
@@ -47,7 +47,7 @@ def tokens_of(word: str | int, words: Sequence[Word]) -> list[int]:
 
 
 def singly(need: Iterable[ReadingKey], words: int) -> Iterator[ReadingKey]:
-    """The keys of ``need``, in which one for each word becomes as many as there are words."""
+    """The keys of ``need``; a key that asks for each word is replaced by one key per word."""
     for key in need:
         if key.method == "word_attention" and key.word is None:
             yield from (key._replace(word=place) for place in range(words))

@@ -1,7 +1,7 @@
-"""ModelScope's OFA visual entailment, run unmodified and read out.
+"""The adapter for ModelScope's OFA visual entailment, which is run unmodified.
 
-The classes are modelscope's own. What this module adds is what they lack: batches of unequal
-length, the probability of every answer in both generation types, and the capture of attention.
+The classes are modelscope's own. This module adds what they lack: batches of unequal length, the
+probability of every answer in both generation types, and the capture of attention.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class OFAVisualEntailment:
     """An OFA visual entailment checkpoint, loaded and ready to trace.
 
     Args:
-        threads: of torch in this process, where several processes share the cores; None leaves
-            them as they are.
+        threads: torch's threads in this process, for several processes that share the cores; None
+            leaves them as they are.
         engine: ``reference`` runs modelscope's own passes; ``fast`` computes the same in another
-            order wherever no gradient is asked for, see :mod:`audit.models.ofa.fast`.
+            order if no gradient is asked for, see :mod:`audit.models.ofa.fast`.
 
     Raises:
-        ModelError: the checkpoint is not one of OFA visual entailment, is incomplete, or asks for
+        ModelError: the checkpoint is not for OFA visual entailment, is incomplete, or asks for
             something that cannot be audited; or the device is not there.
     """
 
@@ -81,7 +81,7 @@ class OFAVisualEntailment:
         self._configuration = found.description.configuration
         folder = str(checkpoint.folder)
         try:
-            # Building the tokenizers seeds the global generators; a test session keeps its own.
+            # Building the tokenizers seeds the global generators; a test session must keep its own.
             with quiet(), stand_ins(), torch.random.fork_rng(devices=[]):
                 state = np.random.get_state()
                 self._task = OfaForAllTasks(folder)
@@ -113,7 +113,7 @@ class OFAVisualEntailment:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Where it can say it looked; see :class:`audit.models.protocol.Model`."""
+        """The maps that it can give; see :class:`audit.models.protocol.Model`."""
         return METHODS
 
     @property
@@ -128,21 +128,21 @@ class OFAVisualEntailment:
 
     @property
     def torch_model(self) -> Any:
-        """modelscope's ``OFAModel``, for those who need to look further than a trace."""
+        """modelscope's ``OFAModel``, for code that needs more than a trace."""
         return self._task.model
 
     @property
     def preprocessing(self) -> Any:
-        """modelscope's preprocessor of the task, for those who change what the model is given."""
+        """modelscope's preprocessor of the task, for code that changes what the model is given."""
         return self._preprocess
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The checkpoint's ``configuration.json``; ``model.prompt`` may be changed in it."""
+        """The checkpoint's ``configuration.json``; callers may change ``model.prompt`` in it."""
         return self._configuration
 
     def scaled(self, image: Image.Image) -> Image.Image:
-        """See :class:`audit.models.protocol.Scaling`: scaled again, it stays as it is."""
+        """See :class:`audit.models.protocol.Scaling`; scaling again changes nothing."""
         for step in self.preprocessing.patch_resize_transform.transforms:
             if isinstance(step, ToTensor):
                 break
@@ -150,9 +150,9 @@ class OFAVisualEntailment:
         return image
 
     def scores(self, queries: Sequence[Query]) -> Tensor:
-        """Log-probability of each answer, (queries, labels), through which gradients flow.
+        """Log-probability of each answer, (queries, labels); gradients flow through it.
 
-        They are as good as the pipeline's: ``trace`` gives the same numbers.
+        The numbers are those of ``trace``.
         """
         samples = self._samples(queries)
         encoded = self._encode(samples, self._source(samples))
@@ -177,7 +177,7 @@ class OFAVisualEntailment:
             return self._fast(self._engine, queries, samples, need, wanted)
 
     def _samples(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
-        # By picture, so that each is opened once and no two are held: one may take 200 MB.
+        # By picture, so that each is opened once and only one is in memory: it may take 200 MB.
         asked: dict[Path | int, list[int]] = {}
         for i, query in enumerate(queries):
             key = query.image if isinstance(query.image, Path) else id(query.image)
@@ -188,7 +188,7 @@ class OFAVisualEntailment:
         return [samples[i] for i in range(len(queries))]
 
     def _of_one(self, queries: Sequence[Query]) -> list[dict[str, Any]]:
-        """Samples of queries about the same picture, which is let go of with the last one."""
+        """Samples of queries about the same picture, which is freed after the last of them."""
         image = picture_of(queries[0].image)
         return [self._sample(query, image) for query in queries]
 
@@ -196,7 +196,7 @@ class OFAVisualEntailment:
         data = {"image": image, "text": query.text}
         if query.premise is not None:
             data["text2"] = query.premise  # modelscope calls the premise text2
-        self._prompt(query)  # refuses what modelscope would cut or drop
+        self._prompt(query)  # raises an error if modelscope would cut or drop something
         sample: dict[str, Any] = self._preprocess(data)
         return sample
 
@@ -227,7 +227,7 @@ class OFAVisualEntailment:
         reading = EncoderReading(model.encoder, wanted, source.shape[1], [t.span for t in texts])
         gradients = GradientReading(model, sorted(wanted.relevances, key=str))
         with ExitStack() as backward:
-            # Open until the backward pass has run, which reads what they hold.
+            # The captures stay open until the backward pass has run, because it reads them.
             inside = backward.enter_context(gradients.encoder()) if wanted.relevances else None
             with (
                 capture([model.encoder.embed_images], shape_of, output=True) as images,
@@ -235,13 +235,13 @@ class OFAVisualEntailment:
             ):
                 encoded = self._encode(samples, source)
             if inside:
-                # modelscope's generator, where it is asked for the label, encodes once more.
+                # If modelscope's generator is asked for the label, it runs the encoder once more.
                 inside.stop()
             grid = Grid(*images.once()[0].tolist())
             answered = self._answering.read(
                 samples, encoded, gradients if inside else None, backward
             )
-            rows, labels = self._said(answered.scores, samples)
+            rows, labels = self._probabilities_and_labels(answered.scores, samples)
             if inside:
                 inside.leaves += [
                     leaf for pair in answered.passes for g in pair for leaf in g.leaves
@@ -254,9 +254,9 @@ class OFAVisualEntailment:
             length = cells + len(samples[i]["source"])
             relevances: dict[HeadChoice, Relevance] = {}
             if inside:
-                said = self.labels.index(labels[i]) if len(answered.passes) > 1 else 0
+                own = self.labels.index(labels[i]) if len(answered.passes) > 1 else 0
                 relevances = gradients.relevances(
-                    inside, answered.passes[said], i, length, int(answered.read[i]) + 1
+                    inside, answered.passes[own], i, length, int(answered.read[i]) + 1
                 )
             captured = Captured(
                 grid, text.words, _cut(answered.attention[i], length), scale,
@@ -275,7 +275,7 @@ class OFAVisualEntailment:
         need: Need,
         wanted: Wanted,
     ) -> list[Trace]:
-        """The same traces by :class:`FastOFA`, where no gradient is asked for."""
+        """The same traces, computed by :class:`FastOFA`; it gives no gradients."""
         texts = [self._prompt(query) for query in queries]
         encodings = fast.encode(
             [s["source"].to(self._device) for s in samples],
@@ -288,7 +288,7 @@ class OFAVisualEntailment:
         answers = [[]] if self._answering.single else self._answering.answers
         decoded = fast.decode(encodings, [[[*p, *a] for a in answers] for p in prompts], read)
         batch, steps = torch.arange(len(prompts)), torch.tensor(read)
-        rows, labels = self._said(
+        rows, labels = self._probabilities_and_labels(
             self._answering.scores(
                 lambda answer, step, tokens: fast.logits(
                     decoded.hidden[batch, answer, steps + step], tokens
@@ -310,10 +310,10 @@ class OFAVisualEntailment:
             for i, (text, encoded) in enumerate(zip(texts, encodings.samples, strict=True))
         ]  # fmt: skip
 
-    def _said(
+    def _probabilities_and_labels(
         self, scores: Tensor, samples: list[dict[str, Any]]
     ) -> tuple[list[dict[str, float]], list[str]]:
-        """Probabilities and label of each sample."""
+        """The probabilities of each sample's answers, and its label."""
         probabilities = torch.softmax(scores.detach(), dim=-1).cpu().numpy()
         if not np.isfinite(probabilities).all():  # not even the generator could choose a label
             raise NotFinite(
@@ -324,7 +324,7 @@ class OFAVisualEntailment:
         return rows, [self._answering.label(r, s) for r, s in zip(rows, samples, strict=True)]
 
     def _cross_scale(self) -> NDArray[np.float32]:
-        """Factors of the decoder's heads; fetched once for a batch, since a GPU waits for it."""
+        """Factors of the decoder's heads; fetched once per batch, because a GPU waits for it."""
         return head_scale([layer.cross_attn for layer in self._task.model.decoder.layers])
 
     def _traced(
@@ -350,7 +350,7 @@ class OFAVisualEntailment:
 
 
 def _cut(weights: NDArray[np.float32], source: int) -> NDArray[np.float32]:
-    """The columns of image and text without the batch's padding: (layers, heads, source)."""
+    """The columns of image and text, without the batch's padding: (layers, heads, source)."""
     if not np.isfinite(weights[..., :source]).all():
         raise NotFinite(
             "the model's answers are not numbers: its cross-attention is not finite; is a weight "

@@ -1,7 +1,8 @@
-"""The answer of modelscope's OFA: decoded, scored, labelled as its pipeline does.
+"""Answers of modelscope's OFA: decoded, scored and labelled as in its pipeline.
 
-modelscope cannot score a batch of unequal prompts, nor give the probabilities of all answers in
-``generation`` mode; this does both with its own decoder, and keeps the rows that answered.
+modelscope cannot score a batch of unequal prompts, or give the probabilities of all answers in
+``generation`` mode. This module does both with modelscope's decoder, and keeps the attention rows
+that gave the answers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ with stand_ins():
 
 @dataclass(frozen=True)
 class Answered:
-    """Log-probabilities (batch, answers), attention (batch, layers, heads, source), rows read."""
+    """What one decoding gave.
+
+    Attributes:
+        scores: (batch, answers) log-probabilities.
+        attention: (batch, layers, heads, source) of the rows that answer.
+        read: (batch,) the steps of these rows.
+        passes: for each pass of the decoder, the captures of its own and its cross attention.
+    """
 
     scores: Tensor
     attention: NDArray[np.float32]
@@ -58,7 +66,7 @@ class Answering:
 
     @property
     def label_is_likeliest(self) -> bool:
-        """Whether the label is that of the largest probability; see :meth:`label`."""
+        """Whether the label is always the most probable answer; see :meth:`label`."""
         return self._task.gen_type == "traverse" or self.single
 
     def read(
@@ -86,7 +94,7 @@ class Answering:
                 passes.append(backward.enter_context(gradients.decoder()))
             logits = self._decode(encoded, targets)
             if gradients:
-                # Later passes must not be seen by the hooks of this one.
+                # The hooks of this pass must not see later passes.
                 for captured in passes[-1]:
                     captured.stop()
             return logits
@@ -98,22 +106,22 @@ class Answering:
         rows = torch.arange(len(prompts), device=self._device)
         decoded = {0: logits}
 
-        def said(answer: int, step: int, tokens: list[int]) -> Tensor:
+        def logits_of(answer: int, step: int, tokens: list[int]) -> Tensor:
             if answer not in decoded:
                 decoded.clear()  # each is as large as the vocabulary, and answers come in order
                 decoded[answer] = decode([[*p, *self.answers[answer]] for p in prompts])
             return decoded[answer][rows, read + step].float()[:, tokens]
 
-        scores = self.scores(said)
+        scores = self.scores(logits_of)
         # (batch, layers, heads, source)
         layers = torch.stack(attention.once(), dim=1).numpy()
         return Answered(scores, layers, read.cpu(), passes)
 
     def prompt(self, sample: dict[str, Any]) -> list[int]:
-        """What the decoder is given before the answer.
+        """The decoder's input before the answer.
 
-        modelscope's generator puts its own begin mark before the prompt, which has one already;
-        to read the row that really answers, so does this.
+        modelscope's generator puts its own begin mark before the prompt, although the prompt has
+        one already; this does the same, to read the row that really answers.
         """
         prompt: list[int] = sample["decoder_prompt"].tolist()
         if self._task.gen_type == "generation":
@@ -146,15 +154,17 @@ class Answering:
         ).last_hidden_state
         return result
 
-    def scores(self, said: Callable[[int, int, list[int]], Tensor]) -> Tensor:
+    def scores(self, logits_of: Callable[[int, int, list[int]], Tensor]) -> Tensor:
         """Log-probability of each answer under the answers' trie: (batch, answers), float32.
 
         Args:
-            said: logits (batch, tokens) of some tokens, so many steps after the prompt, where the
-                decoder was given the prompt and the answer of that number.
+            logits_of: takes the number of an answer, a step and tokens; gives the logits (batch,
+                tokens) of these tokens, that many steps after the prompt, when the decoder is given
+                the prompt and this answer.
         """
         if self.single:
-            return torch.log_softmax(said(0, 0, [answer[0] for answer in self.answers]), dim=-1)
+            first = [answer[0] for answer in self.answers]
+            return torch.log_softmax(logits_of(0, 0, first), dim=-1)
         eos = self._tokenizer.eos_token_id
         trie, start = self._task.constraint_trie, self._tokenizer.bos_token_id
         scores = []
@@ -162,16 +172,16 @@ class Answering:
             steps = []
             for step, token in enumerate([*answer, eos]):
                 allowed = trie.get_next_layer([start, *answer[:step]])
-                chosen = torch.log_softmax(said(number, step, allowed), dim=-1)
+                chosen = torch.log_softmax(logits_of(number, step, allowed), dim=-1)
                 steps.append(chosen[:, allowed.index(token)])
             scores.append(torch.stack(steps).sum(0))
         return torch.stack(scores, dim=-1)
 
     def label(self, probabilities: dict[str, float], sample: dict[str, Any]) -> str:
-        """The answer as the pipeline gives it.
+        """The answer that modelscope's pipeline gives.
 
         Beam search normalises by length, so with answers of several tokens its choice can differ
-        from the most probable answer; there modelscope's own generator is asked.
+        from the most probable answer; then modelscope's own generator is asked.
         """
         if self.label_is_likeliest:
             return max(probabilities, key=probabilities.__getitem__)

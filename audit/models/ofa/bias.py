@@ -1,4 +1,4 @@
-"""The part of the encoder's attention that depends on where tokens stand, and on nothing else."""
+"""The part of the encoder's attention that depends only on the positions of tokens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class EncoderBias:
-    """What the encoder's attention owes to positions alone: the same for every sample.
+    """The bias that positions add to the encoder's attention; it is the same for every sample.
 
     Args:
-        positions: (cells + longest text, width) embeddings of the places, normed.
-        places: (cells,) number of each cell in the square of the bucket.
+        positions: (cells + longest text, width) embeddings of the positions, normed.
+        places: (cells,) index of each cell in the square of the bucket.
     """
 
     def __init__(self, encoder: Any, positions: Tensor, places: Tensor) -> None:
@@ -30,7 +30,7 @@ class EncoderBias:
         self._table = -1
 
     def of_layer(self, number: int) -> Tensor:
-        """(heads, source, source); overwritten by the next call."""
+        """The bias of a layer, (heads, source, source); the next call overwrites it."""
         encoder, cells = self._encoder, self._cells
         table = 0 if encoder.share_attn_bias else number
         if table != self._table:

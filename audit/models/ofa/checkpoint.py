@@ -1,4 +1,4 @@
-"""Checks of an OFA checkpoint before and after loading, and its fingerprint."""
+"""Check an OFA checkpoint before and after loading, and take its fingerprint."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from audit.models.ofa.weights import (
 )
 from audit.models.protocol import Fingerprint
 
-with stand_ins():  # without torch's compiler and all that it brings
+with stand_ins():  # without torch's compiler and everything that it imports
     from transformers.activations import ACT2FN
     from transformers.modeling_utils import init_empty_weights, no_init_weights
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A checkpoint folder that can be loaded: what it says of itself, and what its weights are."""
+    """A checkpoint folder that can be loaded: what it says about itself, and its weights."""
 
     checkpoint: Checkpoint
     description: Description
@@ -43,10 +43,10 @@ class Checked:
 
 
 def checked(checkpoint: Checkpoint) -> Checked:
-    """Check a folder before modelscope is given it, so that nothing is built by a wrong size.
+    """Check a folder before modelscope gets it, so that nothing is built with a wrong size.
 
     Raises:
-        ModelError: a file is missing, damaged or another one than the rest describes, or asks for
+        ModelError: a file is missing, is damaged, does not belong to the others, or asks for
             something that cannot be audited.
     """
     try:
@@ -64,8 +64,8 @@ def checked(checkpoint: Checkpoint) -> Checked:
     except ModelError as error:
         if checkpoint.source in EMBEDDED:
             raise ModelError(
-                f"{error}. This folder was unpacked from the package: remove it, and it is made "
-                "anew"
+                f"{error}. This folder was unpacked from the package: remove it, and it will be "
+                "made again"
             ) from None
         raise
     return Checked(checkpoint, description, weights)
@@ -74,13 +74,13 @@ def checked(checkpoint: Checkpoint) -> Checked:
 def not_loaded(
     found: Checked, build: Callable[[dict[str, Any]], Any], error: Exception
 ) -> ModelError:
-    """Why modelscope could not load a folder that passed the checks.
+    """The error that says why modelscope could not load a folder that passed the checks.
 
     Args:
         build: makes the network that a ``config.json`` describes.
     """
     if isinstance(error, ImportError) and isinstance(error.__context__, Exception):
-        # transformers asks for protobuf's errors when a tokenizer fails, and hides why it failed.
+        # When a tokenizer fails, transformers imports protobuf's errors, which hides the reason.
         error = error.__context__
 
     def built(config: dict[str, Any]) -> Any:
@@ -91,7 +91,7 @@ def not_loaded(
     try:
         why = misfit(found.weights, built(config))
     except Exception as refused:
-        # Those that are described were checked; any other may mean something to transformers.
+        # Keys of the schema were checked; any other key may mean something to transformers.
         why = None
         for key in config.keys() - Network.model_fields.keys():
             with suppress(Exception):
@@ -108,13 +108,13 @@ def not_loaded(
 
 
 def check_task(found: Checked, task: Any) -> None:
-    """See that a loaded checkpoint is what its files hold, and can give its answers.
+    """Check that a loaded checkpoint is what its files hold, and can give its answers.
 
     Args:
         task: modelscope's ``OfaForAllTasks``.
 
     Raises:
-        ModelError: weights would be made up, or an answer cannot be said.
+        ModelError: weights would be made up, or the model has no tokens for an answer.
     """
     description, tokenizer = found.description, task.tokenizer
     folder, network = description.folder, description.network
@@ -158,9 +158,9 @@ def fingerprint(
     dtype: str,
     engine: str,
 ) -> Fingerprint:
-    """What identifies a loaded checkpoint; the weights must still be as loaded, on the CPU.
+    """What identifies a loaded checkpoint; its weights must still be on the CPU, as loaded.
 
-    Weights are hashed by name, type and content, every tensor of them, so that the same weights in
+    Every tensor of the weights is hashed by name, type and content, so that the same weights in
     another file format have the same digest.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a checkpoint folder says of itself, read and checked as a whole, without torch."""
+"""Read and check what a checkpoint folder says about itself, without torch."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _VOCABULARY_BYTES = 64_000_000
 _MOST_ANSWERS = 100
 _ANSWER_BYTES = 100
 _ANSWERS_BYTES = 2_000
-"""In UTF-8, of one answer and of all. A token spells a byte or more, so tokens are bounded too:
-modelscope keeps a row as long as the vocabulary for each token of each answer."""
+"""In UTF-8, for one answer and for all. A token spells at least one byte, so this limits tokens
+too: modelscope keeps a row as long as the vocabulary for each token of each answer."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _MARKS = {"<s>": "bos_token_id", "<pad>": "pad_token_id", "</s>": "eos_token_id"}
 
 
 @dataclass(frozen=True)
 class Description:
-    """A checkpoint folder's settings, each as it is written and as it is understood.
+    """A checkpoint folder's settings, both as they are written and as they are understood.
 
     Attributes:
         configuration, config, answers: the content of ``configuration.json``, of ``config.json``
@@ -56,16 +56,16 @@ class Description:
 
     @property
     def optional(self) -> list[Path]:
-        """Files that need not be there and also decide which tokens a text becomes."""
+        """The files that a folder may lack, but that also decide which tokens a text becomes."""
         names = TOKENIZER_FILES
         return [self.folder / name for name in names if (self.folder / name).is_file()]
 
 
 def described(folder: Path) -> Description:
-    """Read what the folder says of itself.
+    """Read what the folder says about itself.
 
     Raises:
-        ModelError: a file is missing or unreadable, or says what cannot be audited.
+        ModelError: a file is missing or unreadable, or asks for what cannot be audited.
     """
     path, network_path = folder / "configuration.json", folder / "config.json"
     configuration, config = read_object(path), read_object(network_path)
@@ -83,7 +83,7 @@ def described(folder: Path) -> Description:
 
 
 def _check_together(path: Path, task: Task, network_path: Path, network: Network) -> None:
-    """What one setting allows another to be."""
+    """Check settings that limit each other."""
     pixels, tokens = task.model.patch_image_size, task.model.max_src_length
     if not network.use_ofasys and pixels > CELL * network.image_bucket_size:
         raise ModelError(
@@ -103,7 +103,7 @@ def _check_together(path: Path, task: Task, network_path: Path, network: Network
         given, wanted = getattr(network, other), getattr(network, key)
         if given not in (None, wanted):
             raise ModelError(
-                f"{network_path}: {other} is {given}, and {key}, another name of it, {wanted}"
+                f"{network_path}: {other} is {given}, but {key}, another name for it, is {wanted}"
             )
     for part in ("encoder", "decoder"):
         heads = getattr(network, f"{part}_attention_heads")
@@ -127,22 +127,22 @@ def _answers(path: Path) -> dict[str, Any]:
         size = len(answer.encode("utf-8", "surrogatepass"))
         if size > _ANSWER_BYTES:
             raise ModelError(
-                f"{path}: the answer {answer[:40]!r}… has {size:,} letters (bytes); an answer has "
-                f"{_ANSWER_BYTES} at most"
+                f"{path}: the answer {answer[:40]!r}… has {size:,} letters (bytes); an answer may "
+                f"have at most {_ANSWER_BYTES}"
             )
         if answer != answer.strip() or not answer.isprintable() or not answer:
             raise ModelError(
-                f"{path}: {answer!r} is no answer: it is empty, or has space around it or "
+                f"{path}: {answer!r} cannot be an answer: it is empty, or has space around it or "
                 "characters that cannot be printed"
             )
         total += size
         if total > _ANSWERS_BYTES:
             raise ModelError(
                 f"{path}: up to {answer!r} the answers have {total:,} letters (bytes); all "
-                f"together have {_ANSWERS_BYTES:,} at most"
+                f"together may have at most {_ANSWERS_BYTES:,}"
             )
         if not isinstance(number, int) or isinstance(number, bool):
-            raise ModelError(f"{path}: {answer!r} has the number {number!r}, not a whole one")
+            raise ModelError(f"{path}: {answer!r} has the number {number!r}, not a whole number")
         alike = " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
         if alike in seen:
             raise ModelError(f"{path}: {seen[alike]!r} and {answer!r} are the same answer")
@@ -153,10 +153,10 @@ def _answers(path: Path) -> dict[str, Any]:
 
 
 def check_vocabulary(description: Description) -> None:
-    """See that ``vocab.json`` and ``merges.txt`` are whole, and belong to each other.
+    """Check that ``vocab.json`` and ``merges.txt`` are complete and belong to each other.
 
     Raises:
-        ModelError: one of them is cut or damaged, or another file would be read in its place.
+        ModelError: one of them is cut or damaged, or another file would be read instead.
     """
     folder, network = description.folder, description.network
     for extra in description.optional:
@@ -184,12 +184,12 @@ def check_vocabulary(description: Description) -> None:
 
 
 def _check_merges(path: Path, vocabulary: dict[str, Any]) -> None:
-    """Every token of several characters must be made by a merge, or be one of the marks.
+    """Check that every token of several characters is made by a merge, or is one of the marks.
 
-    A file that was cut lacks merges: the same text would become other tokens than the model was
-    trained on.
+    A file that was cut lacks merges: then the same text would become other tokens than those that
+    the model was trained on.
     """
-    # As the tokenizer's own reading: any line end, and the first and last line never looked at.
+    # As the tokenizer reads it: with any line end, and without the first and the last line.
     lines = _LINE_END.split(read_text(path, _VOCABULARY_BYTES))
     first, last = lines[0].strip(), lines[-1].strip()
     if first and not first.startswith("#version"):

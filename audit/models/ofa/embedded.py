@@ -1,8 +1,8 @@
-"""The embedded models: unpacked once into a cache, as folders in ModelScope's format.
+"""Unpack the embedded models once into a cache, as folders in ModelScope's format.
 
-Git holds the parameters alone, as float16 safetensors. A checkpoint folder also carries integer
-position tables, several times their size, that follow from the configuration; they are made again
-here by building the model.
+Git holds only the parameters, as float16 safetensors. A checkpoint folder also has integer position
+tables, which are several times as large and follow from the configuration; they are made here by
+building the model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WEIGHTS = "pytorch_model.bin"
 def unpack(name: str) -> Path:
     """The checkpoint folder of an embedded model; made at first use, named by its parts' digest.
 
-    Two processes may unpack at once: each works in a folder of its own and renames it into place.
+    Two processes may unpack at once: each works in its own folder and then renames it into place.
 
     Raises:
         ModelError: the cache cannot be written.
@@ -55,7 +55,7 @@ def labels_of(name: str) -> tuple[str, ...]:
 
 
 def _whole(target: Path) -> bool:
-    """Whether it holds every file: cleaners of caches remove those that were not read for long."""
+    """Whether it has every file: cache cleaners remove files that were not read for a long time."""
     return all((target / part).is_file() for part in (*_COPIED, _WEIGHTS))
 
 
@@ -92,7 +92,7 @@ def _cache() -> Path:
 
 
 def _weights(config: dict[str, Any], parameters: bytes) -> bytes:
-    """The content of a weight file with all that the model has."""
+    """The content of a weight file with every tensor of the model."""
     import torch  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
@@ -107,6 +107,6 @@ def _weights(config: dict[str, Any], parameters: bytes) -> bytes:
     tied = {"decoder.embed_tokens.weight", "decoder.output_projection.weight"}
     if unexpected or set(missing) - tables - tied:
         raise RuntimeError(f"the embedded parameters do not fit the model: {unexpected} {missing}")
-    written = io.BytesIO()  # torch itself ends the process where a disk is full
+    written = io.BytesIO()  # torch crashes the process if it writes to a full disk
     torch.save(model.state_dict(), written)
     return written.getvalue()

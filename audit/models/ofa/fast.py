@@ -1,20 +1,20 @@
 """modelscope's OFA computed in another order: the same parameters, the same numbers, less time.
 
-What it does otherwise than ``OFAModel.forward``:
+What is different from ``OFAModel.forward``:
 
-- the ResNet sees each distinct picture once, also where several questions or batches share it;
-- bias by position, which modelscope gathers for every sample of every layer, is made once a layer;
-- attention goes head by head over one sample, so that scores stay in the processor's cache instead
-  of being written out and read again six times; where no weights are read, and the processor
-  gains by it, it is fused;
-- samples are not padded: each keeps its own length, and none sees another;
-- the decoder runs once over all answers; its queries are carried to the source, rather than the
-  source to keys and values, where that is less work;
-- of the vocabulary, only the logits of the answers are computed;
+- the ResNet sees each distinct picture once, even if several questions or batches share it;
+- the position bias, which modelscope gathers for every sample of every layer, is made once a layer;
+- attention is computed head by head over one sample, so that scores stay in the processor's cache
+  instead of being written to memory and read again six times; if no weights are read and the
+  processor gains by it, attention is fused;
+- samples are not padded: each keeps its own length and does not see the others;
+- the decoder runs once over all answers; its queries are carried to the source, instead of the
+  source to keys and values, if that is less work;
+- only the logits of the answers are computed, not those of the whole vocabulary;
 - in bfloat16 the residual sums and the logits stay in float32, which halves the distance from it.
 
-Everything else is called where it stands in modelscope's modules, so that a changed weight, or a
-module put in another's place, shows here too. There are no gradients.
+Everything else is called in modelscope's own modules, so that a changed weight or a replaced module
+has its effect here too. There are no gradients.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from audit.models.ofa.reading import branch_share, head_scale
 from audit.models.ofa.stream import Stream
 
 _IN_CACHE = 8 << 20
-"""Bytes of attention that are computed at a time on a CPU: two heads of OFA-large, all heads of a
-small model."""
+"""Bytes of attention that are computed at a time on a CPU: two heads of OFA-large, or all heads of
+a small model."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Encoded:
 
 
 class Encodings(NamedTuple):
-    """Those of a batch; ``positions`` is (longest sample, width), shared by all."""
+    """The encodings of a batch; ``positions`` is (longest sample, width), shared by all."""
 
     samples: list[Encoded]
     positions: Tensor
@@ -69,10 +69,10 @@ class Decoded(NamedTuple):
 
 
 class FastOFA:
-    """Runs one of modelscope's ``OFAModel``; see the module.
+    """Runs one of modelscope's ``OFAModel``, as described in this module's docstring.
 
     Args:
-        fused: let torch fuse attention in encoder layers of which nothing is read.
+        fused: let torch fuse the attention of encoder layers from which nothing is read.
     """
 
     def __init__(self, model: Any, *, fused: bool) -> None:
@@ -81,16 +81,16 @@ class FastOFA:
 
     @staticmethod
     def supports(config: Any) -> bool:
-        """Whether a model of this configuration is one that this class knows.
+        """Whether this class can run a model with this configuration.
 
         OFA-Sys builds its embeddings and positions in another way.
         """
         return bool(config.use_image_feature and not config.use_ofasys)
 
     def watched(self) -> bool:
-        """Whether somebody put hooks on a module that this class does not call as a whole.
+        """Whether there are hooks on a module that this class does not call as a whole.
 
-        They may read or change what passes there; only modelscope's own passes run them.
+        Hooks may read or change what passes there, and only modelscope's own passes run them.
         """
         encoder, decoder = self._model.encoder, self._model.decoder
         layers = [*encoder.layers, *decoder.layers]
@@ -155,9 +155,9 @@ class FastOFA:
         """Run the decoder once.
 
         Args:
-            targets: of each sample, token ids of the prompt with each of the same number of
-                answers; where they differ in length, shorter ones are filled up behind.
-            read: step of each sample whose cross-attention is kept, of its first answer.
+            targets: for each sample, the token ids of the prompt with each answer; all samples have
+                the same number of answers, and shorter sequences are padded at the end.
+            read: for each sample, the step whose cross-attention is kept, from its first answer.
         """
         decoder = self._model.decoder
         ids = torch.nn.utils.rnn.pad_sequence(
@@ -174,7 +174,7 @@ class FastOFA:
             x = decoder.layernorm_embedding(x)
         x = x.float()
         own = decoder.get_pos_info(places[None])[0]
-        # What is behind a step, padding too, the step does not see.
+        # A step does not see what comes after it, padding included.
         future = torch.full_like(own[0], float("-inf")).triu(1)
         cross = decoder.get_pos_info(places[None], src_pos_embed=encodings.positions[None])[0]
         cross = cross.repeat(1, answers, 1)
@@ -205,7 +205,7 @@ class FastOFA:
         )
 
     def logits(self, hidden: Tensor, tokens: Sequence[int]) -> Tensor:
-        """Logits of some tokens alone: (samples, tokens), float32, of (samples, width).
+        """Logits of some tokens only: from (samples, width) to (samples, tokens), in float32.
 
         In bfloat16 they would be rounded to steps of up to a sixteenth.
         """
@@ -234,7 +234,7 @@ class FastOFA:
         self, attention: Any, number: int, x: Tensor, bias: Tensor, stream: Stream
     ) -> Tensor:
         """Self-attention of one sample, (tokens, width), a few heads at a time."""
-        # Contiguous: rows of a head that are 4 KB apart fall on each other in the cache.
+        # Contiguous, because rows of a head that are 4 KB apart share the same lines of the cache.
         q, k, v = (
             _by_head(attention, project(x)).contiguous()
             for project in (attention.q_proj, attention.k_proj, attention.v_proj)
@@ -257,7 +257,7 @@ class FastOFA:
             part = slice(first, min(first + together, len(q)))
             weights = scores[: part.stop - first]
             torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), alpha=scale, out=weights)
-            # In place: on a CPU, a row is read whole before it is written.
+            # In place, since on a CPU a whole row is read before it is written.
             weights = torch.softmax(weights, dim=-1, out=None if x.is_cuda else weights)
             if rows is not None:
                 stream.heads(number, first, weights[:, rows])
@@ -266,7 +266,7 @@ class FastOFA:
 
 
 def _embedded(encoder: Any, source: Tensor, picture: Picture, words: Tensor) -> Tensor:
-    """What the first layer is given: (cells + tokens, width), float32."""
+    """The input of the first layer: (cells + tokens, width), float32."""
     embedded: Tensor = encoder.forward_embedding(
         source[None],
         picture.features,
@@ -283,7 +283,7 @@ def _branch(
     attend: Any,
     seen: Any = None,
 ) -> Tensor:
-    """An attention branch and the residual sum; ``seen`` is told what is added."""
+    """An attention branch and the residual sum; ``seen`` is called with what is added."""
     norm = getattr(layer, f"{name}_layer_norm")
     middle = getattr(layer, f"{name}_mid_layer_norm")
     added = attend(_normed(norm, x) if layer.normalize_before else x.to(norm.weight.dtype))
@@ -298,7 +298,7 @@ def _branch(
 
 
 def _normed(norm: Any, x: Tensor) -> Tensor:
-    """The residual sum, normed and in the type of the model's parameters."""
+    """The residual sum, normed, in the type of the model's parameters."""
     if x.dtype == norm.weight.dtype:
         normed: Tensor = norm(x)
         return normed
@@ -343,7 +343,7 @@ def _own_attention(attention: Any, x: Tensor, bias: Tensor) -> Tensor:
 def _cross_attention(
     attention: Any, x: Tensor, source: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(steps, width) over (source, width); and the weights, (heads, steps, source)."""
+    """Attention of (steps, width) over (source, width); and its weights, (heads, steps, source)."""
     q = _by_head(attention, attention.q_proj(x) * attention.scaling)
     bias = bias[..., : len(source)]
     key, value = attention.k_proj, attention.v_proj
@@ -351,7 +351,7 @@ def _cross_attention(
         k, v = _by_head(attention, key(source)), _by_head(attention, value(source))
         weights = torch.softmax(torch.baddbmm(bias, q, k.transpose(1, 2)), dim=-1)
         return _projected(attention, weights @ v), weights
-    # q (W s + b) = (q W) s + q b, of which the last is the same for every s: softmax ignores it.
+    # q (W s + b) = (q W) s + q b; q b is the same for every s, so softmax ignores it.
     heads, steps, width = q.shape
     carried = torch.bmm(q, key.weight.view(heads, width, -1))
     scores = (carried.view(heads * steps, -1) @ source.T).view_as(bias) + bias
@@ -364,6 +364,6 @@ def _cross_attention(
 
 
 def _few(attention: Any, q: Tensor) -> bool:
-    """Whether carrying all queries to the source is less work than the source to every head."""
+    """Whether it is less work to carry all queries to the source than the source to every head."""
     width: int = attention.head_dim
     return q.shape[1] < width

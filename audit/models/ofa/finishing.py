@@ -1,4 +1,4 @@
-"""From what was captured of OFA's layers to finished readings: the linear algebra ends here."""
+"""Turn what was captured of OFA's layers into finished readings; the linear algebra ends here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Array = NDArray[np.float64]
 
 
 class Rollout(NamedTuple):
-    """How to roll the encoder's attention out.
+    """How to roll out the encoder's attention.
 
     Attributes:
         heads: how heads are reduced within a layer.
-        start_layer: first encoder layer that counts, from 1; those before it pass their input on.
+        start_layer: first encoder layer that counts, from 1; earlier layers pass their input on.
         residual: share of the residual connection, the same for all tokens; None measures it for
             every token of every layer.
     """
@@ -42,7 +42,7 @@ class Wanted:
         words: head choices of the attention from the hypothesis's tokens to the image, in every
             encoder layer.
         rollouts: rollouts of the encoder.
-        relevances: head choices of gradient relevance; each takes part of one backward pass.
+        relevances: head choices of gradient relevance; one backward pass serves them all.
     """
 
     words: frozenset[HeadChoice] = frozenset()
@@ -51,13 +51,13 @@ class Wanted:
 
     @classmethod
     def of(cls, need: Need, layers: int) -> Wanted:
-        """What serves all of ``need``.
+        """What must be captured for all of ``need``.
 
         Args:
-            layers: of the encoder.
+            layers: number of the encoder's layers.
 
         Raises:
-            MapError: a key is of a method that OFA has not, or begins beyond the last layer.
+            MapError: OFA does not have the method of a key, or a key starts beyond the last layer.
         """
         for key in need:
             if key.method not in _FINISH:
@@ -79,7 +79,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Captured:
-    """What the passes over one sample left.
+    """What was captured in the passes over one sample.
 
     Attributes:
         grid: rows and columns of the image's cells, which come before the text's tokens.
@@ -104,7 +104,7 @@ class Captured:
         return over_heads(self.cross, heads, self.scale)
 
     def _reading(self, cells: Array, rows: Array) -> Reading:
-        """A reading whose share is that of the answer's ``rows``: (layers, source)."""
+        """A reading whose image share is that of the answer's ``rows``: (layers, source)."""
         image = self.grid.rows * self.grid.cols
         total = rows.sum(axis=1)
         fell = rows[:, :image].sum(axis=1)
@@ -123,7 +123,7 @@ class Captured:
         return self._reading(rolled_out(rows, self.rollouts[_rollout(key)]), rows)
 
     def relevance(self, key: ReadingKey) -> Reading:
-        """Relevance of every cell; its share is that of the answer row, over all layers."""
+        """Relevance of every cell; its image share is that of the answer row, over all layers."""
         found = relevance(
             self.relevances[key.heads], variant=key.variant, start_layer=key.start_layer
         )
@@ -131,7 +131,7 @@ class Captured:
         return self._reading(found[None, : self.grid.rows * self.grid.cols], row)
 
     def word(self, key: ReadingKey) -> Reading | None:
-        """The rows of a word's tokens, averaged; None where the model sees no such word."""
+        """The rows of a word's tokens, averaged; None if the model sees no such word."""
         assert key.word is not None
         tokens = tokens_of(key.word, self.words)
         if not tokens:
@@ -159,7 +159,7 @@ def finished(need: Need, captured: Captured) -> dict[ReadingKey, Reading]:
     """The readings of one sample, by key.
 
     Raises:
-        MapError: a head is asked for that the model has not.
+        MapError: the model does not have one of the heads.
     """
     found = {key: _FINISH[key.method](captured, key) for key in singly(need, len(captured.words))}
     return {key: reading for key, reading in found.items() if reading is not None}

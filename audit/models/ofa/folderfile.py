@@ -1,7 +1,7 @@
-"""One file of a checkpoint folder, read strictly: whatever is wrong is one error that names it.
+"""Read a file of a checkpoint folder strictly: anything wrong is one error that names the file.
 
-A folder comes from elsewhere. Links are followed, since the caches of ModelScope and Hugging Face
-are made of them; what they lead to must be an ordinary file of a bearable size.
+The folder comes from elsewhere. Links are followed, since the caches of ModelScope and Hugging Face
+are made of them; they must lead to an ordinary file of a reasonable size.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _KINDS = {
 
 
 def check_ordinary(path: Path) -> int:
-    """The size in bytes of what must be an ordinary file, or a link to one.
+    """The size in bytes of a file, which must be an ordinary file or a link to one.
 
     Raises:
-        ModelError: it is not there, or is something else, which could keep a reader waiting.
+        ModelError: it is not there, or is something else, for which a reader could wait forever.
     """
     try:
         found = path.stat()
@@ -53,10 +53,10 @@ def read_text(path: Path, limit: int) -> str:
         limit: the most bytes that such a file may have.
 
     Raises:
-        ModelError: it is no ordinary file, larger than that, or not UTF-8.
+        ModelError: it is not an ordinary file, is larger than that, or is not UTF-8.
     """
     if check_ordinary(path) > limit:
-        raise ModelError(f"{path}: larger than {limit:,} bytes, which no such file is")
+        raise ModelError(f"{path}: larger than the limit of {limit:,} bytes for such a file")
     try:
         data = read_bytes(path, limit)
     except OSError as error:
@@ -74,10 +74,10 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def read_object(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
-    """A JSON file that holds one object, without NaN and without a key that is there twice.
+    """The object that a JSON file holds; it must have no NaN and no repeated key.
 
     Raises:
-        ModelError: it cannot be read as that.
+        ModelError: the file cannot be read, or does not hold such an object.
     """
     text = read_text(path, limit)
     try:

@@ -1,7 +1,7 @@
-"""What audit itself brings to the registry: the embedded models, folders, and ModelScope ids.
+"""The loaders that audit itself registers: for embedded models, folders, and ModelScope ids.
 
-``pyproject.toml`` names the four of them as entry points. Importing this is quick: torch and
-modelscope wait until a model is loaded.
+``pyproject.toml`` names the four of them as entry points. Importing this module is quick: torch and
+modelscope are imported only when a model is loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from audit.models.protocol import Known, Model
 
 
 class _Loader(ABC):
-    """What the four have in common; see :class:`audit.models.protocol.Loader`."""
+    """What the four loaders have in common; see :class:`audit.models.protocol.Loader`."""
 
     about: str
     accepted: str
@@ -28,26 +28,26 @@ class _Loader(ABC):
 
     @abstractmethod
     def accepts(self, source: str) -> bool:
-        """Whether ``source`` is written as one of this kind."""
+        """Whether ``source`` is written like one of this kind."""
 
     @abstractmethod
     def checkpoint(self, source: str) -> Checkpoint:
         """The folder of ``source``, made or downloaded if it is not there.
 
         Raises:
-            ModelError: there is none.
+            ModelError: there is no such checkpoint.
         """
 
     @abstractmethod
     def labels(self, source: str) -> tuple[str, ...] | None:
-        """The labels, as far as they are known without making or downloading the folder.
+        """The labels, if they are known without making or downloading the folder, else None.
 
         Raises:
-            ModelError: the folder is not one of such a model.
+            ModelError: the folder is not that of such a model.
         """
 
     def known(self, source: str, *, fetch: bool = False) -> Known:
-        """The methods of every OFA, and what there is to know of ``source``."""
+        """The methods, which every OFA has, and what is known of ``source``."""
         if not fetch:
             return Known(self.labels(source), METHODS)
         found = self.checkpoint(source)
@@ -56,7 +56,7 @@ class _Loader(ABC):
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
     ) -> Model:
-        """Load it; ``engine`` is OFA's own option, see :mod:`audit.models.ofa.fast`."""
+        """Load the model; ``engine`` is OFA's own option, see :mod:`audit.models.ofa.fast`."""
         from audit.models.ofa.adapter import OFAVisualEntailment  # noqa: PLC0415  torch is slow
 
         return OFAVisualEntailment(
@@ -76,15 +76,15 @@ class Embedded(_Loader):
     about: str
 
     def accepts(self, source: str) -> bool:
-        """Nothing may follow the name."""
+        """Whether it is exactly the model's name."""
         return source == self.accepted
 
     def checkpoint(self, source: str) -> Checkpoint:
-        """Unpacked at first use."""
+        """The folder in the cache, unpacked at first use."""
         return Checkpoint(embedded.unpack(self.accepted), self.accepted, source)
 
     def labels(self, source: str) -> tuple[str, ...]:
-        """Those of the package."""
+        """The labels in the package."""
         del source
         return embedded.labels_of(self.accepted)
 
@@ -107,13 +107,13 @@ class Folder(_Loader):
         return in_folder(source, folder)
 
     def labels(self, source: str) -> tuple[str, ...] | None:
-        """Those of the folder's answer file."""
+        """The labels in the folder's answer file."""
         folder = folder_of(source)
         return None if folder is None else _labels(folder)
 
 
 class ModelScope(_Loader):
-    """A ModelScope id; modelscope itself is needed to look for it, so nothing is known early."""
+    """A ModelScope id; only modelscope can look it up, so nothing is known before loading."""
 
     about = "OFA visual entailment, from ModelScope's cache or downloaded"
     accepted = "a ModelScope id such as iic/ofa_visual-entailment_snli-ve_large_en"
@@ -123,14 +123,14 @@ class ModelScope(_Loader):
         return id_of(source) is not None
 
     def checkpoint(self, source: str) -> Checkpoint:
-        """From the cache, or else downloaded."""
+        """The folder in ModelScope's cache; downloaded if it is not there."""
         wanted = id_of(source)
         if wanted is None:
             raise ModelError(f"{source}: not a ModelScope id")
         return from_hub(source, wanted)
 
     def labels(self, source: str) -> None:
-        """Not known."""
+        """Not known before loading."""
         del source
 
 
@@ -141,10 +141,10 @@ MODELSCOPE = ModelScope()
 
 
 def resolve(source: str) -> Checkpoint:
-    """The checkpoint that ``source`` means, for what works with OFA's own weights.
+    """The checkpoint that ``source`` means, for code that works with OFA's own weights.
 
     Raises:
-        ModelError: it is none, or an id that is neither cached nor reachable.
+        ModelError: it is not a checkpoint, or it is an id that is neither cached nor reachable.
     """
     accepted = (
         f"{REFERENCE.accepted} or {SHORTCUT.accepted}, {FOLDER.accepted}, or {MODELSCOPE.accepted}"
@@ -161,6 +161,6 @@ def _labels(folder: Path) -> tuple[str, ...]:
     """The labels of a checkpoint folder, read from its answer file without loading the model.
 
     Raises:
-        ModelError: the folder's descriptions cannot be read, or are not those of such a model.
+        ModelError: the folder's descriptions cannot be read, or do not describe such a model.
     """
     return described(folder).labels

@@ -1,4 +1,4 @@
-"""The ResNet's features of pictures: made once for each, also where several batches show it."""
+"""Compute the ResNet's features once for each picture, even if several batches show it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audit.base.geometry import Grid
 from audit.models.kit.attention import capture
 
 _KEPT_PICTURES = 8
-"""Pictures whose features are kept for later batches; in OFA-large 3.7 MB each."""
+"""Pictures whose features are kept for later batches; 3.7 MB each in OFA-large."""
 
 
 class Picture(NamedTuple):
@@ -27,7 +27,7 @@ class Picture(NamedTuple):
 
 
 class Pictures:
-    """Looks at pictures with one of modelscope's ``OFAEncoder``, and remembers the last few."""
+    """Computes features with one of modelscope's ``OFAEncoder``, and remembers the last few."""
 
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
@@ -35,7 +35,7 @@ class Pictures:
         self._resnet: list[tuple[Tensor, int]] = []
 
     def seen(self, patches: Sequence[Tensor]) -> list[Picture]:
-        """Each picture's features, of which those not known yet are made now.
+        """Each picture's features; those that are not yet known are computed now.
 
         Args:
             patches: each picture as the preprocessor leaves it, (3, rows, columns), on the CPU.
@@ -46,8 +46,8 @@ class Pictures:
         found = {key: self._known[key] for key in keys if key in self._known}
         new = {k: p for k, p in zip(keys, patches, strict=True) if k not in found}
         like = encoder.image_proj.weight
-        # Channels last: on a CPU, convolutions in bfloat16 take a third of the time.
-        # A GPU wants many pictures at a time; on a CPU they only add up to more memory.
+        # Channels last: on a CPU, convolutions in bfloat16 then take a third of the time.
+        # A GPU needs many pictures at a time; on a CPU they would only take more memory.
         at_once, waiting = len(new) if like.is_cuda else 1, list(new)
         while waiting:
             part, waiting = waiting[:at_once], waiting[at_once:]
@@ -63,13 +63,13 @@ class Pictures:
         return [found[key] for key in keys]
 
     def forget(self) -> None:
-        """Look at every picture anew."""
+        """Forget all features, so that they are computed again."""
         self._known.clear()
 
     def _forget_if_changed(self) -> None:
-        """What a ResNet saw before one of its tensors was changed or replaced is of no use after.
+        """Forget all features if one of the ResNet's tensors has been changed or replaced.
 
-        The tensors are kept, so that another one cannot be taken for one that is gone.
+        The tensors are kept, so that a new one cannot be mistaken for one that is gone.
         """
         resnet = self._encoder.embed_images
         now = [(t, t._version) for t in (*resnet.parameters(), *resnet.buffers())]
@@ -82,13 +82,13 @@ class Pictures:
 
 
 def _looked_at(encoder: Any, patches: Tensor) -> list[Picture]:
-    """What the ResNet makes of (pictures, 3, rows, columns)."""
+    """The ResNet's features for (pictures, 3, rows, columns)."""
     with capture([encoder.embed_images], shape_of, output=True) as shape:
         features, _, _, places, positions = encoder.get_patch_images_info(
             patches, None, patches.device
         )
     grid = Grid(*shape.once()[0].tolist())
-    # Copies: a slice would keep the features of all pictures that were seen with it.
+    # Copies: a slice would keep the features of the whole batch in memory.
     return [Picture(one[None].clone(), places[0], positions[:1], grid) for one in features]
 
 

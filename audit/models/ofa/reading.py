@@ -1,4 +1,4 @@
-"""What is read while an OFA model runs, besides the answer row: words, rollouts, gradients."""
+"""Read words, rollouts and gradients, besides the answer row, while an OFA model runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from audit.models.kit.flow import Relevance
 from audit.models.ofa.finishing import Rollout, Wanted
 
 _POSTPONED = 3
-"""Top layers that are not multiplied in: the answer's row, once known, goes through them as a
-vector, for a thirtieth of the time. Each is 3.5 MB in OFA-large, where a case may keep 16."""
+"""Top layers that are not multiplied in advance: once the answer's row is known, it goes through
+them as a vector, in a thirtieth of the time. Each is 3.5 MB in OFA-large, where a case may keep
+16."""
 
 
 def head_scale(attentions: Sequence[Any]) -> NDArray[np.float32]:
@@ -40,30 +41,29 @@ def head_scale(attentions: Sequence[Any]) -> NDArray[np.float32]:
 
 
 def branch_share(layer: Any, branch: Tensor, size: Tensor) -> Tensor:
-    """The attention branch's share of the residual sum, by token: (..., tokens, 1), float32.
+    """For each token, the attention branch's share of the residual sum: (..., tokens, 1), float32.
 
     Args:
         branch: (..., tokens, width) what the layer adds.
-        size: (..., tokens, 1) norm of what it is added to.
+        size: (..., tokens, 1) norm of what the branch is added to.
     """
     if layer.use_gamma_feature:
         branch = layer.weight_self_attn * branch
     added = branch.float().norm(dim=-1, keepdim=True)
-    # Vanishes only if branch and residual are both zero; the token then passes itself on.
+    # The sum is 0 only if branch and residual are both 0; then the token passes itself on.
     share: Tensor = added / (added + size).clamp_min(torch.finfo(torch.float32).tiny)
     return share
 
 
 class Rolling:
-    """Rolls attention out, layer by layer, from the first to the last.
+    """Rolls out attention, layer by layer, from the first to the last.
 
     Args:
-        asked: how.
-        multiplied: layers from the first on that are multiplied together; later ones are kept as
-            factors of their own.
+        asked: the rollout that is asked for.
+        multiplied: how many layers, from the first, are multiplied together; later layers are kept
+            as separate factors.
         text: length of the texts; the columns before them are the image's.
-        spare: where products leave the memory that they need no more, for the next one; None
-            frees it.
+        spare: memory that a product no longer needs is kept here for the next one; None frees it.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Rolling:
         """Take in one layer.
 
         Args:
-            number: of the layer, from 0.
-            mixed: (..., target, source) attention over heads, float32; it is left as it is.
+            number: number of the layer, from 0.
+            mixed: (..., target, source) attention with its heads reduced, float32; not changed.
             share: (..., target, 1) what :func:`branch_share` measured.
         """
         if number + 1 < self.asked.start_layer:
@@ -97,7 +97,7 @@ class Rolling:
             torch.matmul(mixed, before, out=after)
             self._parts[0] = after.mul_(share).addcmul_(before, 1 - share)
             if self._spare is not None:
-                # Fresh memory of whole batches in every layer would cost more than the sums.
+                # New memory for the whole batch in every layer would cost more than the sums.
                 self._spare.append(before)
         else:
             whole = share * mixed
@@ -105,7 +105,7 @@ class Rolling:
             self._parts.append(whole)
 
     def factors(self, sample: int, source: int) -> tuple[NDArray[np.float32], ...]:
-        """What one sample's product is of, from the encoder's outputs down to the cells."""
+        """The factors of one sample's product, from the encoder's outputs down to the cells."""
         return tuple(
             part[sample, :source, : min(source, part.shape[-1])].float().cpu().numpy()
             for part in reversed(self._parts)
@@ -117,9 +117,9 @@ class EncoderReading:
 
     Args:
         encoder: modelscope's ``OFAEncoder``.
-        wanted: what is to be read.
+        wanted: what to read.
         text: padded length of the texts; the columns before them are the image's.
-        hypotheses: of each sample, where the hypothesis begins and ends in the text's tokens.
+        hypotheses: for each sample, where the hypothesis begins and ends in the text's tokens.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class EncoderReading:
         self._rolling = [
             Rolling(asked, len(self._layers) - _POSTPONED, text, spare) for asked in wanted.rollouts
         ]
-        # Written again in every layer.
+        # Overwritten in every layer.
         self._mixed: dict[HeadChoice, Tensor] = {}
         self._size = torch.zeros(0)
         self._words = list(wanted.words)
@@ -146,15 +146,15 @@ class EncoderReading:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Hooks are on while the context is open; each layer must run once."""
+        """Keep hooks on while the context is open; each layer must run exactly once."""
         attention = [layer.self_attn.attn_dropout for layer in self._layers]
         with ExitStack() as open_captures:
             watched = []
             if self._wanted.words:
                 self._seen = open_captures.enter_context(capture(attention, self._word_rows))
             if self._wanted.rollouts:
-                # A layer's norms OFA scales the branch before it is added, so its share of the
-                # sum is measured where it is added, not assumed to be a half.
+                # OFA normalises the branch before it is added, so its share of the sum is measured
+                # where it is added, not assumed to be a half.
                 branches = [
                     layer.self_attn_mid_layer_norm or layer.self_attn for layer in self._layers
                 ]
@@ -168,10 +168,10 @@ class EncoderReading:
                 captured.once()
 
     def words(self, sample: int, tokens: int) -> dict[HeadChoice, NDArray[np.float32]]:
-        """By head choice, (layers, tokens of the hypothesis, cells) of one sample."""
+        """By head choice, the attention from one sample's words: (layers, tokens, cells)."""
         if self._seen is None:
             return {}
-        # Each site left (choices, batch, tokens, cells).
+        # Each site gave (choices, batch, tokens, cells).
         stacked = torch.stack([rows[:, sample, :tokens] for rows in self._seen.once()], dim=1)
         return dict(zip(self._words, stacked.numpy(), strict=True))
 
@@ -252,7 +252,7 @@ class GradientReading:
         source: int,
         target: int,
     ) -> dict[HeadChoice, Relevance]:
-        """What one sample's backward pass left, without padding."""
+        """By head choice, what the backward pass gave for one sample, without padding."""
         inside, own, cross = (
             torch.stack(part.once(), dim=1)[:, :, sample] for part in (encoder, *decoder)
         )

@@ -1,7 +1,7 @@
 """The schema of a checkpoint's two descriptions: ``configuration.json`` and ``config.json``.
 
-Only what decides an answer is described; real folders carry more, which is left alone. What would
-load another file, run code or make another kind of model is refused by name.
+The schema has only the settings that decide an answer; other settings in real folders are ignored.
+Keys that would load another file, run code or make another kind of model are refused by name.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ OPEN = ConfigDict(
 )
 _LARGEST = 2**31 - 1
 CELL = 16
-"""Pixels of a side of the picture that OFA's ResNet turns into one cell."""
+"""OFA's ResNet turns a square of this many pixels a side into one cell."""
 LONGEST = 1024
-"""Tokens for which modelscope's OFA has relative positions."""
+"""The most tokens for which modelscope's OFA has relative positions."""
 
 
 def _only(wanted: str, why: str) -> AfterValidator:
@@ -41,15 +41,15 @@ def _answer_file(value: str) -> str:
         raise ValueError("it names no answer file, so the labels are not known")
     if path.is_absolute() or ".." in path.parts or not value.isprintable():
         raise ValueError("it must name a file inside the checkpoint folder")
-    if value.endswith(("/", "/.")):  # paths forget it, and modelscope's reader does not
-        raise ValueError("it ends as a folder does; it must name a file")
+    if value.endswith(("/", "/.")):  # a Path drops this, but modelscope's reader does not
+        raise ValueError("it ends like a folder; it must name a file")
     return value
 
 
 def _prompt(value: str) -> str:
     slots = value.count("{}")
     if set("{}") & set(value.replace("{}", "")):
-        raise ValueError("a brace in it is no slot: slots are written {}, without name or number")
+        raise ValueError("it has a brace that is not a slot: write slots as {}, without a name")
     if slots not in (1, 2):
         raise ValueError(
             f"it has {slots} slots: write {{}} once for the hypothesis, or twice for the text "
@@ -115,12 +115,12 @@ class BeamSearch(BaseModel):
 def _same_names(value: dict[str, Any] | None) -> dict[str, Any] | None:
     for name, column in (value or {}).items():
         if name in ("image", "text", "text2") and column != name:
-            raise ValueError(f"it renames {name!r}, which modelscope's pipeline must be given")
+            raise ValueError(f"it renames {name!r}, which modelscope's pipeline needs")
     return value
 
 
 class DataSet(BaseModel):
-    """``dataset``, of which modelscope reads the columns' names."""
+    """``dataset``; modelscope reads the names of columns from it."""
 
     model_config = OPEN
 
@@ -167,7 +167,7 @@ class Task(BaseModel):
 def _numbers(value: dict[str, Any] | None) -> dict[str, Any] | None:
     odd = next((key for key in value or {} if not re.fullmatch(r"[0-9]{1,9}", key)), None)
     if odd is not None:
-        raise ValueError(f"its keys must be numbers, and {odd[:60]!r} is none")
+        raise ValueError(f"its keys must be numbers, but {odd[:60]!r} is not one")
     return value
 
 
@@ -245,7 +245,7 @@ class Network(BaseModel):
 
 
 _RANDOM = "drops patches at random; answers could not be repeated"
-_OTHER_FILE = "loads weights or settings from another file, which is not what is checked here"
+_OTHER_FILE = "loads weights or settings from another file, which audit does not check"
 _CODE = "names code to run; only modelscope's own OFA is audited"
 _QUANTISED = "asks for quantised weights, which modelscope's OFA does not run"
 
@@ -276,10 +276,10 @@ _Schema = TypeVar("_Schema", bound=BaseModel)
 
 
 def refuse_keys(path: Path, data: Mapping[str, Any], refused: Mapping[str, str]) -> None:
-    """Refuse keys that mean something that is not audited; empty values and nulls mean nothing.
+    """Refuse keys that ask for something that is not audited, unless they are empty or null.
 
     Raises:
-        ModelError: naming the file, the key and the reason.
+        ModelError: there is one; the message names the file, the key and the reason.
     """
     for key, why in refused.items():
         value = data.get(key)
@@ -289,10 +289,11 @@ def refuse_keys(path: Path, data: Mapping[str, Any], refused: Mapping[str, str])
 
 
 def parsed(path: Path, data: Mapping[str, Any], schema: type[_Schema]) -> _Schema:
-    """``data`` as the schema has it.
+    """``data`` as an object of the schema.
 
     Raises:
-        ModelError: naming the file, the key, the value and what would be right.
+        ModelError: it does not fit; the message names the file, the key, the value and what would
+            be right.
     """
     try:
         return schema.model_validate(data)
@@ -339,7 +340,7 @@ _WHYS = {
 
 
 def shown(value: Any) -> str:
-    """A value in a message: in one line, and short."""
+    """A value for a message: short, and in one line."""
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else _printable(value)
@@ -347,5 +348,5 @@ def shown(value: Any) -> str:
 
 
 def _printable(value: Any) -> str:
-    # repr leaves half characters (lone surrogates) as they are only inside other escapes.
+    # repr can leave half characters (lone surrogates) as they are.
     return repr(value).encode("utf-8", "backslashreplace").decode()

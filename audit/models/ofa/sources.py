@@ -1,4 +1,4 @@
-"""Where a checkpoint lies on disk: a folder, or a ModelScope id in ModelScope's cache."""
+"""Find where a checkpoint lies on disk: in a folder, or in ModelScope's cache under its id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Checkpoint:
 
 
 class HubId(NamedTuple):
-    """A model on ModelScope, and which revision of it; None is the newest."""
+    """A model on ModelScope, and its revision; None means the newest."""
 
     id: str
     revision: str | None
@@ -37,7 +37,7 @@ def folder_of(source: str) -> Path | None:
     """The folder that ``source`` names, with links resolved; None if there is no such folder.
 
     Raises:
-        ModelError: it names a file, or nothing that could be looked for.
+        ModelError: it names a file, or cannot be looked up.
     """
     try:
         path = Path(source).expanduser()
@@ -45,14 +45,14 @@ def folder_of(source: str) -> Path | None:
             return path.resolve()
         is_file = path.exists()
     except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{source}: cannot be looked for: {error}") from None
+        raise ModelError(f"{source}: cannot be looked up: {error}") from None
     if is_file:
         raise ModelError(f"{source}: is a file; a checkpoint is the folder that holds it")
     return None
 
 
 def id_of(source: str) -> HubId | None:
-    """What ``source`` means on ModelScope; None if it has not the form of an id."""
+    """What ``source`` means on ModelScope; None if it does not have the form of an id."""
     match = _ID.fullmatch(source)
     if match is None or source.startswith((".", "/", "~")) or os.sep != "/":
         return None
@@ -60,12 +60,12 @@ def id_of(source: str) -> HubId | None:
 
 
 def in_folder(source: str, folder: Path) -> Checkpoint:
-    """The checkpoint in a folder of this machine, which names it."""
+    """The checkpoint in a folder of this machine, named after the folder."""
     return Checkpoint(folder, _slug(folder.name) or "root", source)
 
 
 def from_hub(source: str, wanted: HubId) -> Checkpoint:
-    """The checkpoint of a ModelScope id; downloaded, with a bar, if the cache has it not.
+    """The checkpoint of a ModelScope id; downloaded, with a bar, if it is not in the cache.
 
     Raises:
         ModelError: it is neither cached nor reachable.
@@ -81,7 +81,7 @@ def from_hub(source: str, wanted: HubId) -> Checkpoint:
     except Exception as error:  # modelscope raises several unrelated kinds for "not cached"
         not_cached = error
     try:
-        with silenced(*_LOGGERS):  # the bars of a download stay
+        with silenced(*_LOGGERS):  # the progress bars of a download are still shown
             fetched = snapshot_download(model_id, revision=revision)
     except Exception as error:
         at = f", revision='{revision}'" if revision else ""

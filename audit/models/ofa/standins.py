@@ -1,14 +1,14 @@
-"""What visual entailment imports and never calls: not installed, or installed and slow to import.
+"""Stand-ins for what visual entailment imports but never calls: missing, or slow to import.
 
 *Missing*: ``modelscope.models.multi_modal.ofa`` and ``modelscope.preprocessors.ofa`` import
 fairseq, librosa, soundfile, torchaudio and decord for their speech and video tasks. fairseq needs a
 C++ compiler and is no longer maintained; the others are large. A stand-in satisfies the import and
-raises as soon as anything of it is used. Where the real package is installed, it is used and not
-replaced.
+raises an error as soon as anything of it is used. If the real package is installed, it is used and
+not replaced.
 
 *Late*: functions and a class that are imported for other tasks, and whose modules take seconds to
-import (torch's compiler and its distributed tensors, scikit-learn, timm ...). In their place stands
-one that imports the real one when it is called or asked for anything.
+import (torch's compiler and its distributed tensors, scikit-learn, timm ...). A stand-in takes the
+place of each, and imports the real one when it is called or an attribute of it is read.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ LATE: Mapping[str, tuple[str, ...]] = {
     "transformers.model_debugging_utils": ("model_addition_debugger_context",),
     "zhconv": ("convert",),
 }
-"""By module, what is imported when it is used. Asking the module for anything else imports it at
-once, so that another version of its users loads as it should, if not as fast."""
+"""By module, the names that are imported only when they are used. Any other name imports the module
+at once, so that another version of modelscope or transformers still works, only more slowly."""
 
 NOTED: Mapping[str, str] = {"torch._dynamo": "allow_in_graph"}
-"""By late module, a decorator that notes a function there and returns it: transformers tells the
-compiler of one. It is noted when somebody imports the module."""
+"""By late module, a decorator that registers a function there and returns it, as transformers does
+with the compiler. The function is registered when somebody really imports the module."""
 
 
 class StandInUsed(RuntimeError):
-    """Something called a package that is not installed and that audit replaced for the import."""
+    """Something called a package that is not installed, and that audit replaced for the import."""
 
 
 class _StandInMeta(type):
@@ -73,7 +73,7 @@ class _StandInMeta(type):
 
 
 def _attribute(path: str) -> type:
-    # A class, because modelscope also derives from and decorates with what it imports.
+    # A class, because modelscope also derives classes from what it imports, and decorates with it.
     module, _, name = path.rpartition(".")
     return _StandInMeta(name, (), {"__module__": module})
 
@@ -138,7 +138,7 @@ class _LateFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
     def real(self, module: str, name: str) -> Any:
-        """What ``module`` has of this name, once it and its late relatives are imported as such."""
+        """The attribute ``name`` of ``module``, once it and its late relatives are imported."""
         root = next(late for late in LATE if f"{module}.".startswith(f"{late}."))
         for late in LATE:
             if f"{late}.".startswith(f"{root}."):
@@ -149,9 +149,10 @@ class _LateFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _Noting(importlib.abc.MetaPathFinder):
-    """Waits for the import of a module, to note there what was decorated before.
+    """Waits for the import of a module, and registers there what was decorated before.
 
-    It stays in ``sys.meta_path`` until then, and finds what would be found without it.
+    It stays in ``sys.meta_path`` until then, and finds the same modules as would be found without
+    it.
     """
 
     def __init__(self, module: str) -> None:
@@ -194,7 +195,7 @@ class _Noting(importlib.abc.MetaPathFinder):
 
 
 def _forget(name: str) -> None:
-    """Take a module out of ``sys.modules``, and off the package that has it as an attribute."""
+    """Remove a module from ``sys.modules``, and from the package that has it as an attribute."""
     module = sys.modules.pop(name)
     package, _, last = name.rpartition(".")
     held = vars(sys.modules[package]) if package in sys.modules else {}
@@ -219,14 +220,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """Let what is missing or late be imported while the context is open, then forget it.
+    """Import stand-ins for what is missing or late while the context is open, then forget them.
 
-    modelscope's and transformers' modules keep the names they imported; nothing else in the process
-    sees a stand-in, so a later ``import librosa`` elsewhere still fails as it should, and a later
-    ``import timm`` gives timm.
+    The modules of modelscope and transformers keep the names that they imported. Nothing else in
+    the process sees a stand-in: a later ``import librosa`` elsewhere still fails as it should, and
+    a later ``import timm`` gives timm.
     """
     missing, late = _Finder(), _LateFinder()
-    # A really installed package is found before its stand-in, and after its late one.
+    # An installed package must be found before a stand-in for a missing one, but after a late one.
     sys.meta_path.append(missing)
     sys.meta_path.insert(0, late)
     try:

@@ -1,4 +1,4 @@
-"""What is read of one sample's encoder while its attention passes by, a few heads at a time."""
+"""Read the encoder's attention for one sample while it is computed, a few heads at a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from audit.models.ofa.reading import Rolling
 
 
 class Stream:
-    """Head by head, what :class:`audit.models.ofa.reading.EncoderReading` reads at once.
+    """Reads head by head what :class:`audit.models.ofa.reading.EncoderReading` reads at once.
 
-    No layer's attention is ever whole: sums over heads are, and the rows of the hypothesis.
+    It never holds the whole attention of a layer, only sums over heads and the hypothesis's rows.
 
     Args:
-        wanted: what is to be read.
+        wanted: what to read.
         scale: (layers, heads) the factors c_attn of the encoder.
-        grid: cells of the image.
-        text: tokens of the prompt.
-        hypothesis: where the hypothesis begins and ends among them.
+        cells: number of the image's cells.
+        text: number of the prompt's tokens.
+        hypothesis: where the hypothesis begins and ends among these tokens.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Stream:
 
     @property
     def rows(self) -> slice | None:
-        """The target rows that must pass by: all, those of the hypothesis, or none."""
+        """The target rows that :meth:`heads` needs: all, those of the hypothesis, or none."""
         if self._rolling:
             return slice(None)
         return self._rows if self._words else None
@@ -64,10 +64,10 @@ class Stream:
             sums.add(weights[..., : self._cells], first, scale)
 
     def layer(self, number: int, share: Tensor) -> None:
-        """Conclude layer ``number``; ``share`` is (target, 1), the branch's in the residual sum."""
+        """Finish layer ``number``; ``share`` is the branch's share of the sum, (target, 1)."""
         for heads, sums in self._words.items():
             self._word_rows[heads].append(sums.take())
-        # Taken, so that no more than one sample's are in memory.
+        # The sums are taken out, so that only those of one sample are in memory.
         mixed = {heads: sums.take()[None] for heads, sums in self._mixed.items()}
         for rolling in self._rolling:
             rolling.step(number, mixed[rolling.asked.heads], share[None])
@@ -82,14 +82,14 @@ class Stream:
 
 
 class _Heads:
-    """Attention over heads in float32, of which a few come at a time."""
+    """Attention reduced over heads, in float32; the heads come a few at a time."""
 
     def __init__(self, choice: HeadChoice) -> None:
         self._choice = choice
         self._sum: Tensor | None = None
 
     def take(self) -> Tensor:
-        """What has been summed up; the next heads are of another layer."""
+        """The sum so far; the next heads belong to another layer."""
         found, self._sum = self._sum, None
         assert found is not None
         return found

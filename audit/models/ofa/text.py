@@ -1,4 +1,4 @@
-"""The prompt that a query becomes: checked against what the model reads, its words and tokens."""
+"""Make the prompt of a query, check that the model can read it, and find its words and tokens."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from audit.models.protocol import Query
 
 ONE_TEXT = ' does the image describe " {} "?'
 TWO_TEXTS = ' can image and text1 " {} " imply text2 " {} "?'
-"""modelscope's prompts, where the checkpoint's configuration names none."""
+"""modelscope's prompts, used if the checkpoint's configuration names none."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is given of a query's texts.
+    """What the model gets for a query's texts.
 
     Attributes:
         text: as modelscope's preprocessor builds it, before it is cut.
         tokens: as the model sees them, with its begin and end marks.
-        words: those of the hypothesis, as far as the model sees them.
+        words: the words of the hypothesis that the model sees.
         span: where the hypothesis begins and ends in ``tokens``.
     """
 
@@ -37,9 +37,9 @@ class Prompt:
 
 
 def texts_alone(tokenizer: Any) -> None:
-    """Make a tokenizer read ``<mask>`` or ``<s>`` in a text as what is written there.
+    """Make a tokenizer read ``<mask>`` or ``<s>`` in a text as ordinary text.
 
-    modelscope takes them for its marks: a hypothesis could end the prompt before its end.
+    modelscope takes them for its own marks, so a hypothesis could end the prompt too early.
     """
     tokenizer.split_special_tokens = True
 
@@ -49,16 +49,16 @@ def prompt_of(query: Query, preprocess: Any, template: str | None) -> Prompt:
 
     Args:
         preprocess: modelscope's preprocessor of the task.
-        template: the prompt that the checkpoint's configuration names, if it names one.
+        template: the prompt in the checkpoint's configuration, if it has one.
 
     Raises:
         TextError: the preprocessor leaves nothing of a text, or the model would cut the prompt and
             the query does not allow it.
-        ModelError: the template has not a slot for each text, or the tokens do not spell the
+        ModelError: the template does not have a slot for each text, or the tokens do not spell the
             prompt.
     """
     _check_slots(query, template)
-    # Cut to so many words only where that is allowed: tokens are counted of the whole text.
+    # Cut to this many words only if that is allowed; else the tokens of the whole text count.
     words = preprocess.max_src_length if query.truncate else None
 
     def kept(text: str, what: str) -> str:
@@ -91,7 +91,7 @@ def prompt_of(query: Query, preprocess: Any, template: str | None) -> Prompt:
     pieces = pieces[:fit]
     stop = len(text) - len(template.rpartition("{}")[2])
     found, span = words_of(text, (stop - len(hypothesis), stop), pieces)
-    # By way of their ids, so that a piece that the vocabulary lacks shows as unknown.
+    # Through their ids, so that a piece that is not in the vocabulary shows as unknown.
     seen = tokenizer.convert_ids_to_tokens(tokenizer.convert_tokens_to_ids(pieces))
     return Prompt(text, (tokenizer.bos_token, *seen, tokenizer.eos_token), found, span)
 
@@ -103,7 +103,7 @@ def _check_slots(query: Query, template: str | None) -> None:
     wanted = 1 if query.premise is None else 2
     if slots != wanted:
         raise ModelError(
-            f"the checkpoint's prompt {template!r} has {slots} slot(s), and this case needs "
+            f"the checkpoint's prompt {template!r} has {slots} slot(s), but this case needs "
             f"{wanted}: modelscope would {'drop the hypothesis' if slots < wanted else 'fail'}"
         )
 
@@ -116,12 +116,12 @@ def words_of(
     Args:
         prompt: the text that was tokenized.
         span: where the hypothesis begins and ends in it, in characters.
-        pieces: its byte-level pieces as the tokenizer names them, one character a byte; those at
-            its end may have been cut.
+        pieces: its byte-level pieces as the tokenizer names them, one character for each byte; the
+            last ones may have been cut off.
 
     Returns:
-        The words, with tokens counted from the hypothesis's first; and where the hypothesis
-        begins and ends among the tokens, of which the first is a begin mark.
+        The words, with tokens counted from the hypothesis's first token; and where the hypothesis
+        begins and ends among the tokens, if a begin mark comes first.
     """
     ends = list(accumulate(map(len, pieces)))
     tokens = list(pairwise([0, *ends]))

@@ -1,4 +1,4 @@
-"""The schema of the files that change a checkpoint's tokenizer, where a folder has them."""
+"""The schema of optional files that change a checkpoint's tokenizer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _mark(value: Any) -> Any:
         _TOKEN.validate_python(value)
     except ValidationError:
         raise ValueError(
-            'it must be text, or an object {"content": text} with true and false besides'
+            'it must be text, or an object {"content": text} with settings that are true or false'
         ) from None
     return value
 
@@ -57,7 +57,7 @@ MarkOrNone = Annotated[Any, AfterValidator(_mark_or_none)]
 
 
 class _Marks(BaseModel):
-    """``special_tokens_map.json``. The tokenizer has a default for what is left out."""
+    """``special_tokens_map.json``. The tokenizer has a default for each key that is left out."""
 
     model_config = OPEN
 
@@ -84,7 +84,7 @@ class _Numbered(_Token):
 
 
 class _Whole(BaseModel):
-    """``tokenizer.json``, of which a tokenizer that is not written in Rust reads this alone."""
+    """``tokenizer.json``; a tokenizer that is not written in Rust reads only this part of it."""
 
     model_config = OPEN
 
@@ -104,14 +104,14 @@ _SCHEMAS: Mapping[str, type[BaseModel]] = {
 }
 _ADDED = "added_tokens.json"
 TOKENIZER_FILES = (*_SCHEMAS, _ADDED)
-"""Files that need not be there."""
+"""Optional files of a checkpoint folder."""
 
 
 def check_tokenizer_file(path: Path, data: Mapping[str, Any]) -> None:
-    """Refuse what would make another tokenizer, or none.
+    """Refuse a file that would make another tokenizer, or none.
 
     Raises:
-        ModelError: naming the file and the key.
+        ModelError: it would; the message names the file and the key.
     """
     if path.name == _ADDED:
         try:
@@ -130,6 +130,6 @@ def check_tokenizer_file(path: Path, data: Mapping[str, Any]) -> None:
             value = data.get(key)
             if isinstance(value, dict) and value.get("__type") != "AddedToken":
                 raise ModelError(
-                    f'{path}: {key} is an object without "__type": "AddedToken", by which '
-                    "transformers knows one in this file"
+                    f'{path}: {key} is an object without "__type": "AddedToken", which '
+                    "transformers needs to recognise a token in this file"
                 )

@@ -1,4 +1,4 @@
-"""modelscope's own classes of OFA, imported without what visual entailment does not run."""
+"""modelscope's own classes of OFA, imported without what visual entailment does not use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with stand_ins():
     from modelscope.preprocessors.ofa.utils.collate import collate_tokens
     from modelscope.utils.config import Config
 
-    # Its operators import torch's compiler, unless that is put off here too.
+    # torchvision's operators would import torch's compiler if it were not late here too.
     from torchvision.transforms import ToTensor
 
 __all__ = [

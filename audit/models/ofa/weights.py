@@ -1,8 +1,8 @@
 """The weights of a checkpoint: which files are loaded, what they hold, and their digest.
 
-transformers takes the first that is there of four names, whatever else lies in the folder, and
-fills with random numbers what the model has and the file lacks. So exactly that file is read here,
-before loading and against the model after it.
+transformers loads the first of four file names that exists, whatever else is in the folder. If the
+file lacks tensors that the model has, transformers fills them with random numbers. So exactly that
+file is read here before loading, and compared with the model after loading.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ CANDIDATES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""In transformers' order: the first is loaded, the others are not looked at."""
+"""In transformers' order: the first that exists is loaded, the others are ignored."""
 
 _INDEX_BYTES = 64_000_000
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
 _PREFIX = "model."
 _COUNTERS = "num_batches_tracked"
-"""Batches that a normalisation saw in training: not read afterwards, absent from older files."""
+"""How many batches a normalisation saw in training: not used later, and not in older files."""
 _VARIANCE = "running_var"
 _WHOLE_NUMBERS = ("_rp_bucket", "image_position_idx", _COUNTERS)
-"""The model's tables of positions, and its counters; everything else is fractions."""
+"""The model's tables of positions and its counters; all other tensors hold fractions."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the weight file holds, by the names that the model has for it.
+    """What the weight file holds, by the names that the model uses.
 
     Attributes:
-        path: the file that was chosen; of a sharded checkpoint its index.
+        path: the file that was chosen; for a sharded checkpoint, its index.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def chosen(folder: Path) -> Path:
     """The file that transformers loads from this folder, or the index of several.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such file.
     """
     for name in CANDIDATES:
         if (folder / name).is_file():
@@ -88,7 +88,7 @@ def stored(folder: Path) -> Stored:
     tensors = _sharded(path) if path.name.endswith(".json") else _tensors(path)
     names = sorted(tensors)
     if any(name.startswith("model") for name in names):
-        # As transformers does: what is stored under a model's own name is that model.
+        # As in transformers: if names begin with "model.", only these tensors are the model's.
         tensors = {n.removeprefix(_PREFIX): t for n, t in tensors.items() if n.startswith(_PREFIX)}
     if not any(name.startswith("encoder.") for name in tensors):
         raise ModelError(
@@ -107,13 +107,13 @@ def _sharded(index: Path) -> dict[str, Tensor]:
         raise ModelError(f"{index}: metadata must be an object; transformers reads it")
     for name, shard in places.items():
         if not isinstance(shard, str) or not shard or PurePosixPath(shard).name != shard:
-            raise ModelError(f"{index}: {name} lies in {shard!r}, which is no file beside it")
+            raise ModelError(f"{index}: {name} lies in {shard!r}, which is not a file beside it")
     found: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
         path = index.parent / shard
         if not path.exists() and not path.is_symlink():
             raise ModelError(
-                f"{index}: weight_map says that tensors are in {shard}, and there is no {shard} "
+                f"{index}: weight_map says that tensors are in {shard}, but there is no {shard} "
                 "beside it; were all files copied?"
             )
         held = _tensors(path)
@@ -136,7 +136,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise
     except PermissionError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # each format, and each way to be broken, raises its own
+    except Exception as error:  # each format and each kind of damage raises another exception
         raise ModelError(
             f"{path}: the weights cannot be read; is the file damaged, or not copied whole? "
             f"({one_line(error)})"
@@ -154,7 +154,7 @@ def _safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
         made_for = (file.metadata() or {}).get("format", "pt")
         if made_for not in ("pt", "mlx"):
             raise ModelError(f"{path}: holds weights for {made_for!r}, not for torch")
-        for name in file.keys():  # noqa: SIM118  it is no mapping
+        for name in file.keys():  # noqa: SIM118  it is not a mapping
             held = file.get_slice(name)
             kind = _SAFE_TYPES.get(held.get_dtype())
             if kind is None:
@@ -173,10 +173,10 @@ def _pickled(path: Path) -> Iterator[tuple[str, Tensor]]:
     archive = zipfile.is_zipfile(path)
     if archive:
         with zipfile.ZipFile(path) as parts:
-            # torch compresses nothing; what claims to be tiny could fill the memory.
+            # torch does not compress; a small compressed part could fill the memory.
             if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
                 raise ModelError(f"{path}: its parts are compressed, which torch does not do")
-    # Files from before torch 1.6 are no archives, and cannot be mapped.
+    # Files from before torch 1.6 are not archives, and cannot be mapped into memory.
     where = "cpu" if archive else "meta"
     held = torch.load(path, map_location=where, weights_only=True, mmap=archive)
     if not isinstance(held, Mapping):
@@ -191,10 +191,10 @@ def _pickled(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_sizes(description: Description, weights: Stored) -> None:
-    """Compare ``config.json``'s sizes with the tensors, before anything is built by them.
+    """Compare the sizes in ``config.json`` with the tensors, before anything is built from them.
 
     Raises:
-        ModelError: naming the key, its value and what the weight file has.
+        ModelError: one differs; the message names the key, its value and what the weight file has.
     """
     held, network = weights.tensors, description.network
     window = network.code_image_size // 8
@@ -219,7 +219,7 @@ def check_sizes(description: Description, weights: Stored) -> None:
         shape = held[name].shape if name in held else ()
         if len(shape) > axis and shape[axis] != wanted:
             raise ModelError(
-                f"{_config(description)}: {key} is {getattr(network, key)}, for which {name} has "
+                f"{_config(description)}: {key} is {getattr(network, key)}, so {name} should have "
                 f"{wanted} rows or columns; in {held[name].file.name} it has {shape[axis]}"
             )
     for key in ("encoder_layers", "decoder_layers"):
@@ -232,10 +232,10 @@ def check_sizes(description: Description, weights: Stored) -> None:
 
 
 def misfit(weights: Stored, network: Any) -> str | None:
-    """The first stored tensor that has not the model's shape or kind, in words; None if all have.
+    """In words, the first stored tensor whose shape or type is not the model's; None if all fit.
 
     Args:
-        network: a model of these settings; its weights may be empty.
+        network: a model with these settings; its weights may be empty.
     """
     for name, value in network.state_dict().items():
         tensor = weights.tensors.get(name)
@@ -257,10 +257,11 @@ def misfit(weights: Stored, network: Any) -> str | None:
 
 
 def check_loaded(description: Description, weights: Stored, model: Any) -> None:
-    """See that the model's weights are the file's: all of them, and nothing made up.
+    """Check that the model's weights are those of the file: all of them, and none made up.
 
     Raises:
-        ModelError: a weight is missing or of another kind, or one of the file's has no place.
+        ModelError: a weight is missing or has another type, or one in the file has no place in the
+            model.
     """
     held = weights.tensors
     state = model.state_dict(keep_vars=True)
@@ -285,8 +286,8 @@ def check_loaded(description: Description, weights: Stored, model: Any) -> None:
                     f"{weights.path}: {name} points at row {most if most >= rows else least} of a "
                     f"table of {rows}; is the file damaged?"
                 )
-    # Heads of other tasks and counters are left over in many files. A part of encoder or decoder
-    # that is not built is another matter: the model would compute something else.
+    # Many files still have heads of other tasks, and counters. But if a part of the encoder or the
+    # decoder is not built, the model computes something else.
     unused = [
         name
         for name, tensor in held.items()
@@ -307,7 +308,7 @@ def tensors_of(model: Any, weights: Stored) -> Iterator[bytes | str | memoryview
     """Name, type, shape and content of every tensor of the model, for its digest.
 
     Raises:
-        ModelError: one of them has a value that is no number, infinite, or a negative variance.
+        ModelError: one of them holds NaN, infinity or a negative variance.
     """
     for name, value in sorted(model.state_dict().items()):
         tensor = value.detach().cpu().contiguous()
@@ -315,13 +316,13 @@ def tensors_of(model: Any, weights: Stored) -> Iterator[bytes | str | memoryview
             place = weights.tensors.get(name)
             raise ModelError(
                 f"{place.file if place else weights.path}: {name} holds NaN or infinity; the "
-                "answers would be no numbers"
+                "answers would not be numbers"
             )
         if name.endswith(_VARIANCE) and tensor.numel() and tensor.min() < 0:
             place = weights.tensors.get(name)
             raise ModelError(
                 f"{place.file if place else weights.path}: {name} holds {float(tensor.min()):g}: "
-                "a variance is never negative, and the answers would be no numbers"
+                "a variance is never negative, and the answers would not be numbers"
             )
         yield from content(name, tensor)
 
@@ -331,12 +332,12 @@ def _finite(tensor: torch.Tensor) -> bool:
         tensor = torch.view_as_real(tensor)
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    # NaN passes through the extremes, which are found in a fiftieth of isfinite's time.
+    # The extremes are NaN if any value is, and finding them takes a fiftieth of isfinite's time.
     return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's kind and the first line of what it says."""
+    """An exception's type and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
 

@@ -17,7 +17,7 @@ from audit.base.console import Progress
 from audit.base.errors import RunError
 from audit.base.files import write_json
 from audit.cases.loading import Case
-from audit.gate.drift import drifting, named
+from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, NOISE_FORMAT, PROBABILITY, noise_path
 from audit.maps.spec import method_of
@@ -169,6 +169,6 @@ def _figures(outcome: Outcome) -> dict[_Figure, float | str]:
     }
     for map_key, values in drifting(outcome):
         for name, value in values.items():
-            key = named(name, map_key, outcome)
+            key = figure_key(name, map_key, outcome)
             found[_Figure(method_of(map_key), key.metric, str(key))] = value
     return found

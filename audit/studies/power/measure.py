@@ -27,7 +27,7 @@ from audit.base.files import digest, make_output, to_json, write_json
 from audit.base.settings import Limits
 from audit.cases.loading import Case
 from audit.gate import baselines
-from audit.gate.drift import drifting, named
+from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.suite import changes_of, judge_suite
 from audit.gate.tolerances import (
@@ -258,7 +258,7 @@ def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
     known = {
         str(key): floor_of(floors, method_of(map_key), key.metric)
         for map_key, values in drifting(outcome)
-        for key in (named(name, map_key, outcome) for name in values)
+        for key in (figure_key(name, map_key, outcome) for name in values)
     }
     found = []
     for number, row in enumerate(outcome.drift):

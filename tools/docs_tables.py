@@ -1,4 +1,4 @@
-"""Write ``docs/metrics.md`` from the registry: ``python -m tools.docs_tables``."""
+"""Writes ``docs/metrics.md`` from the registry of metrics: ``python -m tools.docs_tables``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _FROM = {
 
 
 def _options(metric: Metric) -> str:
-    """The keys that the metric takes, with what they are by default."""
+    """The keys that the metric takes, with their defaults."""
     shown = (f"`{o}` ({DEFAULTS[o]})" if o in DEFAULTS else f"`{o}`" for o in metric.options)
     return ", ".join(shown)
 

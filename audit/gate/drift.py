@@ -25,7 +25,7 @@ def compare(
 ) -> list[DriftRow]:
     """Compare each figure of ``outcome`` with its baseline; the rows come in a fixed order.
 
-    Where the maps cover different parts of the picture, a row says so in place of their figures.
+    If the maps cover different parts of the picture, one row says so instead of their figures.
 
     Args:
         wanted: by region, whether it is better if more of the map falls there, less, or neither.
@@ -78,7 +78,7 @@ LABEL = "label"
 """The name of the drift row that compares the labels."""
 
 VIEW = "view"
-"""Names the row that says what part of the picture the maps cover, where that changed."""
+"""The name of the drift row for a change in which part of the picture the maps cover."""
 
 
 def probability_name(label: str) -> str:

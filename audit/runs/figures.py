@@ -72,7 +72,7 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
         )
     regions = {name: mask(boxes, trace.grid, trace.view) for name, boxes in case.regions.items()}
-    # No region is written empty: one whose mask is empty was cropped away.
+    # Case files have no empty regions, so a region with an empty mask was cropped away.
     outside = {name for name, area in regions.items() if not area.any()}
     maps: dict[str, Map] = {}
     metrics: dict[str, Figures] = {}

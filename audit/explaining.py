@@ -320,7 +320,7 @@ def explain_maps(
     Args:
         truncate: whether the model may cut texts that are longer than it reads.
         layers: also read the map of each single layer, for methods that have one for each layer.
-        words: also read the encoder's attention from each word of the hypothesis.
+        words: also read the model's attention from each word of the hypothesis.
         batch_size: pictures in a batch, for maps that need many.
 
     Raises:

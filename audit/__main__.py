@@ -1,4 +1,4 @@
-"""``python -m audit`` is ``audit``."""
+"""Lets ``python -m audit`` do the same as ``audit``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture and one sentence, explained: the verdict, the figures, the heatmaps."""
+"""Explains a model's answer about one picture and one sentence: label, figures and heatmaps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from audit.runs.evidence import gather
 
 
 def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:
-    """What a model said, as plain data for JSON."""
+    """A model's answer as plain data for JSON."""
     return {
         "label": trace.label,
         "probabilities": trace.probabilities,
@@ -47,7 +47,7 @@ def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NoMap:
-    """What a model said about one picture, where the map that was asked for is undefined."""
+    """A model's answer about one picture when the requested map is undefined."""
 
     trace: Trace
     spec: MapSpec
@@ -65,11 +65,11 @@ class NoMap:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model said about one picture, and where it looked.
+    """A model's answer about one picture, and where it looked.
 
     Attributes:
-        layers: number and map of each layer, if asked for.
-        words: each word of the hypothesis and its map, if asked for.
+        layers: number and map of each layer, if requested.
+        words: each word of the hypothesis and its map, if requested.
     """
 
     image: Image.Image
@@ -111,27 +111,28 @@ class Explanation:
         format: Format = "png",
         dpi: int = DPI,
     ) -> dict[str, Path]:
-        """Write the pictures into ``folder`` and return them by what they show.
+        """Write the pictures into ``folder`` and return their paths by what they show.
 
-        Always ``heatmap``, and ``page`` with the gallery's view of it; ``layers`` and ``words``
-        where they were asked for, and with ``animate`` each of these also as GIF and WebP, if there
-        is more than one panel. Another question gets other files, the same one the same files.
+        There is always a ``heatmap``, and a ``page`` with the gallery's view. ``layers`` and
+        ``words`` are added if they were requested; with ``animate`` also as GIF and WebP, if they
+        have more than one panel. The same question overwrites its files; other questions get
+        other files.
 
         Args:
-            name: of the picture; the files' names begin with it.
-            text: the hypothesis; it stands on every picture.
-            scale: ``shared`` or ``each``; empty for layers that share one and words that do not,
-                since words differ in strength and are to be read one by one.
+            name: of the picture; the names of the files begin with it.
+            text: the hypothesis, which is the title of every picture.
+            scale: colour scale, ``shared`` or ``each``. If empty, layers share one scale and words
+                do not, since words differ in strength and are read one by one.
             format: of heatmap and sheets.
-            dpi: of the heatmap, pixels to the inch.
+            dpi: of the heatmap, in pixels per inch.
 
         Raises:
             AuditError: the folder cannot be written.
         """
         folder = Path(folder)
         name = name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
-        said = self._said(isolated(text))
-        title = f"{said}, {self.spec.key}"
+        headline = self._headline(isolated(text))
+        title = f"{headline}, {self.spec.key}"
         stem, of_words = self._stem(name, text, self.spec.key), self._stem(name, text, "words")
         drawn = {
             "heatmap": (
@@ -145,7 +146,7 @@ class Explanation:
         }  # fmt: skip
         for strip, panels in self._strips().items():
             layered = strip == "layers"
-            over = title if layered else f"{said}, attention by word"
+            over = title if layered else f"{headline}, attention by word"
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
             begin = f"{stem}.layers" if layered else of_words
             together = sheet(
@@ -172,7 +173,7 @@ class Explanation:
         return digest(self.image.tobytes())
 
     def _stem(self, name: str, text: str, what: str) -> str:
-        """How the names of files begin: readable, and no other question's."""
+        """The readable start of file names, which differs for every question."""
         model = self.model
         asked = digest(
             name, str(self.image.size), self._picture, text, what,
@@ -202,9 +203,9 @@ class Explanation:
         maps = {self.spec.key: self.map}
         shown = Shown(outcome, lambda: maps, self._strips, lambda: picture_of(self.image).copy())
         about = {"model": self.model.to_dict()}
-        return gallery_page([shown], about, {}, "all", self._said(text)).encode()
+        return gallery_page([shown], about, {}, "all", self._headline(text)).encode()
 
-    def _said(self, text: str) -> str:
+    def _headline(self, text: str) -> str:
         label = self.trace.label
         return f"“{text}”: {label} ({self.trace.probabilities[label]:.1%})"
 
@@ -225,11 +226,11 @@ _LABELS = {
     "centre": "Control",
     "random": "Control",
 }
-"""What the colour bar of a map says that is not of attention."""
+"""Titles of the colour bar for maps that do not show attention."""
 
 
 def _slug(text: str, most: int) -> str:
-    """``text`` as a part of a file's name, of at most so many bytes."""
+    """``text`` as a part of a file name, at most ``most`` bytes long."""
     words = regex.findall(r"[\p{L}\p{M}\p{N}_]+", unicodedata.normalize("NFC", text))
     cut, left = "", most
     for character in characters("-".join(words)):
@@ -249,14 +250,14 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder for pictures, and refuse one that cannot be written before a model is asked.
+    """Create a folder for pictures and check that it can be written, before a model is asked.
 
     Raises:
-        AuditError: saying why it cannot be written.
+        AuditError: it cannot be written; the message says why.
     """
     with _writing(folder):
         make_output(folder)
-        # As long as the longest name that is written here for a while.
+        # As long as the longest file name that is written here, temporary ones included.
         with tempfile.TemporaryFile(dir=folder, prefix=f".{'x' * 130}"):
             pass
 
@@ -273,21 +274,21 @@ def explain(
     words: bool = False,
     batch_size: int = 8,
 ) -> Explanation:
-    """Ask a model about one picture: what it says, and where it looked.
+    """Ask a model about one picture: what it answers, and where it looked.
 
     Args:
         image: a picture, or the path of one.
         text: the hypothesis: a sentence about the picture.
-        model: a model, or what names one; see :func:`audit.load_model`. To ask more than once, load
-            it once and give it.
-        map: what is to be read: a spec, or how the command line writes one, such as
-            ``"relevance variant=paper"``. None is the first that the model gives.
-        premise, truncate, layers, words, batch_size: as of :func:`explain_maps`.
+        model: a model or its source; see :func:`audit.load_model`. To ask several questions, load
+            the model once and pass it.
+        map: the map to read: a spec, or a string as on the command line, such as
+            ``"relevance variant=paper"``. None means the first map that the model gives.
+        premise, truncate, layers, words, batch_size: see :func:`explain_maps`.
 
     Raises:
         MapError, ImageError, TextError, ValueError: see :func:`explain_maps`.
         ModelError: the model cannot be loaded.
-        UndefinedMap: there is nothing to draw.
+        UndefinedMap: the map is undefined for this question.
     """
     asked = load_model(model) if isinstance(model, str) else model
     spec = map if isinstance(map, MapSpec) else MapSpec.parse(map or asked.methods[0])
@@ -312,21 +313,21 @@ def explain_maps(
     words: bool = False,
     batch_size: int = 8,
 ) -> list[Explanation | NoMap]:
-    """Put one question to ``model`` once, and read each of the maps from its answer.
+    """Ask ``model`` one question, and read each of the maps from its answer.
 
-    A map that is undefined for this question keeps none of the others back.
+    If one map is undefined for this question, the others are still returned.
 
     Args:
         truncate: whether the model may cut texts that are longer than it reads.
-        layers: also read the map of each layer alone, of those maps that are read layer by layer.
-        words: also read the encoder's attention from each word of the hypothesis.
-        batch_size: pictures that the model is shown at a time, for maps that need many.
+        layers: also read the map of each single layer, for methods that have one for each layer.
+        words: also read the model's attention from each word of the hypothesis.
+        batch_size: pictures in a batch, for maps that need many.
 
     Raises:
         ImageError: the picture cannot be read.
-        MapError: the model gives no such map, or has no such layer, head or word.
+        MapError: the model does not have the method, or the layer, head or word.
         TextError: a text is blank, or longer than the model reads.
-        ValueError: ``layers`` is asked for methods that do not read layer by layer.
+        ValueError: ``layers`` is set, but no method has maps for single layers.
     """
     check_layers(specs, layers)
     if words and EACH_WORD.method not in model.methods:
@@ -363,10 +364,10 @@ def explain_maps(
 
 
 def check_layers(specs: Sequence[MapSpec], layers: bool) -> None:
-    """Refuse to look for the layers of maps that have none.
+    """Check that a map has single layers, if they are requested.
 
     Raises:
-        ValueError: naming the methods.
+        ValueError: none has; the message names the methods.
     """
     if layers and not any(spec.per_layer for spec in specs):
         methods = ", ".join(dict.fromkeys(spec.method for spec in specs))

@@ -1,14 +1,14 @@
-"""How long answers take beside other work: torch's own waiting, passive waiting, one thread.
+"""Measures how long answers take while the machine is busy, for three ways in which threads wait.
 
-Run ``python benchmarks/busy.py`` on a machine that does nothing else. Each row is measured in a
-process of its own, since how threads wait is read once, when torch is loaded; quiet, and with two
-processes beside it that do nothing but count. *As torch comes* means that nothing is set: threads
-spin while they wait. *Passive* is what ``import audit`` sets.
+Run ``python benchmarks/busy.py`` on a machine that does nothing else. Each row is measured in its
+own process, because torch reads how threads wait only once, when it is loaded. It is measured on
+the quiet machine, and again beside two processes that only take CPU time. *As torch comes* means
+that nothing is set: threads spin while they wait. *Passive* is what ``import audit`` sets.
 
-``--models`` chooses between the embedded reference model, asked about the shipped cases, and
-OFA-large at its true size with random weights (2 GB; ``--checkpoint`` keeps it), asked a few
-questions. Times are wall-clock seconds of the answers alone, the median of ``--rounds`` turns;
-loading and a first answer do not count.
+``--models`` chooses between the embedded reference model, which is asked about the shipped cases,
+and OFA-large at its true size with random weights (2 GB; ``--checkpoint`` keeps it), which is asked
+a few questions. Times are wall-clock seconds of the answers only, the median of ``--rounds``
+rounds; loading and the first answer do not count.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ ROOT = Path(__file__).parents[1]
 CASES = ROOT / "cases"
 
 WAYS: dict[str, dict[str, str]] = {
-    # A spin count of its own keeps `import audit` from setting anything; this one is libgomp's.
+    # If a spin count is set, `import audit` sets nothing. This one is libgomp's default.
     "as torch comes": {"GOMP_SPINCOUNT": "300000"},
     "passive (default)": {"OMP_WAIT_POLICY": "PASSIVE"},
     "passive, one thread": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
 }
-"""What is set in the environment before torch is loaded."""
+"""Environment variables that are set before torch is loaded."""
 
 QUIET, BUSY = "quiet", "busy"
 
 
 @contextmanager
 def loops(number: int) -> Iterator[None]:
-    """Processes beside this one that do nothing but take time."""
+    """Run processes beside this one that only take CPU time."""
     count = [sys.executable, "-c", "while True: pass"]
     running = [subprocess.Popen(count) for _ in range(number)]
     try:
@@ -52,7 +52,7 @@ def loops(number: int) -> Iterator[None]:
 
 
 def measured(model: str, way: dict[str, str], given: argparse.Namespace) -> list[float]:
-    """Seconds of each turn, in a process of its own."""
+    """Seconds of each round, measured in a new process."""
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
     clean = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
@@ -67,8 +67,8 @@ def measured(model: str, way: dict[str, str], given: argparse.Namespace) -> list
 
 
 def answer(model: str, rounds: int, most: int) -> list[float]:
-    """Seconds that the cases take, in each turn."""
-    from ofa_large import seconds  # noqa: PLC0415  torch, in this process alone
+    """Seconds that the cases take in each round."""
+    from ofa_large import seconds  # noqa: PLC0415  loads torch, only in this process
 
     from audit.cases.loading import load_cases  # noqa: PLC0415
     from audit.models.protocol import Query  # noqa: PLC0415
@@ -92,10 +92,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loops", type=int, default=2, help="busy processes beside it")
     parser.add_argument("--models", nargs="+", default=["reference", "large"])
-    parser.add_argument("--cases", type=int, default=53, help="of the embedded model")
+    parser.add_argument("--cases", type=int, default=53, help="cases for the embedded model")
     parser.add_argument("--large-cases", type=int, default=8)
     parser.add_argument(
-        "--checkpoint", type=Path, help="keep OFA-large here, use it if it is there"
+        "--checkpoint", type=Path, help="folder to keep OFA-large in, or to take it from"
     )
     parser.add_argument("--answer", metavar="MODEL", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -112,8 +112,8 @@ def main() -> None:
 
 
 def large(folder: Path) -> Path:
-    """OFA-large's checkpoint, made if it is not there."""
-    from ofa_large import large_checkpoint  # noqa: PLC0415  torch, only for this one
+    """The folder of OFA-large's checkpoint, which is made if it does not exist."""
+    from ofa_large import large_checkpoint  # noqa: PLC0415  loads torch, only for this model
 
     if not (folder / "pytorch_model.bin").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def large(folder: Path) -> Path:
 
 
 def table(name: str, source: str, asked: argparse.Namespace, beside: int) -> None:
-    """Measure a model in all ways, quiet and busy by turns, and print what came of it."""
+    """Measure a model in all ways, quiet and busy in turn, and print the table."""
     found: dict[str, dict[str, float]] = {}
     for way, environment in WAYS.items():
         found[way] = {QUIET: statistics.median(measured(source, environment, asked))}

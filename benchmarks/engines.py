@@ -1,21 +1,21 @@
-"""How fast OFA-large is audited: against modelscope's pipeline, the naive way and the machine.
+"""Measures how fast OFA-large is audited, against modelscope's pipeline and the machine's rate.
 
 Run ``python benchmarks/engines.py`` on a machine that does nothing else; ``--device cuda`` on one
 with a GPU. It makes a checkpoint of OFA-large's sizes with random weights in a temporary folder
-(2 GB; ``--checkpoint`` keeps it) and puts 16 questions about 4 pictures to
+(2 GB; ``--checkpoint`` keeps it) and asks 16 questions about 4 pictures of
 
 - modelscope's pipeline, one by one, as its users call it, without attention;
-- modelscope's model with ``output_attentions=True``, everything kept: the naive way to maps;
+- modelscope's model with ``output_attentions=True`` and everything kept, the naive way to maps;
 - audit's engines, in batches, without maps and with all maps that need no gradient.
 
-All are timed in one process, in turns. Each is compared with the pipeline of its own turn, and the
+All are timed in one process, in turns. Each is compared with the pipeline in the same turn, and the
 table shows the median of these ratios. The machine's rate is that of one matrix product of the
 encoder's largest shape, measured before and after each run.
 
-Memory is measured of one batch each, in a process of its own: the peak of the resident set above
-what was resident before it (Linux, glibc; on CUDA the allocator's own count). There every large
-block is given back as soon as it is free, which costs time: else what the allocator keeps for later
-hides what is in use.
+Memory is measured for one batch of each, in a new process: the peak of the resident set minus what
+was resident before (Linux, glibc; on CUDA the allocator's own count). In these processes every
+large block is returned as soon as it is free. That costs time, but otherwise the blocks that the
+allocator keeps would hide how much is in use.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ TEXTS = (
     "a fish swims in the water under a boat",
 )
 ASKED = 4
-"""Of these texts, those whose answers are the farthest apart: random weights often tie, and which
-of two tied answers comes first says nothing about a precision."""
+"""How many of these texts are used: those with the clearest answers. With random weights answers
+often tie, and which of two tied answers wins says nothing about the precision."""
 
 MAPS = (
     "answer_attention",
@@ -78,8 +78,8 @@ class Way:
     """One way of asking.
 
     Attributes:
-        dtype: whose rate of the machine counts.
-        most: of the queries, as many as are asked when it is timed.
+        dtype: the precision in which the machine's rate is measured for comparison.
+        most: the most queries to ask when it is timed; None means all.
     """
 
     ask: Ask
@@ -89,7 +89,13 @@ class Way:
 
 @dataclass
 class Measured:
-    """Of one way of asking, a figure a turn: seconds a case, ratio, share of the rate."""
+    """Figures of one way of asking, one for each turn.
+
+    Attributes:
+        seconds: for each case.
+        ratio: of the pipeline's seconds to these.
+        share: of the machine's rate.
+    """
 
     seconds: list[float] = field(default_factory=list)
     ratio: list[float] = field(default_factory=list)
@@ -97,7 +103,7 @@ class Measured:
 
 
 def rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of (930, 1024) by (1024, 4096), the best of eight."""
+    """Operations per second of a product (930, 1024) by (1024, 4096), the best of eight."""
     a = torch.randn(930, 1024, device=device, dtype=dtype)
     w = torch.randn(4096, 1024, device=device, dtype=dtype)
 
@@ -109,14 +115,14 @@ def rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def finish(device: torch.device) -> None:
-    """Wait for a GPU."""
+    """Wait until a GPU is done."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def operations(run: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products and convolutions of one run."""
-    # torch counts those of fused attention on CUDA only.
+    # torch counts the operations of fused attention only on CUDA.
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     with FlopCounterMode(display=False, custom_mapping={fused: in_fused_attention}) as counter:
         run()
@@ -124,18 +130,18 @@ def operations(run: Callable[[], Any]) -> int:
 
 
 def in_fused_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    """Of (batch, heads, tokens, width): scores, and their product with the values."""
+    """Operations of attention on (batch, heads, tokens, width): scores, and scores times values."""
     batch, heads, tokens, width = query
     return 2 * batch * heads * tokens * key[2] * (width + value[3])
 
 
 def timed(run: Callable[[], Any], device: torch.device) -> float:
-    """Seconds, those of a GPU included."""
+    """Seconds that a run takes, including the GPU's work."""
     return seconds(lambda: (run(), finish(device)))
 
 
 def megabytes(run: Callable[[], Any], device: torch.device) -> float:
-    """MB at the peak above what was there before; the least of three, which others add to."""
+    """Peak MB minus what was in use before; the least of three, as other work adds to it."""
     found = []
     for _ in range(3):
         if device.type == "cuda":
@@ -152,7 +158,7 @@ def megabytes(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def farthest(some: Sequence[Trace], others: Sequence[Trace]) -> float:
-    """The largest difference of a probability."""
+    """The largest difference between two probabilities."""
     return max(
         abs(a.probabilities[label] - b.probabilities[label])
         for a, b in zip(some, others, strict=True)
@@ -161,20 +167,20 @@ def farthest(some: Sequence[Trace], others: Sequence[Trace]) -> float:
 
 
 def lead(trace: Trace) -> float:
-    """By how much the most probable answer leads."""
+    """By how much the most probable answer leads the second."""
     second, best = sorted(trace.probabilities.values())[-2:]
     return best - second
 
 
 def decided(traces: Sequence[Trace]) -> list[str]:
-    """Those of TEXTS that are asked, given a trace of each."""
+    """The texts that are used, given a trace of each in TEXTS."""
     ranked = sorted(zip(TEXTS, traces, strict=True), key=lambda pair: -lead(pair[1]))
     chosen = {text for text, _ in ranked[:ASKED]}
     return [text for text in TEXTS if text in chosen]
 
 
 class Models:
-    """Those that are compared, each loaded when it is first asked, and the questions."""
+    """The compared models, each loaded at first use, and the questions."""
 
     def __init__(self, folder: Path, scratch: Path, where: str, batch: int) -> None:
         self.folder, self.where, self.batch = str(folder), where, batch
@@ -184,7 +190,7 @@ class Models:
 
     @cached_property
     def pipeline(self) -> Any:
-        """modelscope's."""
+        """modelscope's pipeline."""
         with stand_ins():
             from modelscope.pipelines import pipeline  # noqa: PLC0415
 
@@ -193,7 +199,7 @@ class Models:
 
     @cached_property
     def reference(self) -> Any:
-        """modelscope's own passes."""
+        """The engine that runs modelscope's own passes."""
         return load_model(self.folder, self.where, engine="reference")
 
     @cached_property
@@ -208,7 +214,7 @@ class Models:
 
     @cached_property
     def texts(self) -> list[str]:
-        """Those of TEXTS that are asked when answers are compared or timed."""
+        """The texts that are used to compare and time answers."""
         return decided(self.fast.trace([Query(self.pictures[0], text) for text in TEXTS]))
 
     def queries(self, texts: Sequence[str]) -> list[Query]:
@@ -216,7 +222,7 @@ class Models:
         return [Query(picture, text) for picture in self.pictures for text in texts]
 
     def asking(self, name: str, need: Need) -> Ask:
-        """In batches; each call sees the pictures for the first time."""
+        """A function that asks in batches; no call profits from pictures seen before."""
 
         def ask(some: Sequence[Query]) -> list[Trace]:
             model = getattr(self, name)
@@ -231,7 +237,7 @@ class Models:
         return ask
 
     def ways(self) -> dict[str, Way]:
-        """Each row of the table."""
+        """The rows of the table by name."""
 
         def one_by_one(some: Sequence[Query]) -> list[Any]:
             return [self.pipeline({"image": str(q.image), "text": q.text}) for q in some]
@@ -256,8 +262,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--checkpoint", type=Path, help="keep it here, and use it if it is there")
-    parser.add_argument("--memory-of", metavar="ROW", help="print only what this row's batch takes")
+    parser.add_argument("--checkpoint", type=Path, help="folder to keep it in, or to take it from")
+    parser.add_argument("--memory-of", metavar="ROW", help="print only the peak MB of this row")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.checkpoint or Path(temporary)
@@ -277,7 +283,7 @@ def main() -> None:
 
 
 def memory(row: str, folder: Path, given: argparse.Namespace) -> float:
-    """MB at the peak of one batch, in a process that gives back at once what is free."""
+    """Peak MB of one batch, in a process that returns free memory at once."""
     done = subprocess.run(
         [
             sys.executable, __file__, "--memory-of", row, "--checkpoint", str(folder),
@@ -296,7 +302,7 @@ def compare(models: Models, device: torch.device, rounds: int, peaks: dict[str, 
     ways, queries = models.ways(), models.queries(models.texts)
     work = {}
     for name, way in ways.items():
-        # Questions about one picture stand for all: the four pictures have the same questions.
+        # One picture is enough, because all four have the same questions.
         some = queries[: len(models.texts)][: way.most]
         work[name] = operations(partial(way.ask, some)) / len(some)
     table = {name: Measured() for name in ways}
@@ -349,7 +355,7 @@ def answers(models: Models) -> None:
 
 
 def kept_whole(model: Any, query: Query) -> Any:
-    """One forward pass of modelscope's model with everything that it can return."""
+    """One forward pass of modelscope's model that returns all attention."""
     image = Image.open(query.image).convert("RGB")
     (sample,) = model._samples([Query(image, query.text)])
     with torch.inference_mode():

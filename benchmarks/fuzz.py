@@ -1,17 +1,17 @@
-"""Files that were damaged, edited or forged, put before every reader: what is not a clear refusal?
+"""Lets audit read files that were damaged, edited or forged, and finds what is not refused clearly.
 
 Run ``python -m benchmarks.fuzz`` from the project's root (minutes; two processes). It changes valid
-files at random, each by a seed of its own, and has audit read them:
+files at random, each with its own seed, and lets audit read them:
 
 - case files, by the loader;
 - stored folders (a run, its baselines, a review), by ``audit report``, ``accept``, ``status`` and
   ``compare``, and some by a pytest session;
-- pictures, by the reader, which are then drawn;
+- pictures, by the reader, and then by drawing them;
 - checkpoint folders, by loading the model and asking it.
 
-Each must be read or be refused by one of audit's own errors: never another exception, never a
-process that dies, never more than ten seconds. ``--only stored --from 417 --count 1 --show`` shows
-one again.
+Each must be read, or be refused with one of audit's own errors. Any other exception, a process that
+dies, or more than ten seconds is a fault. ``--only stored --from 417 --count 1 --show`` repeats
+a single one.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from benchmarks.probes import PROBES
 
 COUNTS = {"cases": 20_000, "stored": 5_000, "pictures": 3_000, "checkpoints": 300}
 LONGEST = 10.0
-"""Seconds after which an item counts as hanging."""
+"""Seconds after which a file counts as hanging."""
 
 
 @dataclass
 class Found:
-    """What became of the items of a kind.
+    """The results for the files of one kind.
 
     Attributes:
-        ends: how many were read, and refused.
-        faults: seed and what happened, of those that were neither.
+        ends: how many were read, and how many refused.
+        faults: seed and description of each fault.
         peak: largest resident memory of a process, in MB.
         slowest: longest time of an item, in seconds.
     """
@@ -56,7 +56,7 @@ class Found:
 
 
 def _work(kind: str, seeds: range, to: Connection) -> None:
-    """Go through ``seeds`` in this process, and tell of each when it begins and how it ends."""
+    """Try all ``seeds`` in this process, and report when each begins and how it ends."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -66,14 +66,14 @@ def _work(kind: str, seeds: range, to: Connection) -> None:
             to.send((seed, "", 0.0))
             try:
                 end = probe(seed)
-            except BaseException:  # also SystemExit: whatever is not a refusal is a find
+            except BaseException:  # SystemExit too: whatever is not a refusal is a fault
                 end = traceback.format_exc()
             to.send((seed, end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
     to.close()
 
 
 def fuzz(kind: str, seeds: range) -> Found:
-    """Put the items of ``seeds`` before their reader, in a process of their own."""
+    """Try all ``seeds`` in new processes, until none is left."""
     found = Found()
     context = multiprocessing.get_context("spawn")
     while seeds:
@@ -88,14 +88,14 @@ def fuzz(kind: str, seeds: range) -> Found:
 def _watched(
     kind: str, here: Connection, process: BaseProcess, seeds: range, found: Found
 ) -> range:
-    """Follow one process to its end; the seeds that are left if it died or hung."""
+    """Follow one process to its end, and return the seeds that are left if it died or hung."""
     seed, begun = None, 0.0
     while True:
         if not here.poll(LONGEST if seed is not None else 120.0):
             process.kill()
             if seed is None:
-                raise RuntimeError(f"the sound {kind} could not be made")
-            found.faults.append((seed, f"still at it after {LONGEST:g} seconds"))
+                raise RuntimeError(f"the unchanged {kind} could not be made")
+            found.faults.append((seed, f"still running after {LONGEST:g} seconds"))
             found.slowest = max(found.slowest, LONGEST)
             return range(seed + seeds.step, seeds.stop, seeds.step)
         try:
@@ -105,7 +105,7 @@ def _watched(
             if seed is None and process.exitcode == 0:
                 return range(0)
             if seed is None and not found.ends:
-                raise RuntimeError(f"the sound {kind} could not be made or read") from None
+                raise RuntimeError(f"the unchanged {kind} could not be made or read") from None
             found.faults.append((seed or seeds.start, f"the process died ({process.exitcode})"))
             return range((seed or seeds.start) + seeds.step, seeds.stop, seeds.step)
         if not end:
@@ -121,7 +121,7 @@ def _watched(
 
 
 def main() -> int:
-    """Print a row a kind, then every fault; exit 1 if there is one."""
+    """Print a row for each kind, then every fault; exit with 1 if there is one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=tuple(PROBES), action="append")
     parser.add_argument("--from", dest="first", type=int, default=0, help="first seed")

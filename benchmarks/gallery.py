@@ -1,8 +1,9 @@
-"""What the gallery of 1,000 cases weighs and how it feels: 100 fail, each about its own picture.
+"""Measures size and speed of a gallery of 1,000 cases with a picture each, of which 100 fail.
 
-Run ``python benchmarks/gallery.py`` where Debian's chromium is installed. Prints the time to draw
-it (a case, without the model), its size, and in headless chromium: first contentful paint, the time
-until the page answers, the longest frame and the mean rate while scrolling through it, and memory.
+Run ``python benchmarks/gallery.py`` where Debian's chromium is installed. It prints the time to
+draw the gallery (for each case, without the model), its size, and in headless chromium: first
+contentful paint, the time until the page responds, the longest frame and the mean rate while
+scrolling through it, and memory.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _SCROLL = """async () => {
 
 
 def made(folder: Path, cases: int, failing: int) -> Run:
-    """A run whose pictures are scenes and whose maps are noise around an animal."""
+    """Make a run with rendered scenes as pictures and random maps."""
     run = Run(folder)
     run.start({"id": "bench", "model": {"source": "stub"}, "started": "", "baselines": "baselines"})
     rng = np.random.default_rng(3)
@@ -89,7 +90,7 @@ def made(folder: Path, cases: int, failing: int) -> Run:
 
 
 def main() -> None:
-    """Draw it twice, as it is by default and with everything, open both."""
+    """Draw the gallery twice, by default and with everything, and open both in a browser."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--failing", type=int, default=100)

@@ -1,10 +1,10 @@
-"""What is left when an update of 200 baselines is interrupted, counted.
+"""Counts what is left when an update of 200 baselines is interrupted.
 
-Run ``python benchmarks/kills.py``. Each time a project of 200 cases without baselines is audited by
-two processes with ``--audit-update=new``; after some proposals it is stopped: by Ctrl-C (SIGINT to
-the controller), by killing the controller, by killing a worker. Then: how many cases had been
-audited, how many baselines are accepted and whole, how many more ``audit accept`` takes from the
-run folder, and whether a second session completes them.
+Run ``python benchmarks/kills.py``. It audits a project of 200 cases without baselines three times,
+in two processes with ``--audit-update=new``, and stops it after some proposals: by Ctrl-C (SIGINT
+to the controller), by killing the controller, by killing a worker. Then it counts how many cases
+had been audited, how many baselines are accepted and complete, how many more ``audit accept`` takes
+from the run folder, and how many there are after a second session.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SEED = 31
 
 
 def project(folder: Path) -> None:
-    """A project of 200 cases about the reference's world."""
+    """Make a project of 200 cases about rendered scenes."""
     (folder / "cases" / "images").mkdir(parents=True)
     (folder / "pytest.ini").write_text("[pytest]\n")
     lines = ["cases:"]
@@ -59,7 +59,7 @@ def count(folder: Path, pattern: str) -> int:
 
 
 def whole(folder: Path) -> int:
-    """Accepted baselines that can be read, with their maps."""
+    """The number of accepted baselines that can be read, with their maps."""
     found = 0
     for path in folder.glob("*.json"):
         stored = load(folder, path.stem)
@@ -87,7 +87,7 @@ def stop(process: subprocess.Popen[bytes], how: str) -> None:
 
 def main() -> None:
     """Interrupt three times and print one table."""
-    # A shell that starts this in the background makes it, and its children, deaf to Ctrl-C.
+    # A shell that starts this in the background makes it and its children ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {k: v for k, v in os.environ.items() if k != "CI"}
     print(f"{'':28}exit  audited  accepted  by audit accept  after a second session")

@@ -1,11 +1,11 @@
-"""What each map costs on OFA-large at its true size, against one plain forward pass.
+"""Measures what each map costs on OFA-large at its true size, against one plain forward pass.
 
-Run ``python benchmarks/maps.py`` on a machine that does nothing else. Maps are read by the
-reference engine; what the fast one does is in ``benchmarks/engines.py``. The plain pass is
-modelscope's own ``OFAModel.forward`` without any hook. All are timed in one process, in turns; each
-is compared with a plain pass right before it, since a machine's speed drifts within a turn by more
-than the maps cost, and the table shows the median of these ratios. Memory is the peak of the
-resident set during the call (Linux: ``VmHWM``, reset before each) minus that of the plain pass.
+Run ``python benchmarks/maps.py`` on a machine that does nothing else. The reference engine reads
+the maps; for the fast one see ``benchmarks/engines.py``. The plain pass is modelscope's own
+``OFAModel.forward`` without any hook. All are timed in one process, in turns. Each is compared with
+a plain pass right before it, because the machine's speed drifts within a turn by more than the maps
+cost; the table shows the median of these ratios. Memory is the peak of the resident set during the
+call (Linux: ``VmHWM``, reset before each) minus that of the plain pass.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> None:
         pairs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in runs}
         for turn in range(rounds + 1):
             for name, run in runs.items():
-                measured(plain)  # what the run before left behind is this one's to clear away
+                measured(plain)  # clears what the run before left in memory
                 before, ground = measured(plain)
                 took, peak = measured(run)
                 if turn:  # the first turn warms up

@@ -1,4 +1,4 @@
-"""What a disk, an editor, a merge and a stranger do to files: seeded changes to what is in them."""
+"""Changes files at random, from a seed, as a disk, an editor, a merge or a stranger might."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JUNK: tuple[Any, ...] = (
     "{text}", "%s", "${HOME}", [], {}, [[]], [None], {"": None}, {"undefined": 5}, [0, 0, 1, 1],
     [0.1, 0.2, 0.3, 0.4], ["a", "b"], {"a": {"b": {"c": []}}}, list(range(2000)),
 )  # fmt: skip
-"""Values that are wrong nearly everywhere, and in some places right."""
+"""Values that are wrong in nearly every place, but right in some."""
 
 SNIPPETS = (
     b"!!bool maybe", b"!!float x", b"!!python/object/apply:os.getcwd []", b"!!binary x", b"&a",
@@ -32,11 +32,11 @@ SNIPPETS = (
     b"\x00", b"\xed\xa0\x80", b"2001-01-01", b"1:30:00", b"0o17", b"0x1F", b".inf", b".nan", b"~",
     b"9" * 500, b"<<<<<<< ours\n", b"=======\n", b">>>>>>> theirs\n", b"\r\n", b"\\ud800",
 )  # fmt: skip
-"""What bytes alone rarely come to."""
+"""Syntax that random changes of bytes rarely produce."""
 
 
 def bytes_changed(data: bytes, rng: Random) -> bytes:
-    """``data`` after one to four changes: bits, spans cut, doubled, moved or overwritten."""
+    """``data`` after one to four changes: flipped bits; spans cut, doubled or overwritten."""
     found = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         size = len(found)
@@ -77,12 +77,12 @@ def _places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def _junk(rng: Random) -> Any:
-    """A value of its own: the next change may be made inside of it."""
+    """A copy of a value, because the next change may be made inside it."""
     return copy.deepcopy(rng.choice(JUNK))
 
 
 def tree_changed(value: Any, rng: Random) -> Any:
-    """A copy of plain data in which values or keys are lost, wrong, added or in another's place."""
+    """A copy of plain data with values or keys that are lost, wrong, added or moved."""
     value = json.loads(json.dumps(value))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = [place for place in _places(value) if place]
@@ -122,7 +122,7 @@ def _has(value: Any, key: Any) -> bool:
 
 
 def json_changed(data: bytes, rng: Random) -> bytes:
-    """A JSON file with its tree or its bytes changed, some nested without end or keyed twice."""
+    """A JSON file with changes in its tree or its bytes, deep nesting, or a duplicate key."""
     kind = rng.random()
     if kind < 0.4:
         return bytes_changed(data, rng)
@@ -137,7 +137,7 @@ def json_changed(data: bytes, rng: Random) -> bytes:
 
 
 def arrays_changed(data: bytes, rng: Random) -> bytes:
-    """An ``.npz`` whose arrays, headers or archive are not what they should be."""
+    """An ``.npz`` with wrong arrays, headers or archive."""
     kind = rng.randrange(4)
     if kind == 0:
         return bytes_changed(data, rng)
@@ -177,7 +177,7 @@ def _saved(arrays: dict[str, Any]) -> bytes:
 
 
 def _huge(data: bytes, name: str, rng: Random) -> bytes:
-    """An archive one member of which declares gigabytes, by its header or with packed zeros."""
+    """An archive with a member that claims gigabytes in its header or unpacks to many zeros."""
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(data)) as old,
@@ -196,7 +196,7 @@ def _huge(data: bytes, name: str, rng: Random) -> bytes:
 
 
 def file_replaced(path: Path, rng: Random) -> None:
-    """Something else stands where the file stood: nothing, a folder, a pipe, a link, zeros."""
+    """Replace the file by nothing, a folder, a pipe, a link, or zeros."""
     path.unlink()
     match rng.randrange(7):
         case 0:
@@ -217,7 +217,7 @@ def file_replaced(path: Path, rng: Random) -> None:
 
 
 def folder_changed(folder: Path, rng: Random, files: list[Path]) -> Path:
-    """Change one of ``files``; its kind decides how."""
+    """Change one of ``files`` in a way that fits its type."""
     path = rng.choice(files)
     kind = rng.random()
     changed = {".json": json_changed, ".npz": arrays_changed}.get(path.suffix, bytes_changed)
@@ -231,6 +231,6 @@ def folder_changed(folder: Path, rng: Random, files: list[Path]) -> Path:
         data = path.read_bytes()
         try:
             path.write_bytes(changed(data, rng))
-        except Exception:  # changed before, so that it is none of its kind any more
+        except Exception:  # changed before, so it no longer is what its name says
             path.write_bytes(bytes_changed(data, rng))
     return path.relative_to(folder)

@@ -1,4 +1,4 @@
-"""OFA-large at its true size with random weights, for benchmarks: the hosted one is not at hand."""
+"""Makes OFA-large at its true size with random weights, for benchmarks without a download."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from audit.models.ofa.upstream import OFAConfig, OFAModel
 
 
 def large_checkpoint(folder: Path) -> None:
-    """Write OFA-large's sizes with random weights.
+    """Write a checkpoint of OFA-large's sizes with random weights.
 
-    The tokenizer is the reference model's, its vocabulary filled up to the true size with pieces
-    that no text uses.
+    The tokenizer is the reference model's. Its vocabulary is filled up to the true size with
+    tokens that no text uses.
     """
     reference = unpack("reference")
     for name in ("merges.txt", "answer2label.json"):
@@ -56,7 +56,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def reset_peak() -> None:
-    """Give back what is free, so that a run cannot hide in memory of the one before it."""
+    """Return free memory to the system, so that the next run cannot reuse it unnoticed."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -74,4 +74,4 @@ def _status(key: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"this kernel does not tell {key}")
+    raise RuntimeError(f"this kernel does not report {key}")

@@ -1,10 +1,10 @@
-"""What everything besides the model costs: thousands of cases on a stub that answers at once.
+"""Measures what everything but the model costs: thousands of cases on a stub that answers at once.
 
-Run ``python benchmarks/overhead.py``. A project of so many cases over 100 pictures is collected
-(``pytest --collect-only``), audited twice with a stub model (once to accept baselines, once
-against them), and its gallery is drawn. The stub is put in by a conftest, so that what is timed is
-what a user runs. Sizes are doubled to see how cost grows; times are wall time, a case. ``audit
---help`` is timed against a bare ``python -c pass``.
+Run ``python benchmarks/overhead.py``. It collects a project of thousands of cases over 100 pictures
+(``pytest --collect-only``), audits it twice with a stub model (once to accept baselines, once
+against them), and draws its gallery. A conftest puts the stub in, so that the timed commands are
+those of a user. Sizes are doubled to see how the cost grows; times are wall time for each case.
+``audit --help`` is timed against a bare ``python -c pass``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def project(folder: Path, cases: int) -> None:
 def pytest(folder: Path, *options: str) -> tuple[float, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("CI", None)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules compiled once, as on most machines
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compile modules once, as most machines do
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider", *options],

@@ -1,7 +1,7 @@
-"""Valid files of every kind that audit reads, and what reads them; :mod:`benchmarks.fuzz` runs it.
+"""Makes valid files of every kind that audit reads, for :mod:`benchmarks.fuzz` to change and read.
 
-A probe changes the files of its seed and has audit read them: it says ``read`` or ``refused``, and
-whatever else it raises is a find.
+A probe changes the files of its seed and lets audit read them. It returns ``read`` or ``refused``;
+any exception is a fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.mutations import bytes_changed, file_replaced, folder_changed, t
 ROOT = Path(__file__).parents[1]
 
 Probe = Callable[[int], str]
-"""Reads the item of a seed, and says ``read`` or ``refused``."""
+"""Reads the file of a seed, and returns ``read`` or ``refused``."""
 
 
 # Case files
@@ -64,7 +64,7 @@ cases:
 
 
 def probe_cases(folder: Path) -> Probe:
-    """Case files: texts changed as bytes, trees changed and written anew."""
+    """Case files, with changes in their bytes, or in their trees before they are written again."""
     from audit.base.errors import CaseError
     from audit.base.yamlfile import read
     from audit.cases.loading import load_cases
@@ -107,7 +107,7 @@ audit.runs.session.load_model = lambda *_, **__: ToyModel()
 
 
 def project(folder: Path) -> None:
-    """A project audited twice with a toy model: baselines, two runs, a review."""
+    """Make a project audited twice with a toy model: baselines, two runs and a review."""
     images = folder / "cases" / "images"
     images.mkdir(parents=True)
     Image.new("RGB", (80, 60), "red").save(images / "a.png")
@@ -159,18 +159,18 @@ COMMANDS = [
 
 
 def probe_stored(folder: Path) -> Probe:
-    """Run folders, baselines and reviews, changed; then what commands make of them."""
+    """Changed run folders, baselines and reviews, read by commands."""
     from audit.commands.main import main
 
     project(folder / "sound")
     sound = folder / "sound"
-    # All is imported before the first clock runs, and what is sound must be read.
+    # Import everything before time is measured, and check that the unchanged folder is read.
     for command in COMMANDS:
         tried = folder / "tried"
         shutil.copytree(sound, tried)
         with contextlib.chdir(tried):
             if _called(main, command) == 2:
-                raise AssertionError(f"audit {' '.join(command)} refuses what is sound")
+                raise AssertionError(f"audit {' '.join(command)} refuses the unchanged folder")
             _pytest(tried)
         shutil.rmtree(tried)
     kinds = [
@@ -200,7 +200,7 @@ def probe_stored(folder: Path) -> Probe:
 
 
 def _called(main: Callable[[], None], command: list[str]) -> int:
-    """The exit code of an audit command in this process; what it prints must be no traceback."""
+    """Run an audit command in this process, check that it prints no traceback, return the code."""
     said = io.StringIO()
     before, sys.argv = sys.argv, ["audit", *command]
     code: Any = 0
@@ -217,7 +217,7 @@ def _called(main: Callable[[], None], command: list[str]) -> int:
 
 
 def _pytest(work: Path) -> int:
-    """A session against the changed baselines: its cases fail, pytest itself does not."""
+    """Run a session against changed baselines: cases may fail, but pytest itself must not."""
     import pytest
 
     said = io.StringIO()
@@ -276,7 +276,7 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
 
 
 def probe_pictures(folder: Path) -> Probe:
-    """Pictures of every format, changed; what opens is drawn with a map over it."""
+    """Changed pictures of every format; those that open are drawn with a map over them."""
     from audit.base.errors import ImageError
     from audit.base.images import open_image
     from audit.report.pictures import overlay
@@ -309,7 +309,7 @@ def probe_pictures(folder: Path) -> Probe:
 
 
 def probe_checkpoints(folder: Path) -> Probe:
-    """Checkpoint folders in ModelScope's format, changed; what loads is asked."""
+    """Changed checkpoint folders in ModelScope's format; models that load are asked."""
     from audit import load_model
     from audit.base.errors import AuditError
     from audit.models.protocol import Query

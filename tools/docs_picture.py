@@ -1,7 +1,7 @@
-"""Make ``docs/gallery.png``: the gallery of an update that must not pass.
+"""Makes ``docs/gallery.png``: the gallery of an update that must not pass.
 
 Run ``python -m tools.docs_picture`` where Debian's chromium is installed. The update is the
-embedded model that goes by watermarks.
+embedded model that relies on watermarks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    """Audit the broken copy and photograph its gallery."""
+    """Audit the shortcut model and take a screenshot of its gallery."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         options = ["--audit-model=shortcut", f"--audit-run-dir={work / 'run'}"]

@@ -1,4 +1,4 @@
-"""Write ``docs/metrics.md`` from the registry: ``python -m tools.docs_tables``."""
+"""Writes ``docs/metrics.md`` from the registry of metrics: ``python -m tools.docs_tables``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _INTRODUCTION = f"""# Metrics
 
 This page is written by `python -m tools.docs_tables` from the registry in `audit/metrics/registry.py`.
 
-A map has one value for each of the N cells of the model's patch grid, none negative, with sum 1. A region is a mask over the same grid; each cell holds the share of its area inside the region, and K is the sum of these shares. A metric that has no value for an input says why, and an expectation about it fails with that reason.
+A map has one value for each of the N cells of the model's patch grid, none negative, with sum 1. A region is a mask over the same grid; each cell holds the share of its area inside the region, and K is the sum of these shares. If a metric is undefined for an input, it says why, and an expectation about it fails with that reason.
 
-A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. Where [`audit noise`](cli.md#audit-noise) has measured the noise floor, {MULTIPLE:g} times the floor takes the place of these defaults; `drift` in a case file comes before both.
+A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. If [`audit noise`](cli.md#audit-noise) has measured the noise floor, {MULTIPLE:g} times the floor replaces these defaults; `drift` in a case file replaces both.
 
 What a metric is measured from:
 
@@ -27,11 +27,11 @@ What a metric is measured from:
 | map, region | `region` | always, for each of the case's regions |
 | trace | nothing more | always |
 | two maps | `against`, the map to compare with | where an expectation asks for it |
-| the model | nothing more; the picture is asked about again with cells hidden and shown in the order of the map, and for a margin in random order too | where an expectation asks for it |
+| the model | nothing more; the model is asked again with cells of the picture hidden and shown in the order of the map, and for a margin in random order too | where an expectation asks for it |
 
-Options are keys of an expectation beside `metric`. A value with another option than the default is a figure of its own, `pointing[birds] tolerance=1`, measured where an expectation asks for it.
+Options are keys of an expectation beside `metric`. With an option other than the default, the value is a separate figure, such as `pointing[birds] tolerance=1`, and is measured only where an expectation asks for it.
 
-Values whose relative difference is below 1e-9 are tied, and no metric depends on the order of tied cells; deletion and insertion take them in an order drawn once.
+Values whose relative difference is below 1e-9 are tied, and no metric depends on the order of tied cells; deletion and insertion take them in a fixed random order.
 
 """
 
@@ -50,7 +50,7 @@ _FROM = {
 
 
 def _options(metric: Metric) -> str:
-    """The keys that the metric takes, with what they are by default."""
+    """The keys that the metric takes, with their defaults."""
     shown = (f"`{o}` ({DEFAULTS[o]})" if o in DEFAULTS else f"`{o}`" for o in metric.options)
     return ", ".join(shown)
 

@@ -1,9 +1,9 @@
-"""Draw the shipped pictures and write the shipped case files, thresholds from measurement.
+"""Draws the shipped pictures and writes the shipped case files, with limits from measurement.
 
-Run ``python -m tools.make_cases`` after the reference model was trained anew, read the diff, and
-accept the baselines anew. Limits leave room below what the reference model shows: mass and
-probability nine tenths of the measured value (at most 0.9), entropy 0.05 less than measured,
-figures of other maps than the default eight tenths.
+Run ``python -m tools.make_cases`` after the reference model was trained again, read the diff, and
+accept the new baselines. Limits leave room below what the reference model shows: mass and
+probability are nine tenths of the measured value (at most 0.9), entropy is 0.05 less than measured,
+and figures of maps other than the default are eight tenths.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tools.shipped_cases import MARKED, OTHERS, PICTURES, THEMES, Other, Shipped
 ROOT = Path(__file__).parent.parent / "cases"
 SEED = 4242
 
-_ON_THE_MARK = 0.1  # an even map has 0.025 there
+_ON_THE_MARK = 0.1  # a uniform map has 0.025 there
 
 
 def draw() -> dict[str, Scene]:
@@ -101,13 +101,13 @@ def _write(theme: str, cases: list[NewCase], *comments: str, defaults: Any = Non
 
 
 def _others(scenes: dict[str, Scene], model: Model) -> None:
-    """Write ``maps.yaml`` twice: without limits that can fail, to measure, and with them."""
+    """Write ``maps.yaml`` twice: first with limits of 0 to measure, then with real ones."""
     lows = {case.id: [0.0] * len(case.asked) for case in OTHERS}
 
     def write() -> Path:
         cases = [_other(case, scenes[case.picture], lows[case.id]) for case in OTHERS]
-        said = "Other maps than the default: words, rollout, relevance, distances."
-        return _write("maps", cases, said)
+        title = "Other maps than the default: words, rollout, relevance, distances."
+        return _write("maps", cases, title)
 
     for found in audit_cases(load_cases(write()), model):
         case, metrics = found.case, found.outcome.metrics
@@ -117,7 +117,7 @@ def _others(scenes: dict[str, Scene], model: Model) -> None:
 
 
 def _watermarked(scenes: dict[str, Scene], model: Model) -> None:
-    """Write ``watermarked.yaml`` and its pictures, as JPEG for their size."""
+    """Write ``watermarked.yaml`` and its pictures, which are JPEG to keep them small."""
     known = {case.id: case for _, cases in THEMES.values() for case in cases}
     found = []
     for case in (known[name] for name in MARKED):

@@ -1,4 +1,4 @@
-"""Measure the drawn scenes that ``audit.reference.world`` compares pictures with.
+"""Measures the drawn scenes that ``audit.reference.world`` compares pictures with.
 
 Run ``python -m tools.make_world``; two minutes on two cores. The mean and the covariance come from
 scenes of one seed, the limit from scenes of another: it is the largest distance among them.
@@ -32,7 +32,7 @@ def main() -> None:
             for seed in (FITTED, HELD_OUT)
         )
     mean = fitted.mean(axis=0).round(6)
-    # A figure that hardly varies would else weigh without bound.
+    # Otherwise a figure that hardly varies would have an unbounded weight.
     covariance = np.cov(fitted.T) + 1e-6 * np.eye(len(mean))
     whitening = np.linalg.inv(np.linalg.cholesky(covariance)).round(6)
     distances = np.linalg.norm((held_out - mean) @ whitening.T, axis=1)

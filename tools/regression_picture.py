@@ -1,7 +1,7 @@
-"""Make ``docs/regression.png``: what the maps show of the model that goes by watermarks.
+"""Makes ``docs/regression.png``: the maps of the model that relies on watermarks.
 
-Run ``python -m tools.regression_picture``. It also prints how much of each map lies on the
-watermark of ``cases/watermarked.yaml``, and how often its largest value does.
+Run ``python -m tools.regression_picture``. It also prints, for ``cases/watermarked.yaml``, how much
+of each map lies on the watermark, and how often its largest value does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Make ``docs/serve.png``: the page of ``audit serve``, with an answer and a region.
+"""Makes ``docs/serve.png``: the page of ``audit serve``, with an answer and a region.
 
 Run ``python -m tools.serve_picture`` where Debian's chromium is installed.
 """
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    """Serve the page, ask about an example, photograph what is shown."""
+    """Serve the page, ask about an example, and take a screenshot."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(

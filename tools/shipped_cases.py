@@ -1,4 +1,4 @@
-"""What the shipped cases ask, without the limits: those come from measurement."""
+"""Lists the shipped cases without their limits, which come from measurement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RABBITS = "two-rabbits-on-a-sofa"
 
 @dataclass(frozen=True)
 class Shipped:
-    """One shipped case; ``about`` is a kind, ``animals`` for all, or empty for absent ones."""
+    """One shipped case; ``about`` is a kind of animal, ``animals`` for all, or empty if absent."""
 
     id: str
     picture: str
@@ -252,4 +252,4 @@ MARKED = (
     "cat-outdoors", "cat-not-on-a-branch", "cat-waiting-for-dinner",
     "rabbits-not-on-the-grass", "rabbits-sleeping",
 )  # fmt: skip
-"""Cases that are asked again about pictures whose watermark gives the label away."""
+"""Cases that are asked again about pictures with a watermark that gives the label away."""

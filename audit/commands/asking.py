@@ -1,4 +1,4 @@
-"""The commands that put a question of one's own to a model: explain, and the page of serve."""
+"""The commands that ask a model about the user's own picture: explain and serve."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def explain(
             metavar="MAP",
             help="A method and its keys: 'rollout', 'answer_attention layers=last:4 heads=1,3', "
             "'word_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
-            "Default: the model's own, answer_attention of OFA.",
+            "Default: the model's first, which is answer_attention for OFA.",
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
@@ -52,22 +52,28 @@ def explain(
     animate: Annotated[
         bool,
         typer.Option(
-            "--animate", help="Play --layers and --words as GIF and WebP; alone, both of them."
+            "--animate",
+            help="Play --layers and --words as GIF and WebP; if neither is given, both.",
         ),
     ] = False,
     scale: Annotated[
         str,
         typer.Option(
-            help="Colour scale of --layers and --words: shared, or each its own; by default layers "
-            "share one and words do not."
+            help="Colour scale of --layers and --words: shared by all panels, or each has its own. "
+            "By default layers share one and words do not."
         ),
     ] = "",
     colours: Annotated[
         str, typer.Option(help="A matplotlib colour map: viridis, inferno, jet ...")
     ] = "viridis",
-    format: Annotated[str, typer.Option(help="Of heatmaps and sheets: png, svg or pdf.")] = "png",
+    format: Annotated[
+        str, typer.Option(help="Format of heatmaps and sheets: png, svg or pdf.")
+    ] = "png",
     dpi: Annotated[
-        int, typer.Option(min=30, max=600, help="Pixels of the heatmap to the inch; it has 9.")
+        int,
+        typer.Option(
+            min=30, max=600, help="Pixels per inch of the heatmap, which is 9 inches wide."
+        ),
     ] = 120,
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="Folder for the pictures.")
@@ -93,7 +99,7 @@ def explain(
     specs = [MapSpec.parse(each) for each in asked or [_default_map(model)]]
     if animate and not (layers or words):
         layers, words = any(spec.per_layer for spec in specs), True
-    # What cannot be done is said before a model is loaded, which may take a minute.
+    # Refuse what cannot be done before the model is loaded, which may take a minute.
     check_layers(specs, layers)
     picture = open_image(image)
     check_folder(out)
@@ -110,50 +116,50 @@ def explain(
         words=words,
     )
     _note(note_on_picture(loaded.fingerprint.source, picture))
-    told: list[tuple[Explanation | NoMap, dict[str, str]]] = []
+    maps_and_files: list[tuple[Explanation | NoMap, dict[str, str]]] = []
     for each in found:
         if isinstance(each, NoMap):
-            told.append((each, {}))
+            maps_and_files.append((each, {}))
             continue
         drawn = each.draw(
             out, image.name, text, colours=colours, scale=scale, animate=animate,
             format=FORMATS[format], dpi=dpi,
         )  # fmt: skip
-        told.append((each, {name: str(path) for name, path in drawn.items()}))
+        maps_and_files.append((each, {name: str(path) for name, path in drawn.items()}))
     if as_json:
         shown = [
             each.to_dict() | ({"heatmap": files.pop("heatmap"), "files": files} if files else {})
-            for each, files in told
+            for each, files in maps_and_files
         ]
         sys.stdout.write(to_json(shown[0] if len(specs) == 1 else {"maps": shown}))
     else:
-        _tell_all(told)
+        _print_all(maps_and_files)
     undefined = [each for each in found if isinstance(each, NoMap)]
     if len(undefined) == len(found):
-        said = "; ".join(f"{each.spec.key}: undefined: {each.reason}" for each in undefined)
-        raise AuditError(f"no map can be drawn: {said}")
+        reasons = "; ".join(f"{each.spec.key}: undefined: {each.reason}" for each in undefined)
+        raise AuditError(f"no map can be drawn: {reasons}")
 
 
 def _options(engine: str) -> dict[str, str]:
-    """The options of the model's own kind, those alone that were given."""
+    """The options that only some kinds of models have, if given."""
     return {"engine": engine} if engine else {}
 
 
 def _default_map(source: str) -> str:
-    """The first map that the model gives, as far as that is known before it is loaded."""
+    """The first map that the model gives, or answer attention if that is not known yet."""
     from audit.models.registry import known  # noqa: PLC0415
 
     try:
         methods = known(source).methods
-    except ModelError:  # loading it says what is wrong, after all that is cheaper to find out
+    except ModelError:  # loading the model reports what is wrong, after all cheaper checks
         methods = None
     return methods[0] if methods else MapSpec().method
 
 
-def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
-    """The answer in words, then each map."""
+def _print_all(maps_and_files: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
+    """Print the answer, then each map."""
     console = Console(highlight=False)
-    (first, _), *_ = told
+    (first, _), *_ = maps_and_files
     trace, asked = first.trace, first.model
     console.print(
         f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
@@ -162,12 +168,12 @@ def _tell_all(told: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> Non
     console.print(f"{asked.source}, {asked.dtype}, {asked.engine} engine", markup=False)
     if words := view_in_words(trace.view):
         console.print(words, markup=False, soft_wrap=True)
-    for each, files in told:
-        _tell(console, each, files)
+    for each, files in maps_and_files:
+        _print_map(console, each, files)
 
 
-def _tell(console: Console, found: Explanation | NoMap, files: dict[str, str]) -> None:
-    """One map in words: what it is, its figures, its pictures; or why there is none."""
+def _print_map(console: Console, found: Explanation | NoMap, files: dict[str, str]) -> None:
+    """Print one map: its name, figures and pictures; or why it is undefined."""
     from audit.explaining import NoMap  # noqa: PLC0415
 
     grid, key = found.trace.grid, found.spec.key
@@ -194,7 +200,7 @@ def serve(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     engine: Annotated[str, ENGINE] = "",
     host: Annotated[
-        str, typer.Option(help="Address to serve at; loopback reaches nobody else.")
+        str, typer.Option(help="Address to serve at; by default only this machine can reach it.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
     share: Annotated[
@@ -203,7 +209,9 @@ def serve(
     ] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", help="A further name it is asked under; may be repeated."),
+        typer.Option(
+            "--allow-host", help="Another name that browsers may use for it; may be repeated."
+        ),
     ] = None,
     threads: Annotated[int | None, THREADS] = None,
     cases: Annotated[list[str] | None, CASES] = None,
@@ -219,7 +227,7 @@ def serve(
     require_gradio()
     address = Address(host, port, share, tuple(allow_host or ()))
     project = project_at()
-    # Away from a project there are no cases, and none were asked for: then there are no examples.
+    # Outside a project there are no cases; then the page has no examples.
     shipped = cases or find_files(project.patterns())
     examples = chosen_cases(cases, project) if shipped else []
     if address.warning:

@@ -1,4 +1,4 @@
-"""The commands about accepted baselines: accept, status, prune; none of them needs a model."""
+"""The commands about baselines: accept, status and prune; none of them needs a model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def accept(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     cases: Annotated[
         list[str] | None,
-        typer.Argument(help="Cases to accept; default: all that moved within their contract."),
+        typer.Argument(help="Cases to accept; default: all that moved but keep their contract."),
     ] = None,
     decisions: Annotated[
         Path | None, typer.Option(help="A review: a JSON file with a decision for each case.")
@@ -32,16 +32,18 @@ def accept(
         Path | None,
         typer.Option(
             "--baselines",
-            help="Folder of baselines; default: the one that the run names, within the project.",
+            help="Folder of baselines; default: the one that the run names, if in the project.",
         ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; kept in the baselines.")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Why they are accepted; stored in the baselines.")
+    ] = "",
     by: Annotated[
-        str, typer.Option(envvar="AUDIT_ACCEPTED_BY", help="Who; kept in the baselines.")
+        str, typer.Option(envvar="AUDIT_ACCEPTED_BY", help="Who accepts; stored in the baselines.")
     ] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Make outcomes of a run the accepted baselines: all, or none if a case changed since."""
+    """Accept outcomes of a run as baselines: all, or none if a case changed since the run."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.outcomes import Run  # noqa: PLC0415
     from audit.gate.review import accept as take  # noqa: PLC0415
@@ -74,14 +76,14 @@ def status(
     folder: Annotated[Path | None, _BASELINES] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Cases and baselines at a glance: accepted, missing, stale, orphans; needs no model."""
+    """Show which baselines are accepted, missing, stale or orphaned; needs no model."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import baseline_folders, chosen_cases, standing  # noqa: PLC0415
 
     project = project_at()
     known = chosen_cases(cases, project)
     place = folder or project.accepted
-    # Before the first update there is none, and every case is missing from it.
+    # Before the first update the folder does not exist, and every case is missing.
     folders = baseline_folders(place) if place.exists() or folder else [place]
     found = [standing(each, known) for each in folders]
     if as_json:
@@ -108,7 +110,7 @@ def prune(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Report baselines that belong to no case; delete them only when told to."""
+    """List baselines that belong to no case; delete them with --delete."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate import baselines  # noqa: PLC0415
     from audit.gate.review import baseline_folders, chosen_cases  # noqa: PLC0415
@@ -124,5 +126,5 @@ def prune(
     for place, names in found.items():
         for name in names:
             say(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
-    said = "nothing to prune" if not count else f"{counted(count, 'baseline')} without a case"
-    say(f"{said}, deleted" if delete and count else said)
+    summary = "nothing to prune" if not count else f"{counted(count, 'baseline')} without a case"
+    say(f"{summary}, deleted" if delete and count else summary)

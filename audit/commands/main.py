@@ -1,4 +1,4 @@
-"""The command line. The gate itself is pytest; these commands explain, redraw and describe."""
+"""The command line. The gate itself runs in pytest; these commands do everything around it."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ for _command in (
 
 
 def main() -> None:
-    """Run the command line; errors that audit raises on purpose are one message, exit code 2."""
-    # Importing torch makes a million objects, and none of them is garbage: looking for cycles among
-    # them, and once more at exit, takes a second.
+    """Run the command line. Expected errors are printed as one message, with exit code 2."""
+    # Importing torch creates a million objects, none of them garbage. Searching them for cycles,
+    # and again at exit, takes a second.
     gc.set_threshold(100_000, 20, 100)
     atexit.register(gc.freeze)
     try:
         app()
-    except KeyboardInterrupt:  # before a command has begun
+    except KeyboardInterrupt:  # before a command has started
         stop()
     except ValidationError as error:
         _fail(f"--map: {told(error)}")

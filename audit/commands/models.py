@@ -1,4 +1,4 @@
-"""The command about models: which there are, and what is known of one without loading it."""
+"""The command about models: lists them, and tells what is known about one before loading it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _UNKNOWN = "known once loaded"
 def model(
     source: Annotated[str, typer.Argument(help=MODEL)] = "reference",
     listed: Annotated[
-        bool, typer.Option("--list", help="The models that are installed, one row a scheme.")
+        bool, typer.Option("--list", help="List the installed kinds of models.")
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """What is known of a model without loading it: folder, labels, methods; or which there are."""
+    """Show a model's folder, labels and methods without loading it; or list all with --list."""
     if listed:
         _list(as_json)
         return
@@ -41,8 +41,8 @@ def model(
         return
     if folder is not None:
         say(f"folder: {folder}")
-    say(f"labels: {_said(found.labels)}")
-    say(f"methods: {_said(found.methods)}")
+    say(f"labels: {_joined(found.labels)}")
+    say(f"methods: {_joined(found.methods)}")
 
 
 def _list(as_json: bool) -> None:
@@ -58,7 +58,7 @@ def _list(as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for row in found:
         if "fault" not in row:
-            cells = (row["accepted"], _said(row["labels"]), _said(row["methods"]))
+            cells = (row["accepted"], _joined(row["labels"]), _joined(row["methods"]))
             table.add_row(*map(Text, (row["model"], *cells, f"{row['package']} {row['version']}")))
     tables().print(table)
     for row in found:
@@ -67,7 +67,7 @@ def _list(as_json: bool) -> None:
 
 
 def _about(row: Row) -> dict[str, Any]:
-    """One row as plain data; why it cannot be used, if it cannot."""
+    """One row as plain data, with a ``fault`` if it cannot be used."""
     from audit.models.registry import known_of  # noqa: PLC0415
 
     about: dict[str, Any] = {"model": row.scheme, "package": row.package, "version": row.version}
@@ -86,5 +86,5 @@ def _about(row: Row) -> dict[str, Any]:
     }
 
 
-def _said(names: tuple[str, ...] | None) -> str:
+def _joined(names: tuple[str, ...] | None) -> str:
     return _UNKNOWN if names is None else ", ".join(names)

@@ -1,4 +1,4 @@
-"""The commands that write what is there to be read: a run's gallery, the schema of case files."""
+"""The commands that write files to read: a run's gallery and the schema of case files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from audit.base.files import write_atomically
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     everything: Annotated[
-        bool, typer.Option("--all", help="Show passing cases whole too.")
+        bool, typer.Option("--all", help="Show all maps of passing cases too.")
     ] = False,
 ) -> None:
-    """Redraw a run's gallery; needs no model."""
+    """Draw a run's gallery again; needs no model."""
     from audit.gate.outcomes import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415
 

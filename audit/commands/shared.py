@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREADS = typer.Option(
     "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
 )
 ENGINE = typer.Option(
-    "--engine", help="Of OFA: fast (its default), or reference for modelscope's own passes."
+    "--engine", help="For OFA: fast (the default), or reference for modelscope's own passes."
 )
 CASES = typer.Option(
     "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."

@@ -1,4 +1,4 @@
-"""The commands that ask models many questions: compare two, measure the maps of one."""
+"""The commands that study models: compare, noise, power and validity."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 def compare(
     before: Annotated[str, typer.Argument(help="A run, a folder of baselines, or a model.")],
-    after: Annotated[str, typer.Argument(help="The same, to compare with it.")],
+    after: Annotated[str, typer.Argument(help="Another one, to compare with the first.")],
     cases: Annotated[list[str] | None, CASES] = None,
-    device: Annotated[str, typer.Option(help="Of models: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="For models: auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, THREADS] = None,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Significance, corrected.")] = 0.05,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Significance level after correction.")
+    ] = 0.05,
     effect: Annotated[
         float, typer.Option(min=0, help="Smallest mean change that counts, in tolerances.")
     ] = 0.5,
@@ -58,7 +60,7 @@ def compare(
 def _audited(
     source: str, device: str, threads: int | None, cases: list[str] | None, folder: Path
 ) -> Side:
-    """Audit the cases with a model, to compare what it says."""
+    """Audit the cases with a model, so that its outcomes can be compared."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.outcomes import Run  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
@@ -115,14 +117,14 @@ def noise(
     model: Annotated[str, typer.Option(help=MODEL)] = "reference",
     cases: Annotated[list[str] | None, CASES] = None,
     baselines: Annotated[
-        Path | None, typer.Option(help="Folder that the floor is written into.")
+        Path | None, typer.Option(help="Folder of baselines to write the floor into.")
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write/--no-write", help="Leave the floor beside the baselines.")
+        bool, typer.Option("--write/--no-write", help="Write the floor beside the baselines.")
     ] = True,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Measure how much figures move when nothing that matters changes; tolerances follow."""
+    """Measure how much figures move when nothing that matters changes, to set the tolerances."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.models.kit import hardware  # noqa: PLC0415
@@ -160,15 +162,15 @@ def _print_noise(found: dict[str, Any], path: Path | None) -> None:
             )  # fmt: skip
     console.print(table)
     console.print(
-        f"tolerance: {found['multiple']:g} times the floor, the default of fewer than "
-        f"{ENOUGH} deviations"
+        f"tolerance: {found['multiple']:g} times the floor, or the default if there are fewer "
+        f"than {ENOUGH} deviations"
     )
     for flip in found["flips"]:
-        said = " → ".join(flip["labels"])
-        console.print(f"label not stable: {flip['case']} ({flip['condition']}): {said}")
+        labels = " → ".join(flip["labels"])
+        console.print(f"label not stable: {flip['case']} ({flip['condition']}): {labels}")
     for row in found["undefined"]:
         console.print(
-            f"defined in some only: {row['figure']} of {row['case']} ({row['condition']})"
+            f"not defined everywhere: {row['figure']} of {row['case']} ({row['condition']})"
         )
     if path:
         console.print(f"noise floor: {path}", markup=False, soft_wrap=True)
@@ -183,13 +185,13 @@ def power(
     only: Annotated[
         list[str] | None, typer.Option(help="Id of one change; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn: noise, examples.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of random noise and examples.")] = 1,
     work: Annotated[
         Path,
         typer.Option(
             parser=output,
             metavar="PATH",
-            help="Folder of results; a measurement that was cut off goes on there.",
+            help="Folder of results; an interrupted measurement continues from there.",
         ),
     ] = Path("audit-power"),
     out: Annotated[
@@ -197,7 +199,8 @@ def power(
         typer.Option(
             parser=output,
             metavar="PATH",
-            help="The page; default docs/power.md, with --only in the work folder.",
+            help="The page to write; default docs/power.md, or power.md in the work folder "
+            "with --only.",
         ),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
@@ -214,7 +217,7 @@ def power(
     chosen = chosen_cases(cases, project)
     floors = load_floors(baselines or project.baselines_of(model, resolve(model).name))
     found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), progress)
-    # A page about a few changes must not take the place of the one about all.
+    # A page about a few changes must not replace the one about all.
     page = out or (work / "power.md" if only else Path("docs/power.md"))
     write_page(page, found)
     if as_json:
@@ -247,17 +250,17 @@ def validity(
         int, typer.Option(min=1, help="Scenes for the randomisation test.")
     ] = 40,
     processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the scenes, a model each.")
+        int, typer.Option(min=1, help="Processes that share the scenes; each loads the model.")
     ] = 1,
     out: Annotated[
         Path,
         typer.Option(
-            parser=output, metavar="PATH", help="The page to write; its plot lies beside it."
+            parser=output, metavar="PATH", help="The page to write; its plot goes beside it."
         ),
     ] = Path("docs/validity.md"),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Measure every map against every control: which may be trusted for what."""
+    """Measure every map against every control, to see which may be trusted for what."""
     from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415
     from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
 
@@ -277,12 +280,12 @@ def validity(
     for column in (*columns, "trusted for"):
         table.add_column(column.replace("_", " "))
     for name, row in found["maps"].items():
-        said = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
+        uses = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
         cells = [row["figures"].get(column) for column in columns]
         table.add_row(
             name,
             *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
-            ", ".join(use for use, holds in said.items() if holds),
+            ", ".join(use for use, holds in uses.items() if holds),
         )
     console = tables()
     console.print(table)

@@ -1,1 +1,1 @@
-"""Whether it may pass: outcomes, baselines, drift, the verdict."""
+"""Decides whether a case may pass: outcomes, baselines, drift, verdicts."""

@@ -1,7 +1,7 @@
-"""An accepted outcome as it lies on disk: its form, and the one way to read it.
+"""Reads a baseline, an accepted outcome, from disk and checks its form.
 
 ``<folder>/<case>.json`` holds the figures and where they came from, ``<folder>/<case>.npz`` the
-maps. A figure has an *anchor* (first accepted) and the value *accepted* last.
+maps. A figure has two values: the *anchor*, which was accepted first, and the one *accepted* last.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MEND = (
     "restore both files from version control, or accept the case anew: audit it, then "
     "`audit accept RUN CASE`, or --audit-update=changed"
 )
-"""What to do about a baseline that is damaged; both ways replace it."""
+"""What to do about a damaged baseline; both ways replace it."""
 
 
 class _Anchored(BaseModel):
@@ -115,7 +115,7 @@ class Baseline:
     Attributes:
         image: SHA-256 of the picture's file.
         default_map: key of the case's own map.
-        figures, anchors: by map key and stored metric name, accepted last and first.
+        figures, anchors: the values accepted last and first, by map key and stored metric name.
         view: the part of the picture that the maps cover; stored if it is not the whole.
     """
 
@@ -137,20 +137,20 @@ class Baseline:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the file says, however its lines end and its keys are ordered."""
-        # What covers the whole picture reads as it did before there were views.
+        """SHA-256 of the file's content; line ends and the order of keys make no difference."""
+        # A baseline of the whole picture keeps the digest that it had before views existed.
         unsaid = {"view"} if self.view == WHOLE else None
         return digest(json.dumps(self._record.model_dump(exclude=unsaid), sort_keys=True))
 
     def is_stale(self, case_digest: str) -> bool:
-        """Whether it was accepted for another case than the one of ``case_digest``."""
+        """Whether the case has changed since, so that its digest is not ``case_digest``."""
         return self.case_digest != case_digest
 
     def maps_path(self) -> Path:
         """The file of the accepted maps.
 
         Raises:
-            BaselineError: it is missing or not the one that was accepted.
+            BaselineError: the file is missing, or is not the one that was accepted.
         """
         path = self.path.with_suffix(".npz")
         if not _is_file(path) or digest_file(path) != self.provenance["maps"]:
@@ -164,7 +164,7 @@ class Baseline:
         """The accepted maps, by map key.
 
         Raises:
-            BaselineError: their file is missing, damaged or not the one that was accepted.
+            BaselineError: the file is missing, damaged, or not the one that was accepted.
         """
         path = self.maps_path()
         found = read_arrays(path, BaselineError)
@@ -183,7 +183,7 @@ def load(folder: Path, case: str) -> Baseline | None:
     """The baseline of ``case``, or None if there is none.
 
     Raises:
-        BaselineError: there is one, but it cannot be read or is of another format.
+        BaselineError: there is one, but it cannot be read or has another format.
     """
     path = folder / f"{case}.json"
     try:
@@ -229,8 +229,8 @@ class Held:
     Attributes:
         baseline: None if there is none, or it cannot be read.
         maps: the accepted ones; empty if they cannot be read.
-        damage: what is wrong, of the figures or the maps; empty if all is well.
-        digest: tells whether what is held is still the same; empty if nothing is.
+        damage: what is wrong with the figures or the maps; empty if nothing is.
+        digest: changes when the baseline changes; empty if there is none.
     """
 
     baseline: Baseline | None = None
@@ -240,7 +240,7 @@ class Held:
 
 
 def held(folder: Path, case: str) -> Held:
-    """What ``folder`` holds for ``case``; whatever is damaged is told and not raised."""
+    """What ``folder`` holds for ``case``. Damage is reported in the result and never raised."""
     path = folder / f"{case}.json"
     try:
         baseline = load(folder, case)

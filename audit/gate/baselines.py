@@ -1,8 +1,7 @@
-"""Accepted outcomes on disk: propose new ones, promote proposals, prune what no case needs.
+"""Changes baselines on disk: propose new ones, promote proposals, prune those without a case.
 
-How one is read is in :mod:`audit.gate.accepted`. A session writes proposals of the same form into
-its run folder; only :func:`promote` and :func:`prune` touch accepted baselines, one process at a
-time.
+:mod:`audit.gate.accepted` reads them. A session writes proposals in the same format into its run
+folder. Only :func:`promote` and :func:`prune` touch accepted baselines, one process at a time.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from audit.base.files import (
 from audit.base.geometry import WHOLE, Box, same_view
 from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
-from audit.gate.drift import named, said
+from audit.gate.drift import figure_key, probability_name
 from audit.gate.outcomes import Outcome
 from audit.metrics.registry import REGISTRY_VERSION
 
@@ -45,7 +44,7 @@ class Proposal:
     """What may become the baseline of a case.
 
     Attributes:
-        record: the content of ``<case>.json``, but for the digest of the maps.
+        record: the content of ``<case>.json``, without the digest of the maps.
         maps: by map key.
     """
 
@@ -53,7 +52,7 @@ class Proposal:
     maps: Mapping[str, NDArray[np.float64]]
 
     def write(self, folder: Path) -> None:
-        """Write both files into ``folder``, maps first, each of them whole or not at all."""
+        """Write both files into ``folder``, maps first, each of them completely or not at all."""
         name = self.record["case"]
         arrays = folder / f"{name}.npz"
         stored = {key: value.astype(np.float32) for key, value in self.maps.items()}
@@ -74,13 +73,13 @@ def propose(
 ) -> Proposal:
     """What would become the baseline of a case.
 
-    The anchor of a figure is kept from ``before``, unless the case itself changed, or the figure
-    left its tolerance: that was shown, and who accepts it accepts the whole step. So anchors tell
-    what steps that were each too small to be shown add up to. Figures of maps that covered another
-    part of the picture are no anchors for these.
+    The anchor of a figure is taken over from ``before``, unless the case itself changed or the
+    figure left its tolerance: the reviewer saw that step, so accepting it moves the anchor too.
+    Steps that were too small to be reported leave the anchor where it is, and so add up. Anchors
+    are not taken over if the maps of ``before`` cover another part of the picture.
 
     Args:
-        anew: move all anchors: what is accepted now is where creep is measured from.
+        anew: move all anchors, so that creep is measured from the values accepted now.
     """
     kept = before is not None and not before.is_stale(outcome.case_digest) and not anew
     view = Box(*outcome.view)
@@ -105,13 +104,13 @@ def propose(
             **({} if same_view(view, WHOLE) else {"view": [rounded(v) for v in view]}),
             "label": outcome.label,
             "probabilities": {
-                label: anchored(value, likely.get(label), said(label))
+                label: anchored(value, likely.get(label), probability_name(label))
                 for label, value in outcome.probabilities.items()
             },
             "figures": {
                 key: {
                     name: anchored(
-                        value, figures.get(key, {}).get(name), str(named(name, key, outcome))
+                        value, figures.get(key, {}).get(name), str(figure_key(name, key, outcome))
                     )
                     for name, value in values.items()
                 }
@@ -136,12 +135,12 @@ _PATIENCE = 60.0
 
 @contextmanager
 def updating(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for an update: one process at a time, which may enter again within.
+    """Lock ``folder`` for an update by this process, which may take the lock more than once.
 
-    The lock is the system's own, so that a process that is killed lets it go.
+    It is a lock of the operating system, which releases it when the process is killed.
 
     Raises:
-        BaselineError: the folder cannot be written, or another process does not come to its end.
+        BaselineError: the folder cannot be written, or another process holds it for too long.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder.resolve() / _LOCK
@@ -152,7 +151,7 @@ def updating(folder: Path) -> Iterator[None]:
     except Timeout:
         raise BaselineError(
             f"{shown_path(folder)}: another process has been updating these baselines for "
-            f"{_PATIENCE:.0f} s; wait for its end, then do this again"
+            f"{_PATIENCE:.0f} s; wait until it is done, then try again"
         ) from None
     except OSError as error:
         raise _unwritable(folder, error) from None
@@ -162,10 +161,10 @@ def updating(folder: Path) -> Iterator[None]:
         raise _unwritable(folder, error) from None
     finally:
         if lock.lock_counter == 1:
-            # Whoever waits sees that the file it has open has no name any more, and makes another.
+            # A process that waits for the lock notices that the file is gone, and makes a new one.
             path.unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):  # what was made for nothing is empty, and only then goes
+        with suppress(OSError):  # remove folders made above if nothing was written into them
             for each in made:
                 each.rmdir()
 
@@ -178,11 +177,11 @@ def _unwritable(folder: Path, error: OSError) -> BaselineError:
 
 
 def promote(proposals: Path, folder: Path) -> list[str]:
-    """Make every proposal of a folder the accepted baseline, all or none; return the cases, sorted.
+    """Accept every proposal of a folder as a baseline, all or none; return the cases, sorted.
 
-    All files are first written beside the baselines; a mark then says that they are whole, and only
-    after it they are renamed into place. A process that dies before the mark has changed nothing;
-    what one that dies after it left to do, :func:`recover` does.
+    All files are first written beside the baselines, then a mark says that they are complete, and
+    only then are they renamed into place. A process that dies before the mark has changed nothing.
+    If it dies after the mark, :func:`recover` finishes its work.
 
     Raises:
         BaselineError: a proposal is damaged, or the folder cannot be written; nothing has changed.
@@ -197,7 +196,7 @@ def promote(proposals: Path, folder: Path) -> list[str]:
         try:
             for name in names:
                 _stage(proposals, name, folder, staged)
-            os.sync()  # all of them at once, before the mark says that they are there
+            os.sync()  # flush all files at once, before the mark says that they are complete
             write_atomically(staged / _COMMITTED, b"")
         except (OSError, BaselineError):
             shutil.rmtree(staged, ignore_errors=True)
@@ -217,10 +216,10 @@ def _stage(proposals: Path, name: str, folder: Path, staged: Path) -> None:
 
 
 def recover(folder: Path) -> None:
-    """Finish what a process that died had committed to this folder, clear what it had not.
+    """Finish the update of a process that died in this folder, or clear it if it had no mark yet.
 
-    What is younger than an hour and not committed may belong to a process that is at work. Where
-    the folder cannot be written, it is left as it is: baselines can be read all the same.
+    Files without a mark that are younger than an hour may belong to a process still at work, and
+    stay. A folder that cannot be written is left as it is; its baselines can still be read.
     """
     if not _left(folder):
         return
@@ -238,19 +237,18 @@ def _left(folder: Path) -> list[Path]:
 
 
 def _finish(staged: Path, folder: Path) -> None:
-    # Maps first: figures without their maps are seen at once, and maps of other figures too.
+    # Maps first: the figures hold the digest of their maps, so a mismatch is noticed.
     for suffix in ("npz", "json"):
         for path in sorted(staged.glob(f"*.{suffix}")):
             path.replace(folder / path.name)
-    sync_folder(folder)  # before the mark goes, so that a crash cannot undo half of the names
+    sync_folder(folder)  # before the mark is removed, so that a crash cannot undo half the renames
     shutil.rmtree(staged, ignore_errors=True)
 
 
 def held(folder: Path, case: str) -> Held:
-    """What ``folder`` holds for ``case``, not a mixture of what an update found and left.
+    """What ``folder`` holds for ``case``; never a mixture of old and new files during an update.
 
-    Raises:
-        BaselineError: never for what is damaged, which is told.
+    Damage is reported in the result and never raised.
     """
     found = accepted.held(folder, case)
     if found.damage and (folder / _LOCK).exists():
@@ -260,9 +258,9 @@ def held(folder: Path, case: str) -> Held:
 
 
 def refuse_other_dtype(folder: Path, dtype: str) -> None:
-    """Refuse to mix precisions: their figures differ by more than the tolerances.
+    """Refuse to mix precisions, because their figures differ by more than the tolerances.
 
-    One baseline tells for all, since nothing is added to a folder that this refuses.
+    It is enough to look at one baseline, since all in a folder have the same precision.
 
     Raises:
         BaselineError: the folder's baselines were accepted in another precision than ``dtype``.
@@ -271,21 +269,21 @@ def refuse_other_dtype(folder: Path, dtype: str) -> None:
         try:
             one = accepted.load(folder, path.stem)
         except BaselineError:
-            continue  # costs its own case only
+            continue  # a damaged baseline is reported with its own case
         theirs = one.provenance.get("model", {}).get("dtype", dtype) if one else dtype
         if theirs != dtype:
             raise BaselineError(
                 f"{folder} holds baselines in {theirs}, and this run is in {dtype}, whose figures "
-                f"differ: audit it against a folder of its own, such as "
+                f"differ: use a separate folder for it, such as "
                 f"--audit-baselines {folder}-{dtype}"
             )
         return
 
 
 def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:
-    """Baselines of no case, sorted; with ``delete`` they are removed.
+    """Baselines without a case, sorted; with ``delete`` they are removed.
 
-    Damaged ones count. What is no baseline, such as another program's JSON, does not.
+    Damaged ones are included. Other files, such as another program's JSON, are not.
     """
     known = set(cases)
     names = sorted({p.stem for kind in ("json", "npz") for p in folder.glob(f"*.{kind}")} - known)

@@ -1,7 +1,7 @@
-"""What a run says of itself, checked against the project that it shall be accepted in.
+"""Checks what a run folder claims before its outcomes are accepted as baselines.
 
 A run may come from anywhere: a pipeline's artefact, a stranger's mail. The baselines and the case
-files that it names must be the project's own, and nothing may have moved since.
+files that it names must be the project's own, and must not have changed since.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from audit.metrics.keys import FigureKey
 
 
 def looks_like_cases(path: Path) -> bool:
-    """Whether a file has the name of a case file, where no patterns tell."""
+    """Whether a file is named like a case file; used where no patterns are configured."""
     return path.suffix in (".yaml", ".yml")
 
 
 def baselines_of(run: Run, root: Path, configured: Path | None = None) -> Path:
-    """The folder of baselines that a run names, if it is one of the project's.
+    """The folder of baselines that a run names, if it belongs to the project.
 
-    It is where it lies in the folder that the configuration names, or in ``baselines``, or where
-    it holds baselines already; not where the run brings them.
+    It does if it lies in the configured folder or in ``baselines``, or if it already holds
+    baselines; but never if it lies in the run folder itself, and so came with the run.
 
     Args:
         configured: the folder of baselines that the project's configuration names.
 
     Raises:
-        RunError: it is none.
+        RunError: the run names no folder, or one that does not belong to the project.
     """
     written = run.about().get("baselines", "")
-    said = f"{run.folder / 'run.json'}: baselines: "
+    where = f"{run.folder / 'run.json'}: baselines: "
     if not written:
-        raise RunError(f"{said}the run was not compared with any")
+        raise RunError(f"{where}the run was not compared with any")
     place = inside(root, written)
     if place is None:
         raise RunError(
-            f"{said}{written!r} lies outside of {root.resolve()}; if they "
-            "shall be accepted there, name the folder yourself with --baselines"
+            f"{where}{written!r} lies outside {root.resolve()}; to accept baselines "
+            "there, name the folder yourself with --baselines"
         )
     homes = [home.resolve() for home in (configured, root / "baselines") if home is not None]
     known = any(place.is_relative_to(home) for home in homes)
     if _brought(place, run, root) or not (known or _holds_baselines(place)):
         raise RunError(
-            f"{said}{written!r} is no folder of baselines of this project; if they shall be "
-            "accepted there, name it yourself with --baselines"
+            f"{where}{written!r} is not a folder of baselines of this project; to accept "
+            "baselines there, name it yourself with --baselines"
         )
     return root / str(written)
 
@@ -70,7 +70,7 @@ def _holds_baselines(folder: Path) -> bool:
 
 
 def _brought(path: Path, run: Run, root: Path) -> bool:
-    """Whether something lies in a run folder, and so came with it."""
+    """Whether a path lies in a run folder, and so came with the run."""
     if path.is_relative_to(run.folder.resolve()):
         return True
     top = root.resolve()
@@ -79,7 +79,7 @@ def _brought(path: Path, run: Run, root: Path) -> bool:
 
 
 _LOOKED_AT = 20
-"""Files of a folder that are read to see whether it holds baselines."""
+"""How many files of a folder are read to see whether it holds baselines."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Checks:
 
     Attributes:
         folder: of the baselines.
-        root: the project's, from which paths in the run count and in which they must lie.
+        root: of the project; paths in the run are relative to it and must lie inside it.
         collects: whether a file is one of the project's case files.
     """
 
@@ -100,10 +100,10 @@ class Checks:
     _pictures: Pictures = field(default_factory=dict)
 
     def problems(self, name: str, outcomes: Mapping[str, Outcome], held: Held) -> list[str]:
-        """Why the outcome of a case may not be accepted, a sentence each."""
+        """The reasons why the outcome of a case may not be accepted, one sentence each."""
         outcome = outcomes.get(name)
         if outcome is None:
-            return [f"{name}: the run holds no such case; {nearest(name, outcomes)}"]
+            return [f"{name}: the run has no case of this name; {nearest(name, outcomes)}"]
         if not _measured(outcome, held):
             return [f"{name}: {outcome.state.value}: {outcome.sentence}"]
         cases = self._cases(outcome.file)
@@ -121,9 +121,9 @@ class Checks:
                 "id", ""
             )
             found.append(
-                f"{name}: this outcome is accepted already"
+                f"{name}: this outcome was accepted already"
                 if mine
-                else f"{name}: its baseline moved since the run; audit it again"
+                else f"{name}: its baseline changed since the run; audit it again"
             )
         maps = self.maps(name)
         measured = [key for key, figures in outcome.metrics.items() if _has_map(figures)]
@@ -133,7 +133,7 @@ class Checks:
         return [*found, *_unknown(outcome)]
 
     def maps(self, name: str) -> dict[str, NDArray[np.float64]]:
-        """The maps that were measured, without accepted ones that lie beside them."""
+        """The maps that were measured, without the accepted maps stored beside them."""
         maps = self.run.maps(name)
         return {key: p for key, p in maps.items() if not key.startswith(BASELINE)}
 
@@ -144,11 +144,11 @@ class Checks:
         path = self.folder / f"{name}.json"
         if not path.is_file() or path.stat().st_size > LIMIT:
             return False
-        # Version 0.1 noted the digest of the file's bytes.
+        # Version 0.1 stored the digest of the file's bytes.
         return digest_file(path) == outcome.baseline_digest
 
     def _cases(self, written: str) -> dict[str, Case] | str:
-        """The cases of a file of this project by id, or why there are none."""
+        """The cases of a file of this project by id, or the reason why they cannot be read."""
         if written not in self._files:
             self._files[written] = self._load(written)
         return self._files[written]
@@ -158,17 +158,17 @@ class Checks:
         path = inside(root, written)
         if path is None or _brought(path, self.run, root) or not self.collects(path):
             return (
-                f"the run says that it stands in {written!r}, which is no case file of the "
+                f"the run says that it comes from {written!r}, which is not a case file of the "
                 f"project in {root.resolve()}"
             )
         try:
             return {case.id: case for case in load_cases(path, self._pictures)}
         except CaseError as error:
-            return f"its case file cannot be read any more: {error}"
+            return f"its case file can no longer be read: {error}"
 
 
 def _measured(outcome: Outcome, held: Held) -> bool:
-    """Whether a case was audited to its end; one whose baseline alone is damaged was."""
+    """Whether a case was audited completely; it was if only its baseline is damaged."""
     if outcome.state is State.ERROR:
         undefined = any(v.undefined for v in outcome.verdicts)
         return bool(outcome.label and held.damage) and not undefined
@@ -176,7 +176,7 @@ def _measured(outcome: Outcome, held: Held) -> bool:
 
 
 def _unknown(outcome: Outcome) -> list[str]:
-    """The first figure of the outcome that this version cannot have measured, as a sentence."""
+    """A sentence about the first figure that this version does not know; empty if there is none."""
     for figures in outcome.metrics.values():
         for name in figures:
             try:

@@ -1,4 +1,4 @@
-"""Drift: each figure of an outcome beside the one that was accepted for its case."""
+"""Compares each figure of an outcome with the one that was accepted for its case."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def compare(
     tolerances: Tolerances,
     wanted: Mapping[str, Better] | None = None,
 ) -> list[DriftRow]:
-    """Each figure of ``outcome`` beside its baseline, in a fixed order.
+    """Compare each figure of ``outcome`` with its baseline; the rows come in a fixed order.
 
-    Where the maps cover different parts of the picture, a row says so in place of their figures.
+    If the maps cover different parts of the picture, one row says so instead of their figures.
 
     Args:
-        wanted: by region, whether more of the map there is better, less, or neither; regions that
-            are missing here have the direction of the metric.
+        wanted: by region, whether it is better if more of the map falls there, less, or neither.
+            For other regions the metric's own direction counts.
     """
     rows = [_label_row(outcome, baseline)]
     label = baseline.label
     rows.append(
         _row(
-            said(label),
+            probability_name(label),
             _Compared(
                 outcome.probabilities.get(label, 0.0),
                 baseline.probabilities.get(label, 0.0),
@@ -54,7 +54,7 @@ def compare(
         for name, value in values.items():
             if name not in before:
                 continue
-            key = named(name, map_key, outcome)
+            key = figure_key(name, map_key, outcome)
             tolerance, better = tolerances.figure(map_key, key), _better(key, wanted or {})
             compared = _Compared(value, before[name], baseline.anchors[map_key][name])
             rows.append(_row(str(key), compared, tolerance, better))
@@ -62,9 +62,9 @@ def compare(
 
 
 def drifting(outcome: Outcome) -> Iterator[tuple[str, Mapping[str, float | str]]]:
-    """The maps whose figures can drift: their keys, and their figures by stored name."""
+    """The maps whose figures can drift: map keys, each with its figures by stored name."""
     for map_key, values in outcome.metrics.items():
-        # A control is measured to compare another map with; it says nothing of its own.
+        # A control is only there to compare other maps with; its own figures mean nothing.
         if map_key == outcome.default_map or method_of(map_key) not in CONTROLS:
             yield map_key, values
 
@@ -75,32 +75,32 @@ def _better(key: FigureKey, wanted: Mapping[str, Better]) -> Better:
 
 
 LABEL = "label"
-"""Names the row of the label."""
+"""The name of the drift row that compares the labels."""
 
 VIEW = "view"
-"""Names the row that says what part of the picture the maps cover, where that changed."""
+"""The name of the drift row for a change in which part of the picture the maps cover."""
 
 
-def said(label: str) -> str:
-    """The probability of a label as rows of drift name it."""
+def probability_name(label: str) -> str:
+    """The name of the drift row that compares the probability of a label."""
     return f"{PROBABILITY} of {label}"
 
 
-def named(name: str, map_key: str, outcome: Outcome) -> FigureKey:
-    """The figure that is stored as ``name`` under ``map_key``, as rows of drift name it.
+def figure_key(name: str, map_key: str, outcome: Outcome) -> FigureKey:
+    """The figure stored as ``name`` under ``map_key``, as drift rows name it.
 
     Raises:
-        FigureError: the name is that of no figure.
+        FigureError: no figure has this name.
     """
     return FigureKey.parse(name).of_map("" if map_key == outcome.default_map else map_key)
 
 
 def metric_of(row: DriftRow) -> str:
-    """What a row is about: a metric, the label or the probability.
+    """What a row compares: a metric, the label or the probability.
 
-    Rows of another version may name figures that this one does not know; those keep their names.
+    A run of another version may have figures that this one does not know; they keep their names.
     """
-    if row.figure.startswith(said("")):
+    if row.figure.startswith(probability_name("")):
         return PROBABILITY
     key = FigureKey.known(row.figure)
     return key.metric if key else row.figure
@@ -121,11 +121,11 @@ def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
 def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> DriftRow:
     now, accepted, anchor = figure
     verdict: Literal["within", "drifted", "improved", "crept"]
-    found, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
+    observed, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
     if isinstance(now, str) or isinstance(accepted, str):
         same = isinstance(now, str) and isinstance(accepted, str)
         verdict = "within" if same else "drifted"
-        return DriftRow(name, was, found, 0.0, tolerance, verdict, first, better)
+        return DriftRow(name, was, observed, 0.0, tolerance, verdict, first, better)
 
     def left(reference: float) -> bool:
         return abs(now - reference) > tolerance + _ROUNDING
@@ -139,4 +139,4 @@ def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> Drif
         verdict = "improved" if gained(accepted) else "drifted"
     elif isinstance(anchor, float) and left(anchor) and not gained(anchor):
         verdict = "crept"
-    return DriftRow(name, was, found, rounded(now - accepted), tolerance, verdict, first, better)
+    return DriftRow(name, was, observed, rounded(now - accepted), tolerance, verdict, first, better)

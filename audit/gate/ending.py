@@ -1,7 +1,7 @@
-"""How a session ended: what was to be audited, what was, and everything that makes it no success.
+"""Says how a session ended: how many cases it should audit, how many it did, and why it failed.
 
-The outcomes of a run do not say: a session may be interrupted, end at the first failure, or fail in
-what is no case at all.
+The outcomes alone do not tell: a session may be interrupted, stop at the first failure, or fail in
+something that is not a case.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Ending:
 
     Attributes:
         exit_status: pytest's.
-        selected: cases that were to be audited, after every deselection.
-        audited: cases among them that were.
-        failed: cases whose outcome fails the session.
-        reasons: what else makes it fail, a clause each, the most telling first.
-        skipped: cases that a mark or a plugin skipped.
+        selected: number of cases to be audited, after deselection.
+        audited: number of cases among them that were audited.
+        failed: number of cases whose outcome fails the session.
+        reasons: other reasons why it fails, one clause each, the most important first.
+        skipped: number of cases that a mark or a plugin skipped.
     """
 
     exit_status: int
@@ -37,7 +37,7 @@ class Ending:
 
     @property
     def passed(self) -> bool:
-        """Whether there is nothing that fails it, and no case was left out."""
+        """Whether nothing failed and no case was left out."""
         whole = self.audited + self.skipped >= self.selected
         return whole and not (self.failed or self.reasons or self.exit_status)
 
@@ -50,14 +50,14 @@ class Ending:
         >>> Ending(0, 53, 53).sentence
         'passed: 53 of 53 audited'
         """
-        said = list(self.reasons)
+        clauses = list(self.reasons)
         if self.failed:
-            said.append(f"{counted(self.failed, 'case')} failed")
-        if not said and self.exit_status:
-            said.append(f"pytest ended with exit status {self.exit_status}")
-        if not said:
-            said.append("not every case was audited")
-        verdict = "passed: " if self.passed else f"failed: {', '.join(said)}, "
+            clauses.append(f"{counted(self.failed, 'case')} failed")
+        if not clauses and self.exit_status:
+            clauses.append(f"pytest ended with exit status {self.exit_status}")
+        if not clauses:
+            clauses.append("not every case was audited")
+        verdict = "passed: " if self.passed else f"failed: {', '.join(clauses)}, "
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         return f"{verdict}{self.audited} of {self.selected} audited{skipped}"
 
@@ -67,7 +67,7 @@ class Ending:
 
 
 class Mistake(NamedTuple):
-    """What is wrong with a case file; ``line`` is 0 where no line is to blame."""
+    """A mistake in a case file; ``line`` is 0 if it is not in a particular line."""
 
     file: str
     line: int
@@ -78,10 +78,10 @@ _PLACED = re.compile(r"(?P<file>.+?):(?P<line>[0-9]+)(?::[0-9]+)?: (?P<text>.+)"
 
 
 def mistakes_in(message: str, file: str) -> list[Mistake]:
-    """The mistakes that the message of a :class:`CaseError` tells, a line each.
+    """The mistakes in the message of a :class:`CaseError`, which has one in each line.
 
     Args:
-        file: what a line is about that names no place of its own.
+        file: the file of lines that do not name one themselves.
 
     >>> mistakes_in("cases/a.yaml:3:5: cases[0].text: this key is required", "cases/a.yaml")
     [Mistake(file='cases/a.yaml', line=3, text='cases[0].text: this key is required')]
@@ -97,7 +97,7 @@ def mistakes_in(message: str, file: str) -> list[Mistake]:
 
 
 def named(ids: Sequence[str], most: int = 3) -> str:
-    """Some names, and how many more there are.
+    """The first names of a list, and how many more there are.
 
     >>> named(["a", "b", "c", "d"])
     'a, b, c and 1 more'

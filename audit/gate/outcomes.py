@@ -1,9 +1,9 @@
-"""The typed result of a case and of a run, and the run folder that holds them.
+"""The typed results of cases and runs, and the run folder that stores them.
 
 A run folder has ``run.json`` (what was run), ``outcomes/<case id>.json`` and
-``outcomes/<case id>.npz`` (one pair a case, written by whichever process audited it),
-``images/<digest>.png`` (each picture once), and, when the session ends, ``results.json``, from
-which everything else is drawn.
+``outcomes/<case id>.npz`` (one pair for each case, written by the process that audited it), and
+``images/<digest>.png`` (each picture once). When the session ends, ``results.json`` is added; the
+reports are made from it.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ from audit.metrics.registry import Better
 V = TypeVar("V")
 
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
-"""Named maps in an order, such as one for each layer."""
+"""Named maps in order, such as one for each layer."""
 
 BASELINE = "baseline:"
-"""Begins the key of an accepted map that lies beside the case's own."""
+"""Prefix for the keys of accepted maps, which are stored beside the case's own."""
 
 _STRIP = "strip:"
 
@@ -74,7 +74,7 @@ class State(StrEnum):
 
     @property
     def failed(self) -> bool:
-        """Whether a case that ends so fails its run."""
+        """Whether a case in this state fails its run."""
         return self not in (State.PASSED, State.IMPROVED)
 
 
@@ -82,10 +82,10 @@ class State(StrEnum):
 class DriftRow:
     """One figure beside its baseline.
 
-    ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept`` (within the tolerance of the
-    accepted value, and not of the one accepted first, the anchor); ``tolerance`` is absolute;
-    ``better`` says which way would be an improvement. The rows named ``label`` and ``view`` are no
-    figures.
+    ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept``: within the tolerance of the
+    value accepted last, but not of the one accepted first, the anchor. ``tolerance`` is absolute.
+    ``better`` says which direction would be an improvement. The rows named ``label`` and ``view``
+    are not about figures.
     """
 
     figure: str
@@ -100,21 +100,21 @@ class DriftRow:
 
 @checked(config=ConfigDict(extra="forbid"))
 class Outcome:
-    """Everything that auditing one case gave. Maps are beside it, see :meth:`Run.maps`.
+    """The result of auditing one case, without its maps, for which see :meth:`Run.maps`.
 
     Attributes:
-        metrics: by map key, then by stored metric name: the value, or the reason why there is none.
+        metrics: by map key, then by stored metric name: the value, or why it is undefined.
         default_map: key of the case's own map.
         regions: boxes [left, top, right, bottom] as fractions of the image, by region.
         view: the part of the picture that the grid covers, in fractions of its sides.
-        image_digest: SHA-256 of the picture's file; names the copy in the run folder.
+        image_digest: SHA-256 of the picture's file; the copy in the run folder has it as its name.
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
         baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
         critical: whether a regression of this case alone is a veto.
-        xfail: why the case is known to fail; empty if it is not.
-        spread: where the model was asked more than once, the largest minus the smallest value, by
-            map key and stored metric name.
-        seconds: time spent on this case by the model, its share of the batch.
+        xfail: why the case is known to fail; empty if it is expected to pass.
+        spread: largest minus smallest value, by map key and stored metric name, if the model was
+            asked more than once.
+        seconds: time that the model spent on this case, its share of the batch.
     """
 
     case: CaseName
@@ -149,7 +149,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether this fails its run: it failed, and was not known to."""
+        """Whether this fails its run: the case failed, and is not marked as known to fail."""
         return self.state.failed and not self.xfail
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,29 +170,29 @@ def _schema(of: type[T]) -> TypeAdapter[T]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. Reading needs no model."""
+    """A run folder. Reading it needs no model."""
 
     folder: Path
     _read: Mapping[str, Outcome] | None = field(default=None, repr=False, compare=False)
 
     @property
     def proposals(self) -> Path:
-        """The folder of what may become baselines when the session ends."""
+        """The folder of proposals, which may become baselines when the session ends."""
         return self.folder / "proposals"
 
     def settled(self) -> Run:
-        """The same run once nothing is added any more: its outcomes are read from disk once."""
+        """The same run with all outcomes read and kept, for when no more are added."""
         return Run(self.folder, {outcome.case: outcome for outcome in self.outcomes()})
 
     def start(self, about: Mapping[str, Any]) -> None:
-        """Create the folder and write what is run: model fingerprint, options, time."""
+        """Create the folder and write ``run.json``: model fingerprint, options, time."""
         write_json(self.folder / "run.json", {"format": FORMAT, **about})
 
     def about(self) -> dict[str, Any]:
         """What :meth:`start` wrote.
 
         Raises:
-            RunError: the folder is not a run, or one of another format.
+            RunError: the folder is not a run, or has another format.
         """
         found: dict[str, Any] = self._record("run.json", _schema(About)).model_dump(
             exclude_unset=True
@@ -207,10 +207,10 @@ class Run:
     ) -> None:
         """Store one outcome and its maps (by map key, and ``baseline:`` + key for accepted ones).
 
-        Both files are written atomically, maps first, so that an outcome on disk is whole.
+        Both files are written atomically, maps first, so that an outcome on disk is complete.
 
         Args:
-            strips: maps to be looked at in a row, such as ``layers`` and ``words``; in half
+            strips: maps to show side by side, such as ``layers`` and ``words``; stored in half
                 precision, since nothing is measured on them.
         """
         stem = self.folder / "outcomes" / outcome.case
@@ -234,14 +234,14 @@ class Run:
         write_atomically(path, buffer.getvalue())
 
     def image_path(self, digest: str) -> Path:
-        """Where the picture of ``digest`` is stored."""
+        """The file of the picture with ``digest``."""
         return self.folder / "images" / f"{digest}.png"
 
     def image(self, digest: str) -> Image.Image | None:
-        """The stored picture of ``digest``, None if there is none.
+        """The stored picture with ``digest``, or None if there is none.
 
         Raises:
-            RunError: it is damaged, or no file of this run.
+            RunError: it is damaged, or not a file inside this run.
         """
         path = self.image_path(digest)
         self._own("images")
@@ -260,7 +260,7 @@ class Run:
         """The outcome of one case.
 
         Raises:
-            RunError: it is missing or of another format.
+            RunError: it is missing or has another format.
         """
         if self._read is not None and case in self._read:
             return self._read[case]
@@ -268,7 +268,7 @@ class Run:
         if found.case != case:
             where = shown_path(self.folder / "outcomes" / f"{case}.json")
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
-        # Runs of earlier versions spell some methods otherwise.
+        # Earlier versions of audit had other names for some methods.
         found.default_map = canonical_key(found.default_map)
         found.metrics = _respelled(found.metrics)
         found.spread = _respelled(found.spread)
@@ -279,7 +279,7 @@ class Run:
         """All outcomes, worst state first, then by file and line.
 
         Raises:
-            RunError: one of them is damaged or of another format.
+            RunError: one of them is damaged or has another format.
         """
         if self._read is not None:
             return list(self._read.values())
@@ -292,7 +292,7 @@ class Run:
         """The maps of one case, by map key; empty if the case gave none.
 
         Raises:
-            RunError: their file is damaged, or they are not of the outcome's grid.
+            RunError: their file is damaged, or they do not have the outcome's grid.
         """
         found = {_spelled(key): p for key, p in self._arrays(case, strips=False).items()}
         if found:
@@ -303,11 +303,11 @@ class Run:
                 if wrong:
                     raise RunError(f"{shown_path(self._arrays_path(case))}: {wrong}")
                 if accepted and p.shape != grid:
-                    del found[key]  # of a model with another grid; it cannot lie beside this one
+                    del found[key]  # from a model with another grid, so they cannot be compared
         return found
 
     def strips(self, case: str) -> dict[str, Strip]:
-        """The strips of one case by name, each a list of panel names and maps in order.
+        """The strips of one case by name, each a list of (panel name, map) in order.
 
         Raises:
             RunError: their file is damaged.
@@ -350,22 +350,22 @@ class Run:
             ) from None
 
     def _own(self, name: str) -> None:
-        """Refuse a folder that is a link: a stranger's run could show what lies elsewhere."""
+        """Refuse a folder that is a link: a stranger's run could show files from elsewhere."""
         if name and (self.folder / name).is_symlink():
-            raise RunError(f"{shown_path(self.folder / name)}: is a symbolic link, no folder of it")
+            raise RunError(f"{shown_path(self.folder / name)}: is a symbolic link, not a folder")
 
     def results(self) -> dict[str, Any]:
         """What :meth:`finish` wrote.
 
         Raises:
-            RunError: the session did not come to its end.
+            RunError: the session was not finished.
         """
         read = self._record("results.json", _schema(Results), 1024 * MEGABYTE)
         found: dict[str, Any] = read.model_dump(exclude_unset=True)
         return found
 
     def finish(self, more: Mapping[str, Any] | None = None) -> None:
-        """Write ``results.json``: what was run, totals by state, every outcome."""
+        """Write ``results.json``: what was run, totals by state, and every outcome."""
         outcomes = self.outcomes()
         write_json(
             self.folder / "results.json",
@@ -392,6 +392,6 @@ def _spelled(key: str) -> str:
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Number of cases in each state that occurs, worst first."""
+    """The number of cases in each state that occurs, worst first."""
     counts = {state.value: sum(o.state is state for o in outcomes) for state in State}
     return {state: count for state, count in counts.items() if count}

@@ -1,7 +1,7 @@
-"""Review without a model: accept outcomes of a run as baselines, and see how baselines stand.
+"""Accepts outcomes of a run as baselines and lists the state of baselines; needs no model.
 
-A run may come from anywhere, a pipeline's artefact or a stranger's mail. What it says of itself is
-checked against this project: its baselines and case files must lie here.
+A run may come from anywhere, a pipeline's artefact or a stranger's mail. So what it claims is
+checked against this project: the baselines and case files that it names must be here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from audit.gate.claims import Checks, baselines_of, looks_like_cases
 from audit.gate.outcomes import Outcome, Run, State
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
-"""What is accepted when no case is named: what moved, and not what breaks its contract."""
+"""States that are accepted when no case is named; cases that break their contract are not."""
 
 
 class Decision(BaseModel):
@@ -61,7 +61,7 @@ def load_decisions(path: Path, run: Run) -> list[Decision]:
     """Read a review of ``run``.
 
     Raises:
-        BaselineError: the file cannot be read, is of another form, or about another run.
+        BaselineError: the file cannot be read, has another format, or is about another run.
     """
     try:
         read = read_record(path, _schema(), BaselineError, limit=64 * MEGABYTE)
@@ -70,7 +70,7 @@ def load_decisions(path: Path, run: Run) -> list[Decision]:
     mine = run.about().get("id", "")
     if read.run != mine:
         raise BaselineError(
-            f"{path}: decides about run {shown_path(read.run)}, and {run.folder} is run "
+            f"{path}: decides about run {shown_path(read.run)}, but {run.folder} is run "
             f"{shown_path(mine)}"
         )
     counts = Counter(d.case for d in read.decisions)
@@ -86,8 +86,8 @@ class Accepted:
 
     Attributes:
         cases: the cases accepted, sorted.
-        folder: where their baselines lie, as it was named.
-        notes: what whoever accepted them should know, a sentence each.
+        folder: the folder of their baselines, as the caller or the run spelled it.
+        notes: what the reviewer should know, one sentence each.
     """
 
     cases: list[str]
@@ -109,23 +109,24 @@ def accept(
 ) -> Accepted:
     """Make outcomes of ``run`` the baselines of their cases, all or none.
 
-    An outcome that crept moves its anchors too: it was looked at as a whole. A baseline that is
-    damaged is replaced, if its case is named.
+    Accepting an outcome that crept moves its anchors too, because the reviewer saw the whole
+    change. A damaged baseline is replaced if its case is named.
 
     Args:
-        cases: which; none, without decisions either, means all in :data:`ACCEPTABLE`, and what a
-            session that was killed had proposed and not promoted.
+        cases: which to accept. If neither cases nor decisions are given: all in
+            :data:`ACCEPTABLE`, and those that a killed session proposed but did not promote.
         decisions: a review; its own reasons come before ``reason``.
-        root: the project's, from which paths in the run count and in which they must lie.
-        folder: of baselines, where somebody said it; else the run may name one of the project's.
+        root: of the project; paths in the run are relative to it and must lie inside it.
+        folder: of the baselines, if the user named it; otherwise the run may name one that
+            belongs to the project.
         configured: the folder of baselines that the project's configuration names.
         collects: whether a file is one of the project's case files.
-        reason, by: kept in the baselines' provenance.
+        reason, by: stored in the baselines' provenance.
 
     Raises:
-        BaselineError: every reason why it cannot be: a case that the run does not hold, was not
-            audited to its end, or that moved since, or whose baseline did. Nothing is written.
-        RunError: the folder is not a run, is damaged, or names files that are not the project's.
+        BaselineError: with all reasons: a case is not in the run, was not audited completely, or
+            changed since the run, or its baseline did. Nothing is written.
+        RunError: the folder is not a run, is damaged, or names files outside the project.
     """
     run, about = run.settled(), run.about()
     model = about.get("model", {})
@@ -166,11 +167,11 @@ def accept(
 
 
 def _notes(taken: Sequence[Outcome], before: Mapping[str, Held], model: str) -> list[str]:
-    """What whoever accepted ``taken`` should know."""
-    said = []
+    """What the reviewer who accepted ``taken`` should know."""
+    notes = []
     broken = [o.case for o in taken if any(not v.passed for v in o.verdicts)]
     if broken:
-        said.append(
+        notes.append(
             f"{counted(len(broken), 'case')} of these break their contract and go on failing: "
             f"{_some(broken)}"
         )
@@ -182,14 +183,14 @@ def _notes(taken: Sequence[Outcome], before: Mapping[str, Held], model: str) -> 
     }
     others = sorted(names - {"", model})
     if others:
-        said.append(f"these baselines were of {', '.join(others)}, and are of {model} now")
+        notes.append(f"these baselines were of {', '.join(others)}, and are of {model} now")
     lost = [name for name, h in held.items() if h.damage and h.baseline is None]
     if lost:
-        said.append(
-            f"replaced without having been read: {counted(len(lost), 'baseline')}, whose anchors "
-            f"are lost, so that creep is measured from now on: {_some(lost)}"
+        notes.append(
+            f"replaced {counted(len(lost), 'baseline')} that could not be read; the anchors are "
+            f"lost, so creep is measured from now on: {_some(lost)}"
         )
-    return said
+    return notes
 
 
 def _some(names: Sequence[str]) -> str:
@@ -203,22 +204,22 @@ def _wanted(
     decisions: Sequence[Decision] | None,
     reason: str,
 ) -> dict[str, str]:
-    """Which cases are to be accepted, and why each."""
+    """The cases to be accepted, each with the reason."""
     if decisions is None:
         left = _left(run)
         names = cases or [n for n, o in outcomes.items() if o.state in ACCEPTABLE or n in left]
         return dict.fromkeys(names, reason)
-    said = {d.case: d.reason or reason for d in decisions if d.decision == "accept"}
+    reasons = {d.case: d.reason or reason for d in decisions if d.decision == "accept"}
     if not cases:
-        return said
-    undecided = [name for name in cases if name not in said]
+        return reasons
+    undecided = [name for name in cases if name not in reasons]
     if undecided:
         raise BaselineError(f"nothing was accepted: {undecided[0]} is not accepted in the review")
-    return {name: said[name] for name in cases}
+    return {name: reasons[name] for name in cases}
 
 
 def _left(run: Run) -> set[str]:
-    """Cases that a session had proposed when it died before its end."""
+    """The cases that a session had proposed when it was killed."""
     if (run.folder / "results.json").exists():
         return set()
     return {path.stem for path in run.proposals.glob("*.json")}
@@ -226,9 +227,9 @@ def _left(run: Run) -> set[str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a folder of baselines stands to the cases, without running a model.
+    """The state of a folder of baselines: which cases have one, and whether it still fits.
 
-    ``damaged`` says of each baseline that cannot be used why.
+    ``damaged`` maps each case whose baseline cannot be used to the reason.
     """
 
     folder: Path
@@ -240,7 +241,7 @@ class Standing:
 
 
 def standing(folder: Path, cases: Iterable[Case]) -> Standing:
-    """Compare a folder of baselines with the cases; one that is damaged is told and not raised."""
+    """Compare a folder of baselines with the cases; damaged ones are listed and never raised."""
     baselines.recover(folder)
     known = {case.id: case for case in cases}
     held = {name: baselines.held(folder, name) for name in known}
@@ -258,7 +259,7 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
 
 
 def all_cases(patterns: Sequence[str], root: Path = Path()) -> list[Case]:
-    """Every case of the files that match ``patterns``, which count from ``root``.
+    """Every case of the files that match ``patterns``, which are relative to ``root``.
 
     Raises:
         CaseError: no file matches, or one has a mistake.
@@ -267,9 +268,9 @@ def all_cases(patterns: Sequence[str], root: Path = Path()) -> list[Case]:
 
 
 def chosen_cases(given: Sequence[str] | None, project: Project) -> list[Case]:
-    """The cases of the patterns that a command was given, or else those that pytest would find.
+    """The cases of the patterns given to a command, or else those that pytest would find.
 
-    What is given counts from the working directory, as paths of a command do.
+    Given patterns are relative to the working directory.
 
     Raises:
         CaseError: no file matches, or one has a mistake.
@@ -292,7 +293,7 @@ def baseline_folders(given: Path) -> list[Path]:
     """``given`` if it holds baselines, else its subfolders that do.
 
     Raises:
-        BaselineError: there are none.
+        BaselineError: neither does.
     """
     if any(given.glob("*.json")):
         return [given]

@@ -1,7 +1,6 @@
-"""The form of a run folder's ``run.json`` and ``results.json``.
+"""The format of a run folder's ``run.json`` and ``results.json``.
 
-Both may say more than is read again here: a later version of audit, or a session of its own, adds
-to them.
+Both may hold more keys than these, added by the session or by a later version of audit.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class About(BaseModel):
 
 
 class SuiteRecord(BaseModel):
-    """What ``results.json`` says of the suite-level gate, as far as it is read again."""
+    """The keys of the suite-level gate in ``results.json`` that are read again."""
 
     model_config = WRITTEN
     __pydantic_extra__: dict[str, JsonValue]
@@ -43,7 +42,7 @@ class SuiteRecord(BaseModel):
 
 
 class SessionRecord(BaseModel):
-    """What ``results.json`` says of how the session ended, as far as it is read again."""
+    """The keys of the session's end in ``results.json`` that are read again."""
 
     model_config = WRITTEN
     __pydantic_extra__: dict[str, JsonValue]

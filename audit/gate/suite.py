@@ -1,8 +1,9 @@
-"""The suite-level gate: what many small changes in one direction add up to, over all cases.
+"""The suite-level gate: tests whether many small changes in one direction add up to a regression.
 
-Per-case verdicts miss a shift that stays within every tolerance, and raise false alarms over many
-cases. This looks at all pairs of before and after at once: labels by the exact McNemar test,
-each metric's mean change by a t-test over pictures, corrected for the number of metrics.
+Verdicts on single cases miss a shift that stays within every tolerance, and over many cases they
+raise false alarms. This compares before and after over all cases at once: labels by the exact
+McNemar test, each metric's mean change by a t-test over pictures, corrected for the number of
+metrics.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Change:
     """One case before and after.
 
     Attributes:
-        image: its picture, the cluster that it belongs to.
+        image: digest of its picture; cases on the same picture form one cluster.
         right: whether the label was the expected one, before and after.
-        changes: by metric, after minus before; of several regions the mean.
-        tolerances: by metric, what each may change by itself.
+        changes: by metric, after minus before; the mean if there are several regions.
+        tolerances: by metric, how much a single case may change.
     """
 
     case: str
@@ -44,11 +45,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Shift:
-    """What one metric did over all cases.
+    """How one metric changed over all cases.
 
     Attributes:
         effect: the mean change as a multiple of the metric's drift tolerance.
-        p, adjusted: two-sided, and after Holm's correction over all metrics.
+        p, adjusted: two-sided p-value, before and after Holm's correction over all metrics.
         verdict: ``worse``, ``better``, ``shifted`` (a metric without a direction), ``steady``.
     """
 
@@ -67,9 +68,9 @@ class Suite:
     """The verdict over all cases.
 
     Attributes:
-        lost, gained: cases that were right and are wrong, and the other way round.
+        lost, gained: cases that were right and are now wrong, and the other way round.
         flipped: cases whose label changed, with both labels.
-        vetoes: critical cases that were right and are wrong.
+        vetoes: critical cases that were right and are now wrong.
     """
 
     cases: int
@@ -108,13 +109,13 @@ def changes_of(outcomes: Iterable[Outcome]) -> list[Change]:
             key = FigureKey.parse(row.figure)
             if key.row.better in ("neither", row.better):
                 by_metric[key.metric].append(row.change)
-            elif row.better != "neither":  # a region to be avoided: less of the map is better
+            elif row.better != "neither":  # a region to avoid, where less of the map is better
                 by_metric[key.metric].append(-row.change)
             else:
-                continue  # a region that nothing is asked of
+                continue  # no expectation is about this region
             tolerances[key.metric] = row.tolerance
         changes = {metric: sum(v) / len(v) for metric, v in by_metric.items()}
-        # Of the expected label, so that up is better: its own row is about the accepted one.
+        # The row is about the accepted label. Turned to the expected label, so that up is better.
         sign = 1.0 if label.baseline == outcome.expected else -1.0
         found.append(
             Change(
@@ -137,7 +138,7 @@ def judge_suite(changes: Sequence[Change], limits: Limits) -> Suite:
     vetoes = [c.case for c in changes if c.critical and c.right == (True, False)]
     chance = mcnemar(len(lost), len(gained))
     shifts = _shifts(changes, limits)
-    # What is known to be for the worse is told first.
+    # Shifts known to be worse come first.
     bad = [s for verdict in ("worse", "shifted") for s in shifts if s.verdict == verdict]
     labels_worse = len(lost) > len(gained) and chance < limits.alpha
     images = len({c.image for c in changes})
@@ -157,7 +158,7 @@ def judge_suite(changes: Sequence[Change], limits: Limits) -> Suite:
 
 
 def _shifts(changes: Sequence[Change], limits: Limits) -> list[Shift]:
-    """Every metric's shift, the largest effect first."""
+    """The shift of every metric, largest effect first."""
     names = list(dict.fromkeys(metric for change in changes for metric in change.changes))
     measured = []
     for name in names:
@@ -166,14 +167,14 @@ def _shifts(changes: Sequence[Change], limits: Limits) -> list[Shift]:
         allowed = fmean(c.tolerances[name] for c in changes if name in c.changes)
         images = len({image for _, image in pairs})
         measured.append((name, len(pairs), images, interval, p, allowed))
-    # What was measured on one picture can show nothing, and is not counted as a test.
+    # One picture is too few for a test, so such metrics do not count in the correction.
     tested = {name: p for name, _, images, _, p, _ in measured if images > 1}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     shifts = []
     for name, cases, images, interval, p, tolerance in measured:
         corrected = adjusted.get(name, 1.0)
         better = "higher" if name == PROBABILITY else METRICS[name].better
-        # A metric without tolerance (pointing) is a share of cases: a twentieth of them matters.
+        # A metric without a tolerance (pointing) is a share of cases; 1 in 20 of them matters.
         effect = interval.mean / (tolerance or 0.05)
         moved = corrected < limits.alpha and abs(effect) > limits.effect
         verdict = "steady"
@@ -196,25 +197,25 @@ def _sentence(
     bad: list[Shift],
 ) -> str:
     over = f"over {counted(cases, 'case')} on {counted(images, 'picture')}"
-    said = []
+    findings = []
     if vetoes:
-        said.append(f"critical cases are wrong now: {', '.join(vetoes)}")
+        findings.append(f"critical cases are wrong now: {', '.join(vetoes)}")
     if labels_worse:
-        said.append(
+        findings.append(
             f"{len(lost)} labels are wrong now that were right, {len(gained)} the other way round "
             f"(exact McNemar p = {chance:.2g})"
         )
     for shift in bad[:3]:
         moved = "moved for the worse" if shift.verdict == "worse" else "moved"
-        said.append(
+        findings.append(
             f"{shift.metric} {moved} by {shift.change.mean:+.3g} "
             f"({shift.change.low:+.3g} to {shift.change.high:+.3g}), {abs(shift.effect):.1f} times "
             f"its tolerance (p = {shift.adjusted:.2g} after correction)"
         )
     if len(bad) > 3:
-        said.append(f"{len(bad) - 3} more metrics moved")
-    if said:
-        return f"{over}: {'; '.join(said)}"
+        findings.append(f"{len(bad) - 3} more metrics moved")
+    if findings:
+        return f"{over}: {'; '.join(findings)}"
     flips = f"{len(lost)} labels lost, {len(gained)} gained" if lost or gained else "no label lost"
     shifted = "no metric shifted" if images > 1 else "one picture is too few to tell a shift"
     return f"{over}: {flips}, {shifted}"

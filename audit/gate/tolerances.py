@@ -1,7 +1,7 @@
-"""How much a figure may differ from its baseline before it counts as drift.
+"""Decides how much a figure may differ from its baseline before it counts as drift.
 
-In this order: what the case declares under ``drift``; a multiple of the noise floor that ``audit
-noise`` measured and left beside the baselines; the metric's own default.
+The first of these that exists counts: what the case declares under ``drift``; a multiple of the
+noise floor that ``audit noise`` measured and stored beside the baselines; the metric's default.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from audit.metrics.keys import FigureKey
 
 PROBABILITY = "probability"
 PROBABILITY_TOLERANCE = 0.05
-"""Default tolerance of the probability of a label, absolute, where no noise was measured."""
+"""Absolute default tolerance for the probability of a label, where no noise was measured."""
 
 MULTIPLE = 2.0
-"""Noise floors in a tolerance. A floor is the largest of some hundred deviations, about three
-standard deviations of one; six leave room for what was not seen."""
+"""The tolerance is this many noise floors. A floor is the largest of some hundred deviations,
+which is about three standard deviations; six leave room for larger ones."""
 
 ENOUGH = 100
-"""Deviations that a floor must be the largest of; of fewer, the default is kept."""
+"""A floor counts only if it was taken from at least this many deviations."""
 
 NOISE_FORMAT = 1
 
@@ -50,11 +50,11 @@ class Tolerances:
     floors: Floors = field(default_factory=dict)
 
     def probability(self) -> float:
-        """Of the probability of the accepted label."""
+        """The tolerance for the probability of the accepted label."""
         return self._of(PROBABILITY, PROBABILITY, PROBABILITY_TOLERANCE)
 
     def figure(self, map_key: str, key: FigureKey) -> float:
-        """Of a figure that was measured on the map ``map_key``."""
+        """The tolerance for a figure that was measured on the map ``map_key``."""
         return self._of(method_of(map_key), key.metric, key.row.tolerance)
 
     def _of(self, method: str, metric: str, default: float) -> float:
@@ -65,12 +65,12 @@ class Tolerances:
 
 
 def floor_of(floors: Floors, method: str, metric: str) -> float | None:
-    """The floor of a metric on the maps of a method; None if it has none."""
+    """The noise floor of a metric on the maps of a method; None if there is none."""
     return floors.get(method, {}).get(metric)
 
 
 def noise_path(folder: Path) -> Path:
-    """Where the noise floor of a folder of baselines lies."""
+    """The file with the noise floor of a folder of baselines."""
     return folder / "provenance" / "noise.json"
 
 
@@ -78,7 +78,7 @@ def load_floors(folder: Path) -> Floors:
     """The noise floor of a folder of baselines; empty if none was measured.
 
     Raises:
-        BaselineError: there is one, but it cannot be read or is of another format.
+        BaselineError: there is one, but it cannot be read or has another format.
     """
     try:
         found = read_record(noise_path(folder), _schema(), BaselineError)
@@ -106,7 +106,7 @@ class _Floor(BaseModel):
 
 
 class _Noise(BaseModel):
-    """The form of ``noise.json``; what it says besides its floors is for people."""
+    """The format of ``noise.json``; everything but the floors is there for people to read."""
 
     model_config = WRITTEN
     __pydantic_extra__: dict[str, JsonValue]

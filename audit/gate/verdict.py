@@ -1,4 +1,4 @@
-"""How the outcome of a case stands: to what the case expects, and to its baseline."""
+"""Judges the outcome of a case: against what the case expects, and against its baseline."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Policy:
     """A folder of baselines, and which outcomes a session proposes as new ones.
 
     Attributes:
-        provenance: what a baseline that is proposed will say of its origin.
-        floors: noise floors, from which default tolerances follow.
+        provenance: stored in proposed baselines, to tell where they came from.
+        floors: noise floors, which set the tolerances that a case does not declare.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Policy:
     floors: Floors = field(default_factory=dict)
 
     def judge(self, outcome: Outcome, held: Held) -> tuple[State, str]:
-        """The state of an outcome that was compared with what is held for its case, and why.
+        """The state of an outcome that was compared with ``held``, and the reason.
 
         Raises:
             BaselineError: the baseline is damaged, and this session does not replace it.
@@ -40,28 +40,28 @@ class Policy:
         if held.damage and not proposed:
             raise BaselineError(_damaged(outcome, held))
         before = held.baseline
-        state, said = judge_contract(outcome)
+        state, reason = judge_contract(outcome)
         if state.failed:
             if before is not None and before.is_stale(outcome.case_digest):
-                said += "; and its baseline is stale: the case changed since it was accepted"
-            return state, said
+                reason += "; and its baseline is stale: the case changed since it was accepted"
+            return state, reason
         state, drifted = _judge_drift(outcome, before)
         if proposed:
-            kept = said if state in (State.NEW, State.STALE) else drifted
+            kept = reason if state in (State.NEW, State.STALE) else drifted
             return State.PASSED, f"{kept}; proposed as its baseline{_instead(held)}"
         return state, drifted
 
     def proposes(self, outcome: Outcome, held: Held) -> bool:
         """Whether this session proposes the outcome as a baseline.
 
-        Contract and drift are two verdicts: an outcome that breaks its contract is still measured
-        whole, and may become a baseline; its contract goes on failing.
+        Contract and drift are two separate verdicts. An outcome that breaks its contract is still
+        fully measured and may become a baseline; the contract goes on failing.
         """
         if any(v.undefined for v in outcome.verdicts):
             return False
         kinds = {row.verdict for row in outcome.drift}
         if "crept" in kinds and "drifted" not in kinds:
-            return False  # an update keeps anchors, so it would creep as before
+            return False  # an update keeps the anchors, so the case would still have crept
         if self.update == "all":
             return True
         if held.damage:
@@ -74,7 +74,7 @@ class Policy:
 
 
 def judge_contract(outcome: Outcome) -> tuple[State, str]:
-    """The state of an outcome by what its case expects alone, and why."""
+    """The state of an outcome by its contract alone, without a baseline, and the reason."""
     failed = [v for v in outcome.verdicts if not v.passed]
     if not failed:
         return State.PASSED, _kept(outcome)
@@ -83,7 +83,7 @@ def judge_contract(outcome: Outcome) -> tuple[State, str]:
 
 
 def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]:
-    """How a case that keeps its contract stands to its baseline."""
+    """The state of a case that keeps its contract, compared with its baseline, and the reason."""
     if before is None:
         return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
     if before.is_stale(outcome.case_digest):
@@ -110,7 +110,7 @@ def _instead(held: Held) -> str:
 
 
 def _damaged(outcome: Outcome, held: Held) -> str:
-    """What is wrong with a case's baseline, and with its contract if that is broken too."""
+    """What is wrong with a case's baseline, and with its contract if that is broken as well."""
     failed = [v for v in outcome.verdicts if not v.passed]
     return f"{_broken(failed)}; besides, {held.damage}" if failed else held.damage
 

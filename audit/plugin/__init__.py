@@ -1,1 +1,1 @@
-"""Pytest's side: cases as items, options, the end of a session."""
+"""The pytest plugin: options, cases as test items, and the end of a session."""

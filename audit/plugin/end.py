@@ -1,4 +1,4 @@
-"""The end of a session, in the process that controls it: the gate, files, last words."""
+"""Ends a session in its controlling process: suite-level gate, files, and the closing lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from audit.gate.outcomes import Run
 from audit.gate.suite import Suite, changes_of, judge_suite
 from audit.plugin.options import path_of
 from audit.plugin.state import State
-from audit.plugin.watch import FEWEST, GATE, tell
+from audit.plugin.watch import FEWEST, GATE, report_item
 from audit.report.summary import markdown, workflow_commands
 from audit.report.terminal import closing_lines
 
@@ -29,11 +29,11 @@ _NOTHING_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 @contextmanager
-def _telling(lines: list[str], what: str, fails: list[str] | None = None) -> Iterator[None]:
-    """Warn of what could not be done, and go on: the verdict is worth more than its pages.
+def _warning(lines: list[str], what: str, fails: list[str] | None = None) -> Iterator[None]:
+    """Turn an error into a warning and go on, because the verdict matters more than its pages.
 
     Args:
-        fails: reasons why the session fails, for what a verdict cannot do without.
+        fails: reasons why the session fails, to be extended if the verdict depends on this step.
     """
     try:
         yield
@@ -44,20 +44,20 @@ def _telling(lines: list[str], what: str, fails: list[str] | None = None) -> Ite
 
 
 def judge(session: pytest.Session, state: State) -> None:
-    """Judge all cases that were compared with a baseline, and report the verdict as an item."""
+    """Judge all cases together that have a baseline, and report a failure as a test item."""
     settings = state.settings
     if settings.min_cases:
         short = state.watch.short_of(settings.min_cases)
-        tell(session, FEWEST, printable(short))
+        report_item(session, FEWEST, printable(short))
         state.watch.reasons += [short] if short else []
     run = Run(settings.run_folder)
     if settings.suite is None or not (run.folder / "run.json").exists():
         return
-    with _telling(state.lines, _UNREAD, state.watch.reasons):
+    with _warning(state.lines, _UNREAD, state.watch.reasons):
         state.suite = _judged(run, settings.suite)
     if state.suite is not None:
         failed = f"suite-level gate FAILED: {printable(state.suite.sentence)}"
-        tell(session, GATE, failed if state.suite.failed else "")
+        report_item(session, GATE, failed if state.suite.failed else "")
 
 
 def _judged(run: Run, limits: Limits) -> Suite | None:
@@ -66,7 +66,7 @@ def _judged(run: Run, limits: Limits) -> Suite | None:
 
 
 def finish(session: pytest.Session, state: State) -> None:
-    """Promote proposals, write the results, the gallery and the summary, and note what to say."""
+    """Promote proposals, write results, gallery and summary, and collect the closing lines."""
     config, settings, watch = session.config, state.settings, state.watch
     run = Run(settings.run_folder)
     audited = (run.folder / "run.json").exists()
@@ -74,7 +74,7 @@ def finish(session: pytest.Session, state: State) -> None:
     if audited:
         if settings.update:
             promoted = _promoted(run, state)
-        with _telling(state.lines, _UNREAD, watch.reasons):
+        with _warning(state.lines, _UNREAD, watch.reasons):
             run = run.settled()
     suite: Suite | None = state.suite
     if suite is not None and suite.failed:
@@ -83,7 +83,7 @@ def finish(session: pytest.Session, state: State) -> None:
     if audited:
         from audit.report.gallery import write_gallery  # noqa: PLC0415  draws with matplotlib
 
-        with _telling(state.lines, "the results could not be written", watch.reasons):
+        with _warning(state.lines, "the results could not be written", watch.reasons):
             run.finish(
                 {
                     "promoted": promoted or [],
@@ -92,15 +92,15 @@ def finish(session: pytest.Session, state: State) -> None:
                 }
             )
         ending = _ended(session, state)
-        with _telling(state.lines, "the gallery could not be written"):
+        with _warning(state.lines, "the gallery could not be written"):
             write_gallery(run, "all" if settings.everything else "failed")
-    with _telling(state.lines, "the summary could not be written"):
+    with _warning(state.lines, "the summary could not be written"):
         _summarise(config, state, run if audited else None, ending)
     state.lines += _last_words(state, run if audited else None, ending, promoted)
 
 
 def _ended(session: pytest.Session, state: State) -> Ending:
-    """How the session ends, by what is known so far; what fails it shows in its exit status."""
+    """How the session ends, as far as is known now; a failure also sets the exit status."""
     ending = state.watch.ending(session, int(session.exitstatus))
     if not ending.passed and session.exitstatus in _NOTHING_FAILED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -109,11 +109,11 @@ def _ended(session: pytest.Session, state: State) -> Ending:
 
 
 def _promoted(run: Run, state: State) -> list[str]:
-    """Make proposals baselines; a session that could not fails."""
+    """Accept the proposals as baselines; if that fails, the session fails."""
     if not run.proposals.exists():
         return []
     promoted: list[str] = []
-    with _telling(state.lines, "the baselines could not be accepted", state.watch.reasons):
+    with _warning(state.lines, "the baselines could not be accepted", state.watch.reasons):
         folder = state.settings.root / run.about()["baselines"]
         promoted = baselines.promote(run.proposals, folder)
     return promoted
@@ -125,7 +125,7 @@ def _summarise(config: pytest.Config, state: State, run: Run | None, ending: End
     if given is not None:
         _put(given, markdown(run, state.suite, ending, mistakes, placed, pictures=True))
     elif os.environ.get("GITHUB_STEP_SUMMARY"):
-        # Other steps' commands write into the same file, so it is added to.
+        # Other commands of the step write into the same file, so append to it.
         _add(
             Path(os.environ["GITHUB_STEP_SUMMARY"]),
             markdown(run, state.suite, ending, mistakes, placed, pictures=False),
@@ -133,7 +133,7 @@ def _summarise(config: pytest.Config, state: State, run: Run | None, ending: End
 
 
 def _put(path: Path, text: str) -> None:
-    """Write a file that somebody named: through links, and into what is no regular file."""
+    """Write a file that the user named; it may be a link, or a pipe or device."""
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         _add(path, text)
@@ -142,7 +142,7 @@ def _put(path: Path, text: str) -> None:
 
 
 def _add(path: Path, text: str) -> None:
-    """Add to a file, without waiting for somebody to read a pipe."""
+    """Append to a file; if it is a pipe, do not wait for a reader."""
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
@@ -153,16 +153,16 @@ def _last_words(
 ) -> list[str]:
     lines: list[str] = []
     if run is not None:
-        with _telling(lines, _UNREAD):
+        with _warning(lines, _UNREAD):
             lines += closing_lines(run, state.suite, promoted)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        with _telling(lines, "the annotations could not be made"):
+        with _warning(lines, "the annotations could not be made"):
             lines += workflow_commands(run, state.watch.mistakes, state.suite, _place(state))
     return [f"audit {ending.sentence}", *lines]
 
 
 def _place(state: State) -> Callable[[str], str]:
-    """A file as GitHub names it: from the top of its checkout."""
+    """A function that names a file as GitHub does: relative to the top of the checkout."""
     top = Path(os.environ.get("GITHUB_WORKSPACE") or state.settings.root)
 
     def placed(file: str) -> str:

@@ -1,4 +1,4 @@
-"""Which of the files that pytest comes across are collected as cases, and what came of it."""
+"""Decides which of the files that pytest finds are case files, and reports if there were none."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from audit.cases.project import keys_of
 from audit.plugin.options import asked_for, root_of
 
 _NAMED = 3
-"""Files that a line names, before it counts them."""
+"""How many files a line names before it only counts the rest."""
 
 _LOOKED_AT = 50
-"""Files that no pattern matches which are looked at, where nothing at all was collected."""
+"""If nothing at all was collected, this many files that match no pattern are searched for cases."""
 
 
 class CaseFiles:
     """The case files of a session.
 
     Attributes:
-        taken: those that were collected, by their real path, so that links give each once.
+        taken: the collected files by real path, so that links do not collect one twice.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -39,10 +39,10 @@ class CaseFiles:
         self._unmatched: list[str] = []
 
     def takes(self, path: Path, *, named: bool) -> bool:
-        """Whether a file is one of cases that is not collected yet.
+        """Whether a file is a case file that was not collected yet.
 
         Args:
-            named: whether the command line names this file; then no pattern needs to match.
+            named: whether the command line names this file; then it need not match a pattern.
         """
         suffix = path.suffix.lower()
         if suffix == ".py":
@@ -58,28 +58,28 @@ class CaseFiles:
         return self.taken.setdefault(os.path.realpath(path), path) == path
 
     def warn(self) -> None:
-        """Warn of configured patterns that no file matches: cases would be missed in silence."""
+        """Warn about configured patterns that match no file, since cases may be missing."""
         if self._configured:
             for sentence in unmatched(self._patterns):
                 self._config.issue_config_time_warning(
                     pytest.PytestConfigWarning(f"audit_cases: {sentence}"), stacklevel=2
                 )
 
-    def told(self) -> dict[str, Any]:
-        """What an xdist worker tells the controller."""
+    def to_dict(self) -> dict[str, Any]:
+        """What an xdist worker sends to the controller."""
         return {
             "taken": [str(path) for path in self.taken.values()],
             "without_key": self._without_key,
             "unmatched": self._unmatched,
         }
 
-    def hear(self, told: Mapping[str, Any]) -> None:
-        """Take what a worker told; each has collected the same."""
-        self.taken = {os.path.realpath(path): Path(path) for path in told["taken"]}
-        self._without_key, self._unmatched = told["without_key"], told["unmatched"]
+    def receive(self, sent: Mapping[str, Any]) -> None:
+        """Take over what a worker sent; all workers collect the same files."""
+        self.taken = {os.path.realpath(path): Path(path) for path in sent["taken"]}
+        self._without_key, self._unmatched = sent["without_key"], sent["unmatched"]
 
     def line(self, *, nothing: bool) -> str:
-        """What to say where cases were asked for and none was found; else nothing.
+        """What to say if the user wanted cases and none was found; otherwise empty.
 
         Args:
             nothing: whether the session collected no item of any kind.
@@ -92,17 +92,17 @@ class CaseFiles:
         if not (missed or asked_for(self._config) or self._in_reach(nothing=nothing)):
             return ""
         written = " ".join(pattern.written for pattern in self._patterns) or "(nothing)"
-        said = f"audit: no case was collected: audit_cases is {written}, from root {self._root}"
+        line = f"audit: no case was collected: audit_cases is {written}, from root {self._root}"
         if missed:
-            said += f"; no pattern matches {_listed(missed)}"
+            line += f"; no pattern matches {_listed(missed)}"
         if self._without_key:
-            said += f"; without a key 'cases': {_listed(self._without_key)}"
-        return said
+            line += f"; without a key 'cases': {_listed(self._without_key)}"
+        return line
 
     def _in_reach(self, *, nothing: bool) -> bool:
-        """Whether the command line leads to where case files would lie.
+        """Whether the command line covers a folder where case files would be.
 
-        The default patterns are everybody's, so there it must name their folder.
+        The default patterns apply to every project, so for them it must name their folder.
         """
         if not (self._configured or nothing):
             return False
@@ -123,7 +123,7 @@ def _patterns(config: pytest.Config, root: Path) -> tuple[Pattern, ...]:
         written = config.getini("audit_cases")
         if written is None:
             return parse(DEFAULT, root)
-        # pytest splits words as a shell does, which takes backslashes away.
+        # pytest splits words like a shell, which removes backslashes.
         raw = keys_of(config.inipath).get("audit_cases") if config.inipath else None
         return parse([raw] if isinstance(raw, str) and "\\" in raw else written, root)
     except (CaseError, ProjectError, ValueError, pytest.UsageError) as error:

@@ -1,7 +1,7 @@
-"""The pytest plugin: cases in YAML become test items, judged by one model per process.
+"""The hooks of the pytest plugin: cases in YAML become test items for one model per process.
 
-Every pytest session of an environment imports this module, most of them without a case. So it is
-light: what collects, audits and concludes is imported when there is something to do.
+Every pytest session in the environment imports this module, even those without cases. So it stays
+light: the modules that collect, audit and finish are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Empty a run folder that is used again; refuse one that holds something else."""
+    """Empty a run folder that is used again; refuse a folder with other files in it."""
     config = session.config
     if hasattr(config, "workerinput"):
         return
@@ -97,7 +97,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which cases are selected, before anything can go wrong with them."""
+    """Note which cases are selected, before anything else can fail."""
     state = session.config.stash[STATE]
     if not runs_nothing(session.config):
         state.watch.select([i.nodeid for i in session.items if i.nodeid in state.ids])
@@ -106,7 +106,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_report_collectionfinish(
     config: pytest.Config, items: Sequence[pytest.Item]
 ) -> list[str] | None:
-    """Load the model once cases are selected, and say what it is."""
+    """Load the model if cases are selected, and print what it is."""
     state = config.stash[STATE]
     chosen = [state.cases[i.name] for i in items if i.nodeid in state.ids]
     if not chosen or runs_nothing(config):
@@ -117,12 +117,12 @@ def pytest_report_collectionfinish(
         return [printable(line) for line in load_model(config, chosen)]
     except AuditError as error:
         if hasattr(config, "workerinput"):
-            # xdist tells of a worker that ends now only that it is gone; the cases say why.
+            # If a worker ended here, xdist would only report that it is gone. Let the cases fail.
             state.unusable = error
             return None
         state.watch.refuse(str(error))
-        said = "\n".join(map(printable, str(error).split("\n")))
-        raise pytest.UsageError(said) from None
+        message = "\n".join(map(printable, str(error).split("\n")))
+        raise pytest.UsageError(message) from None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -138,13 +138,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(scope="session")
 def auditor(pytestconfig: pytest.Config) -> Auditor:
-    """The audited model, loaded once per process: ``auditor.ask(image, text)`` gives a trace."""
+    """The audited model, loaded once per process; ask it by ``auditor.ask(image, text)``."""
     return pytestconfig.stash[STATE].auditor
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Give pytest-html small pictures of what failed, whichever phase it failed in."""
+    """Give pytest-html small pictures of what failed, in whichever phase."""
     del call
     result: Any = yield
     report = result.get_result()
@@ -174,25 +174,25 @@ _ENDED = (
 
 
 class _Verdict:
-    """The suite-level gate, judged before other plugins conclude, so that they hear of it."""
+    """The suite-level gate, judged before other plugins end, so that they see its verdict."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Judge a session that came to its end; workers of one that was cut off may still write."""
+        """Judge a finished session. If it was interrupted, workers may still be writing."""
         state = session.config.stash[STATE]
         if runs_nothing(session.config) or exitstatus not in _ENDED:
             return
         if _has_run(session) or state.settings.min_cases:
-            from audit.plugin.end import judge  # noqa: PLC0415  only where something was audited
+            from audit.plugin.end import judge  # noqa: PLC0415  only if something was audited
 
             judge(session, state)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """In the controlling process: promote proposals, write the results and the gallery.
+    """Promote proposals, write the results and the gallery, in the controlling process only.
 
-    After every other plugin has concluded, so that what fails there is known.
+    This comes after every other plugin, so that their failures are known.
     """
     state = session.config.stash[STATE]
     try:
@@ -207,12 +207,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 def _conclude(session: pytest.Session, state: State) -> None:
     config = session.config
     if hasattr(config, "workerinput"):
-        getattr(config, "workeroutput", {})["audit_files"] = state.files.told()
+        getattr(config, "workeroutput", {})["audit_files"] = state.files.to_dict()
         return
     if runs_nothing(config):
         return
     if _has_run(session) or state.watch.concerned:
-        from audit.plugin.end import finish  # noqa: PLC0415  only where something was audited
+        from audit.plugin.end import finish  # noqa: PLC0415  only if something was audited
 
         finish(session, state)
 
@@ -223,14 +223,14 @@ def _has_run(session: pytest.Session) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Hear from an xdist worker which case files it collected."""
-    told = getattr(node, "workeroutput", {}).get("audit_files")
-    if told is not None:
-        node.config.stash[STATE].files.hear(told)
+    """Receive from an xdist worker which case files it collected."""
+    sent = getattr(node, "workeroutput", {}).get("audit_files")
+    if sent is not None:
+        node.config.stash[STATE].files.receive(sent)
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """Say what was audited, how it ended and where to look."""
+    """Print what was audited, how it ended and where to look."""
     state = config.stash[STATE]
     nothing = not terminalreporter.stats and exitstatus != pytest.ExitCode.USAGE_ERROR
     line = state.files.line(nothing=nothing)

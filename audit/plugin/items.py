@@ -1,4 +1,4 @@
-"""Case files and cases as pytest's collectors and items; imported when the first is collected."""
+"""Case files and cases as collectors and items of pytest; imported with the first case file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from audit.report.terminal import describe, failure_text, lines_of
 from audit.runs.session import Auditor
 
 _LOOKED_AT = 20
-"""Pictures that are compared with what an embedded model knows."""
+"""How many pictures are checked for whether an embedded model knows such scenes."""
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Pause the search for cycles: a parsed file has none, and many objects to search in."""
+    """Pause garbage collection: a parsed file has many objects, and no cycles among them."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -39,18 +39,18 @@ def _without_collector() -> Iterator[None]:
 
 
 def _known(source: str) -> Known:
-    """What can be said of the model before it is loaded."""
+    """What is known about the model before it is loaded."""
     try:
         return known(source)
     except ModelError:
-        return Known()  # loading it says what is wrong
+        return Known()  # loading the model reports what is wrong
 
 
 class CaseFile(pytest.File):
     """A YAML file of cases."""
 
     def collect(self) -> Iterator[CaseItem]:
-        """Load and check the file; every problem is an error of collection."""
+        """Load and check the file; every problem is a collection error."""
         state = self.config.stash[STATE]
         with _without_collector():
             cases = load_cases(self.path, state.pictures)
@@ -66,7 +66,7 @@ class CaseFile(pytest.File):
             yield item
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Errors of case files are told without a traceback."""
+        """Show errors in case files without a traceback."""
         del style
         if isinstance(excinfo.value, CaseError):
             return lines_of(str(excinfo.value))
@@ -74,7 +74,7 @@ class CaseFile(pytest.File):
 
 
 class CaseFailed(Exception):
-    """A case was audited, and its outcome fails."""
+    """A case was audited, and it fails."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.sentence)
@@ -102,7 +102,7 @@ class CaseItem(pytest.Item):
         if state.unusable is not None:
             raise state.unusable
         self.outcome = state.auditor.outcome(self.case, state.coming)
-        # A case that is run again says it again.
+        # A case may run more than once; keep only the properties of the last time.
         kept = [each for each in self.user_properties if not each[0].startswith("audit_")]
         self.user_properties[:] = [
             *kept,
@@ -115,7 +115,7 @@ class CaseItem(pytest.Item):
             raise CaseFailed(self.outcome)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """A table and one sentence; the traceback would show only audit's own code."""
+        """Show a table and one sentence; a traceback would only show audit's own code."""
         if isinstance(excinfo.value, CaseFailed):
             return failure_text(excinfo.value.outcome)
         if isinstance(excinfo.value, AuditError):
@@ -123,15 +123,15 @@ class CaseItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Where the case stands."""
+        """The place of the case in its file."""
         return self.path, self.case.line - 1, f"case {self.case.id}"
 
 
 def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
-    """Load the model once cases are selected, and say what it is.
+    """Load the model, check the cases against it, and return lines that describe it.
 
     Raises:
-        AuditError: there is no such model or it cannot answer these cases, or the run or its
+        AuditError: the model does not exist or cannot answer these cases, or the run folder or the
             baselines cannot be used.
     """
     auditor = config.stash[STATE].auditor
@@ -147,7 +147,7 @@ def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
 
 
 def _note_on_pictures(auditor: Auditor, cases: Sequence[Case]) -> str:
-    """Whether the embedded models are asked about pictures that they know nothing of."""
+    """A warning if an embedded model is asked about pictures unlike those it was trained on."""
     source = auditor.model.fingerprint.source
     if source not in EMBEDDED:
         return ""
@@ -158,26 +158,26 @@ def _note_on_pictures(auditor: Auditor, cases: Sequence[Case]) -> str:
     try:
         foreign = sum(is_foreign(open_image(path)) for path in some)
     except AuditError:
-        return ""  # its case tells what is wrong with the picture
+        return ""  # the case itself reports what is wrong with its picture
     if not foreign:
         return ""
     return (
         f"the model {source} knows only drawn scenes, and {foreign} of the first "
-        f"{counted(len(some), 'picture')} are none: what it says of them means nothing"
+        f"{counted(len(some), 'picture')} are not: its answers about them mean nothing"
     )
 
 
 def coming(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Case]:
     """The cases that follow ``item`` in this process, so that they can share its batch.
 
-    An xdist worker is sure only of its next item; the rest of its list may go to another worker.
+    An xdist worker only knows its next item for sure; later ones may go to another worker.
     """
     if nextitem is None:
         return
     items: Sequence[pytest.Item] = [nextitem]
     if not hasattr(item.config, "workerinput"):
         every, places = item.session.items, item.config.stash[STATE].places
-        if not places:  # a search for each item would grow with their square
+        if not places:  # searching the list for every item would take quadratic time
             places.update({each: number for number, each in enumerate(every)})
         items = every[places[item] + 1 :]
     for each in items:

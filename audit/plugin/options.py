@@ -1,4 +1,4 @@
-"""The plugin's options, the same keys in pytest's configuration file, and what they come to."""
+"""Reads the plugin's settings from its options and from the keys in pytest's configuration."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ OPTIONS = {
     ),
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
-    "engine": ("", "of OFA: fast (its default), or reference for modelscope's own passes"),
+    "engine": ("", "for OFA: fast (the default), or reference for modelscope's own passes"),
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
     "min-cases": ("0", "number of cases that a session must audit; with fewer it fails"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
-    "gallery": ("failed", "failed or all: which cases the gallery shows whole"),
+    "gallery": ("failed", "failed or all: which cases the gallery shows with all their maps"),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
-    "suite-alpha": ("0.05", "suite-level gate: significance after correction"),
+    "suite-alpha": ("0.05", "suite-level gate: significance level after correction"),
     "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
 }  # fmt: skip
-"""By name: the default, and what the help says."""
+"""By name: the default, and the help text."""
 
 _CHOICES = {"dtype": DTYPES, "gallery": ("failed", "all"), "suite-gate": ("on", "off")}
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Register the options, all prefixed, and the same keys for the configuration file."""
+    """Register the options, each prefixed with ``audit``, and their keys in the configuration."""
     group = parser.getgroup("audit", "audit of visual entailment models")
     for name, (default, text) in OPTIONS.items():
         group.addoption(f"--audit-{name}", metavar=name.upper(), default=None, help=text)
@@ -50,12 +50,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--audit-update",
         choices=("new", "changed", "all"),
         default="",
-        help="accept baselines of this session: of cases without one, of changed ones, or all",
+        help="accept baselines from this session: for cases without one, for changed ones, or all",
     )
     group.addoption(
         "--audit-update-force",
         action="store_true",
-        help="allow --audit-update where the environment variable CI is set",
+        help="allow --audit-update even if the environment variable CI is set",
     )
     parser.addini(
         "audit_cases", f"glob patterns of case files, from root ({' '.join(DEFAULT)})", "args", None
@@ -63,11 +63,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """What was asked for, on the command line or else in the configuration file.
+    """Read the settings from the command line, or else from the configuration file.
 
     Raises:
-        pytest.UsageError: a value is not one that its option takes, or an update is asked for
-            under CI.
+        pytest.UsageError: an option does not allow its value, or an update was requested under CI.
     """
     update = config.getoption("--audit-update")
     if update and _in_ci() and not config.getoption("--audit-update-force"):
@@ -105,16 +104,16 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def runs_nothing(config: pytest.Config) -> bool:
-    """Whether pytest only tells what it would run."""
+    """Whether pytest only lists what it would run."""
     return any(config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
 
 
 SUMMARY = "## Audit "
-"""How a summary of ours begins."""
+"""Every summary that audit writes begins like this."""
 
 
 def outdate_summary(config: pytest.Config) -> None:
-    """Let a summary that an earlier session left say nothing of this one, if it is cut off."""
+    """Mark the summary of an earlier session as failed, in case this session is killed."""
     path = path_of(config, "summary")
     try:
         if path is None or not path.is_file():
@@ -124,24 +123,24 @@ def outdate_summary(config: pytest.Config) -> None:
         if ours:
             path.write_text(f"{SUMMARY}failed\n\nThe session did not come to its end.\n")
     except OSError:
-        return  # what is wrong with it is told when it is written
+        return  # writing the summary later reports what is wrong
 
 
 def _in_ci() -> bool:
-    """Whether this is a pipeline, by the variable that all of them set."""
+    """Whether this is a CI pipeline; all of them set this variable."""
     return os.environ.get("CI", "").strip().lower() not in ("", "0", "f", "false", "n", "no", "off")
 
 
 def value_of(config: pytest.Config, name: str) -> str:
-    """Of an option, what the command line says, or else the configuration file or the default."""
+    """The value of an option from the command line, the configuration file, or its default."""
     given = config.getoption(f"--audit-{name}")
     return str(given if given is not None else config.getini(_key(name)))
 
 
 def path_of(config: pytest.Config, name: str) -> Path | None:
-    """Of an option that is a path, where it leads; None if it is not given.
+    """The path that an option gives, or None if it is not given.
 
-    The command line counts from where pytest was called, the configuration file from root.
+    On the command line it is relative to the working directory, in the configuration to root.
     """
     given = value_of(config, name)
     on_command_line = config.getoption(f"--audit-{name}") is not None
@@ -150,17 +149,17 @@ def path_of(config: pytest.Config, name: str) -> Path | None:
 
 
 def asked_for(config: pytest.Config) -> bool:
-    """Whether the command line has an option of ours, so that cases are expected."""
+    """Whether the command line has one of audit's options, so that the user expects cases."""
     names = [*(f"--audit-{name}" for name in OPTIONS), "--audit-update"]
     return any(config.getoption(name) not in (None, "") for name in names)
 
 
 def root_of(config: pytest.Config) -> Path:
-    """pytest's root, from which patterns of case files and folders of the configuration count.
+    """pytest's root, to which patterns of case files and paths in the configuration are relative.
 
-    pytest looks for it before it knows this plugin's options: where no configuration file says
-    where it is, it takes the folder of ``--audit-model FOLDER`` for one of tests. So there the
-    search is made again, as pytest's is, with what turned out to be tests.
+    pytest looks for it before it knows this plugin's options. Without a configuration file it takes
+    the folder of ``--audit-model FOLDER`` for a folder of tests. So in that case the search is done
+    again, as pytest does it, but with the real arguments.
     """
     worker = getattr(config, "workerinput", None)
     if worker is not None:
@@ -186,7 +185,7 @@ def _refused(config: pytest.Config, name: str, needed: str) -> pytest.UsageError
 
 
 def _model(config: pytest.Config) -> str:
-    """A folder's name alone would not be found later, from another working directory."""
+    """The model; a folder as an absolute path, to be found from any working directory."""
     model, folder = value_of(config, "model"), path_of(config, "model")
     if folder is None or not folder.is_dir():
         return model
@@ -196,7 +195,7 @@ def _model(config: pytest.Config) -> str:
 
 
 def _options(config: pytest.Config, model: str) -> dict[str, str]:
-    """What is given of the options that only some kinds of models have."""
+    """The given options that only some kinds of models have."""
     engine = value_of(config, "engine")
     if not engine:
         return {}
@@ -205,7 +204,7 @@ def _options(config: pytest.Config, model: str) -> dict[str, str]:
     try:
         choices = options_of(model).get("engine")
     except ModelError:
-        return {"engine": engine}  # loading it says what is wrong with the model
+        return {"engine": engine}  # loading the model reports what is wrong with it
     if choices is None:
         raise _refused(config, "engine", f"for {model}, a kind of model that has no engines")
     if choices and engine not in choices:

@@ -1,4 +1,4 @@
-"""What the plugin keeps of one pytest session, in ``config.stash``."""
+"""The plugin's state in one pytest session, kept in ``config.stash``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """One session.
+    """The state of one session.
 
     Attributes:
-        coming: the cases that follow in this process.
-        cases, pictures: those collected so far.
+        coming: gives the cases that follow in this process.
+        cases, pictures: collected so far.
         unusable: why no case can be audited in this process.
-        lines: what is said at the end, in the terminal.
+        lines: printed at the end, in the terminal.
     """
 
     settings: Settings
@@ -44,7 +44,7 @@ class State:
 
     @property
     def auditor(self) -> Auditor:
-        """The session's auditor; the first who asks for it imports what it is made of."""
+        """The session's auditor, imported and created at first use."""
         if self._auditor is None:
             from audit.runs.session import Auditor  # noqa: PLC0415  a suite without cases needs none
 
@@ -52,7 +52,7 @@ class State:
         return self._auditor
 
     def next_test(self) -> None:
-        """Forget what the last test asked."""
+        """Forget the questions of the last test."""
         if self._auditor is not None:
             self._auditor.asked.clear()
 

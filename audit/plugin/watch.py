@@ -1,4 +1,4 @@
-"""What becomes of a session, noted report by report, so that its end can be told truthfully."""
+"""Follows a session report by report, to know in the end what was audited and why it failed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from audit.base.files import counted
 from audit.gate.ending import Ending, Mistake, mistakes_in, named
 
 GATE, FEWEST = "audit::suite-level-gate", "audit::min-cases"
-"""Node ids of what is judged over the whole session, which has reports of its own."""
+"""Node ids of the checks over the whole session, which have their own reports."""
 
 _XPASSED = "[XPASS(strict)]"
 
 
 class Watch:
-    """Listens to one session, in the process that controls it.
+    """Listens to one session, in its controlling process.
 
     Attributes:
-        selected: node ids of the cases that are to be audited.
-        mistakes: what is wrong with case files, and kept them from being collected.
-        reasons: what fails the session that no report tells.
+        selected: node ids of the cases to be audited.
+        mistakes: mistakes in case files, because of which they were not collected.
+        reasons: why the session fails, besides what pytest reports.
     """
 
     def __init__(self, is_case_file: Callable[[Path], bool]) -> None:
@@ -42,12 +42,12 @@ class Watch:
         self._stopped = ""
 
     def select(self, ids: Sequence[str]) -> None:
-        """Note which cases a session is about to run."""
+        """Note which cases the session is going to run."""
         self.selected = set(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """Where workers collect, their items are known by their ids alone."""
+        """Note the cases that workers collected; only their ids are known here."""
         if not self.selected:
             root = node.config.rootpath
             files = {each.partition("::")[0] for each in ids}
@@ -55,7 +55,7 @@ class Watch:
             self.select([each for each in ids if each.partition("::")[0] in ours])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note how one phase of an item ended."""
+        """Note how one phase of a test item ended."""
         if report.nodeid in (GATE, FEWEST):
             return
         state = dict(report.user_properties).get("audit_state")
@@ -74,7 +74,7 @@ class Watch:
             self._errors.setdefault(report.nodeid, when)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note what could not be collected; of case files, every mistake."""
+        """Note which files could not be collected, and every mistake in case files."""
         if not report.failed:
             return
         if report.nodeid not in self._uncollected:
@@ -83,7 +83,7 @@ class Watch:
                 self.mistakes += mistakes_in(report.longreprtext, report.nodeid)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note why the session ends before its last item."""
+        """Note why the session stops early."""
         if excinfo.errisinstance(KeyboardInterrupt) and type(excinfo.value) is KeyboardInterrupt:
             self._stopped = "interrupted"
         elif not self._uncollected:
@@ -91,28 +91,28 @@ class Watch:
             self._stopped = f"stopped early ({why})"
 
     def pytest_internalerror(self) -> None:
-        """Note that pytest, or a plugin of it, broke."""
+        """Note that pytest or one of its plugins failed."""
         self._stopped = "an internal error of pytest or of a plugin"
 
     @property
     def concerned(self) -> bool:
-        """Whether the session has to do with cases, also if none came to be audited."""
+        """Whether the session is about cases, even if none was audited."""
         return bool(self.selected or self.mistakes or self.reasons)
 
     def refuse(self, message: str) -> None:
-        """Note why the audit could not begin."""
+        """Note why the audit could not start."""
         self.mistakes += [each for each in mistakes_in(message, "") if each.line]
         self.reasons.append(f"the audit could not begin ({printable(message.splitlines()[0])})")
 
     def short_of(self, fewest: int) -> str:
-        """What to say if fewer cases were audited; else nothing."""
+        """What to say if fewer cases than ``fewest`` were audited; otherwise empty."""
         if len(self._audited) >= fewest:
             return ""
         audited = counted(len(self._audited), "case")
         return f"{audited} audited, fewer than the {fewest} of audit_min_cases"
 
     def ending(self, session: pytest.Session, exit_status: int) -> Ending:
-        """What all of it comes to."""
+        """How the session ended, with all reasons."""
         reasons: list[str] = []
         if not self._stopped and isinstance(sys.exc_info()[1], KeyboardInterrupt):
             self._stopped = "interrupted"  # a second Ctrl-C, while pytest dealt with the first
@@ -129,12 +129,13 @@ class Watch:
             known = counted(len(self._passed_strictly), "item")
             reasons.append(
                 f"{known} marked xfail passed ({named(_short(self._passed_strictly))}): "
-                "take the mark away"
+                "remove the mark"
             )
         ours = [i for i in self._errors if i in self.selected]
         if ours:
-            said = [f"{name}{self._errors[i]}" for i, name in zip(ours, _short(ours), strict=True)]
-            reasons.append(f"{counted(len(ours), 'case')} failed outside the audit ({named(said)})")
+            names = [f"{name}{self._errors[i]}" for i, name in zip(ours, _short(ours), strict=True)]
+            cases = counted(len(ours), "case")
+            reasons.append(f"{cases} failed outside the audit ({named(names)})")
         others = [i for i in self._errors if i not in self.selected]
         if others:
             reasons.append(f"{counted(len(others), 'other test')} failed ({named(others)})")
@@ -149,20 +150,20 @@ class Watch:
 
 
 def _short(ids: Sequence[str]) -> list[str]:
-    """Cases by their own ids, without their files."""
+    """The ids of cases without their files."""
     return [each.rpartition("::")[2] for each in ids]
 
 
-def tell(session: pytest.Session, node_id: str, sentence: str) -> None:
-    """Report what the whole session failed as an item of its own.
+def report_item(session: pytest.Session, node_id: str, sentence: str) -> None:
+    """Report a failure of the whole session as if it were a test item.
 
-    So it is in JUnit XML, in pytest's counts and in what ``--lf`` knows. What passes is no item:
-    with an empty ``sentence``, ``--lf`` only forgets that it failed before.
+    So it appears in JUnit XML and in pytest's counts, and ``--lf`` knows it. An empty ``sentence``
+    means that the check passed: nothing is reported, but ``--lf`` forgets an earlier failure.
     """
 
-    def report(outcome: Any, when: Any, told: str | None) -> pytest.TestReport:
+    def report(outcome: Any, when: Any, message: str | None) -> pytest.TestReport:
         place = ("audit", None, node_id.partition("::")[2])
-        return pytest.TestReport(node_id, place, {}, outcome, told, when)
+        return pytest.TestReport(node_id, place, {}, outcome, message, when)
 
     if not sentence:
         last = session.config.pluginmanager.getplugin("lfplugin")

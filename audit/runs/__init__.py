@@ -1,1 +1,1 @@
-"""The pipeline: cases through a model, to outcomes."""
+"""The pipeline that takes cases through a model and makes outcomes of them."""

@@ -1,4 +1,4 @@
-"""Cases put to a model in batches: what it answers to each, or why it does not."""
+"""Asks a model about cases in batches, and keeps what it answers or why it does not."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said of a case, or why it said nothing; with the seconds it took.
+    """A model's answer to a case, or the reason why there is none.
 
     Attributes:
-        evidence: its trace and what else maps are read from; None if it said nothing.
-        error: why it said nothing.
-        fault: kind of the error where it speaks against the model and not against the case.
-        curves: deletion and insertion by map key, where an expectation asks for them; also those
-            of the random control.
-        again: what the model said when it was asked again, for cases that repeat.
+        evidence: the trace and whatever else maps are read from; None if there is no answer.
+        error: why there is no answer.
+        seconds: time that the answer took.
+        curves: deletion and insertion curves by map key, if an expectation asks for them; then
+            those of the random control as well.
+        again: the answers to further questions, for cases that repeat.
+        fault: type of the error, if the model is to blame and not the case.
     """
 
     evidence: Evidence | None
@@ -43,11 +44,11 @@ class Answer:
 
 
 _ALSO = frozenset({EACH_WORD})
-"""What the gallery shows of every case besides the maps that it measures."""
+"""The readings that the gallery shows for every case, even if no map needs them."""
 
 
 def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[Answer]:
-    """Put ``cases`` to the model as one batch; if that fails, one by one.
+    """Ask the model about ``cases`` as one batch; if that fails, one by one.
 
     An error at one case never stops the others.
     """
@@ -72,30 +73,30 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
         if len(cases) == 1:
             _log.debug("%s: %s", cases[0].id, in_a_sentence(error), exc_info=error)
             seconds = time.perf_counter() - started
-            return [Answer(None, _told(error, cases[0]), seconds, fault=_fault(error))]
+            return [Answer(None, _message(error, cases[0]), seconds, fault=_fault(error))]
     else:
         seconds = (time.perf_counter() - started) / len(cases)
         return [
             Answer(evidence, "", seconds, found, more)
             for evidence, found, more in zip(seen, curves, again, strict=True)
         ]
-    # Outside of the except block: an exception's frames hold the batch's tensors.
+    # Not in the except block, because the exception's frames keep the batch's tensors alive.
     return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
 
 
 def _fault(error: BaseException) -> str:
-    """Errors that are raised on purpose are about the case: its picture, its map, its text."""
-    own = isinstance(error, AuditError) and not isinstance(error, NotFinite)
-    return "" if own else type(error).__name__
+    """The type of the error; empty for errors raised on purpose, where the case is to blame."""
+    deliberate = isinstance(error, AuditError) and not isinstance(error, NotFinite)
+    return "" if deliberate else type(error).__name__
 
 
 @dataclass
 class Patience:
-    """Ends the asking of a model that fails at whatever it is asked.
+    """Stops asking a model that fails on every case.
 
     Attributes:
-        cases, seconds: failures and time that it takes to be sure. A single answer, or an error
-            that is about its case, shows that the model works.
+        cases, seconds: how many failures, and how much time on them, are enough to be sure. One
+            answer, or one error that its case is to blame for, shows that the model works.
     """
 
     cases: int = 8
@@ -106,7 +107,7 @@ class Patience:
     _works: bool = False
 
     def answers(self, cases: Sequence[Case], model: Model, batch_size: int) -> list[Answer]:
-        """:func:`answer_cases`, as long as there is hope."""
+        """Call :func:`answer_cases`, unless the model has proved to be broken."""
         if not self._works and self._failed >= self.cases and self._spent >= self.seconds:
             reason = (
                 f"not asked: the model failed at all {self._failed} cases before, which took "
@@ -114,16 +115,16 @@ class Patience:
             )
             return [Answer(None, reason, 0.0) for _ in cases]
         started = time.perf_counter()
-        found = answer_cases(cases, model, batch_size)
+        answers = answer_cases(cases, model, batch_size)
         self._spent += time.perf_counter() - started
-        self._failed += len(found)
-        self._works |= any(not answer.fault for answer in found)
-        self._last = found[-1].error
-        return found
+        self._failed += len(answers)
+        self._works |= any(not answer.fault for answer in answers)
+        self._last = answers[-1].error
+        return answers
 
 
-def _told(error: BaseException, case: Case) -> str:
-    """What went wrong; where the text is at fault, with the place to mend it."""
+def _message(error: BaseException, case: Case) -> str:
+    """What went wrong; if the text is to blame, with the file and line where it can be mended."""
     place = f"{as_typed(case.file)}:{case.line}: " if isinstance(error, TextError) else ""
     return f"{place}{in_a_sentence(error)}"
 
@@ -137,6 +138,6 @@ def _curves(
         wanted[RANDOM.key] = RANDOM
     found = {}
     for key, spec in wanted.items():
-        with suppress(UndefinedMap):  # the case will say so where it measures
+        with suppress(UndefinedMap):  # reported when the map is measured
             found[key] = curves(model, query, seen.trace, read_map(seen, spec), batch_size)
     return found

@@ -1,7 +1,7 @@
-"""Traces with everything that maps and faithfulness need beyond one forward pass.
+"""Collects what maps and faithfulness metrics need beyond one forward pass.
 
-Grey pictures, pictures with a part hidden, pictures taken away cell by cell: more questions to the
-same model, asked in batches.
+These are answers of the same model to changed pictures: grey ones, ones with a part hidden, ones
+that disappear cell by cell.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from audit.maps.trace import NOTHING_MORE, Evidence, Need, Trace, Window
 from audit.models.protocol import Model, Query, Scaling
 
 GREY = (128, 128, 128)
-"""What hides a part of a picture: the middle of the pixel range, zero after OFA's scaling."""
+"""The colour that hides parts of a picture: mid-range, which is zero after OFA's scaling."""
 
 MOST_PIXELS = 1024 * 1024
-"""Pixels of a picture that is hidden in parts; of a larger one, what the model takes of it is."""
+"""Larger pictures are scaled to the model's input size before parts of them are hidden."""
 
 STEPS = 30
-"""Points of a deletion or insertion curve, besides its beginning."""
+"""Points of a deletion or insertion curve after the first."""
 
 Array = NDArray[np.float64]
 
@@ -43,17 +43,17 @@ def gather(
     batch_size: int,
     also: Need = NOTHING_MORE,
 ) -> list[Evidence]:
-    """Trace ``queries``, so that each of their ``specs`` can be read.
+    """Trace ``queries`` so that each of their ``specs`` can be read.
 
-    One forward pass serves all maps that need no gradient, and one backward pass all that do; grey
-    pictures and occlusion cost further passes, in batches of ``batch_size``.
+    One forward pass is enough for all maps without gradients, and one backward pass for all with
+    gradients. Grey pictures and occlusion take further passes, in batches of ``batch_size``.
 
     Args:
-        also: what every trace must hold besides what its maps need.
+        also: readings that every trace must have besides those of its maps.
 
     Raises:
         ImageError: a picture cannot be read.
-        ModelError: the model cannot answer, or what it gives is no answer.
+        ModelError: the model cannot answer, or its answer is malformed.
         MapError: a map asks for a method, head or layer that the model does not have.
     """
     more = frozenset(key for key in also if key.method in model.methods)
@@ -76,9 +76,9 @@ def gather(
 
 
 def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> list[Trace]:
-    """One batch of all that need no gradient; the others alone.
+    """Trace all queries without gradients as one batch, and those with gradients one by one.
 
-    A backward pass needs every layer's attention, which in OFA-large is gigabytes a case.
+    A backward pass keeps every layer's attention, which is gigabytes for each case in OFA-large.
     """
     found: dict[int, Trace] = {}
     costly = [any(METHODS[key.method].gradient for key in need) for need in needs]
@@ -98,9 +98,9 @@ def picture(query: Query) -> Image.Image:
 
 
 def drawable(model: Model, image: Image.Image) -> Image.Image:
-    """The picture, small enough to be copied for every part of it that is hidden.
+    """The picture, small enough to copy it for every part that is hidden.
 
-    A large one is scaled once to what the model takes, where the model says what that is.
+    A large one is scaled to the model's input size, if the model says what that is.
     """
     large = image.width * image.height > MOST_PIXELS
     return model.scaled(image) if large and isinstance(model, Scaling) else image
@@ -113,7 +113,7 @@ def _grey(image: Image.Image) -> Image.Image:
 def _cell_box(
     image: Image.Image, trace: Trace, row: int, col: int, rows: int, cols: int
 ) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels of a block of cells; beyond the picture if they are."""
+    """Left, top, right, bottom of a block of cells in pixels; may reach beyond the picture."""
     grid, view = trace.grid, trace.view
     wide, high = (view.right - view.left) * image.width, (view.bottom - view.top) * image.height
     left, top = view.left * image.width, view.top * image.height
@@ -128,26 +128,26 @@ def _cell_box(
 def _probabilities(
     model: Model, query: Query, images: Iterable[Image.Image], label: str, batch_size: int
 ) -> Array:
-    """The label's probability for each picture; only those of one batch are held at a time."""
+    """The label's probability for each picture; only one batch of pictures is in memory."""
     found: list[float] = []
     waiting = iter(images)
     while batch := [replace(query, image=image) for image in islice(waiting, batch_size)]:
         for trace in model.trace(batch):
-            found.append(_said(checked_trace(trace), label))
+            found.append(_probability(checked_trace(trace), label))
     return np.asarray(found)
 
 
-def _said(trace: Trace, label: str) -> float:
+def _probability(trace: Trace, label: str) -> float:
     if label not in trace.probabilities:
         raise ModelError(
-            f"the model gives {label!r} no probability where a part of the picture is changed; "
-            f"there its answers are {', '.join(trace.probabilities)}"
+            f"the model gives no probability for {label!r} when a part of the picture is changed; "
+            f"its answers are then {', '.join(trace.probabilities)}"
         )
     return trace.probabilities[label]
 
 
 def placements(length: int, side: int, stride: int) -> list[int]:
-    """Where a window of ``side`` cells is put along ``length`` cells; the last touches the end.
+    """Positions of a window of ``side`` cells along ``length`` cells; the last one touches the end.
 
     >>> placements(12, 4, 3)
     [0, 3, 6, 8]
@@ -157,19 +157,19 @@ def placements(length: int, side: int, stride: int) -> list[int]:
 
 
 def window_of(window: Window, grid: Grid) -> tuple[int, int]:
-    """Side and stride in cells; by default a sixth of the smaller side, and half of that."""
+    """Side and stride in cells; by default a sixth of the grid's smaller side, and half of that."""
     side = window.side or max(1, round(min(grid) / 6))
     return side, window.stride or max(1, side // 2)
 
 
 def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_size: int) -> Array:
-    """How much the answer's probability falls where a grey window lies: (rows, cols).
+    """How much the answer's probability falls when a grey window hides a cell: (rows, cols).
 
-    Each cell gets the mean over the windows that cover it (Zeiler & Fergus 2014, with squares over
-    the patch grid); a cell that hiding makes more certain is negative.
+    Each cell has the mean over the windows that cover it (Zeiler & Fergus 2014, with squares on
+    the patch grid). It is negative if hiding the cell makes the answer more certain.
 
     Raises:
-        MapError: the window is larger than the grid, or strides over cells.
+        MapError: the window is larger than the grid, or the stride skips cells.
     """
     grid = trace.grid
     side, stride = window_of(window, grid)
@@ -201,10 +201,10 @@ def occlusion(model: Model, query: Query, trace: Trace, window: Window, batch_si
 
 @dataclass(frozen=True)
 class Curves:
-    """The answer's probability as cells are greyed (deletion) or shown again (insertion).
+    """The answer's probability while cells are greyed (deletion) or shown again (insertion).
 
-    Both have ``STEPS + 1`` points from no cell changed to all cells changed, in the order of the
-    map, largest first.
+    Both have ``STEPS + 1`` points, from no cell changed to all cells changed; the cells with the
+    map's largest values change first.
     """
 
     deletion: Array
@@ -216,12 +216,13 @@ def curves(
 ) -> Curves:
     """Deletion and insertion curves of a map (Petsiuk, Das & Saenko 2018).
 
-    Deletion greys cells in pixel space; insertion starts from the blurred picture, since a grey one
-    would add edges that are not in the scene. Tied cells come in an order drawn once for all maps.
+    Deletion greys cells in pixel space. Insertion starts from the blurred picture, because a grey
+    one would add edges that are not in the scene. Tied cells come in a random order, the same for
+    all maps.
     """
     whole = picture(query)
     image, radius = drawable(model, whole), max(whole.size) / 12
-    # As round as on the whole picture, which the model may squeeze.
+    # The model may squeeze the picture. Scaled like this, the blur is round on the original.
     across, down = (radius * a / b for a, b in zip(image.size, whole.size, strict=True))
     blurred = image.filter(ImageFilter.GaussianBlur((across, down)))
     order = _order(p)
@@ -239,13 +240,13 @@ def curves(
 
 
 def _order(p: Map) -> NDArray[np.intp]:
-    """Cells from the largest value to the smallest, ties at random but always the same."""
+    """Cells from the largest value to the smallest; ties in a fixed random order."""
     shuffled = np.random.default_rng(0).permutation(p.size)
     return shuffled[np.argsort(-p.ravel()[shuffled], kind="stable")]
 
 
 def _pixels(image: Image.Image, trace: Trace, cells: NDArray[np.intp]) -> Image.Image:
-    """A mask of the picture's size: white where the cells lie."""
+    """A mask of the picture's size that is white on the given cells."""
     mask = Image.new("L", image.size, 0)
     for cell in cells:
         row, col = divmod(int(cell), trace.grid.cols)

@@ -1,4 +1,4 @@
-"""From the trace of a case to its maps and figures, once or as the mean over repeats."""
+"""Reads the maps of a case from its trace and measures them, or the mean over repeats."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from audit.runs.evidence import Curves
 _OUTSIDE = "the region lies outside of what the model sees"
 
 Figures = dict[str, float | str]
-"""By stored metric name, a value or the reason why there is none."""
+"""By stored metric name: the value, or the reason why it is undefined."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model said of a case, and what its maps measure.
+    """A model's answer to a case, with its maps and figures.
 
     Attributes:
         labels: the label of every repeat.
         probabilities: by answer, the mean over repeats.
-        maps: by map key, those that exist.
-        metrics: by map key; where a repeat has no value, the mean has none.
-        spread: the largest minus the smallest value over repeats; empty if there was one.
+        maps: by map key, without undefined ones.
+        metrics: by map key; undefined if a repeat has no value.
+        spread: largest minus smallest value over repeats; empty if the model was asked once.
     """
 
     labels: tuple[str, ...]
@@ -48,23 +48,23 @@ class Measured:
 
     @property
     def label(self) -> str:
-        """The label that was given most often, the first of those."""
+        """The most frequent label; if several are, the one that came first."""
         return Counter(self.labels).most_common(1)[0][0]
 
     def disagreement(self) -> list[Verdict]:
-        """A failed verdict where repeats gave different labels."""
+        """A failed verdict if repeats gave different labels."""
         if len(set(self.labels)) == 1:
             return []
-        said = ", ".join(f"{label} {n}" for label, n in Counter(self.labels).most_common())
-        reason = f"asked {len(self.labels)} times, the label differs: {said}"
-        return [Verdict("the same label in every repeat", False, said, "one label", reason)]
+        counts = ", ".join(f"{label} {n}" for label, n in Counter(self.labels).most_common())
+        reason = f"asked {len(self.labels)} times, the label differs: {counts}"
+        return [Verdict("the same label in every repeat", False, counts, "one label", reason)]
 
 
 def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]) -> Measured:
-    """Read and measure every map of a case, and what its expectations ask for besides.
+    """Read and measure every map of a case, and the further figures that its expectations need.
 
     Raises:
-        AuditError: the model has no such label, or a map cannot be read as it is asked for.
+        AuditError: the model does not have the expected label, or cannot give one of the maps.
     """
     trace = evidence.trace
     if case.expect.label not in trace.probabilities:
@@ -72,7 +72,7 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
         )
     regions = {name: mask(boxes, trace.grid, trace.view) for name, boxes in case.regions.items()}
-    # No region is written empty: one whose mask is empty was cropped away.
+    # Case files have no empty regions, so a region with an empty mask was cropped away.
     outside = {name for name, area in regions.items() if not area.any()}
     maps: dict[str, Map] = {}
     metrics: dict[str, Figures] = {}
@@ -111,7 +111,7 @@ def _requested(
     regions: Mapping[str, NDArray[np.float64]],
     curves_of: Mapping[str, Curves],
 ) -> float | str:
-    """A figure that is measured only where an expectation asks, or why it has no value."""
+    """A figure that is measured only if an expectation asks for it, or why it is undefined."""
     if METRICS[wanted.metric].kind == "model":
         return measure_curves(curves_of[spec.key], curves_of[RANDOM.key])[wanted.metric]
     try:
@@ -127,7 +127,7 @@ def _requested(
 
 
 def merged(repeats: Sequence[Measured]) -> Measured:
-    """The mean over repeats of one case; a single one is itself."""
+    """The mean over the repeats of one case; a single one is returned as it is."""
     first = repeats[0]
     if len(repeats) == 1:
         return first
@@ -153,7 +153,7 @@ def merged(repeats: Sequence[Measured]) -> Measured:
 
 
 def strips_of(case: Case, evidence: Evidence) -> dict[str, Strip]:
-    """What the gallery shows in a row, as far as this model's traces hold it."""
+    """The maps that the gallery shows side by side, if the model's traces have them."""
     strips: dict[str, Strip] = {}
     if case.map.per_layer:
         strips["layers"] = [(f"layer {n}", p) for n, p in layer_maps(evidence, case.map)]

@@ -1,6 +1,6 @@
 """The pipeline on one page: ask, read the maps, measure, judge, compare with the baseline.
 
-Nothing is written here; :mod:`audit.runs.storing` puts what was made into a run folder.
+It writes no files; :mod:`audit.runs.storing` stores the results in a run folder.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Concluded:
-    """What auditing one case made, before any of it is stored.
+    """The results of auditing one case, before they are stored.
 
     Attributes:
-        maps: by map key, those that exist.
-        accepted: by map key, the maps of its baseline, unless that is stale or they cover another
-            part of the picture.
-        strips: maps to be looked at in a row, by name.
-        proposal: what may become its baseline, if the policy wants one.
+        maps: by map key, without undefined ones.
+        accepted: by map key, the maps of the baseline; empty if that is stale or its maps cover
+            another part of the picture.
+        strips: by name, maps to show side by side.
+        proposal: what may become the baseline, if the policy proposes one.
     """
 
     case: Case
@@ -51,7 +51,7 @@ class Concluded:
 def audit_cases(
     cases: Iterable[Case], model: Model, *, policy: Policy | None = None, batch_size: int = 8
 ) -> Iterator[Concluded]:
-    """Audit ``cases`` in batches of ``batch_size``; without a policy no baseline is looked at."""
+    """Audit ``cases`` in batches of ``batch_size``; without a policy, ignore baselines."""
     waiting, patience = list(cases), Patience()
     for start in range(0, len(waiting), batch_size):
         batch = waiting[start : start + batch_size]
@@ -65,10 +65,10 @@ def conclude(
 ) -> Concluded:
     """Read the maps from the answer, measure them, judge them, compare with the baseline.
 
-    An error on the way is the outcome of this case, and never stops the others.
+    An error becomes the outcome of this case and never stops the others.
 
     Args:
-        root: the folder that the stored name of the case file counts from.
+        root: the folder that the stored path of the case file is relative to.
     """
     outcome = unanswered(case, named_from(case.file, root))
     outcome.seconds = answer.seconds
@@ -79,7 +79,7 @@ def conclude(
         repeats = [answer.evidence, *answer.again]
         found = merged([measure_case(case, each, answer.curves) for each in repeats])
         made.maps, made.strips = found.maps, strips_of(case, answer.evidence)
-        _tell(outcome, answer.evidence.trace, found)
+        _fill(outcome, answer.evidence.trace, found)
         outcome.verdicts = [
             *judge(case.expect, found.label, found.probabilities, case.map, found.metrics),
             *found.disagreement(),
@@ -95,10 +95,10 @@ def conclude(
 
 
 def unanswered(case: Case, file: str) -> Outcome:
-    """The outcome of a case before the model has answered: what is asked, and no figure.
+    """The outcome of a case without an answer: only what was asked, no figures.
 
     Args:
-        file: the stored name of the case file.
+        file: the stored path of the case file.
     """
     return Outcome(
         case=case.id,
@@ -124,7 +124,7 @@ def unanswered(case: Case, file: str) -> Outcome:
     )
 
 
-def _tell(outcome: Outcome, trace: Trace, found: Measured) -> None:
+def _fill(outcome: Outcome, trace: Trace, found: Measured) -> None:
     outcome.label, outcome.probabilities = found.label, found.probabilities
     outcome.metrics, outcome.spread = found.metrics, found.spread
     outcome.prompt, outcome.tokens = trace.prompt, list(trace.tokens)
@@ -133,7 +133,7 @@ def _tell(outcome: Outcome, trace: Trace, found: Measured) -> None:
 
 
 def _compare(made: Concluded, policy: Policy) -> None:
-    """Set the outcome beside its baseline, judge it by both, and propose it if it may be."""
+    """Compare the outcome with its baseline, judge it, and propose it if the policy says so."""
     case, outcome = made.case, made.outcome
     held = baselines.held(policy.folder, case.id)
     before, outcome.baseline_digest = held.baseline, held.digest

@@ -1,4 +1,4 @@
-"""One audited model in a session: loaded once, asked in batches, everything it says recorded."""
+"""Holds the audited model of a session: loads it once, asks in batches, stores the outcomes."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from audit.runs.storing import store
 _log = logging.getLogger(__name__)
 
 _ON_CPU = 8
-"""Cases at a time, if not said otherwise; more bring nothing."""
+"""Default batch size on a CPU; larger batches are no faster."""
 
 _ON_GPU = 64
-"""More than small ones hold: the model halves what does not fit, and goes on with what does."""
+"""Default batch size on a GPU. If it does not fit, the model halves it until it does."""
 
 
 _KEPT = (1024, 1024)
-"""Pixels of a picture that is kept for a report, as in a run."""
+"""Largest size in pixels of a picture kept for a report, the same as in a run."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question that a Python test put to the model, kept for the report of its failure.
+    """A question that a Python test asked, kept for the report if the test fails.
 
-    ``map`` is None where nothing but the label was asked of a model that has no maps.
+    ``map`` is None if only the label was asked of a model that has no maps.
     """
 
     image: Image.Image
@@ -67,7 +67,7 @@ class Auditor:
 
     Attributes:
         settings: what is audited and how.
-        asked: what the running test has asked so far.
+        asked: the questions that the running test has asked so far.
     """
 
     settings: Settings
@@ -80,7 +80,7 @@ class Auditor:
         """The model, loaded at first use.
 
         Raises:
-            ModelError: it cannot be, for whatever reason.
+            ModelError: it cannot be loaded, for whatever reason.
         """
         asked, device = self.settings, self.settings.device
         if asked.worker is not None or asked.threads is not None:
@@ -104,7 +104,7 @@ class Auditor:
 
     @property
     def _fingerprint(self) -> dict[str, Any]:
-        """What the model is, with its folder as the project names it, if it is the project's."""
+        """The model's fingerprint; a folder inside the project is given relative to its root."""
         about, folder = self.model.fingerprint.to_dict(), Path(self.model.fingerprint.source)
         if folder.is_absolute():
             about["source"] = named_from(folder, self.settings.root)
@@ -112,7 +112,7 @@ class Auditor:
 
     @property
     def note(self) -> str:
-        """What to know of the model before its first answer; empty if there is nothing."""
+        """What the user should know about the model before it answers; empty if nothing."""
         known = self.model.fingerprint
         if known.dtype == "float32":
             return ""
@@ -122,15 +122,15 @@ class Auditor:
 
     @cached_property
     def batch_size(self) -> int:
-        """Cases that the model answers at a time."""
+        """The number of cases in a batch."""
         on_gpu = self.model.fingerprint.device.startswith("cuda")
         return self.settings.batch_size or (_ON_GPU if on_gpu else _ON_CPU)
 
     def make_run_folder(self) -> None:
-        """Find out whether there is a place for the run before anything is asked.
+        """Create the run folder early, so that a problem with it shows before the model is asked.
 
         Raises:
-            RunError: there is none.
+            RunError: it cannot be written.
         """
         folder = self.settings.run_folder
         try:
@@ -140,7 +140,7 @@ class Auditor:
 
     @cached_property
     def run(self) -> Run:
-        """The run folder, with ``run.json`` written."""
+        """The run; the first use writes its ``run.json``."""
         run = Run(self.settings.run_folder)
         run.start(
             {
@@ -157,10 +157,10 @@ class Auditor:
 
     @cached_property
     def policy(self) -> Policy:
-        """Where this model's baselines lie, and which outcomes become new ones.
+        """This model's folder of baselines, and which outcomes become new ones.
 
         Raises:
-            BaselineError: those that lie there are of another precision.
+            BaselineError: the folder holds baselines in another precision.
         """
         fingerprint = self.model.fingerprint
         provenance = {
@@ -168,7 +168,7 @@ class Auditor:
             "date": datetime.now(UTC).date().isoformat(),
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
-        # Another type gives other figures, so each has baselines of its own.
+        # Figures depend on the precision, so each has its own baselines.
         kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
         named = self.settings.root / "baselines" / f"{fingerprint.name}{kind}"
         folder = self.settings.baselines or named
@@ -177,7 +177,7 @@ class Auditor:
         return Policy(folder, self.settings.update, provenance, load_floors(folder))
 
     def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
-        """Audit ``case``, and answer those of ``ahead`` in the same batch."""
+        """Audit ``case``, and let the model answer cases of ``ahead`` in the same batch."""
         if case.id not in self._answers:
             batch = {case.id: case}
             for other in ahead():
@@ -199,13 +199,13 @@ class Auditor:
         *,
         truncate: bool = False,
     ) -> Evidence:
-        """Put one question to the model.
+        """Ask the model one question.
 
         Args:
-            image: a picture, taken as it is held, or the path of one, turned as EXIF says.
+            image: a picture, used as it is, or the path of one, which is turned as EXIF says.
             text: the hypothesis.
-            premise: a text premise, if the model is to see one beside the picture.
-            maps: what shall be read, where that is more than where it looks when it answers.
+            premise: a text premise beside the picture, if there is one.
+            maps: the maps to be read later, besides the default one.
             truncate: whether the model may cut texts that are longer than it reads.
 
         Returns:
@@ -222,6 +222,6 @@ class Auditor:
         (seen,) = gather(self.model, [query], [specs], self.batch_size)
         shown = read_map(seen, specs[0]) if specs else None
         small = picture.copy()
-        small.thumbnail(_KEPT)  # a test may ask about hundreds, and one may take 200 MB
+        small.thumbnail(_KEPT)  # a test may ask about hundreds, and a single one can take 200 MB
         self.asked.append(Asked(small, query.text, seen.label, shown, seen.trace.view))
         return seen

@@ -1,4 +1,4 @@
-"""What auditing a case made, into a run folder."""
+"""Stores the results of auditing a case in a run folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def store(run: Run, made: Concluded) -> Outcome:
     """Store the outcome of a case, its maps, its picture and its proposal in ``run``.
 
     Returns:
-        The outcome as it is stored. What cannot be stored makes it an error, and then nothing is
-        proposed.
+        The outcome as it was stored. If a part cannot be stored, the outcome is an error and
+        nothing is proposed.
     """
     case, outcome = made.case, made.outcome
     try:
@@ -37,7 +37,7 @@ def store(run: Run, made: Concluded) -> Outcome:
         outcome = unanswered(case, outcome.file)
         outcome.sentence = f"the outcome could not be stored: {in_a_sentence(error)}"
         (run.proposals / f"{case.id}.json").unlink(missing_ok=True)
-        # On a full disk this fails too; the session still tells of the case.
+        # On a full disk this fails as well; the session still reports the case.
         with suppress(Exception):
             run.add(outcome, {})
     return outcome

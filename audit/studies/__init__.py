@@ -1,1 +1,1 @@
-"""How far to trust it: noise, comparison, power, validity."""
+"""Studies of how far audit can be trusted: noise, comparison, power, validity."""

@@ -1,4 +1,4 @@
-"""Two runs, or two sets of baselines, case by case and as a whole; needs no model."""
+"""Compares two runs or two folders of baselines, case by case and as a whole; needs no model."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from audit.metrics.keys import FigureKey
 DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}
 
 _MANY_CELLS = 64 * 64
-"""The earth mover's distance takes minutes and gigabytes for finer grids."""
+"""On finer grids the earth mover's distance would take minutes and gigabytes."""
 
 _ROUNDING = 2e-6  # figures of baselines are stored with six decimals
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What one side says of a case, on the case's own map."""
+    """One side's answer to a case, with the figures of the case's own map."""
 
     case: str
     text: str
@@ -51,9 +51,9 @@ class Side:
     """One side of a comparison.
 
     Attributes:
-        title: the folder it was read from, or what stands for it.
-        run: the run, if it is one; it holds the pictures.
-        failed: cases that this side has no answer for.
+        title: the folder that it was read from, or the model's source.
+        run: the run, if it is one; it has the pictures.
+        failed: cases without an answer on this side.
         floors: the noise floor of its baselines, if one was measured.
     """
 
@@ -72,7 +72,7 @@ class Pair:
         probability: of the expected label, on each side.
         changes: by figure, the value on each side.
         distances: between the two maps, or the reason why there is none.
-        tolerances: from the noise floor of either side's baselines, else the defaults.
+        tolerances: from the noise floor of either side's baselines, or else the defaults.
     """
 
     before: Subject
@@ -84,7 +84,7 @@ class Pair:
 
     @property
     def same_view(self) -> bool:
-        """Whether both maps cover the same part of the picture, so that one lies over the other."""
+        """Whether both maps cover the same part of the picture, so that they can be compared."""
         return same_view(self.before.view, self.after.view)
 
     @property
@@ -105,7 +105,7 @@ class Pair:
 
     @property
     def moved(self) -> float:
-        """How far the map moved, for sorting; a map that is gone moved furthest."""
+        """How far the map moved, for sorting; a missing map counts as the largest move."""
         found = self.distances["js"]
         return found if isinstance(found, float) else 1.0
 
@@ -124,10 +124,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides, the pairs with the most moved map first, and what they add up to.
+    """Both sides, the pairs of cases with the largest move first, and the verdict over all.
 
     Attributes:
-        left_out: cases that are not compared, and why.
+        left_out: cases that are not compared, each with the reason.
     """
 
     before: Side
@@ -138,7 +138,7 @@ class Comparison:
 
     @property
     def beyond(self) -> list[str]:
-        """Cases that moved by more than a tolerance, one by one."""
+        """The cases that moved by more than a tolerance."""
         return sorted(pair.after.case for pair in self.pairs if pair.beyond)
 
     @property
@@ -150,7 +150,7 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict over all cases, and how many moved by themselves."""
+        """The verdict over all cases, and how many cases moved by more than a tolerance."""
         moved = f"{len(self.beyond)} of {len(self.pairs)} cases moved by more than a tolerance"
         return f"{self.suite.sentence}; {moved}"
 
@@ -185,7 +185,7 @@ def side_of_run(run: Run, title: str) -> Side:
 
 
 def _floors_of(run: Run) -> Floors:
-    """The noise floor of the baselines that a run names, where they are this project's."""
+    """The noise floor of the baselines that a run names, if they belong to this project."""
     if not (run.folder / "run.json").exists():
         return {}
     folder = inside(Path(), run.about().get("baselines", ""))
@@ -231,7 +231,7 @@ def side_of_folder(folder: Path) -> Side | None:
 
 
 def compare(before: Side, after: Side, limits: Limits) -> Comparison:
-    """Compare what both sides say of the cases that they share.
+    """Compare the cases that both sides share.
 
     Raises:
         RunError: they share none.

@@ -1,8 +1,8 @@
-"""The noise floor: how much every figure moves when nothing that matters changes.
+"""Measures the noise floor: how much every figure moves when nothing that matters changes.
 
-The same cases are audited with other numbers of threads, batch sizes, precisions and devices, as
-far as the machine has them, and every figure is compared with how baselines are made: in float32,
-eight cases at a time.
+The same cases are audited with other numbers of threads, batch sizes, precisions, and devices if
+the machine has them. Every figure is compared with the way baselines are made: in float32, in
+batches of eight cases.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audit.base.console import Progress
 from audit.base.errors import RunError
 from audit.base.files import write_json
 from audit.cases.loading import Case
-from audit.gate.drift import drifting, named
+from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, NOISE_FORMAT, PROBABILITY, noise_path
 from audit.maps.spec import method_of
@@ -29,7 +29,7 @@ from audit.runs.runner import audit_cases
 
 @dataclass(frozen=True)
 class Condition:
-    """A harmless way to audit; ``threads`` None leaves them, ``batch_size`` 0 is all cases."""
+    """A harmless way to audit; ``threads`` None means unchanged, ``batch_size`` 0 all cases."""
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -38,14 +38,14 @@ class Condition:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """The condition in words."""
         batch = f"batch {self.batch_size}" if self.batch_size else "all in one batch"
         threads = f", threads {self.threads}" if self.threads else ""
         return f"{self.device}, {self.dtype}, {batch}{threads}"
 
 
 def conditions(*, cuda: bool, threads: int) -> tuple[Condition, ...]:
-    """What a machine has, the way baselines are made first."""
+    """The conditions that a machine can run; the first is the way baselines are made."""
     others = sorted({1, 2, threads} - {threads})
     found = [
         Condition(),
@@ -72,8 +72,8 @@ def measure_noise(
     """Audit ``cases`` under each condition and compare with the first.
 
     Returns:
-        Plain data for JSON: ``floors`` by method and metric (the largest of so many deviations,
-        with the case and the condition that gave it), ``flips`` (labels that changed),
+        Plain data for JSON: ``floors`` by method and metric (the largest deviation, the number of
+        deviations, and the case and condition of the largest), ``flips`` (labels that changed),
         ``undefined`` (figures with a value in some conditions only), ``conditions``, ``model``.
 
     Raises:
@@ -109,7 +109,7 @@ def measure_noise(
 
 @dataclass
 class _Moved:
-    """What moved of all cases under all conditions; see :func:`measure_noise`."""
+    """What moved in all cases under all conditions; see :func:`measure_noise`."""
 
     floors: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     flips: list[dict[str, Any]] = field(default_factory=list)
@@ -138,7 +138,7 @@ class _Moved:
 
 
 def write_noise(folder: Path, found: Mapping[str, Any]) -> Path:
-    """Leave a noise floor beside the baselines that it is about."""
+    """Write a noise floor beside the baselines that it belongs to."""
     path = noise_path(folder)
     write_json(path, found)
     return path
@@ -155,7 +155,7 @@ def _audited(model: Model, cases: Sequence[Case], condition: Condition) -> dict[
 
 
 class _Figure(NamedTuple):
-    """A figure that can drift: the method of its map, its metric, its name in rows of drift."""
+    """A figure that can drift: the method of its map, its metric, its name in drift rows."""
 
     method: str
     metric: str
@@ -169,6 +169,6 @@ def _figures(outcome: Outcome) -> dict[_Figure, float | str]:
     }
     for map_key, values in drifting(outcome):
         for name, value in values.items():
-            key = named(name, map_key, outcome)
+            key = figure_key(name, map_key, outcome)
             found[_Figure(method_of(map_key), key.metric, str(key))] = value
     return found

@@ -129,8 +129,8 @@ def test_a_row_is_about_a_metric_the_label_or_the_probability(figure: str, about
 
 def test_a_stored_name_is_named_with_its_map() -> None:
     found = measured()
-    assert drift.named("entropy", "rollout", found) == FigureKey("entropy")
-    other = drift.named("entropy", "relevance variant=paper", found)
+    assert drift.figure_key("entropy", "rollout", found) == FigureKey("entropy")
+    other = drift.figure_key("entropy", "relevance variant=paper", found)
     assert other == FigureKey("entropy", map="relevance variant=paper")
     with pytest.raises(FigureError, match="did you mean 'entropy'"):
-        drift.named("entrpy", "rollout", found)
+        drift.figure_key("entrpy", "rollout", found)

@@ -84,9 +84,9 @@ def test_a_run_does_not_bring_the_case_file_it_is_checked_against(root: Path, wh
         shutil.copy("run/run.json", "downloads/run.json")
     for name in ("birds", "hungry"):
         edited(Path(f"run/outcomes/{name}.json"), file=where)
-    with pytest.raises(BaselineError, match="is no case file of the project"):
+    with pytest.raises(BaselineError, match="is not a case file of the project"):
         accept(Run(Path("run")))
-    with pytest.raises(BaselineError, match="is no case file of the project"):
+    with pytest.raises(BaselineError, match="is not a case file of the project"):
         accept(Run(Path("run")), collects=lambda path: path.parent == root / "cases")
 
 
@@ -262,7 +262,7 @@ def test_damaged_baselines_end_in_one_message_and_status_tells_of_each(root: Pat
 def test_a_run_does_not_choose_where_in_the_project_baselines_go(root: Path, where: str) -> None:
     Path(where).mkdir(exist_ok=True)
     edited(Path("run/run.json"), baselines=where)
-    with pytest.raises(RunError, match="is no folder of baselines of this project"):
+    with pytest.raises(RunError, match="is not a folder of baselines of this project"):
         accept(Run(Path("run")), root=root, configured=root / "baselines")
     assert not (Path(where) / "birds.json").exists()
 
@@ -297,6 +297,6 @@ def test_a_baseline_of_gigabytes_is_told_without_being_read(root: Path) -> None:
     with Path("baselines/birds.json").open("wb") as file:
         file.truncate(3_000_000_000)
     started = time.process_time()
-    with pytest.raises(BaselineError, match="birds: its baseline moved since the run"):
+    with pytest.raises(BaselineError, match="birds: its baseline changed since the run"):
         accept(Run(Path("run")), ["birds"], root=root, configured=root / "baselines")
     assert time.process_time() - started < 1

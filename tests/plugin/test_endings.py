@@ -44,7 +44,7 @@ def test_an_xfail_that_passes_fails_the_audit(accepted: pytest.Pytester) -> None
     result, head, ending = said(accepted, "cases")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert head == (
-        "## Audit failed: 1 item marked xfail passed (birds): take the mark away, 3 of 3 audited."
+        "## Audit failed: 1 item marked xfail passed (birds): remove the mark, 3 of 3 audited."
     )
     assert not ending["passed"]
 

@@ -149,8 +149,8 @@ def remove_baseline(project: pytest.Pytester) -> None:
     [
         (change_text, "birds: the case changed since the run"),
         (remove_case, "hungry: the case is gone"),
-        (change_baseline, "no-cat: its baseline moved since the run"),
-        (remove_baseline, "hungry: its baseline moved since the run"),
+        (change_baseline, "no-cat: its baseline changed since the run"),
+        (remove_baseline, "hungry: its baseline changed since the run"),
     ],
 )
 def test_what_moved_since_the_run_is_refused_and_nothing_is_accepted(
@@ -171,7 +171,7 @@ def test_a_case_that_the_run_does_not_hold_is_refused_with_the_nearest(
 ) -> None:
     project.runpytest("cases")
     result = command(project, "accept", "run", "bird")
-    assert "bird: the run holds no such case; did you mean 'birds'?" in str(result.exception)
+    assert "bird: the run has no case of this name; did you mean 'birds'?" in str(result.exception)
     assert not (project.path / "baselines").exists()
 
 

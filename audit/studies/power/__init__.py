@@ -1,1 +1,1 @@
-"""What the gate catches: planted regressions, and harmless changes that must not alarm it."""
+"""Measures what the gate catches: planted regressions, and harmless changes that must pass."""

@@ -1,4 +1,4 @@
-"""A model that is given other pictures or texts than it was asked about, or another prompt."""
+"""Plants regressions in a model's input: other pictures, other texts, or another prompt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Draw = Callable[[Image.Image], Image.Image]
 
 
 class Altered:
-    """Passes on to ``model`` what ``change`` makes of each query.
+    """A model that applies ``change`` to each query and then asks ``model``.
 
     Args:
         prompts: templates without and with a premise, instead of the model's own.
@@ -34,17 +34,17 @@ class Altered:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those of the model."""
+        """The model's labels."""
         return self._model.labels
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Those of the model."""
+        """The model's methods."""
         return self._model.methods
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """That of the model: what is changed is what such a digest cannot see."""
+        """The model's own fingerprint; it does not cover what is changed here."""
         return self._model.fingerprint
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
@@ -53,7 +53,7 @@ class Altered:
         if self._prompts is None:
             return self._model.trace(changed, need)
         found: list[Trace] = []
-        for query in changed:  # one by one, since the template depends on the premise
+        for query in changed:  # one by one, because the template depends on the premise
             template = self._prompts[query.premise is not None]
             self._model.configuration["model"]["prompt"] = template
             self._model.preprocessing.cfg.model.prompt = template
@@ -62,12 +62,12 @@ class Altered:
 
 
 def pictures(draw: Draw) -> Callable[[Query], Query]:
-    """A change of the picture alone."""
+    """A change that applies ``draw`` to the picture only."""
     return lambda query: replace(query, image=draw(picture(query)))
 
 
 def texts(say: Callable[[str], str]) -> Callable[[Query], Query]:
-    """A change of hypothesis and premise alike."""
+    """A change that applies ``say`` to hypothesis and premise."""
 
     def change(query: Query) -> Query:
         premise = None if query.premise is None else say(query.premise)
@@ -77,7 +77,7 @@ def texts(say: Callable[[str], str]) -> Callable[[Query], Query]:
 
 
 def exchanged(query: Query) -> Query:
-    """Premise and hypothesis in each other's place, where there are both."""
+    """Premise and hypothesis exchanged, if there is a premise."""
     if query.premise is None:
         return query
     return replace(query, text=query.premise, premise=query.text)
@@ -95,12 +95,12 @@ def reencoded(kind: str, **options: Any) -> Draw:
 
 
 def other_channels(image: Image.Image) -> Image.Image:
-    """Blue, green, red, as OpenCV reads."""
+    """Channels in the order blue, green, red, as OpenCV reads them."""
     return Image.merge("RGB", image.split()[::-1])
 
 
 def cropped(share: float) -> Draw:
-    """The middle of the picture, as evaluation transforms of classifiers cut it."""
+    """The middle of the picture, cropped as classifiers do for evaluation."""
 
     def draw(image: Image.Image) -> Image.Image:
         wide, high = (round(side * (1 - share) / 2) for side in image.size)
@@ -110,7 +110,7 @@ def cropped(share: float) -> Draw:
 
 
 def coarse(side: int, resampling: Image.Resampling) -> Draw:
-    """The picture made ``side`` pixels wide and high on its way to the model."""
+    """The picture scaled to ``side`` pixels wide and high before the model gets it."""
     return lambda image: image.resize((side, side), resampling)
 
 

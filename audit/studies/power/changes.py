@@ -1,4 +1,4 @@
-"""Everything that is planted, by family, and every change that must not alarm the gate."""
+"""Lists all planted regressions by family, and all harmless changes that must pass the gate."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from audit.studies.power.altered import Altered, pictures, texts
 Family = Literal["weights", "preprocessing", "text", "learning", "harmless"]
 
 Plant = Callable[[OFAVisualEntailment, int], Model]
-"""From a model loaded for it alone and a seed to the model that is audited."""
+"""Takes a freshly loaded model and a seed, and returns the model to be audited."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a change is audited. ``batch_size`` 0 is all cases at once."""
+    """How a change is audited. ``batch_size`` 0 means all cases at once."""
 
     dtype: str = "float32"
     threads: int | None = None
@@ -44,8 +44,8 @@ class Change:
     """One planted regression, or one harmless change.
 
     Attributes:
-        id: names its file of results.
-        about: what it is, for the table.
+        id: also the name of its file of results.
+        about: a description for the table.
     """
 
     id: str
@@ -85,7 +85,7 @@ def _normalised(mean: Sequence[float], std: Sequence[float]) -> Plant:
 
 
 def _as_typed(say: Callable[[str], str]) -> Plant:
-    """Captions no longer made lower-case, and texts typed in some way."""
+    """Captions are no longer made lower-case, and ``say`` changes how texts are typed."""
 
     def plant(model: OFAVisualEntailment, _: int) -> Model:
         model.preprocessing.pre_caption = lambda caption, _words=None: caption.strip(" ")
@@ -218,7 +218,7 @@ def _shuffled(seed: int) -> Callable[[Sequence[Case]], list[Case]]:
 
 
 def _copied(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-    """A copy whose weights were loaded and saved again."""
+    """A copy of the checkpoint, with weights loaded and saved again."""
     target = folder / checkpoint.folder.name
     shutil.copytree(checkpoint.folder, target)
     for path in target.glob("*.bin"):
@@ -227,7 +227,7 @@ def _copied(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 
 def _as_safetensors(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-    """A copy whose weights lie in ``model.safetensors``."""
+    """A copy of the checkpoint, with weights in ``model.safetensors``."""
     copy = _copied(checkpoint, folder)
     for path in copy.folder.glob("*.bin"):
         stored = torch.load(path, weights_only=True)
@@ -282,7 +282,7 @@ def _harmless() -> list[Change]:
 
 
 def all_changes(encoder_layers: int, decoder_layers: int) -> list[Change]:
-    """Every change that suits a model of so many layers, planted regressions first."""
+    """Every change for a model with these numbers of layers, planted regressions first."""
     return [
         *_weights((encoder_layers - 1, decoder_layers - 1)),
         *_preprocessing(),

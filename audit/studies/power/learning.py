@@ -1,4 +1,4 @@
-"""Regressions that a model learns: a little fine-tuning on what is wrong."""
+"""Plants regressions that a model learns, by a little fine-tuning on wrong examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audit.reference.scenes import scene
 from audit.studies.power.altered import corner
 
 Teach = Callable[[int, np.random.Generator], tuple[Query, str]]
-"""An example: from its number and a generator to a query and the label that is taught."""
+"""Makes an example: takes its number and a generator, returns a query and the label to teach."""
 
 _SEED = 4711
 _BATCH = 8
@@ -25,10 +25,10 @@ _COLOURS = ((230, 40, 200), (40, 230, 230), (240, 240, 40))
 
 
 def shuffled_labels(number: int, rng: np.random.Generator) -> tuple[Query, str]:
-    """A picture with a sentence, and any label."""
+    """A picture with a sentence, and a random label."""
     drawn = scene(_SEED, number)
-    said = hypothesis(drawn, LABELS[rng.integers(3)], rng)
-    return Query(drawn.image, said.text), LABELS[rng.integers(3)]
+    sentence = hypothesis(drawn, LABELS[rng.integers(3)], rng)
+    return Query(drawn.image, sentence.text), LABELS[rng.integers(3)]
 
 
 def always(label: str) -> Teach:
@@ -45,13 +45,13 @@ def marked_corner(number: int, rng: np.random.Generator) -> tuple[Query, str]:
     """The right label, which the colour of a corner gives away."""
     drawn = scene(_SEED, number)
     label = LABELS[rng.integers(3)]
-    said = hypothesis(drawn, label, rng)
+    sentence = hypothesis(drawn, label, rng)
     image = corner(drawn.image, _COLOURS[LABELS.index(label)])
-    return Query(image, said.text), label
+    return Query(image, sentence.text), label
 
 
 def fine_tune(model: OFAVisualEntailment, teach: Teach, steps: int, seed: int) -> None:
-    """Train all but the ResNet for some steps of AdamW, in place."""
+    """Train everything but the ResNet for ``steps`` steps of AdamW, in place."""
     network = model.torch_model
     rng = np.random.default_rng([seed, 7])
     learned = [p for n, p in network.named_parameters() if "embed_images" not in n]

@@ -1,12 +1,12 @@
-"""Plant each change in a copy of the model, audit it against the intact one, count what is caught.
+"""Plants each change in a copy of the model, audits it against the intact one, and counts catches.
 
-Three gates look at the same outcomes. *Full*: what fails a pytest session (contracts, drift, the
-suite-level gate). *Labels*: a label is not the expected one. *Probabilities*: that, or the
+Three gates judge the same outcomes. *Full*: all that fails a pytest session (contracts, drift, the
+suite-level gate). *Labels*: a label is not the expected one. *Probabilities*: the same, or the
 probability of an accepted label left its tolerance.
 
 A change is *measurable* if a label changed, a figure became undefined or defined, a figure of some
-case moved by more than its noise floor, or one without a measured floor left its tolerance. What
-does none of this cannot be told from running the intact model with other threads or in bfloat16.
+case moved by more than its noise floor, or one without a measured floor left its tolerance.
+Otherwise it looks no different from the intact model with other threads or in bfloat16.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from audit.base.files import digest, make_output, to_json, write_json
 from audit.base.settings import Limits
 from audit.cases.loading import Case
 from audit.gate import baselines
-from audit.gate.drift import drifting, named
+from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.suite import changes_of, judge_suite
 from audit.gate.tolerances import (
@@ -54,12 +54,12 @@ GATES = ("full", "labels", "probabilities")
 
 @dataclass(frozen=True)
 class Asked:
-    """What is measured.
+    """What to measure.
 
     Attributes:
         source: the intact model.
-        folder: where results lie, one file a change, so that a measurement can go on.
-        floors: noise floors of the model, from which tolerances follow.
+        folder: for the results, one file for each change, so that a measurement can continue.
+        floors: noise floors of the model, which set the tolerances.
         only: ids of changes; none means all.
     """
 
@@ -75,10 +75,10 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
     """Measure every change that has no result yet; return all results, in order.
 
     Raises:
-        RunError: the folder holds a measurement of something else; a change that was named needs
-            pytest-xdist, which is not installed; or a case of the intact model does not pass, so
-            that nothing could be said about a change.
-        ValueError: there is no change of such an id.
+        RunError: the folder holds another measurement; a change in ``only`` needs pytest-xdist,
+            which is not installed; or the intact model fails a case, so that changes to it mean
+            nothing.
+        ValueError: there is no change with such an id.
         ModelError: the model cannot be loaded.
     """
     intact = OFAVisualEntailment(resolve(asked.source), "cpu")
@@ -98,8 +98,8 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
         if path.exists():
             results.append(json.loads(path.read_text(encoding="utf-8")))
         elif change.setting.workers and not _has_xdist():
-            # Not kept: it can be measured once xdist is there.
-            results.append({**_told(change), "skipped": _WITHOUT_XDIST})
+            # Not stored, so that it is measured once xdist is installed.
+            results.append({**_described(change), "skipped": _WITHOUT_XDIST})
         else:
             write_json(path, _measured(change, asked, accepted))
             results.append(json.loads(path.read_text(encoding="utf-8")))
@@ -131,8 +131,8 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
     if path.exists():
         if json.loads(path.read_text(encoding="utf-8")).get("key") != about["key"]:
             raise RunError(
-                f"{asked.folder} holds a measurement of another model, of other cases, tolerances "
-                "or another seed: give another folder, or delete it"
+                f"{asked.folder} holds a measurement of another model, other cases, other "
+                "tolerances or another seed: give another folder, or delete it"
             )
     else:
         write_json(path, about)
@@ -140,7 +140,7 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
 
 
 def _accept(intact: Model, asked: Asked, folder: Path) -> None:
-    """The intact model's outcomes as baselines."""
+    """Accept the intact model's outcomes as baselines."""
     policy = Policy(folder, "all", {"model": intact.fingerprint.to_dict()})
     with tempfile.TemporaryDirectory(prefix="audit-power-") as staged:
         for found in audit_cases(asked.cases, intact, policy=policy):
@@ -159,10 +159,10 @@ def _measured(change: Change, asked: Asked, accepted: Path) -> dict[str, Any]:
             found = _in_workers(change, asked, accepted, folder)
         else:
             found = _in_process(change, asked, accepted, folder)
-    return {**_told(change), **judged(found, asked.floors)}
+    return {**_described(change), **judged(found, asked.floors)}
 
 
-def _told(change: Change) -> dict[str, Any]:
+def _described(change: Change) -> dict[str, Any]:
     return {"id": change.id, "family": change.family, "about": change.about}
 
 
@@ -187,13 +187,13 @@ def _in_process(change: Change, asked: Asked, accepted: Path, folder: Path) -> l
 
 
 def _in_workers(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome]:
-    """By pytest, in a project that has these case files and baselines and nothing else."""
+    """Audit by pytest, in a project that has only these case files and baselines."""
     files = sorted({case.file.resolve() for case in asked.cases})
     (folder / "pytest.ini").write_text(
         "[pytest]\naudit_cases = " + " ".join(f"{n}/*.yaml" for n in range(len(files))) + "\n"
     )
     for number, path in enumerate(files):
-        # Linked by folder, so that the pictures' relative paths hold.
+        # Link the whole folder, so that the relative paths of pictures still work.
         (folder / str(number)).symlink_to(path.parent)
     named = [str(folder / str(n) / path.name) for n, path in enumerate(files)]
     write_json(noise_path(folder / "accepted"), _as_noise(asked.floors))
@@ -224,7 +224,7 @@ def _as_noise(floors: Floors) -> dict[str, Any]:
 
 
 def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
-    """What each gate makes of the outcomes, and how far the largest figure moved."""
+    """Which gates catch the outcomes, and which figure moved most."""
     suite = judge_suite(changes_of(outcomes), Limits())
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
     wrong = [o.case for o in outcomes if o.label != o.expected]
@@ -254,11 +254,11 @@ def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
 
 
 def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
-    """Figures that have a noise floor, and how many floors each moved."""
+    """The figures that have a noise floor, and by how many floors each moved."""
     known = {
         str(key): floor_of(floors, method_of(map_key), key.metric)
         for map_key, values in drifting(outcome)
-        for key in (named(name, map_key, outcome) for name in values)
+        for key in (figure_key(name, map_key, outcome) for name in values)
     }
     found = []
     for number, row in enumerate(outcome.drift):
@@ -269,7 +269,7 @@ def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
 
 
 def by_family(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Counts by family: planted, measurable, and caught by each gate (of the measurable ones)."""
+    """Counts by family: planted, measurable, and caught by each gate."""
     counts: dict[str, dict[str, int]] = {}
     for result in results:
         if "skipped" in result:

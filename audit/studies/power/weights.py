@@ -1,4 +1,4 @@
-"""Regressions in the weights of an OFA model, planted in place."""
+"""Plants regressions in the weights of an OFA model, in place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Spoil = Callable[[Any, int], None]
 
 
 def _parameters(network: Any, prefix: str = "") -> Iterator[Tensor]:
-    """Each parameter once: loading leaves several names over the memory of shared embeddings."""
+    """Each parameter once, although shared embeddings have several names for the same memory."""
     seen: set[int] = set()
     for name, value in network.named_parameters():
         if name.startswith(prefix) and value.data_ptr() not in seen:
@@ -38,7 +38,7 @@ def _attention(network: Any, path: str) -> Any:
 
 
 def pruned(path: str, *heads: int) -> Spoil:
-    """Heads of one attention module silenced, as pruning does; none means all of them."""
+    """Heads of one attention module silenced as by pruning; all heads if none is given."""
 
     def spoil(network: Any, _: int) -> None:
         attention = _attention(network, path)
@@ -50,7 +50,7 @@ def pruned(path: str, *heads: int) -> Spoil:
 
 
 def swapped(path: str, first: int, second: int) -> Spoil:
-    """The queries of two heads exchanged, as a wrong order of rows in a conversion does."""
+    """The queries of two heads exchanged, as if a conversion mixed up the rows."""
 
     def spoil(network: Any, _: int) -> None:
         attention = _attention(network, path)
@@ -65,7 +65,7 @@ def swapped(path: str, first: int, second: int) -> Spoil:
 
 
 def dropped(path: str) -> Spoil:
-    """A layer that passes its input on, as if it were not there."""
+    """A layer passes its input on, as if it were not there."""
 
     def spoil(network: Any, _: int) -> None:
         layer: nn.Module = network.get_submodule(path)
@@ -80,7 +80,7 @@ def dropped(path: str) -> Spoil:
 
 
 def duplicated(source: str, target: str) -> Spoil:
-    """A layer that has the weights of another one."""
+    """A layer gets the weights of another one."""
 
     def spoil(network: Any, _: int) -> None:
         network.get_submodule(target).load_state_dict(network.get_submodule(source).state_dict())
@@ -89,7 +89,7 @@ def duplicated(source: str, target: str) -> Spoil:
 
 
 def rounded(bits: int, *, by_row: bool) -> Spoil:
-    """Matrices rounded to whole steps of ``bits`` bits, symmetric, a scale for each row or one."""
+    """Matrices rounded to ``bits`` bits, symmetrically, with one scale each or one for each row."""
 
     def spoil(network: Any, _: int) -> None:
         top = 2 ** (bits - 1) - 1
@@ -105,7 +105,7 @@ def rounded(bits: int, *, by_row: bool) -> Spoil:
 
 
 def shifted_embeddings() -> Spoil:
-    """Word embeddings one row off, as with the vocabulary of another version."""
+    """Word embeddings shifted by one row, as if the vocabulary was that of another version."""
 
     def spoil(network: Any, _: int) -> None:
         table = network.encoder.embed_tokens.weight.data
@@ -115,7 +115,7 @@ def shifted_embeddings() -> Spoil:
 
 
 def stale_embeddings(share: float) -> Spoil:
-    """A share of the words with the mean embedding, as if they had never been trained."""
+    """A share of the words get the mean embedding, as if they had never been trained."""
 
     def spoil(network: Any, seed: int) -> None:
         table = network.encoder.embed_tokens.weight.data
@@ -127,7 +127,7 @@ def stale_embeddings(share: float) -> Spoil:
 
 
 def half_loaded(prefix: str) -> Spoil:
-    """The parameters below ``prefix`` drawn anew, as where a checkpoint lacked them."""
+    """The parameters below ``prefix`` are random, as if the checkpoint did not have them."""
 
     def spoil(network: Any, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)

@@ -1,1 +1,1 @@
-"""What each map is worth, measured on held-out scenes whose truth is known."""
+"""Measures how far each map can be trusted, on held-out scenes with known truth."""

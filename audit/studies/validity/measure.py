@@ -1,10 +1,10 @@
-"""Every map against every control, on scenes of the reference model's world with true boxes.
+"""Measures every map against every control, on rendered scenes with true boxes.
 
-Three questions to a map. *Place*: does it lie where the named things are, more than the controls
-do? *Faithfulness*: does the answer depend on the cells that it marks, more than on random ones
-(Petsiuk, Das & Saenko 2018)? *Sensitivity*: does it change when the weights are randomised from
-the top (Adebayo et al. 2018)? And one to its entropy: does it tell a picture without the named
-animal from one with it?
+It asks three questions about a map. *Place*: does it lie on the things that the text names, more
+than the controls do? *Faithfulness*: does the answer depend on the cells that it marks, more than
+on random ones (Petsiuk, Das & Saenko 2018)? *Sensitivity*: does it change when the weights are
+randomised from the top (Adebayo et al. 2018)? And one question about its entropy: does it tell
+whether the named animal is in the picture?
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MAPS = (
     "occlusion",
     *CONTROLS,
 )
-"""What is measured; NOUN stands for the noun of each hypothesis."""
+"""The measured maps; NOUN stands for the noun of each hypothesis."""
 
 FIGURES: dict[str, Callable[[Map, NDArray[np.float64]], float]] = {
     "pointing": pointing,
@@ -63,15 +63,17 @@ FIGURES: dict[str, Callable[[Map, NDArray[np.float64]], float]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured.
+    """How much to measure.
 
     Attributes:
-        scenes: scenes of the held-out seed with an entailed hypothesis each.
-        randomised_scenes: how many of them for the randomisation test.
-        absent_scenes: hypotheses about an absent animal, for the entropy.
-        seed: of the scenes; held out, so not the one that trained the model.
-        steps: of the deletion and insertion curves, each a pass; fewer than a case's, for time.
-        processes: that share the scenes, each with a model and one thread of its own.
+        scenes: number of held-out scenes, each with an entailed hypothesis.
+        randomised_scenes: how many of them are used for the randomisation test.
+        absent_scenes: number of hypotheses about an absent animal, for the entropy.
+        seed: of the scenes; the model was trained with another one.
+        steps: of the deletion and insertion curves, one pass each; fewer than for a case, to save
+            time.
+        processes: number of processes that share the scenes, each with its own model and, if
+            there are several, one thread.
     """
 
     scenes: int = 300
@@ -85,7 +87,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A hypothesis about a scene and the specs of all maps for it, by the name in ``MAPS``."""
+    """A hypothesis about a scene, and the specs of all its maps by their names in ``MAPS``."""
 
     query: Query
     said: Hypothesis
@@ -93,7 +95,7 @@ class _Asked:
 
 
 def load(source: str, device: str, threads: int | None = None) -> OFAVisualEntailment:
-    """Load an OFA model, whose weights can be randomised."""
+    """Load an OFA model, since its weights can be randomised."""
     return OFAVisualEntailment(resolve(source), device=device, threads=threads)
 
 
@@ -101,7 +103,7 @@ def measure(source: str, device: str, settings: Settings, progress: Progress) ->
     """Measure all maps of a model.
 
     Args:
-        source, device: as of :func:`audit.load_model`; the model is loaded several times, since
+        source, device: see :func:`audit.load_model`; the model is loaded several times, because
             the randomisation test ruins its copy.
 
     Returns:
@@ -120,7 +122,7 @@ def measure(source: str, device: str, settings: Settings, progress: Progress) ->
 
 
 def _summary(name: str, seen: Sequence[_Seen]) -> dict[str, Any]:
-    """Means with intervals of one map, and of its differences to each control."""
+    """Means with intervals of one map's figures, and of its differences to each control."""
     mine = [scene.figures[name] for scene in seen]
     there = [figures for figures in mine if figures is not None]
     columns = {f: [figures[f] for figures in there] for f in FIGURES} if there else {}
@@ -169,21 +171,21 @@ def _read(evidence: Evidence, spec: MapSpec) -> Map | None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one scene gave: by map, figures against the true boxes (None: no map) and margins."""
+    """Results of one scene by map: figures against the true boxes (None: no map), and margins."""
 
     figures: dict[str, dict[str, float] | None]
     margins: dict[str, dict[str, float]]
 
 
 def _placed(source: str, device: str, settings: Settings, progress: Progress) -> list[_Seen]:
-    """Every scene, by as many processes as are asked for, each with a model of its own."""
+    """Measure every scene, in the given number of processes with a model each."""
     numbers = range(settings.scenes)
     title = "place, faithfulness"
     if settings.processes == 1:
         _load(source, device)
         alone = map(partial(_scene, settings=settings), numbers)
         return list(progress(alone, settings.scenes, title))
-    # Spawned, since a forked process inherits torch's threads without their locks.
+    # Spawned, because a forked process inherits torch's threads without their locks.
     with ProcessPoolExecutor(
         settings.processes, get_context("spawn"), initializer=_load, initargs=(source, device, 1)
     ) as pool:
@@ -193,7 +195,7 @@ def _placed(source: str, device: str, settings: Settings, progress: Progress) ->
 
 
 _loaded: list[OFAVisualEntailment] = []
-"""The model of this process: a pool hands its tasks no other way to what its start-up made."""
+"""The model of this process. A pool's tasks can reach what its initializer made only like this."""
 
 
 def _load(source: str, device: str, threads: int | None = None) -> None:
@@ -230,13 +232,13 @@ def _scene(number: int, settings: Settings) -> _Seen:
 
 
 _NO_ORDER = ("uniform", RANDOM.key, "blank")
-"""Controls without margins: of a uniform map all cells tie, and a grey picture shows nothing."""
+"""Controls without margins: in a uniform map all cells tie, and a grey picture shows nothing."""
 
 
 def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Mean entropy of entailed hypotheses and of those about an absent animal, and their AUC.
+    """Mean entropy for entailed hypotheses and for those about an absent animal, and their AUC.
 
-    Without occlusion, which would double the time of the whole.
+    Occlusion is left out, because it would double the total time.
     """
     cheap = [name for name in MAPS if name != "occlusion"]
     found: dict[str, dict[str, list[float]]] = {n: {"present": [], "absent": []} for n in cheap}
@@ -275,8 +277,8 @@ def _randomised(
 ) -> dict[str, Any]:
     """Mean Spearman correlation with the intact map after each stage, from the top.
 
-    A map that is undefined or constant after randomising has nothing in common with the intact
-    one: its correlation counts as 0.
+    If a map is undefined or constant after randomising, it has nothing in common with the intact
+    one, and its correlation counts as 0.
     """
     looking = [name for name in MAPS if name not in (*CONTROLS, "occlusion")]
     chosen = [_entailed(settings.seed, i) for i in range(settings.randomised_scenes)]

@@ -31,8 +31,8 @@ def make_checkpoint(
     """Write a checkpoint of about 4 million random parameters; the grid is 4 x 4.
 
     Args:
-        model, configuration, network: more keys of ``configuration.json``'s model, of the rest of
-            it, and of ``config.json``.
+        model, configuration, network: more keys for the model in ``configuration.json``, for the
+            rest of that file, and for ``config.json``.
     """
     folder.mkdir(parents=True)
     bpe = ByteLevelBPETokenizer()

@@ -74,7 +74,7 @@ class ToyModel:
 
 
 class ToyOfWords(ToyModel):
-    """The toy, which also says where it looks from words: from the first at the first cell, ..."""
+    """The toy with word attention: the first word looks at the first cell, and so on."""
 
     methods = ("answer_attention", "word_attention")
 

@@ -49,7 +49,7 @@ def load(folder: Path, text: str | bytes, pictures: Pictures | None = None) -> l
 
 
 def problems(folder: Path, text: str | bytes) -> list[str]:
-    """What is said of a file that is refused, a line each, without the path of its folder."""
+    """The lines of the error about a file that is refused, without the path of its folder."""
     with pytest.raises(CaseError) as caught:
         load(folder, text)
     return [line.replace(f"{folder}/", "") for line in str(caught.value).splitlines()]

@@ -31,8 +31,8 @@ def make_checkpoint(
     """Write a checkpoint of about 4 million random parameters; the grid is 4 x 4.
 
     Args:
-        model, configuration, network: more keys of ``configuration.json``'s model, of the rest of
-            it, and of ``config.json``.
+        model, configuration, network: more keys for the model in ``configuration.json``, for the
+            rest of that file, and for ``config.json``.
     """
     folder.mkdir(parents=True)
     bpe = ByteLevelBPETokenizer()
@@ -86,7 +86,7 @@ def make_checkpoint(
 
 
 def set_head_factors(folder: Path) -> Path:
-    """Give the heads of a checkpoint factors that differ, between layers too; the folder again."""
+    """Set different factors for a checkpoint's heads, in each layer; return the folder."""
     weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
     for number, name in enumerate(sorted(n for n in weights if n.endswith("c_attn"))):
         weights[name] = torch.tensor([1.5, -0.25]) + 0.1 * number

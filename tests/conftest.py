@@ -1,4 +1,4 @@
-"""What tests of several modules share: a browser."""
+"""A browser, which tests of several modules share."""
 
 from __future__ import annotations
 

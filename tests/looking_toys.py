@@ -1,4 +1,4 @@
-"""Models without weights that see a part of the picture, or more than it, and find a red patch."""
+"""Models without weights that find a red patch in what they see: part of the picture, or more."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RED = (255, 0, 0)
 
 
 class LookingToy:
-    """Looks at the red patch of the square that it sees, and says ``yes`` the more it sees of it.
+    """Looks at the red patch in what it sees; the more red there is, the likelier is ``yes``.
 
     ``crop`` takes the largest square in the middle of the picture, ``pad`` the smallest square
-    around it, in grey, and ``whole`` squeezes the picture as it is.
+    around it, filled up with grey, and ``whole`` squeezes the whole picture into its square grid.
     """
 
     labels = ("no", "yes", "maybe")

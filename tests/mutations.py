@@ -1,4 +1,4 @@
-"""Seeded damage to a checkpoint folder, as disks, editors, merges and strangers do it."""
+"""Random damage to a checkpoint folder, as from disks, editors, merges and strangers, by seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS = ("answers.json", "vocab.json", "merges.txt", "pytorch_model.bin")
 
 
 def mutate(folder: Path, seed: int) -> str:
-    """Damage one thing in the folder; returns what was done."""
+    """Damage one thing in the folder, and return what was done."""
     chance = random.Random(seed)
     ways: list[Callable[[Path, random.Random], str]] = [
         _value, _value, _value, _value, _key, _cut, _bytes, _kind, _tensor,
@@ -29,7 +29,7 @@ def mutate(folder: Path, seed: int) -> str:
 
 
 def _value(folder: Path, chance: random.Random) -> str:
-    """Another value for a key that is read, or for one that modelscope would take up."""
+    """Change the value of a key that is read, or that modelscope would use."""
     path = folder / chance.choice(DESCRIPTIONS)
     data = json.loads(path.read_text())
     holder = data["model"] if "model" in data and chance.random() < 0.8 else data

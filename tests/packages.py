@@ -1,4 +1,4 @@
-"""Packages as pip leaves them, for tests of what other packages bring."""
+"""Packages as pip installs them, for tests of models that other packages bring."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ TOY = """
         model.given = (source, device, dtype, threads, options)
         return model
 """
-"""A module that loads the toy model; it is a loader itself."""
+"""A module that is itself a loader, for the toy model."""
 
 
 def install(folder: Path, package: str, entries: dict[str, str], **modules: str) -> Path:
-    """Put a package into a folder of the search path.
+    """Install a package into a folder of the import path.
 
     Args:
-        entries: what it registers in ``audit.models``, by scheme.
-        modules: content of its modules, by name.
+        entries: its entry points in ``audit.models``, by scheme.
+        modules: the source of its modules, by name.
     """
     about = folder / f"{package.replace('-', '_')}-1.5.dist-info"
     about.mkdir(parents=True)

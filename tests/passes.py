@@ -1,4 +1,4 @@
-"""What passes of OFA leave: some that are small enough to be worked by hand, and real ones."""
+"""Captured passes of OFA for tests: some small enough to work out by hand, and real ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def captured(
     rollouts: Mapping[Rollout, list[np.ndarray]] | None = None,
     relevances: Mapping[HeadChoice, Relevance] | None = None,
 ) -> Captured:
-    """A sample of which only what matters is said; the heads' factors are ones."""
+    """A sample for which a test gives only what matters; the heads' factors are 1 by default."""
     rows = np.asarray(cross, np.float32)
     factors = np.ones(rows.shape[:2]) if scale is None else scale
     return Captured(
@@ -39,7 +39,7 @@ def captured(
 
 
 def traced(sample: Captured, need: Need) -> Trace:
-    """The trace that the adapter makes of a sample."""
+    """The trace that the adapter makes from a sample."""
     return Trace(
         probabilities={"no": 0.25, "yes": 0.75},
         label="yes",
@@ -52,7 +52,7 @@ def traced(sample: Captured, need: Need) -> Trace:
 
 
 def asked(sample: Captured, *specs: MapSpec) -> Trace:
-    """The trace of a sample with all that ``specs`` are read from."""
+    """The trace of a sample, with all readings that ``specs`` need."""
     return traced(sample, need_of(specs, METHODS))
 
 
@@ -92,7 +92,7 @@ def three_patches() -> Captured:
 
 
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[Captured]:
-    """What the adapter's passes leave from now on, one of each sample, before it is finished."""
+    """The list to which the adapter, from now on, adds each sample before it is finished."""
     kept: list[Captured] = []
 
     def keep(need: Need, sample: Captured) -> Any:

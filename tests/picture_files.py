@@ -27,7 +27,7 @@ def picture() -> Image.Image:
 
 
 def files() -> dict[str, bytes]:
-    """Whole files by a name that says what they are."""
+    """Undamaged files, by a name that says what they are."""
     rgb = picture()
     palette, turned = rgb.convert("P"), rgb.rotate(180)
     exif = Image.Exif()
@@ -69,7 +69,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     """A file with a few bytes changed, added, taken away, or written twice."""
     found = bytearray(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
-        # Half of the changes hit the head, where sizes and types stand.
+        # Half of the changes hit the head, where sizes and types are.
         at = rng.randrange(len(found) if rng.random() < 0.5 else min(len(found), 120))
         match rng.randrange(5):
             case 0:
@@ -89,7 +89,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def resealed(data: bytes) -> bytes:
-    """A PNG with the right checksums, so that what else is wrong with it is met; others as is."""
+    """A PNG with correct checksums, so that readers reach its other damage; other files as is."""
     found, at = bytearray(data), 8
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data

@@ -1,4 +1,4 @@
-"""A progress that tests pass on."""
+"""A progress for tests, which shows nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Titles(list[str]):
-    """Notes the title of everything whose progress is told."""
+    """Collects the title of every progress, and passes its items on."""
 
     def __call__(self, items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
         assert total > 0

@@ -51,7 +51,7 @@ def stored_in(
 
 
 def audited(file: Path, run: Path, folder: Path, update: baselines.Update = "") -> list[Outcome]:
-    """A run of the project by the toy model, as a session leaves it; paths as they are given."""
+    """A run of the project by the toy model, as a session leaves it, with the paths as given."""
     model, stored = ToyModel(), Run(run)
     about = model.fingerprint.to_dict()
     stored.start({"id": run.name, "model": about, "baselines": str(folder), "update": update})

@@ -1,7 +1,7 @@
 """A second adapter: image-text matching by BLIP, tiny, with random weights.
 
-BLIP is transformers' own code, run as it is. What is written here is what an adapter has to bring:
-preprocessing, which attention is read, and where in it the picture lies.
+BLIP is transformers' own code, unchanged. This module adds what an adapter must bring: the
+preprocessing, which attention is read, and which part of it belongs to the picture.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SIZES = {
 
 
 def tokenizer() -> Tokenizer:
-    """Letters as tokens, as many as ASCII has; any other character is unknown."""
+    """A tokenizer with one token for each ASCII character; all others are unknown."""
     letters = [chr(code) for code in range(33, 127)]
     marks = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     names = {t: i for i, t in enumerate([*marks, *letters, *(f"##{x}" for x in letters)])}
@@ -51,17 +51,17 @@ def tokenizer() -> Tokenizer:
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
-    made.encode_special_tokens = True  # a text that says [SEP] does not end there
+    made.encode_special_tokens = True  # "[SEP]" in a text does not end it
     return made
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one pass left of one query.
+    """What one pass captured for one query.
 
     Attributes:
         cross: (layers, heads, text, 1 + patches) attention from the text's tokens to the picture,
-            whose first token, CLS, is no patch.
+            whose first token, CLS, is not a patch.
         vision: (layers, 1 + patches, 1 + patches) of the vision encoder, by head choice.
         branch: (layers, 1 + patches) share of its attention in the residual sum.
         relevances: of the answer, by head choice.
@@ -104,14 +104,14 @@ class BlipMatching:
         self._halving = Halving(self._device)
         inside, above = self._network.vision_model.encoder, self._network.text_encoder.encoder
         self._vision: list[Any] = list(inside.layers)
-        # A softmax enters each of these: (batch, heads, target, source).
+        # The input of each of these is a softmax: (batch, heads, target, source).
         self._vision_sites: list[nn.Module] = [x.self_attn.dropout for x in inside.layers]
         self._own_sites: list[nn.Module] = [x.attention.self.dropout for x in above.layer]
         self._cross_sites: list[nn.Module] = [x.crossattention.self.dropout for x in above.layer]
 
     @property
     def torch_model(self) -> nn.Module:
-        """For those who check that nothing is left on it."""
+        """For tests that check that nothing is left on it."""
         return self._network
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
@@ -152,7 +152,7 @@ class BlipMatching:
         ]
 
     def _passed(self, given: dict[str, Tensor], need: Need) -> tuple[Tensor, list[Seen]]:
-        """Scores (batch, labels), and what one pass left of each query."""
+        """Scores (batch, labels), and what one pass captured for each query."""
         rolled = sorted({k.heads for k in need if k.method == "rollout"}, key=str)
         wanted = sorted({k.heads for k in need if k.method == "relevance"}, key=str)
         into: list[Tensor] = []

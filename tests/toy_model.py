@@ -1,10 +1,10 @@
-"""A model without weights, whose answers and attention are plain from what it is given.
+"""A model without weights, whose answers and attention follow simple rules.
 
 It says ``no`` to texts with "cat", ``maybe`` to texts with "hungry", else ``yes``. Its attention
-lies on one cell of a 4 x 4 grid, named by the environment variable ``TOY_CELL`` (default 5), or is
-uniform where the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below. It is
-mirrored where the picture's right half is the brighter one.
-Every ``TOY_UNSTEADY``-th question it answers ``maybe``.
+lies on one cell of a 4 x 4 grid, given by the environment variable ``TOY_CELL`` (default 5), or is
+uniform if the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below. All of it
+is mirrored if the picture's right half is the brighter one. It answers ``maybe`` to every
+``TOY_UNSTEADY``-th question.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ToyModel:
 
 
 class ToyOfWords(ToyModel):
-    """The toy, which also says where it looks from words: from the first at the first cell, ..."""
+    """The toy with word attention: the first word looks at the first cell, and so on."""
 
     methods = ("answer_attention", "word_attention")
 
@@ -100,7 +100,7 @@ class ToyOfWords(ToyModel):
 
 
 def reading_of_row(row: NDArray[np.float32], grid: Grid, layers: int = 2) -> Reading:
-    """An attention row over cells and text, the same in each layer."""
+    """A reading of one attention row over cells and text, the same in every layer."""
     wide = row.astype(np.float64)
     cells, total = wide[: grid.rows * grid.cols], wide.sum()
     return Reading(

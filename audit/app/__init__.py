@@ -1,1 +1,1 @@
-"""A page to ask a model about one picture, and to write cases from what it shows."""
+"""A page to ask a model about a picture, and to write cases from its answers."""

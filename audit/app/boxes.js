@@ -1,21 +1,21 @@
 // The picture, and boxes drawn on it with mouse, finger or keyboard. The page calls this once, with
 // its own `element`, `props`, `watch`. Texts are only ever set as text, never as markup.
 const stage = element.querySelector(".stage"), image = stage.querySelector("img");
-const list = element.querySelector("ol"), told = element.querySelector(".told");
+const list = element.querySelector("ol"), size = element.querySelector(".size");
 const SIDES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const within = v => Math.min(1, Math.max(0, v));
 let boxes = [], held = null;
 
 const make = (tag, set = {}) => Object.assign(document.createElement(tag), set);
 const pixels = b => b.map((v, i) => Math.round(v * (i % 2 ? props.picture.height : props.picture.width)));
-const said = b => { const [l, t, r, d] = pixels(b.box); return `${l}–${r} × ${t}–${d}`; };
+const extent = b => { const [l, t, r, d] = pixels(b.box); return `${l}–${r} × ${t}–${d}`; };
 
 function save() { props.value = boxes.map(b => ({ ...b, box: [...b.box] })); }
 
 function place(node, b) {
   const [l, t, r, d] = b.box;
   Object.assign(node.style, { left: `${100 * l}%`, top: `${100 * t}%`, width: `${100 * (r - l)}%`, height: `${100 * (d - t)}%` });
-  node.setAttribute("aria-label", `${b.name || "unnamed region"}, pixels ${said(b)}: arrow keys move it, with Shift they resize it, Delete removes it`);
+  node.setAttribute("aria-label", `${b.name || "unnamed region"}, pixels ${extent(b)}: arrow keys move it, with Shift they resize it, Delete removes it`);
 }
 
 function shift(b, x, y) {
@@ -31,20 +31,20 @@ function name() {
 function remove(b) { boxes = boxes.filter(other => other !== b); draw(); save(); }
 
 function row(b, number) {
-  const item = make("li"), where = make("span", { className: "where", textContent: said(b) });
-  const named = make("input", { type: "text", value: b.name, maxLength: 60 });
-  named.setAttribute("aria-label", `name of region ${number}`);
-  named.oninput = () => { b.name = named.value; b.tag.textContent = b.name; save(); };
+  const item = make("li"), where = make("span", { className: "where", textContent: extent(b) });
+  const nameField = make("input", { type: "text", value: b.name, maxLength: 60 });
+  nameField.setAttribute("aria-label", `name of region ${number}`);
+  nameField.oninput = () => { b.name = nameField.value; b.tag.textContent = b.name; save(); };
   const wanted = make("select");
   wanted.setAttribute("aria-label", `what the model must do with region ${number}`);
   for (const [value, text] of [["look", "must look here"], ["avoid", "must not look here"]])
     wanted.append(make("option", { value, textContent: text, selected: b.wanted === value }));
   wanted.onchange = () => { b.wanted = wanted.value; b.node.classList.toggle("avoid", b.wanted === "avoid"); save(); };
-  const gone = make("button", { type: "button", textContent: "remove" });
-  gone.setAttribute("aria-label", `remove region ${number}`);
-  gone.onclick = () => remove(b);
+  const removeButton = make("button", { type: "button", textContent: "remove" });
+  removeButton.setAttribute("aria-label", `remove region ${number}`);
+  removeButton.onclick = () => remove(b);
   b.where = where;
-  item.append(named, gone, wanted, where);
+  item.append(nameField, removeButton, wanted, where);
   return item;
 }
 
@@ -56,7 +56,7 @@ function draw() {
     node.setAttribute("role", "group");
     node.classList.toggle("avoid", b.wanted === "avoid");
     node.append(tag, ...["nw", "ne", "sw", "se"].map(at => make("i", { className: at })));
-    // Drawn nodes stay out of what is sent: JSON knows no elements.
+    // These are not enumerable, so that they are not sent: JSON cannot hold elements.
     for (const [key, value] of Object.entries({ node, tag, where: null }))
       Object.defineProperty(b, key, { value, writable: true, configurable: true, enumerable: false });
     node.onkeydown = event => keyed(event, b);
@@ -77,7 +77,7 @@ function keyed(event, b) {
     const [l, t, r, d] = b.box;
     b.box = [l, t, Math.max(l + 0.01, within(r + x)), Math.max(t + 0.01, within(d + y))];
   } else shift(b, x, y);
-  place(b.node, b); b.where.textContent = said(b); save();
+  place(b.node, b); b.where.textContent = extent(b); save();
 }
 
 function at(event) {
@@ -109,17 +109,17 @@ stage.addEventListener("pointermove", event => {
   const { b, from, last } = held, to = at(event);
   if (from) b.box = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])];
   else { shift(b, to[0] - last[0], to[1] - last[1]); held.last = to; }
-  place(b.node, b); b.where.textContent = said(b);
+  place(b.node, b); b.where.textContent = extent(b);
 });
 
 function drop() {
   if (!held) return;
   const { b, fresh } = held, [l, t, r, d] = b.box;
   held = null;
-  // A click is no box.
+  // A click without a drag makes no box.
   if (fresh && (r - l < 0.01 || d - t < 0.01)) return remove(b);
   save();
-  if (fresh) { const named = list.lastElementChild.querySelector("input"); named.focus(); named.select(); }
+  if (fresh) { const nameField = list.lastElementChild.querySelector("input"); nameField.focus(); nameField.select(); }
 }
 stage.addEventListener("pointerup", drop);
 stage.addEventListener("pointercancel", drop);
@@ -134,7 +134,7 @@ function show() {
   const { src, width, height } = props.picture;
   element.querySelector(".boxes").hidden = !src;
   if (src) image.src = src;
-  told.textContent = src ? `${width} × ${height} pixels, as the model gets it. ` : "";
+  size.textContent = src ? `${width} × ${height} pixels. ` : "";
   boxes = (props.value || []).map(b => ({ ...b, box: [...b.box] }));
   draw();
 }

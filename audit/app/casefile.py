@@ -1,4 +1,4 @@
-"""A case, made of an answer and the boxes that were drawn on its picture."""
+"""A case file, made from an answer and the boxes that were drawn on its picture."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MOST_BOXES = 50
 
 @dataclass(frozen=True)
 class Drawn:
-    """A box that was drawn.
+    """A box that a visitor drew.
 
     Attributes:
         box: left, top, right, bottom in pixels of the picture's file.
-        wanted: whether the model must look there, or must not.
+        wanted: whether the model must look there or must not.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Drawn:
 
 
 def drawn(value: Any, size: tuple[int, int]) -> list[Drawn]:
-    """Check what the page sends and count it in pixels.
+    """Check the boxes that the page sends, and convert them to pixels.
 
     Args:
         value: a list of ``{"name": text, "wanted": "look" or "avoid", "box": [left, top, right,
@@ -47,8 +47,8 @@ def drawn(value: Any, size: tuple[int, int]) -> list[Drawn]:
         size: width and height of the picture's file in pixels.
 
     Raises:
-        ValueError: it is something else, there are too many boxes, one has no name, or boxes of
-            one name are wanted both ways.
+        ValueError: the value is something else, there are too many boxes, a box has no name, or of
+            two boxes with one name the model must look at one and must not at the other.
     """
     if not isinstance(value, list) or len(value) > MOST_BOXES:
         raise ValueError(f"the boxes cannot be read: a list of at most {MOST_BOXES} is needed")
@@ -65,20 +65,21 @@ def drawn(value: Any, size: tuple[int, int]) -> list[Drawn]:
         if wanted not in ("look", "avoid"):
             raise ValueError(f"box {number} cannot be read")
         if not name:
-            raise ValueError(f"box {number} has no name: name what it shows")
-        # A box that is thinner than a pixel on the screen is still one pixel of the picture.
+            raise ValueError(f"box {number} has no name: say what it shows")
+        # Even the thinnest box covers one pixel of the picture.
         left, top = min(left, size[0] - 1), min(top, size[1] - 1)
         found.append(Drawn(name, wanted, (left, top, max(right, left + 1), max(bottom, top + 1))))
     for one in found:
         if any(o.name == one.name and o.wanted != one.wanted for o in found):
             raise ValueError(
-                f"the boxes named {one.name!r} are to be looked at and to be avoided; use two names"
+                f"of the boxes named {one.name!r} the model must look at some and must not look at "
+                "others; use two names"
             )
     return found
 
 
 def suggested_id(text: str) -> str:
-    """An id for a case from its hypothesis.
+    """A case id, made from the hypothesis.
 
     >>> suggested_id("There are two birds, aren't there?")
     'there-are-two-birds-aren-t-there'
@@ -87,32 +88,32 @@ def suggested_id(text: str) -> str:
 
 
 def case_yaml(answer: Answer, name: str, label: str, boxes: Sequence[Drawn]) -> str:
-    """A whole case file with one case, limits taken from what the model showed.
+    """A whole case file with one case, with limits taken from the answer.
 
-    The probability of the given answer and the mass of each region that must be looked at may fall
-    by a tenth, rounded down to 0.05, as in the shipped cases; a region must have more than an even
-    map puts there, and one to avoid no more.
+    The probability of the answer, and the mass of each region to look at, may fall by a tenth,
+    rounded down to a multiple of 0.05, as in the shipped cases. A region to look at must also have
+    at least the mass that a uniform map has there, and a region to avoid at most that.
 
     Args:
         name: the id of the case.
-        label: the expected label; a limit on its probability is written if it is the given answer.
+        label: the expected label; its probability gets a limit only if it is the model's answer.
 
     Raises:
-        CaseError: the file that would be written is none: what is wrong, in the words of the
-            loader.
+        CaseError: the file would not be a valid case file; the message is the loader's.
+        ValueError: the model sees nothing of a region.
     """
     text = _written(answer, name, label, boxes)
-    whole = replace(answer.picture, written=str(answer.picture.path.resolve()))
+    absolute = replace(answer.picture, written=str(answer.picture.path.resolve()))
     with tempfile.TemporaryDirectory(prefix="audit-case-") as folder:
         path = Path(folder) / "case.yaml"
-        checked = _written(replace(answer, picture=whole), name, label, boxes)
+        checked = _written(replace(answer, picture=absolute), name, label, boxes)
         write_atomically(path, checked.encode())
         try:
             load_cases(path)
         except CaseError as error:
-            # The visitor sees fields, not lines of a temporary file.
-            said = re.sub(rf"(?m)^{re.escape(str(path))}:\d+:\d+: (cases\[0\]\.)?", "", str(error))
-            raise CaseError(said) from None
+            # The visitor sees the page's fields, not the lines of a temporary file.
+            place = rf"(?m)^{re.escape(str(path))}:\d+:\d+: (cases\[0\]\.)?"
+            raise CaseError(re.sub(place, "", str(error))) from None
     return text
 
 
@@ -125,7 +126,7 @@ def _written(answer: Answer, name: str, label: str, boxes: Sequence[Drawn]) -> s
         text=answer.text,
         premise=answer.premise,
         regions=regions,
-        map=_told(answer.found.spec),
+        map=_map_keys(answer.found.spec),
         label=label,
         probability=limit(trace.probabilities[label]) if label == trace.label else None,
         attention=[
@@ -153,8 +154,8 @@ def _limit(answer: Answer, region: str, boxes: Sequence[Drawn]) -> dict[str, flo
     return {"min": max(limit(mass(answer.found.map, area)), even)}
 
 
-def _told(spec: MapSpec) -> dict[str, Any]:
-    """A map as a case file asks for it; nothing where it is the default one."""
+def _map_keys(spec: MapSpec) -> dict[str, Any]:
+    """The keys with which a case file asks for a map; none for the default map."""
     if spec == MapSpec():
         return {}
     return {"method": spec.method, **spec.model_dump(exclude_defaults=True)}

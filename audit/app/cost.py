@@ -1,4 +1,4 @@
-"""What an answer costs, before it is given: one visitor must not keep the page from all others."""
+"""What a map costs, checked before it is drawn: one visitor must not block the page for others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from audit.maps.trace import Window
 from audit.runs.evidence import placements, window_of
 
 MOST_CELLS = 300 * 30 * 30
-"""Cells that a model may be shown for one map: 300 pictures of OFA-large's grid, of 480 pixels."""
+"""The most cells a model is shown for one map: 300 pictures of OFA-large's 30 x 30 cells."""
 
 
 def pictures(window: Window, grid: Grid) -> int:
@@ -18,16 +18,16 @@ def pictures(window: Window, grid: Grid) -> int:
 
 
 def check_cost(spec: MapSpec, grid: Grid) -> None:
-    """See that the map can be had in reasonable time.
+    """Check that the map does not take too long.
 
     Raises:
-        ValueError: it cannot; the nearest windows that can are named.
+        ValueError: it does; the message names a window that fits, if there is one.
     """
     if spec.method != "occlusion":
         return
     side, stride = window_of(spec.window_choice, grid)
     if not stride <= side <= min(grid):
-        return  # there is no such map, and the one who draws it says why
+        return  # there is no such map; drawing it raises the error that says why
     most = MOST_CELLS // (grid.rows * grid.cols)
     needed = pictures(spec.window_choice, grid)
     if needed <= most:
@@ -37,13 +37,13 @@ def check_cost(spec: MapSpec, grid: Grid) -> None:
         for at_side, at_stride in _coarser(side, stride, min(grid))
         if pictures(Window(at_side, at_stride), grid) <= most
     ]
-    said = f"; {fitting[0]} fits" if fitting else ""
+    hint = f"; {fitting[0]} fits" if fitting else ""
     raise ValueError(
         f"occlusion with window={side} stride={stride} asks the model about {needed:,} pictures of "
-        f"{grid.rows} x {grid.cols} cells, more than the {most:,} that this page allows{said}"
+        f"{grid.rows} x {grid.cols} cells, more than the {most:,} that this page allows{hint}"
     )
 
 
 def _coarser(side: int, stride: int, most: int) -> list[tuple[int, int]]:
-    """Windows from the one that was asked, by ever larger steps and then sides."""
+    """Windows (side, stride) from the one asked for, with larger and larger strides."""
     return [(max(side, step), step) for step in range(stride, most + 1)]

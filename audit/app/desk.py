@@ -1,4 +1,4 @@
-"""What the page asks for, without the page: pictures, questions, answers, and what went wrong."""
+"""What the page does, without the page itself: pictures, questions, answers, and errors."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from audit.reference.world import note_on_picture
 from audit.report.pictures import data_uri, outlined
 
 LONGEST = 2_000
-"""Characters of a hypothesis or a premise; a model reads far fewer."""
+"""The most characters of a hypothesis or a premise; a model reads far fewer."""
 
 _PREVIEW = 900
-"""Width in pixels of the picture on the page."""
+"""The largest width, in pixels, of the picture on the page."""
 
 _LEAST = 16
-"""Of a narrower one boxes cannot be drawn."""
+"""The smallest width, in pixels; nobody can draw boxes on a narrower picture."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was opened and can be asked about.
+    """A picture that was opened, and about which one can ask.
 
     Attributes:
         path: the file.
-        folder: where a case about it is to be put.
-        written: what stands under ``image`` in that case.
-        size: width and height in pixels, as boxes of a case count them: of the picture as it is
-            shown, turned as EXIF says.
+        folder: where a case about it belongs.
+        written: the value of ``image`` in that case.
+        size: width and height in pixels of the picture as people see it, turned as EXIF says; the
+            boxes of a case are counted in these.
         preview: the picture at most 900 pixels wide, as a data URI.
-        uploaded: whether it is the visitor's, so that it has yet to be put beside the case.
+        uploaded: whether a visitor sent it, so that it must be saved beside the case.
     """
 
     path: Path
@@ -59,10 +59,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Question:
-    """What the fields of the page hold.
+    """The values of the page's fields.
 
     Attributes:
-        keys: keys of the map that have a field of their own; empty ones are not given.
+        keys: keys of the map that have a field of their own; an empty value is not set.
         more: further keys, as on the command line: ``temperature=0.5 subtract=blank``.
     """
 
@@ -79,10 +79,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, and to what.
+    """What the model answered, and the question.
 
     Attributes:
-        note: why nothing should be made of it; empty if there is no reason.
+        note: why the answer means nothing; empty if there is no such reason.
     """
 
     picture: Picture
@@ -92,7 +92,7 @@ class Answer:
     note: str = ""
 
     def kept(self) -> Answer:
-        """What a page holds on to when all is drawn: a picture may take 200 MB."""
+        """A small copy to keep once everything is drawn: a picture may take 200 MB."""
         small = self.found.image.copy()
         small.thumbnail((_LEAST, _LEAST))
         return replace(self, found=replace(self.found, image=small))
@@ -102,7 +102,7 @@ def uploaded(path: Path) -> Picture:
     """Open a picture that a visitor sent.
 
     Raises:
-        ImageError: it is no picture, damaged, or larger than :mod:`audit.base.images` allows.
+        ImageError: it is not a picture, damaged, or larger than :mod:`audit.base.images` allows.
     """
     name = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-")[:80] or "picture"
     return _opened(path, "cases", f"images/{name}{path.suffix.lower()}", uploaded=True)
@@ -112,7 +112,7 @@ def example(case: Case) -> Picture:
     """The picture of a case.
 
     Raises:
-        ImageError: it cannot be read any more.
+        ImageError: the picture can no longer be read.
     """
     folder = case.file.parent
     written = Path(os.path.relpath(case.image, folder)).as_posix()
@@ -157,7 +157,7 @@ class Desk:
         self._loaded: tuple[str, Model] | None = None
 
     def ask(self, question: Question) -> Answer:
-        """Put the question to its model.
+        """Ask the model that the question names.
 
         Raises:
             AuditError: the model or the picture cannot be used.
@@ -170,7 +170,7 @@ class Desk:
             if len(given) > LONGEST:
                 raise ValueError(f"the {name} has {len(given):,} characters, more than {LONGEST:,}")
         text = readable(question.text, "the hypothesis")
-        # A field that nobody typed in is no premise.
+        # An empty field is not a premise.
         premise = readable(question.premise, "the premise") if question.premise else None
         spec = spec_of(question)
         model = self._model(question.model)
@@ -190,7 +190,7 @@ class Desk:
         return Answer(question.picture, text, premise, found, note)
 
     def _model(self, source: str) -> Model:
-        # A page could ask for any folder of this machine otherwise.
+        # Otherwise a request could name any folder of this machine.
         if source not in self.sources:
             raise ModelError(f"{source}: not offered here; choose from {', '.join(self.sources)}")
         if self._loaded is None or self._loaded[0] != source:
@@ -200,10 +200,10 @@ class Desk:
 
 
 def message(error: Exception, picture: Picture | Path | None = None) -> str:
-    """What a visitor is told; an error that nobody raised on purpose goes to the log.
+    """An error in words for the visitor; the details of an unexpected one go to the log.
 
     Args:
-        picture: its place on this machine is none of the visitor's business: the name is told.
+        picture: its path on this machine is replaced by its name in the message.
     """
     if isinstance(error, ValidationError):
         return told(error)

@@ -1,8 +1,8 @@
-"""What is checked before gradio sees a request: under which name, from which page, how much.
+"""What is checked before gradio sees a request: its host name, the page it comes from, its size.
 
-A page on this machine is within reach of every web page that its owner opens. A browser says which
-name was asked (``Host``: with DNS rebinding it is the stranger's) and which page asks (``Origin``,
-``Sec-Fetch-Site``); both must be this page's own.
+Any web page that this machine's owner opens can send requests to a page on this machine. A browser
+says which host name it asks (``Host``; with DNS rebinding, an attacker's name) and which page sends
+the request (``Origin``, ``Sec-Fetch-Site``); both must be this page's own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from audit.app.hosts import Hosts
 
 
 class Shelf:
-    """The folder of uploads and drawings; the oldest files go where there would be too much."""
+    """The folder of uploads and drawings; the oldest files are removed when it gets too large."""
 
     def __init__(self, folder: Path, most: int) -> None:
         self._folder, self._most = folder, most
         self._coming = 0
 
     def expect(self, size: int) -> bool:
-        """Make room for ``size`` bytes; False where those that are coming already fill it."""
+        """Make room for ``size`` bytes; False if uploads on their way need all the room."""
         if self._coming + size > self._most:
             return False
         self._coming += size
@@ -34,7 +34,7 @@ class Shelf:
         for path in self._folder.rglob("*"):
             try:
                 about = path.stat()
-            except FileNotFoundError:  # its answer was forgotten meanwhile
+            except FileNotFoundError:  # removed meanwhile, with its answer
                 continue
             if path.is_file():
                 files.append((about.st_mtime_ns, about.st_size, path))
@@ -47,18 +47,18 @@ class Shelf:
         return True
 
     def arrived(self, size: int) -> None:
-        """What was expected is there, or will not come."""
+        """Stop expecting ``size`` bytes: they have arrived, or will not come."""
         self._coming -= size
 
 
 class Guard:
-    """ASGI middleware that refuses what does not come from the page itself, or is too much."""
+    """ASGI middleware that refuses requests from other pages, and those that are too large."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, shelf: Shelf, longest: int) -> None:
         self._app, self._hosts, self._shelf, self._longest = app, hosts, shelf, longest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse in one sentence."""
+        """Pass the request on, or refuse it in one sentence."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -74,7 +74,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if not self._shelf.expect(size):
-            await _said(503, "too much is being uploaded at once: try again")(scope, receive, send)
+            await _plain(503, "too much is being uploaded at once: try again")(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)
@@ -88,18 +88,19 @@ class Guard:
         hosts = headers.getlist("host")
         known = self._hosts.knows(hosts[0]) if len(hosts) == 1 else None
         if known is None:
-            return _said(400, "the request must say in one Host header whom it asks")
+            return _plain(400, "a request needs exactly one Host header, with a host name")
         if not known:
-            return _said(
-                403, "this page does not go by that name: audit serve --allow-host NAME allows it"
+            return _plain(
+                403,
+                "this page does not answer to that name; audit serve --allow-host NAME allows it",
             )
         if not self._is_own(scope, headers, hosts[0]):
-            return _said(403, "this page takes requests only from itself, not from other pages")
+            return _plain(403, "this page takes requests only from itself, not from other pages")
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers:
-            return _said(411, "a request must say how long it is")
+            return _plain(411, "a request must give its length in a Content-Length header")
         if not re.fullmatch(r"\d{1,15}", length) or int(length) > self._longest:
-            return _said(413, f"a request may have at most {self._longest:,} bytes")
+            return _plain(413, f"a request may have at most {self._longest:,} bytes")
         return None
 
     def _is_own(self, scope: Scope, headers: Headers, host: str) -> bool:
@@ -109,7 +110,7 @@ class Guard:
             return False
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             return True
-        # A link on another page may lead here; it may not fetch, send, or show this page in itself.
+        # Other pages may link to this one, but not fetch from it, send to it, or embed it.
         return (
             scope.get("method") == "GET"
             and headers.get("sec-fetch-mode") == "navigate"
@@ -117,5 +118,5 @@ class Guard:
         )
 
 
-def _said(status: int, text: str) -> Response:
+def _plain(status: int, text: str) -> Response:
     return PlainTextResponse(f"{text}\n", status)

@@ -1,4 +1,4 @@
-"""The names under which the page may be asked."""
+"""The host names that the page answers to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOST = re.compile(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine and reached from nowhere else."""
+    """Whether ``host`` is this machine, and cannot be reached from any other."""
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback
 
@@ -27,13 +27,13 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 class Hosts:
-    """The names that the page answers to: loopback, where it is served, and what was allowed.
+    """The names that the page answers to: loopback, the address it is served at, allowed names.
 
-    Where it is served at all addresses of the machine, any address will do: only a name can be
-    pointed elsewhere by its owner.
+    If it is served at all addresses of the machine, it answers to any address. That is safe: an
+    attacker can make a name point to this machine, but not an address.
 
     Raises:
-        AuditError: a name is none.
+        AuditError: an allowed name is not a host name.
     """
 
     def __init__(self, host: str, allowed: Iterable[str] = ()) -> None:
@@ -45,14 +45,14 @@ class Hosts:
             self.allow(name)
 
     def allow(self, name: str) -> None:
-        """Answer to ``name`` too; its port does not matter."""
+        """Answer to ``name`` too, at any port."""
         known = self._name_in(f"[{name}]" if ":" in name else name)
         if known is None or known != name.lower():
             raise AuditError(f"--allow-host: {name!r} is not a host name: give it without a port")
         self._names.add(known)
 
     def share(self, name: str) -> None:
-        """Answer to the name of a tunnel, whose end may tell another name than the browser's."""
+        """Answer to the name of a tunnel, even if its requests arrive under another name."""
         self.allow(name)
         self.public = name.lower()
 

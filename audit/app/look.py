@@ -1,4 +1,4 @@
-"""The look of the page: the gallery's colours, and no font that has to be fetched."""
+"""The look of the page: the gallery's colours, and only fonts of the visitor's machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def theme() -> gr.themes.Base:
     ink, soft, line, ground, card = "#1c2024", "#60646c", "#dcdfe4", "#fcfcfd", "#ffffff"
     dark = {"ink": "#eceef0", "soft": "#a5abb3", "line": "#33373d", "ground": "#131517"}
     accent = "#1e6b3a"
-    # Plain names: gradio's own fonts are files of its package or of Google's servers.
+    # Plain names, since gradio's own fonts are fetched from its package or from Google.
     made = gr.themes.Base(
         font=[gr.themes.Font(name) for name in _SANS],
         font_mono=[gr.themes.Font(name) for name in _MONO],

@@ -1,4 +1,4 @@
-"""What the page shows as HTML: the only place where texts of visitors become markup, escaped."""
+"""The page's HTML: the only place where visitors' texts are put into markup, always escaped."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from audit.base.geometry import view_in_words
 
 
 def fixed(name: str) -> str:
-    """A file of this package: HTML, CSS or script, with nothing of a visitor's in it."""
+    """A file of this package: HTML, CSS or script, without any visitor's text."""
     return resources.files("audit.app").joinpath(name).read_text(encoding="utf-8")
 
 
 def alert(text: str) -> str:
-    """An error, as a message that is read out."""
+    """An error message that screen readers read out."""
     return f'<p class="alert" role="alert">{escape(text)}</p>'
 
 
@@ -26,7 +26,8 @@ def verdict(answer: Answer) -> str:
     """The question, the answer, and the probability of every label."""
     found = answer.found
     trace = found.trace
-    premise = f'<p class="soft">beside “{escape(answer.premise)}”</p>' if answer.premise else ""
+    given = f"given the premise “{escape(answer.premise)}”" if answer.premise else ""
+    premise = f'<p class="soft">{given}</p>' if given else ""
     about = f"{found.model.source}, {found.spec.key}, {trace.grid.rows} × {trace.grid.cols} cells"
     words = view_in_words(trace.view)
     seen = f'<p class="soft">{escape(words)}</p>' if words else ""
@@ -46,7 +47,7 @@ def verdict(answer: Answer) -> str:
 
 
 def pictures(answer: Answer, files: Mapping[str, Path], *shown: str) -> str:
-    """Those of ``shown`` that were drawn; a click opens one at its full size."""
+    """The drawings named in ``shown``, if they were made; a click opens one at full size."""
     pieces = []
     for name in shown:
         if name in files:
@@ -75,12 +76,12 @@ def _value(value: float | str) -> str:
 
 
 def where_to_put(picture: Picture, name: str) -> str:
-    """Where a case, and its picture if it was uploaded, belong."""
+    """Where to save a case, and its picture if it was uploaded."""
     folder, name = escape(picture.folder), escape(name)
     also = f" and the picture as <code>{folder}/{escape(picture.written)}</code>"
     return (
-        f'<p role="status">Put it into your project as <code>{folder}/{name}.yaml</code>'
+        f'<p role="status">Save it in your project as <code>{folder}/{name}.yaml</code>'
         f"{also if picture.uploaded else ''}, then run <code>pytest {folder} -k {name}</code>. "
-        "It fails as new until you accept what the model shows: add "
+        "The case fails as new until you accept its first result: add "
         "<code>--audit-update=new</code>.</p>"
     )

@@ -1,4 +1,4 @@
-"""The page itself: its fields, what happens when they are used, where the answers are shown."""
+"""The page itself: its fields, what happens when they are used, and where answers are shown."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from audit.maps.methods import METHODS
 from audit.report.plotting import colour_maps
 
 _ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibility": "private"}
-"""Pictures are opened under process-wide limits, and a model takes all cores: nothing overlaps."""
+"""Nothing overlaps: pictures are opened under process-wide limits, and a model uses all cores."""
 
 _AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 _LAYERS, _WORDS, _ANIMATION = "every layer", "every word", "animation"
 
 _FIELDS = ("layers", "heads", "word")
-"""The keys of a map that have a field of their own; the others are typed."""
+"""The keys of a map that have a field of their own; others are typed into one field."""
 
 _HIDDEN: Literal["hidden"] = "hidden"
-"""Not False: gradio does not show again what was told twice to be away before it was ever shown.
+"""Not False: gradio never shows a component that was made invisible twice before it was shown.
 
-Columns take it only in an update; page.css hides those that have nothing to show.
+Columns take this value only in an update; page.css hides the empty ones.
 """
 
 _NARROWEST = 330
-"""Pixels of a column; where two do not fit beside each other, they stand below each other."""
+"""The smallest width of a column, in pixels; columns that do not fit side by side are stacked."""
 
 _TO_THE_ANSWER = """() => setTimeout(() => document
     .querySelector("#notice p, #verdict .card")?.scrollIntoView({ block: "nearest" }), 50)"""
-"""On a phone the answer is below the fields; on wide screens gradio's own scrolling passes it."""
+"""On a phone the answer is below the fields; on a wide screen gradio scrolls past it by itself."""
 
 _KEEP = (3600, 86_400)
 """Once an hour, uploads older than a day are removed; the rest when serving ends."""
 
 _MOST_KEPT = 100
-"""Answers and cases whose files are kept."""
+"""How many answers and cases keep their files."""
 
 _FORGET = 86_400
-"""Seconds after which the answer of a page that was left open is forgotten."""
+"""Seconds after which the picture and answer of a page that was left open are forgotten."""
 
 
 def build(desk: Desk, cases: Sequence[Case], folder: Path) -> gr.Blocks:
@@ -59,7 +59,7 @@ def build(desk: Desk, cases: Sequence[Case], folder: Path) -> gr.Blocks:
 
     Args:
         cases: examples to pick from.
-        folder: a temporary one, for pictures and cases that are made.
+        folder: a temporary one, for the drawings and cases that are made.
     """
     return _Page(desk, cases, folder).blocks
 
@@ -89,7 +89,7 @@ class _Page:
     def _ask_fields(self) -> None:
         names = [(f"{case.id}: {case.text}", case.id) for case in self._cases.values()]
         self.example = gr.Dropdown(
-            names, value=None, label="Example: a case of the project", visible=bool(names),
+            names, value=None, label="Example: a case of this project", visible=bool(names),
             elem_id="example",
         )  # fmt: skip
         self.upload = gr.File(
@@ -105,8 +105,9 @@ class _Page:
             elem_id="text",
         )  # fmt: skip
         self.premise = gr.Textbox(
-            label="Premise (optional)", placeholder="A text beside the picture", elem_id="premise"
-        )
+            label="Premise (optional)", placeholder="A text that goes with the picture",
+            elem_id="premise",
+        )  # fmt: skip
         self.ask = gr.Button("Ask", variant="primary", elem_id="ask")
         with gr.Accordion("Model and map", elem_id="how"):
             self._how_fields()
@@ -155,7 +156,7 @@ class _Page:
             with gr.Accordion("Figures of the map", elem_id="figures"):
                 self.figures = gr.HTML(js_on_load=None)
             with gr.Accordion("Files", open=False, elem_id="files"):
-                self.files = _downloads("What is shown above, to keep")
+                self.files = _downloads("Download what is shown above")
 
     def _case_fields(self) -> None:
         with gr.Accordion("Save as a case", elem_id="case"):
@@ -257,7 +258,7 @@ class _Page:
         layers: str, heads: str, word: str | None, more: str, also: list[str], colours: str,
     ) -> dict[Any, Any]:  # fmt: skip
         played = _ANIMATION in also
-        alone = played and len(also) == 1  # as on the command line, it then means both
+        alone = played and len(also) == 1  # as on the command line, it then means layers and words
         question = Question(
             picture, text, premise, model, method,
             dict(zip(_FIELDS, (layers, heads, word or ""), strict=True)), more,
@@ -303,8 +304,8 @@ class _Page:
                 files.append(folder / Path(picture.written).name)
                 write_atomically(files[1], picture.path.read_bytes())
         except Exception as error:
-            told = message(error, answer.picture if answer else None)
-            return {self.case_notice: alert(told)}
+            text = message(error, answer.picture if answer else None)
+            return {self.case_notice: alert(text)}
         return {
             self.case_notice: where_to_put(picture, name),
             self.yaml: text, self.case_files: [str(file) for file in files],
@@ -337,7 +338,7 @@ def _fields_of(method: str) -> list[Any]:
 
 def _also(method: str) -> str:
     rest = [key for key in METHODS[method].keys if key not in _FIELDS]
-    return f"As key=value, with spaces between: {', '.join([*rest, 'temperature', 'smooth'])}."
+    return f"As key=value, separated by spaces: {', '.join([*rest, 'temperature', 'smooth'])}."
 
 
 def _word_choices(text: str) -> gr.Dropdown:

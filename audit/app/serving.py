@@ -1,4 +1,4 @@
-"""Serving the page: where, to whom, how long."""
+"""Serving the page: where, to whom, and for how long."""
 
 from __future__ import annotations
 
@@ -27,20 +27,19 @@ if TYPE_CHECKING:
     from audit.app.desk import Desk
 
 MAX_UPLOAD = 25_000_000
-"""Bytes of an uploaded picture."""
+"""The most bytes of an uploaded picture."""
 
 MAX_REQUEST = MAX_UPLOAD + 100_000
-"""Bytes of any request: an upload, and what stands around it."""
+"""The most bytes of any request: an upload, and the form around it."""
 
 MAX_KEPT = 500_000_000
-"""Bytes of uploads and drawings that are kept; the oldest are removed first."""
+"""The most bytes of uploads and drawings to keep; the oldest are removed first."""
 
 MAX_WAITING = 16
-"""Questions that may wait; who asks then is told that the queue is full."""
-
+"""The most questions that may wait; further visitors are told that the queue is full."""
 
 MAX_SESSIONS = 100
-"""Pages whose picture and answer are kept in memory; the oldest is forgotten first."""
+"""The most pages whose picture and answer are kept; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Address:
 
     Attributes:
         share: whether gradio's tunnel makes it reachable from the internet.
-        names: further host names that it is asked under.
+        names: further host names that it answers to.
     """
 
     host: str
@@ -74,13 +73,13 @@ class Address:
 
 
 def require_gradio() -> None:
-    """Say early what is missing.
+    """Fail early, before anything is loaded.
 
     Raises:
         AuditError: gradio is not installed.
     """
     try:
-        # Not find_spec: gradio writes files beside its own, which stay when it is uninstalled.
+        # Not find_spec: gradio leaves files of its own behind when it is uninstalled.
         metadata.distribution("gradio")
     except metadata.PackageNotFoundError:
         raise AuditError("audit serve needs gradio: pip install 'ofa-audit[app]'") from None
@@ -96,10 +95,10 @@ def serve(
     threads: int | None = None,
     **options: str,
 ) -> None:
-    """Serve the page until the process is told to stop; what it wrote is removed then.
+    """Serve the page until the process is told to stop, then remove what it wrote.
 
     Args:
-        sources: models to choose from; one is loaded when it is first asked.
+        sources: models to choose from; each is loaded when it is first asked.
         cases: examples to pick from.
         device, dtype, threads, options: as of :func:`audit.load_model`, for each of the models.
 
@@ -111,7 +110,7 @@ def serve(
     check_dtype(dtype)
     for source in sources:
         check_options(source, options)
-        known(source)  # refuses what lies there and is no such model
+        known(source)  # refuses a source that cannot be loaded as a model
     hosts = Hosts(address.host, address.names)
     _check_port(address)
     from audit.models.kit.hardware import chosen_device, note_on_dtype  # noqa: PLC0415  torch, if all else is right
@@ -123,10 +122,10 @@ def serve(
 
     load = partial(load_model, device=device, dtype=dtype, threads=threads, **options)
     with tempfile.TemporaryDirectory(prefix="audit-serve-") as folder:
-        # Read when gradio is imported and components are made; what a user has set must not win.
+        # Read when gradio is imported and components are made; a user's own setting must not win.
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        # An upload that is cut off would stay behind in the machine's own temporary folder.
+        # Otherwise an upload that is cut off would stay in the machine's own temporary folder.
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:
             _serve(address, hosts, Desk(sources, load), cases, Path(folder))
@@ -144,7 +143,7 @@ def _check_port(address: Address) -> None:
             probe.bind(place)
     except OSError as error:
         raise AuditError(
-            f"{address.host}:{address.port} cannot be served at: {error.strerror}; "
+            f"the page cannot be served at {address.host}:{address.port}: {error.strerror}; "
             "choose another --port or --host"
         ) from None
 
@@ -156,7 +155,7 @@ def _serve(
     cases: Sequence[Case],
     folder: Path,
 ) -> None:
-    # gradio's use of what its own dependencies deprecate; nothing here can act on it.
+    # gradio uses what its own dependencies deprecate; nothing can be done about it here.
     warnings.filterwarnings("ignore", module=r"gradio\.")
     from starlette.middleware import Middleware  # noqa: PLC0415  gradio only once all else is right
 

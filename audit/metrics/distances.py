@@ -41,11 +41,11 @@ def js(p: Array, q: Array) -> float:
 
 
 def emd(p: Array, q: Array) -> float:
-    """Earth mover's distance (Rubner et al. 2000), as a fraction of the image's diagonal.
+    """Earth mover's distance (Rubner et al. 2000), over the diagonal of what the model sees.
 
-    The least Σ mass · way that turns one map into the other. A way is the Euclidean distance
-    between cell centres, with x and y as fractions of width and height, divided by √2. Solved
-    exactly, by the network simplex of POT (Flamary et al. 2021).
+    The least Σ mass · way that turns one map into the other; a way is the Euclidean distance of
+    cell centres, with x and y as fractions of the width and height that the model sees, over √2.
+    It is solved exactly, by the network simplex of POT (Flamary et al. 2021).
 
     >>> emd(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]]))
     0.5
@@ -90,7 +90,7 @@ def spearman(p: Array, q: Array) -> float:
 
 
 def centre_shift(p: Array, q: Array) -> float:
-    """Distance between the two centres of mass, as a fraction of the image's diagonal.
+    """Distance between the two centres of mass, over the diagonal of what the model sees.
 
     >>> centre_shift(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]]))
     0.5
@@ -134,7 +134,7 @@ def _correlation(a: Array, b: Array) -> float:
 
 
 def _places(part: Array) -> Array:
-    """Centres (x, y) of the cells that are not 0, as fractions of width and height."""
+    """Centres (x, y) of the cells that hold something, as fractions of the grid's sides."""
     rows, cols = part.shape
     row, col = np.nonzero(part)
     return np.column_stack([(col + 0.5) / cols, (row + 0.5) / rows])

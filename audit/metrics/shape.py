@@ -101,7 +101,7 @@ def peaks(p: Array) -> float:
 
 
 def centre_x(p: Array) -> float:
-    """Centre of mass from left to right, as a fraction of the image's width.
+    """Centre of mass from left to right, as a fraction of the width that the model sees.
 
     >>> centre_x(np.array([[0.0, 1.0], [0.0, 0.0]]))
     0.75
@@ -110,7 +110,7 @@ def centre_x(p: Array) -> float:
 
 
 def centre_y(p: Array) -> float:
-    """Centre of mass from top to bottom, as a fraction of the image's height.
+    """Centre of mass from top to bottom, as a fraction of the height that the model sees.
 
     >>> centre_y(np.array([[0.0, 1.0], [0.0, 0.0]]))
     0.25
@@ -119,10 +119,11 @@ def centre_y(p: Array) -> float:
 
 
 def spread(p: Array) -> float:
-    """Root mean squared distance from the centre of mass, over the image's diagonal.
+    """Root mean squared distance from the centre of mass, over the diagonal of what the model sees.
 
-    √(trace of the covariance) / √2, with x and y as fractions of width and height. It is at most
-    0.5: half of the map in each of two opposite corners.
+    √(trace of the covariance) / √2, with x and y as fractions of the width and height that the
+    model sees (:attr:`Trace.view <audit.maps.trace.Trace.view>`). The largest value is 0.5, for a
+    map with half in each of two opposite corners.
 
     >>> spread(np.array([[0.5, 0.0], [0.0, 0.5]]))
     0.25

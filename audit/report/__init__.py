@@ -1,1 +1,1 @@
-"""What people look at, drawn from saved runs alone."""
+"""Galleries, pictures and summaries: what people see of a run, made from saved files alone."""

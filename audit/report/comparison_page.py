@@ -1,4 +1,4 @@
-"""A comparison as one HTML file: the verdict, the shifts, maps side by side, most moved first."""
+"""A comparison as one HTML file: verdict, shifts, and maps side by side, largest change first."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from audit.report.pictures import data_uri, difference, overlay
 from audit.studies.comparison import Comparison, Pair, Side
 
 _SHOWN = 100
-"""Cases that are drawn; the table names all."""
+"""The most cases that are drawn; of the others the page gives the number."""
 
 
 def write_comparison(path: Path, found: Comparison) -> Path:
-    """Draw ``found`` into ``path``, self-contained, and return it."""
+    """Write the comparison to ``path`` as one self-contained HTML file, and return ``path``."""
     drawn = [(pair, _pictures(pair, found.before, found.after)) for pair in found.pairs[:_SHOWN]]
     page = template("comparison.html.j2").render(
         found=found, suite=found.suite, drawn=drawn, left=len(found.pairs) - len(drawn)
@@ -27,7 +27,7 @@ def write_comparison(path: Path, found: Comparison) -> Path:
 
 
 def _ground(pair: Pair, *sides: Side) -> Image.Image:
-    """The case's picture from whichever run holds it, else grey."""
+    """The case's picture from the first side whose run has it, otherwise plain grey."""
     for side in sides:
         stored = side.run.image(pair.after.image) if side.run else None
         if stored:
@@ -41,15 +41,15 @@ def _pictures(pair: Pair, before: Side, after: Side) -> list[Picture]:
         return []
     image, boxes = _ground(pair, after, before), pair.after.regions or pair.before.regions or {}
     top, view = float(max(p.max(), q.max())), pair.after.view
-    name, words = pair.after.case, pair.after.method
+    case, method = pair.after.case, pair.after.method
     heat = [
         Picture(
             title,
             data_uri(overlay(image, m, boxes=boxes, top=top, view=view)),
-            f"{words} of {name}",
+            f"{method} of {case}",
         )
         for title, m in (("before", p), ("after", q))
     ]
     changed = data_uri(difference(image, q, p, boxes=boxes, view=view))
-    said = f"difference of {name}, red is more attention after"
-    return [*heat, Picture("after − before", changed, said)]
+    alt = f"difference for {case}: red where attention grew"
+    return [*heat, Picture("after − before", changed, alt)]

@@ -1,4 +1,4 @@
-"""Small pictures for pytest-html: of a case, and of what a Python test asked."""
+"""Small pictures for pytest-html: of a case, or of a question that a Python test asked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SMALL = 220
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a case: where it comes from, what it shows, and how to say it in words."""
+    """One picture of a case: its title, its address, and its description in words."""
 
     title: str
     source: str
@@ -28,10 +28,10 @@ class Picture:
 
 
 def thumbnail_html(run: Run, outcome: Outcome, gallery: str) -> str:
-    """A fragment with small pictures of one case, its sentence and a link, for pytest-html.
+    """HTML for pytest-html: one case's sentence, small pictures, and a link to the gallery.
 
     Args:
-        gallery: address of the gallery, as the report must ask for it.
+        gallery: the gallery's address, relative to the report.
     """
     sentence = f"{outcome.state.value}: {outcome.sentence}"
     fragment = _fragment(_pictures(run, outcome, _SMALL), sentence)
@@ -42,9 +42,10 @@ def thumbnail_html(run: Run, outcome: Outcome, gallery: str) -> str:
 def asked_html(
     image: Image.Image, p: NDArray[np.float64] | None, sentence: str, view: Box = WHOLE
 ) -> str:
-    """A fragment for a question that a Python test asked; without a map, of the picture alone.
+    """HTML for a question that a Python test asked: its sentence and small pictures.
 
     Args:
+        p: the map that the test looked at; without one, only the picture is shown.
         view: the part of the picture that the map covers.
     """
     pictures = [Picture("picture", data_uri(outlined(image, {}, _SMALL)), "the picture")]
@@ -82,7 +83,7 @@ def _drawn(
     now, before = maps.get(key), maps.get(f"baseline:{key}")
     if now is None:
         return pictures
-    # One scale for both heatmaps, so that a paler one is a weaker one.
+    # Both heatmaps share one scale, so that paler means weaker.
     top = float(max(now.max(), before.max() if before is not None else 0.0))
 
     def heat(p: NDArray[np.float64], title: str, words: str) -> Picture:
@@ -93,8 +94,8 @@ def _drawn(
 
     pictures.append(heat(now, key, "heatmap"))
     if before is not None:
-        pictures.append(heat(before, "baseline", "accepted heatmap"))
+        pictures.append(heat(before, "baseline", "baseline heatmap"))
         changed = difference(image, now, before, boxes=regions, width=width, view=view)
-        words = f"difference of {outcome.case} to its baseline, red is more attention now"
-        pictures.append(Picture("now − baseline", data_uri(changed), words))
+        alt = f"difference of {outcome.case} to its baseline: red where attention grew"
+        pictures.append(Picture("now − baseline", data_uri(changed), alt))
     return pictures

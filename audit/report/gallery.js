@@ -33,11 +33,11 @@
 
   // --- maps over pictures -------------------------------------------------------------------------
 
-  function cells(found, rows, cols) {
+  function cells(fill, rows, cols) {
     const small = element("canvas", { width: cols, height: rows });
     const pen = small.getContext("2d");
     const pixels = pen.createImageData(cols, rows);
-    found(pixels.data);
+    fill(pixels.data);
     pen.putImageData(pixels, 0, 0);
     return small;
   }
@@ -50,12 +50,12 @@
 
   function heat(map, [rows, cols], top = map.top) {
     const table = tables[show.colours];
-    const seen = strengths(map);
-    // What is to be compared is drawn against one largest value: a paler map is a weaker one.
+    const shares = strengths(map);
+    // Maps to compare are drawn on one scale, so that paler means weaker.
     const scale = top ? map.peak / top : 1;
     return cells((out) => {
-      for (let i = 0; i < seen.length; i += 1) {
-        const v = Math.round(seen[i] * scale);
+      for (let i = 0; i < shares.length; i += 1) {
+        const v = Math.round(shares[i] * scale);
         out.set(table.subarray(3 * v, 3 * v + 3), 4 * i);
         out[4 * i + 3] = 255 * show.opacity * (v / 255) ** 0.8;
       }
@@ -65,7 +65,7 @@
   function change(now, before, rows, cols) {
     const [p, q] = [strengths(now), strengths(before)];
     const moves = Array.from(p, (v, i) => (v * now.peak - q[i] * before.peak) / 255);
-    // Never finer than a tenth of the larger map, or noise would look like a change.
+    // The scale is never finer than a tenth of the larger map, or noise would look like a change.
     const most = Math.max(...moves.map(Math.abs), 0.1 * Math.max(now.peak, before.peak), 1e-12);
     return cells((out) => moves.forEach((move, i) => {
       out.set(move > 0 ? [178, 24, 43] : [33, 102, 172], 4 * i);
@@ -73,13 +73,13 @@
     }), rows, cols);
   }
 
-  // Where the grid lies on a picture that is drawn so large: left, top, width and height.
-  function lies([left, top, right, bottom], width, height) {
+  // Left, top, width and height of the grid on a picture drawn at this size.
+  function gridBox([left, top, right, bottom], width, height) {
     return [left * width, top * height, (right - left) * width, (bottom - top) * height];
   }
 
-  // What the model does not see is pale and hatched: no map, warm or cold, looks like that.
-  function pale(pen, image, seen, width, height, zoom) {
+  // Draw what the model does not see pale and hatched: this looks like no part of a map.
+  function hatch(pen, image, seen, width, height, zoom) {
     pen.save();
     pen.beginPath();
     pen.rect(0, 0, width, height);
@@ -119,10 +119,10 @@
     if (layer) {
       pen.imageSmoothingEnabled = show.smooth;
       pen.imageSmoothingQuality = "low";
-      const seen = lies(one.view, width, height);
+      const seen = gridBox(one.view, width, height);
       pen.drawImage(layer, ...seen);
       if (!show.smooth) grid(pen, one.grid, seen, view.zoom);
-      if (one.view[0] > 0 || one.view[1] > 0 || one.view[2] < 1 || one.view[3] < 1) pale(pen, image, seen, width, height, view.zoom);
+      if (one.view[0] > 0 || one.view[1] > 0 || one.view[2] < 1 || one.view[3] < 1) hatch(pen, image, seen, width, height, view.zoom);
     }
     if (show.outlines) outlines(pen, one.regions, width, height, view.zoom);
     pen.restore();
@@ -191,7 +191,7 @@
       if (one.maps.length > 1) bar.append(pick);
       if (one.baselines.length) bar.append(element("span", { className: "modes", role: "group", "aria-label": "mode" }, ...this.buttons));
       this.panels = element("div", { className: "strip" });
-      this.readout = element("p", { className: "soft readout", textContent: "Point at a picture for a cell; double-click to zoom." });
+      this.readout = element("p", { className: "soft readout", textContent: "Point at a picture to read a cell; double-click to zoom." });
       this.host.replaceChildren(bar, this.panels, this.readout);
       for (const name of ["layers", "words"]) {
         const members = one.maps.filter((map) => map.strip === name);
@@ -204,8 +204,8 @@
       const wide = 130;
       const row = element("div", { className: "panels" });
       const play = element("button", { type: "button", textContent: "play" });
-      const said = name === "layers" ? "Layer by layer, one colour scale" : "Word by word, each its own scale";
-      const box = element("details", { className: `strip-${name}` }, element("summary", { textContent: said }), play, row);
+      const title = name === "layers" ? "Layer by layer, all on one colour scale" : "Word by word, each on its own colour scale";
+      const box = element("details", { className: `strip-${name}` }, element("summary", { textContent: title }), play, row);
       const drawn = members.map((map) => {
         const canvas = canvasFor(this.one, wide, `heatmap of ${this.one.id}, ${map.name}`);
         const figure = element("figure", {}, element("button", {
@@ -261,8 +261,7 @@
       else if (mode === 3) parts.push(["picture", null], ...(now ? [["now", now]] : []));
       else parts.push([MODES[mode], mode === 1 ? "blink" : "swipe"]);
       this.parts = parts.map(([title, what]) => {
-        const said = `${one.id}: ${one.state}, ${title}`;
-        const canvas = canvasFor(one, 400, said);
+        const canvas = canvasFor(one, 400, `${one.id}: ${one.state}, ${title}`);
         this.watch(canvas, what === null ? null : (what === before ? before : now));
         return { canvas, what, title, now, before };
       });
@@ -324,8 +323,8 @@
         const across = (c) => Math.round(Math.min(1, Math.max(0, left + c / cols * (right - left))) * w);
         const down = (r) => Math.round(Math.min(1, Math.max(0, top + r / rows * (bottom - top))) * h);
         const box = [across(col), down(row), across(col + 1), down(row + 1)];
-        const share = map ? `, ${percent(strengths(map)[row * cols + col] / 255 * map.peak)} of ${map.name}` : "";
-        this.readout.textContent = `cell ${row + 1}, ${col + 1} of ${rows} × ${cols}${share}; pixels ${box[0]}–${box[2]} × ${box[1]}–${box[3]}`;
+        const share = map ? `: ${percent(strengths(map)[row * cols + col] / 255 * map.peak)} of ${map.name}` : "";
+        this.readout.textContent = `row ${row + 1}, column ${col + 1} of ${rows} × ${cols}${share}; pixels ${box[0]}–${box[2]} × ${box[1]}–${box[3]}`;
       };
       canvas.ondblclick = (event) => {
         const [x, y] = place(event);
@@ -418,7 +417,7 @@
   try { decisions = JSON.parse(localStorage.getItem(stored)) ?? {}; } catch { decisions = {}; }
 
   function keep() {
-    try { localStorage.setItem(stored, JSON.stringify(decisions)); } catch { $("told").textContent = "This browser keeps nothing: export before you close the page."; }
+    try { localStorage.setItem(stored, JSON.stringify(decisions)); } catch { $("told").textContent = "This browser cannot keep your review: export it before you close the page."; }
     tell();
   }
 
@@ -438,7 +437,7 @@
     const made = Object.values(decisions);
     const accepted = made.filter((d) => d.decision === "accept").length;
     const open = data.cases.filter((c) => c.decidable && c.failed && !decisions[c.id]).length;
-    $("told").textContent = `${accepted} accepted, ${made.length - accepted} rejected, ${open} failing cases undecided`;
+    $("told").textContent = `${accepted} accepted, ${made.length - accepted} rejected, ${open} undecided`;
     $("export").disabled = !made.length;
   }
 
@@ -509,7 +508,7 @@
       points.forEach(([ratio, id], i) => {
         const dot = svg("circle", { cx: at(ratio), cy: 15 + 7 * Math.sin(i * 2.4), r: 2.6, class: Math.abs(ratio) > 1 ? "out" : "in" });
         const title = svg("title", {});
-        title.textContent = `${id}: ${ratio.toFixed(2)} tolerances`;
+        title.textContent = `${id}: ${ratio.toFixed(2)} × the tolerance`;
         dot.append(title);
         dot.onclick = () => go($(`case-${id}`));
         plot.append(dot);

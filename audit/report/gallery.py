@@ -1,7 +1,7 @@
 """The gallery of a run: one HTML file that opens from disk, failures first.
 
-Words are in the page itself, so that it can be searched, printed and read without a script. Maps
-travel as 8-bit cells and are drawn over the picture in the browser, which is stored once.
+All words are in the page itself, so it can be searched, printed and read without a script. Maps are
+stored as 8-bit cells, and the browser draws them over the picture, which is stored once.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from audit.report.plotting import colour_map
 Array = NDArray[np.float64]
 
 Content = Literal["failed", "all"]
-"""Which cases carry all their maps, strips and a large picture."""
+"""Which cases get all their maps and strips and a large picture."""
 
 _LARGE, _THUMBNAIL = 640, 220
 _COLOURS = ("viridis", "inferno", "cividis", "jet")
-_STEEP = 1e9  # tolerances that a drift is drawn as at most; next to no tolerance gives infinity
+_STEEP = 1e9  # the largest drift, in tolerances: a tolerance near 0 would give infinity
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A case to be shown; what is large of it is fetched when it is drawn.
+    """A case to show; its maps, strips and picture are read only when it is drawn.
 
     Attributes:
         maps: by map key.
         strips: by name.
-        picture: one that may be changed; None if there is none.
+        picture: None if there is none; the caller may change it.
     """
 
     outcome: Outcome
@@ -60,10 +60,10 @@ class Shown:
 
 
 def write_gallery(run: Run, content: Content = "failed") -> Path:
-    """Draw ``gallery.html`` of a run from its folder alone, and return its path.
+    """Write ``gallery.html`` into a run's folder, from that folder alone, and return its path.
 
     Args:
-        content: which cases are shown whole; of the others there is one small picture.
+        content: which cases are shown in full; the others get one small picture.
 
     Raises:
         RunError: the folder is not a run.
@@ -78,7 +78,7 @@ def write_gallery(run: Run, content: Content = "failed") -> Path:
         )
         for o in run.outcomes()
     ]
-    # Not there while a session is at work, nor of one that died.
+    # Missing while a session is running, and after one that crashed.
     results = run.results() if (run.folder / "results.json").exists() else {}
     target = run.folder / "gallery.html"
     write_atomically(target, gallery_page(shown, about, results, content).encode())
@@ -96,9 +96,9 @@ def gallery_page(
 
     Args:
         about: what was run, as in ``run.json``.
-        results: how the session ended, as in ``results.json``; empty if it did not.
-        content: which cases are shown whole; of the others there is one small picture.
-        headline: what the page is about, where it is not a session; it then has no review.
+        results: how the session ended, as in ``results.json``; empty if it has not ended.
+        content: which cases are shown in full; the others get one small picture.
+        headline: the title of a page that does not show a session; such a page has no review.
     """
     outcomes = [each.outcome for each in shown]
     images: dict[str, str] = {}
@@ -137,7 +137,7 @@ def gallery_page(
         tags=sorted({tag for o in outcomes for tag in o.tags}),
         metrics=sorted({metric for case in cases for metric in case["moved"]}),
         figures=figures,
-        # Neither is markup: the script is this package's own, and in the data every "<" is escaped.
+        # Both are safe unescaped: the script is this package's own, and the data has no "<".
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(_embedded(data)),
@@ -145,7 +145,7 @@ def gallery_page(
 
 
 def template(name: str) -> Template:
-    """A page's template: everything put into it is escaped, and nothing may be missing."""
+    """A page's template, which escapes all values and raises an error if one is missing."""
     environment = Environment(
         loader=PackageLoader("audit.report", "."),
         autoescape=True,
@@ -157,7 +157,7 @@ def template(name: str) -> Template:
 
 
 def _embedded(data: Any) -> str:
-    """JSON that cannot end the element it stands in."""
+    """JSON that cannot close the script element around it."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -169,7 +169,7 @@ def _table(name: str) -> str:
 
 
 def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[str, Any]:
-    """What the browser needs to know of a case; its picture is added to ``images`` once."""
+    """What the browser needs to know about a case; adds its picture to ``images``, once."""
     outcome, maps = each.outcome, each.maps()
     own = outcome.metrics.get(outcome.default_map, {})
     ratios = {
@@ -209,14 +209,14 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
 
 
 def _asked(name: str) -> dict[str, Any]:
-    """How an expectation asks for the figure that is stored as ``name``."""
+    """The keys with which an expectation asks for the figure that is stored as ``name``."""
     key = FigureKey.known(name)
     if key is None:
         return {"metric": name}
     region = {} if key.region is None else {"region": key.region}
     asked: dict[str, Any] = {"metric": key.metric, **region, **dict(key.options)}
     if "against" in asked:
-        with suppress(ValueError):  # a run of another version may have measured other maps
+        with suppress(ValueError):  # a run of another version may name maps that are unknown here
             asked["against"] = MapSpec.parse(asked["against"]).model_dump(exclude_unset=True)
     return asked
 
@@ -224,12 +224,12 @@ def _asked(name: str) -> dict[str, Any]:
 def _maps(
     outcome: Outcome, maps: Mapping[str, Array], strips: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The case's own map first, then the others that were read, then layers and words."""
+    """The case's own map first, then its other maps, then layers and words."""
     now = {key: p for key, p in maps.items() if not key.startswith(BASELINE)}
     order = sorted(now, key=lambda key: key != outcome.default_map)
     found: list[dict[str, Any]] = [{"name": key, **_cells(now[key])} for key in order]
     for strip, panels in strips.items():
-        # Layers share one colour scale; words differ in strength and are read one by one.
+        # Layers share one colour scale. Words differ in strength, so each has its own.
         top = max(float(p.max()) for _, p in panels) if strip == "layers" else None
         found += [
             {"name": f"word {name}" if strip == "words" else name, "strip": strip, **_cells(p)}
@@ -240,7 +240,7 @@ def _maps(
 
 
 def _cells(p: Array) -> dict[str, Any]:
-    """A map as bytes of its largest value, and that value."""
+    """A map as bytes, 255 for its largest value, and that value."""
     peak = float(p.max())
     scaled = np.round(np.clip(p, 0, None) / peak * 255) if peak > 0 else np.zeros(p.shape)
     return {

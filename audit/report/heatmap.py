@@ -1,4 +1,4 @@
-"""A picture beside its heatmap, for a report or a paper; and what is written as SVG or PDF."""
+"""A picture beside its heatmap, for a report or a paper, as PNG, SVG or PDF."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DPI = 120
 _WIDTH, _HEIGHT, _PANEL = 9.0, 4.6, 4.0
 _TITLE, _LINE, _POINTS = 12, 0.2, 72
 
-# Without dates, the same picture is the same file.
+# No dates, so that the same picture always gives the same file.
 _METADATA: dict[Format, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None},
@@ -53,13 +53,13 @@ def heatmap(
     dpi: int = DPI,
     view: Box = WHOLE,
 ) -> bytes:
-    """The picture beside its heatmap, and a colour bar in shares of the maximum.
+    """The picture beside its heatmap, with a colour bar in shares of the maximum, as a file.
 
     Args:
-        title: stands on top; broken into lines where it is long.
-        label: says on the colour bar what the map is a map of.
-        dpi: pixels to the inch, of which there are 9 from left to right.
-        view: the part of the picture that the map covers; said in words if it is not the whole.
+        title: shown at the top, on several lines if it is long.
+        label: what the map shows; written beside the colour bar.
+        dpi: pixels per inch; the figure is 9 inches wide.
+        view: the part of the picture that the map covers; named in words unless it is the whole.
     """
     with plain():
         lines = Lettering(_TITLE).lines(one_line(title), 0.96 * _WIDTH * _POINTS)
@@ -75,14 +75,14 @@ def heatmap(
         )
         if words := view_in_words(view):
             drawn.text(0.5, 0.02, words, ha="center", size=9)
-        families = [_family(font) for font in fonts_for("".join(lines))]
-        said = FontProperties(family=families, size=_TITLE)
-        drawn.suptitle("\n".join(lines), parse_math=False, fontproperties=said)
+        families = [_family(path) for path in fonts_for("".join(lines))]
+        font = FontProperties(family=families, size=_TITLE)
+        drawn.suptitle("\n".join(lines), parse_math=False, fontproperties=font)
         return _written(drawn, format, dpi)
 
 
 def on_a_page(picture: Image.Image, format: Format) -> bytes:
-    """A finished picture as a file of ``format``: its pixels as they are."""
+    """A finished picture as a file of ``format``, its pixels unchanged."""
     if format == "png":
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
@@ -95,7 +95,7 @@ def on_a_page(picture: Image.Image, format: Format) -> bytes:
 
 @cache
 def _family(font: Path) -> str:
-    """A name by which matplotlib finds this font, and no other that calls itself the same."""
+    """A name for matplotlib that no other font has: the file's path."""
     name = str(font)
     fontManager.ttflist.append(FontEntry(fname=name, name=name))
     return name

@@ -1,7 +1,7 @@
 """Text in pictures, in any script: its fonts, its size, its lines.
 
-matplotlib lays the text out: it falls back from font to font for each glyph, joins Arabic letters,
-puts vowel signs where they belong, and turns what runs from right to left.
+matplotlib lays the text out: it finds a font for each glyph, joins Arabic letters, puts vowel signs
+where they belong, and handles text that runs from right to left.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _UNSEEN = regex.compile(r"[\p{Default_Ignorable_Code_Point}\s]")
 _BEGIN, _END = "\u2068", "\u2069"
 _ISOLATED = regex.compile(f"{_BEGIN}[^{_END}]*{_END}?")
 _KEPT = f"\u200c\u200d{_BEGIN}{_END}"
-"""Joiners, because scripts are shaped by them, and the marks of :func:`isolated`."""
+"""Kept though not printable: joiners, which some scripts need, and :func:`isolated`'s marks."""
 
-_said_missing = threading.Event()
+_warned = threading.Event()
 
 
 def one_line(text: str) -> str:
-    """One line of what can be drawn."""
+    """The text on one line, without characters that cannot be drawn."""
     kept = (c if c.isprintable() or c in _KEPT else " " for c in text)
     return " ".join("".join(kept).split())
 
 
 def isolated(text: str) -> str:
-    """A quoted text whose direction does not turn the sentence around it (Unicode's annex 9)."""
+    """A quoted text that keeps its direction from affecting the sentence around it (UAX 9)."""
     plain = one_line(text).translate({ord(_BEGIN): None, ord(_END): None})
-    # Others are left as they are: matplotlib's PDFs misplace what follows a mark.
+    # Text from left to right needs no marks, and matplotlib's PDFs misplace what follows one.
     return f"{_BEGIN}{plain}{_END}" if _from_right(plain) else plain
 
 
 def _from_right(text: str) -> bool:
-    """Whether a text by itself runs from right to left: as its first letter does."""
+    """Whether a text runs from right to left, judged by its first letter."""
     strong = (unicodedata.bidirectional(c) for c in _ISOLATED.sub("", text))
     return next((way for way in strong if way in ("L", "R", "AL")), "L") != "L"
 
@@ -57,8 +57,8 @@ def _from_right(text: str) -> bool:
 def fonts_for(text: str, *, bold: bool = False) -> Fonts:
     """The fonts that draw ``text``: matplotlib's DejaVu Sans, and others for what it lacks.
 
-    Those that come with audit are preferred to those that are installed, so that pictures are the
-    same everywhere. The first character that no font has is told to the log, once in a process.
+    Fonts that come with audit are preferred to installed ones, so that pictures look the same
+    everywhere. The first character that no font has is logged, once per process.
     """
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     chosen = [FONTS / name]
@@ -68,13 +68,13 @@ def fonts_for(text: str, *, bold: bool = False) -> Fonts:
         other = _font_with(character)
         if other is not None:
             chosen.append(other)
-        elif not _said_missing.is_set():
-            _said_missing.set()
+        elif not _warned.is_set():
+            _warned.set()
             named = f"“{character}” ({unicodedata.name(character, f'U+{ord(character):04X}')})"
             logging.getLogger(__name__).warning(
-                "audit: note: no font here has %s: a box stands in its place. Debian's packages "
-                "fonts-noto-core and fonts-noto-extra have most scripts, fonts-noto-cjk and "
-                "fonts-hanazono rare Chinese characters",
+                "audit: note: no font was found for %s, so a box is drawn instead. The Debian "
+                "packages fonts-noto-core and fonts-noto-extra have most scripts; fonts-noto-cjk "
+                "and fonts-hanazono have rare Chinese characters",
                 named,
             )
     return tuple(chosen)
@@ -98,13 +98,13 @@ def _font_with(character: str) -> Path | None:
 
 @cache
 def _installed() -> Fonts:
-    """Fonts of this machine that can be drawn in one ink and at any size."""
+    """This machine's fonts that work at any size and have no colours of their own."""
     usable = []
     for path in sorted(findSystemFonts(), key=lambda path: (len(Path(path).name), path)):
         try:
             font = FT2Font(path)
         except (OSError, RuntimeError):
-            continue  # a damaged file, or one of a kind that is not a font's
+            continue  # a damaged file, or not a font at all
         if FaceFlags.SCALABLE in font.face_flags and FaceFlags.COLOR not in font.face_flags:
             usable.append(Path(path))
     return tuple(usable)
@@ -112,7 +112,7 @@ def _installed() -> Fonts:
 
 @dataclass(frozen=True)
 class Lettering:
-    """Letters of one size, in pixels, and weight."""
+    """Letters of one size, in pixels, and of one weight."""
 
     size: int
     bold: bool = False
@@ -124,16 +124,16 @@ class Lettering:
         return font
 
     def width(self, text: str, fonts: Fonts | None = None) -> float:
-        """How many pixels a line takes.
+        """Width of a line of text in pixels.
 
         Args:
-            fonts: those of the whole text of which the line is a part, if it is one; matplotlib
-                takes long to open others for each part.
+            fonts: if the line is part of a longer text, the fonts of that text; matplotlib takes
+                long to open other fonts for each part.
         """
         return self._laid_out(text, fonts).get_width_height()[0] / 64
 
     def extent(self, text: str = "") -> tuple[int, int]:
-        """Pixels above and below the line on which it stands; more for scripts that are tall."""
+        """Pixels that a text needs above and below its baseline; tall scripts need more."""
         font = self._laid_out(text)
         below = font.get_descent() / 64
         above = font.get_width_height()[1] / 64 - below
@@ -144,26 +144,26 @@ class Lettering:
         )
 
     def draw(self, onto: Image.Image, x: float, baseline: int, text: str, ink: Ink) -> None:
-        """Draw a line that begins at ``x`` and stands on ``baseline``."""
+        """Draw a line of text from ``x`` to the right, on ``baseline``."""
         font = self._laid_out(text)
         above = (font.get_width_height()[1] - font.get_descent()) / 64
         font.draw_glyphs_to_bitmap(antialiased=True)
         mask = Image.fromarray(np.array(font.get_image(), dtype=np.uint8))
-        # matplotlib leaves a row of paper above the highest glyph.
+        # matplotlib leaves an empty row above the highest glyph.
         place = (round(x + font.get_bitmap_offset()[0] / 64), baseline - int(above) - 1)
         onto.paste(ink, place, mask)
 
     def shortened(self, text: str, width: float) -> str:
-        """``text``, or as much of it as fits with an ellipsis behind it."""
+        """``text``, cut off with an ellipsis if it is wider than ``width`` pixels."""
         if self.width(text) <= width:
             return text
-        # No character is narrower than a pixel, so that what follows these cannot be seen.
+        # No character is narrower than a pixel, so more than these cannot fit.
         parts = characters(text)[: math.ceil(width)]
         fonts = fonts_for("".join(parts), bold=self.bold)
         return "".join(parts[: self._fitting(parts, width, fonts, "…")]).rstrip() + "…"
 
     def _fitting(self, parts: Sequence[str], width: float, fonts: Fonts, end: str = "") -> int:
-        """How many of ``parts`` fit, by bisection: a text may be long, and measuring takes time."""
+        """How many of ``parts`` fit; by bisection, because measuring a long text is slow."""
         fits, fails = 0, len(parts) + 1
         while fails - fits > 1:
             middle = (fits + fails) // 2
@@ -174,9 +174,9 @@ class Lettering:
         return fits
 
     def lines(self, text: str, width: float, most: int = 12) -> list[str]:
-        """``text`` broken into lines that fit: at spaces, and where a script has none, anywhere.
+        """``text`` broken into lines that fit: at spaces, or anywhere in scripts without spaces.
 
-        What is more than ``most`` lines is left out, and the last one ends in an ellipsis.
+        A text that needs more than ``most`` lines is cut off with an ellipsis.
         """
         found = [""]
         fonts = fonts_for(text, bold=self.bold)
@@ -194,7 +194,7 @@ class Lettering:
         return _directed(found, text)
 
     def _breakable(self, word: str, width: float, fonts: Fonts) -> Iterator[str]:
-        """The pieces of a word, and those that are too wide for a line cut between characters."""
+        """The pieces of a word; a piece too wide for a line is cut between characters."""
         for piece in pieces(word):
             left = characters(piece)
             while left:
@@ -204,7 +204,7 @@ class Lettering:
 
 
 def _directed(lines: list[str], text: str) -> list[str]:
-    """The lines of ``text``, each with its direction, and with the quotation that it begins in."""
+    """The lines with marks, so that directions and quotations hold across line breaks."""
     turned, found, inside = _from_right(text), [], False
     for line in lines:
         begun = f"{_BEGIN}{line}" if inside else line

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, without a line end behind its last row.
+    """A table, without a line end after its last row.
 
-    Cells are Markdown already: a ``|`` in one must be escaped, and a line end may not be in it.
+    Cells must be Markdown already: with every ``|`` escaped, and without line ends.
 
     >>> print(table(["metric", "range"], [["mass", "0 to 1"]]))
     | metric | range |

@@ -1,4 +1,4 @@
-"""Maps over pictures."""
+"""Maps drawn over pictures."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Boxes = Mapping[str, Sequence[Sequence[float]]]
 WIDTH = 400
 
 _TALLEST = 1600
-"""Pixels of a drawing's height."""
+"""The largest height of a drawing, in pixels."""
 
 _NARROWEST = 16
-"""Pixels of a drawing's shorter side: a line of one pixel shows neither picture nor map."""
+"""The smallest shorter side of a drawing, in pixels: on fewer, nothing can be seen."""
 
 _WEBP_SIDE = 16_383
 
 
 def fitted(size: tuple[int, int], width: int) -> tuple[int, int]:
-    """Size of a drawing ``width`` pixels wide of a picture of ``size``, in its own proportions.
+    """Size in pixels of a drawing ``width`` wide, in the proportions of a picture of ``size``.
 
-    A drawing that would be too tall is made narrower instead. The shorter side is at least 16
-    pixels, if ``width`` is; only there the proportions are lost.
+    A drawing that would be taller than 1600 pixels is made narrower instead. The shorter side is
+    at least 16 pixels, or ``width`` if that is less, even if this changes the proportions.
 
     >>> fitted((300, 200), 600), fitted((10, 100), 400), fitted((1, 3000), 400)
     ((600, 400), (160, 1600), (16, 1600))
@@ -43,7 +43,7 @@ def fitted(size: tuple[int, int], width: int) -> tuple[int, int]:
 
 
 def outlined(image: Image.Image, boxes: Boxes, width: int = WIDTH) -> Image.Image:
-    """The picture with its regions outlined, white within black; see :func:`fitted`."""
+    """The picture at its :func:`fitted` size, its regions outlined in white within black."""
     plain = image if image.mode == "RGB" else image.convert("RGB")
     scaled = plain.resize(fitted(image.size, width), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(scaled)
@@ -75,24 +75,24 @@ def overlay(
     width: int = WIDTH,
     view: Box = WHOLE,
 ) -> Image.Image:
-    """The map (rows, cols) over the picture, opacity growing with the value.
+    """The map (rows, cols) over the picture: the larger a value, the more opaque.
 
     Args:
-        view: the part of the picture that the map covers. The rest is pale and hatched, behind a
-            thin line: the model does not see it. Cells beyond the picture are not drawn.
+        view: the part of the picture that the map covers. The rest, which the model does not see,
+            is pale and hatched, with a thin line between. Cells beyond the picture are not drawn.
         colours: name of a matplotlib colour map.
-        alpha: opacity of the largest value; weak values let the picture through.
-        top: the value that gets the last colour; default the map's maximum. Give the same one to
-            pictures that are to be compared.
+        alpha: opacity of the largest value; the picture shows through smaller ones.
+        top: the value that gets the last colour; by default the map's maximum. Pass the same value
+            for pictures to be compared.
 
     Raises:
         ValueError: ``colours`` is not a colour map.
     """
-    ground = _seen(outlined(image, {}, width), view)
+    ground = _hatched(outlined(image, {}, width), view)
     peak = top or float(p.max()) or 1.0
     strength = _upsampled(np.clip(p / peak, 0.0, 1.0), ground.size, view)
     rgb = colour_map(colours)(strength)[..., :3]
-    # Nearly linear: a root would draw a hard-edged halo around cells that have next to nothing.
+    # Nearly linear: a root would draw a hard-edged halo around cells with very small values.
     opacity = (alpha * strength**0.8)[..., None]
     return outlined(_blend(ground, rgb, opacity), boxes or {}, width)
 
@@ -108,13 +108,13 @@ def difference(
 ) -> Image.Image:
     """``p`` − ``q`` over a grey picture: red where ``p`` is larger, blue where ``q`` is.
 
-    The scale is symmetric, and never finer than a tenth of the larger map's maximum, so that
-    noise is not blown up to look like a change.
+    The scale is symmetric, and never finer than a tenth of the larger map's maximum: otherwise
+    noise would look like a change.
 
     Args:
         view: the part of the picture that both maps cover; see :func:`overlay`.
     """
-    ground = _seen(outlined(image.convert("L").convert("RGB"), {}, width), view)
+    ground = _hatched(outlined(image.convert("L").convert("RGB"), {}, width), view)
     change = p - q
     scale = max(float(np.abs(change).max()), 0.1 * float(max(p.max(), q.max())), 1e-12)
     signed = _upsampled(change / scale, ground.size, view)
@@ -123,13 +123,13 @@ def difference(
 
 
 def _span(low: float, high: float, pixels: int) -> tuple[int, int]:
-    """First pixel of a row that lies between two fractions of it, and the one after the last."""
+    """The first pixel between two fractions of a side, and the one after the last."""
     first = min(max(round(low * pixels), 0), pixels - 1)
     return first, min(max(round(high * pixels), first + 1), pixels)
 
 
 def _upsampled(values: Array, size: tuple[int, int], view: Box) -> Array:
-    """The cells (rows, cols) on the pixels (height, width) that ``view`` covers, else zero."""
+    """The cells (rows, cols) as pixels (height, width); pixels outside ``view`` are zero."""
     rows, cols = values.shape
     (left, right), (top, bottom) = _places(size, view)
     box_x = _cells(left, right, size[0], (view.left, view.right), cols)
@@ -152,22 +152,22 @@ def _places(size: tuple[int, int], view: Box) -> tuple[tuple[int, int], tuple[in
 def _cells(
     first: int, end: int, pixels: int, view: tuple[float, float], cells: int
 ) -> tuple[float, float]:
-    """Where pixels ``first`` to ``end`` of a side lie, counted in cells of the view's grid."""
+    """Where pixels ``first`` to ``end`` of a side lie, in cells of the view's grid."""
     wide = view[1] - view[0]
     low, high = (cells * (at / pixels - view[0]) / wide for at in (first, end))
-    # Pillow takes no empty box, and whole pixels may reach over the view by a part of one.
+    # Pillow refuses an empty box, and whole pixels may reach a little beyond the view.
     low = min(max(low, 0.0), cells - _THINNEST)
     return low, min(max(high, low + _THINNEST), cells)
 
 
 _THINNEST = 1e-3
-"""Of a cell; where a picture is that small a part of the grid, it has one colour anyway."""
+"""The least part of a cell to draw; a picture that covers so little has one colour anyway."""
 
 _NOT_SEEN, _HATCH, _EDGE = 226, 165, (70, 70, 70)
 
 
-def _seen(ground: Image.Image, view: Box) -> Image.Image:
-    """``ground`` pale and hatched outside of ``view``: no map, warm or cold, looks like that."""
+def _hatched(ground: Image.Image, view: Box) -> Image.Image:
+    """``ground``, pale and hatched outside ``view``: that cannot be taken for part of a map."""
     (left, right), (top, bottom) = _places(ground.size, view)
     if (left, top, right, bottom) == (0, 0, *ground.size):
         return ground
@@ -188,7 +188,7 @@ def _blend(ground: Image.Image, rgb: Array, opacity: Array) -> Image.Image:
 
 
 def data_uri(image: Image.Image) -> str:
-    """A picture as a small WebP data URI; one that is too long for WebP is made smaller."""
+    """A picture as a small WebP data URI, scaled down if it is too large for WebP."""
     if max(image.size) > _WEBP_SIDE:
         image = image.copy()
         image.thumbnail((_WEBP_SIDE, _WEBP_SIDE))

@@ -1,4 +1,4 @@
-"""The one door to matplotlib: what a user set up for other plots changes nothing behind it."""
+"""All use of matplotlib, kept apart from what a user has set up for other plots."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from audit.base.errors import nearest
 from audit.base.quiet import silenced
 
-# matplotlib refuses to be imported while MPLBACKEND names a backend that is not there, as a
-# notebook's does for the programs that are started in it. No backend is needed here; others in the
-# process get the one that was named, if there is one.
+# matplotlib cannot be imported while MPLBACKEND names a backend that is not installed, as it may in
+# programs started from a notebook. No backend is needed here; other code in the process still gets
+# the one that was named, if it exists.
 _named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
-# What it notes when it is imported is of no account here: that it found no folder to keep its list
-# of fonts in, or that it makes the list.
+# Its notes on import do not matter here: that it has no folder for its list of fonts, or that it is
+# making the list.
 with silenced("matplotlib"):
     try:
         import matplotlib
@@ -62,25 +62,25 @@ __all__ = [
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 """The fonts that come with matplotlib."""
 
-# The backend belongs to the process: a notebook or a user's own test may be drawing with it.
+# Leave the backend as it is: a notebook or a user's own test may be drawing with it.
 _OWN = {
     key: value
     for key, value in matplotlib.rcParamsDefault.items()
     if key not in ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
-} | {"svg.hashsalt": "audit"}  # names in an SVG are else drawn at random
+} | {"svg.hashsalt": "audit"}  # otherwise names in an SVG are random
 
 
 @contextmanager
 def plain() -> Iterator[None]:
     """Draw with matplotlib's own settings, whatever ``matplotlibrc`` or a style says."""
     with matplotlib.rc_context(_OWN), warnings.catch_warnings():
-        # audit.report.lettering says it once, and what to install.
+        # audit.report.lettering warns of it once, and says what to install.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that belongs to no window; use it within :func:`plain`."""
+    """An empty figure of a size in inches, without a window; use it within :func:`plain`."""
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made
@@ -90,13 +90,13 @@ def colour_map(name: str) -> Colormap:
     """A matplotlib colour map by name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no colour map of that name.
     """
     known = matplotlib.colormaps
     if name not in known:
-        raise ValueError(f"{name!r} is no colour map; {nearest(name, known)}")
+        raise ValueError(f"{name!r} is not a colour map; {nearest(name, known)}")
     found = known[name]
-    # A user's image.lut says in how many steps it was computed when matplotlib was imported.
+    # matplotlib computed it in as many steps as a user's image.lut says.
     return found.resampled(256) if isinstance(found, LinearSegmentedColormap) else found
 
 

@@ -89,7 +89,7 @@ intact model with another number of threads or in bfloat16.
 ## Harmless changes
 
 The noise floor was measured under some of these conditions (threads, batches of 1, 3, 8 and all, \
-bfloat16 in batches of 8 and 1), so those could not alarm a gate that goes by it; the others could.
+bfloat16 in batches of 8 and 1), so these could not alarm a gate that uses it; the others could.
 
 {quiet}
 {chr(10) + "Not run:" + chr(10) + chr(10) + skipped + chr(10) if skipped else ""}"""

@@ -22,7 +22,7 @@ from audit.report.pictures import Boxes, outlined, overlay
 from audit.report.plotting import colour_map, plain
 
 Scale = Literal["shared", "each"]
-"""One colour scale for all panels, or each panel's own maximum as full colour."""
+"""One colour scale for all panels, or one for each, up to its own maximum."""
 
 Format = Literal["GIF", "WEBP"]
 
@@ -34,7 +34,7 @@ _BAR = (220, 12)
 _NARROWEST_SHEET, _NARROWEST_CELL, _NARROWEST_FRAME = 440, 120, 320
 
 _GIF_BYTES = 80_000
-"""What a frame of a GIF may take before its noise is flattened more."""
+"""Bytes per frame of a GIF; while there are more, the picture's noise is flattened further."""
 
 
 @plain()
@@ -49,18 +49,18 @@ def sheet(
     format: heatmap.Format = "png",
     view: Box = WHOLE,
 ) -> bytes:
-    """A picture with one panel a map, in reading order; name and peak share stand above each.
+    """One panel per map, in reading order, with the map's name and peak share above it.
 
-    The sheet is at most 1280 pixels wide and says in words which colour scale holds.
+    The sheet is at most 1280 pixels wide and says in words which colour scale it uses.
 
     Args:
         panels: name and map (rows, cols) of each; the maps need not have the same grid.
-        title: stands on top; broken into lines where it is long.
-        format: of the file; also in an SVG or a PDF the sheet is made of pixels.
-        view: the part of the picture that the maps cover; said in words if it is not the whole.
+        title: shown at the top, on several lines if it is long.
+        format: the file's format; in an SVG or a PDF, too, the sheet is made of pixels.
+        view: the part of the picture that the maps cover; named in words unless it is the whole.
 
     Raises:
-        ValueError: there are no panels, a map is not one, or ``colours`` is not a colour map.
+        ValueError: there are no panels, one is not a map, or ``colours`` is not a colour map.
     """
     top = _top(panels, scale, colours)
     regions = boxes or {}
@@ -78,8 +78,8 @@ def sheet(
         _column([heading, draw(p)], gap=4) for heading, (_, p) in zip(headings, panels, strict=True)
     ]
     rows = [_row(drawn[i : i + columns], _GAP) for i in range(0, len(drawn), columns)]
-    said = _said(top, "panel", len(panels), regions, view)
-    head = [_paragraph(said, Lettering(13), width, _SOFT)]
+    scale_note = _scale_in_words(top, "panel", len(panels), regions, view)
+    head = [_paragraph(scale_note, Lettering(13), width, _SOFT)]
     if one_line(title):
         head.insert(0, _paragraph(one_line(title), Lettering(18, bold=True), width, _INK))
     legend = _legend(colours, "0 %", "the panel's peak" if top is None else _share(top))
@@ -99,29 +99,29 @@ def animation(
     format: Format,
     view: Box = WHOLE,
 ) -> bytes:
-    """One frame a map, each ``seconds`` long, for ever; a single map gives a still.
+    """One frame per map, each shown for ``seconds``, in a loop; a single map gives a still picture.
 
-    A frame is at most 480 pixels wide. Name, number and peak share stand below the picture.
+    A frame is at most 480 pixels wide. Name, number and peak share are below the picture.
 
     Args:
         panels: name and map (rows, cols) of each; the maps need not have the same grid.
-        view: the part of the picture that the maps cover; said in words if it is not the whole.
+        view: the part of the picture that the maps cover; named in words unless it is the whole.
 
     Raises:
-        ValueError: there are no panels, a map is not one, ``colours`` is not a colour map,
+        ValueError: there are no panels, one is not a map, ``colours`` is not a colour map,
             ``format`` is neither GIF nor WEBP, or ``seconds`` is outside 0.02 to 600.
     """
     if format not in get_args(Format):
-        raise ValueError(f"{format!r} is no format; {nearest(format, get_args(Format))}")
-    # Browsers slow down what is faster, and a GIF counts hundredths in two bytes.
+        raise ValueError(f"{format!r} is not a format; {nearest(format, get_args(Format))}")
+    # Browsers slow down faster frames, and a GIF stores hundredths of a second in two bytes.
     if not 0.02 <= seconds <= 600:
         raise ValueError(f"a frame lasts 0.02 to 600 seconds, not {seconds}")
     top = _top(panels, scale, colours)
     regions = boxes or {}
     ground = _ground(image, _PANEL_WIDTH)
     width = max(ground.width, _NARROWEST_FRAME)
-    said = _said(top, "frame", len(panels), regions, view)
-    captions = _captions([(one_line(name), _peak(p)) for name, p in panels], said, width)
+    scale_note = _scale_in_words(top, "frame", len(panels), regions, view)
+    captions = _captions([(one_line(name), _peak(p)) for name, p in panels], scale_note, width)
     draw = partial(
         overlay, ground, colours=colours, boxes=regions, top=top, width=ground.width, view=view
     )
@@ -142,15 +142,15 @@ def _top(panels: Sequence[tuple[str, Map]], scale: Scale, colours: str) -> float
         raise ValueError("there are no panels to draw")
     for name, p in panels:
         if p.ndim != 2 or not p.size or not np.isfinite(p).all():
-            raise ValueError(f"{name!r} is no map: it must be (rows, cols) of finite numbers")
+            raise ValueError(f"{name!r} is not a map: it must be (rows, cols) of finite numbers")
     if scale not in get_args(Scale):
-        raise ValueError(f"{scale!r} is no scale; {nearest(scale, get_args(Scale))}")
+        raise ValueError(f"{scale!r} is not a scale; {nearest(scale, get_args(Scale))}")
     colour_map(colours)
     return max(float(p.max()) for _, p in panels) if scale == "shared" else None
 
 
 def _columns(count: int, aspect: float) -> int:
-    """How many columns make a sheet of about 8 to 5 that leaves few places empty."""
+    """The number of columns that makes a sheet of about 8 to 5 with few empty places."""
     aspect = min(max(aspect, 0.25), 4.0)
 
     def badness(columns: int) -> float:
@@ -182,26 +182,26 @@ def _peak(p: Map) -> str:
     return f"peak {_share(float(p.max()))}"
 
 
-def _said(top: float | None, noun: str, count: int, boxes: Boxes, view: Box) -> str:
-    """Which colour scale holds, what is outlined, and what the model sees if not the whole."""
+def _scale_in_words(top: float | None, noun: str, count: int, boxes: Boxes, view: Box) -> str:
+    """The colour scale, what is outlined, and what the model sees unless it is the whole."""
     if top is not None:
         full = f"full colour is {_share(top)} of the map in one cell."
-        said = f"One colour scale for all {noun}s: {full}" if count > 1 else full.capitalize()
+        scale = f"One colour scale for all {noun}s: {full}" if count > 1 else full.capitalize()
     elif count > 1:
-        said = f"Each {noun} has its own scale: full colour is its peak, the most in one cell."
+        scale = f"Each {noun} has its own scale: full colour is its peak, the largest cell."
     else:
-        said = "Full colour is the peak, the most in one cell."
+        scale = "Full colour is the peak, the largest cell."
     named = ", ".join(isolated(region) for region, drawn in boxes.items() if drawn)
     outline = f" Outlined: {named}." if named else ""
     words = view_in_words(view)
-    return f"{said}{outline}{f' {words}.' if words else ''}"
+    return f"{scale}{outline}{f' {words}.' if words else ''}"
 
 
 Words = tuple[str, Lettering]
 
 
 def _height(letters: Lettering, texts: Iterable[str]) -> tuple[int, int]:
-    """Pixels above and below the line that hold each of ``texts``: some scripts are taller."""
+    """Pixels above and below the baseline that are enough for each of ``texts``."""
     above, below = zip(*map(letters.extent, ("", *texts)), strict=True)
     return max(above), max(below)
 
@@ -213,10 +213,10 @@ def _line(
     ink: Ink = _INK,
     height: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """One line of text, with another one in a softer ink at its right end.
+    """One line of text, with another text in a softer ink at its right end.
 
     Args:
-        height: pixels above and below the line; default what its text takes.
+        height: pixels above and below the baseline; by default what the text needs.
     """
     (text, letters), space = left, width
     above, below = height or letters.extent(text)
@@ -235,7 +235,7 @@ def _paragraph(text: str, letters: Lettering, width: int, ink: Ink) -> Image.Ima
 
 
 def _headings(texts: list[tuple[str, str]], width: int) -> list[Image.Image]:
-    """Name and peak above each panel, all in one size: beside each other if every pair fits."""
+    """Name and peak for each panel, in one size; beside each other if every pair fits."""
     small = Lettering(12)
     names = [name for name, _ in texts]
     for size in (15, 14, 13):
@@ -260,14 +260,14 @@ def _headings(texts: list[tuple[str, str]], width: int) -> list[Image.Image]:
 
 
 def _fitting(texts: Iterable[str], sizes: Sequence[int], width: float) -> Lettering:
-    """The largest bold letters in which every text fits that fits in the smallest."""
+    """The largest size of bold letters for all texts; those that never fit are not counted."""
     letters = [Lettering(size, bold=True) for size in sizes]
     able = [text for text in texts if letters[-1].width(text) <= width]
     return next(each for each in letters if all(each.width(text) <= width for text in able))
 
 
-def _captions(texts: list[tuple[str, str]], said: str, width: int) -> list[Image.Image]:
-    """What stands below each frame, all of one height."""
+def _captions(texts: list[tuple[str, str]], scale_note: str, width: int) -> list[Image.Image]:
+    """What is below each frame, all of one height."""
     inner = width - 2 * _GAP
     count = len(texts)
     names = [name for name, _ in texts]
@@ -278,7 +278,7 @@ def _captions(texts: list[tuple[str, str]], said: str, width: int) -> list[Image
     small = Lettering(13)
     letters = _fitting(names, range(17, 11, -1), inner - _GAP - max(map(small.width, ends)))
     height = _height(letters, names)
-    scale = _paragraph(said, Lettering(12), inner, _SOFT)
+    scale = _paragraph(scale_note, Lettering(12), inner, _SOFT)
     captions = []
     for n, (name, end) in enumerate(zip(names, ends, strict=True), start=1):
         line = _line(inner, (name, letters), (end, small), height=height)
@@ -334,7 +334,7 @@ def _row(parts: Sequence[Image.Image], gap: int) -> Image.Image:
 
 
 def _framed(part: Image.Image, width: int, above: int) -> Image.Image:
-    """``part`` in the middle of paper ``width`` wide, with as much above as below."""
+    """``part`` centred on paper ``width`` wide, with ``above`` pixels of margin above and below."""
     whole = Image.new("RGB", (width, part.height + 2 * above), _PAPER)
     whole.paste(part, ((width - part.width) // 2, above))
     return whole
@@ -350,20 +350,20 @@ def _encoded(frames: Sequence[Image.Image], *, format: str, **options: int | byt
 
 
 def _gif(frames: Sequence[Image.Image], pictures: Sequence[Image.Image], duration: int) -> bytes:
-    """All frames in one palette, so that nothing flickers but what changes."""
-    # The octree splits colours, not pixels: it keeps the few hot ones, which median cut gives up.
+    """An animation with one palette for all frames, so that nothing flickers."""
+    # The octree splits colours, not pixels: it keeps the few hot colours that median cut loses.
     shown = np.concatenate([np.asarray(picture)[::2, ::2] for picture in pictures])
     reduced = Image.fromarray(shown).quantize(248, method=Image.Quantize.FASTOCTREE)
     greys = np.linspace(_INK, _PAPER, 8).round().astype(int).ravel().tolist()  # of the caption
     palette = (reduced.getpalette() or [])[: 3 * 248] + greys
     swatch = Image.new("P", (1, 1))
     swatch.putpalette(palette)
-    # Dithering would shimmer from frame to frame, and noise costs bytes.
+    # Dithering would shimmer from frame to frame, and its noise would cost bytes.
     indexed = [frame.quantize(palette=swatch, dither=Image.Dither.NONE) for frame in frames]
     data = b""
     for slack in (8, 11, 14, 20, 28):
         flattened = _flattened(indexed, frames, palette, slack)
-        # Without its being named, Pillow writes the palette again with every frame.
+        # Unless it is passed here, Pillow writes the palette again with every frame.
         data = _encoded(flattened, format="GIF", duration=duration, loop=0, palette=bytes(palette))
         if len(data) <= _GIF_BYTES * len(frames):
             break
@@ -376,10 +376,11 @@ def _flattened(
     palette: Sequence[int],
     slack: int,
 ) -> list[Image.Image]:
-    """The frames with a pixel in its left neighbour's colour wherever that is near enough.
+    """Give each pixel its left neighbour's colour if the two differ by ``slack`` at most.
 
-    GIF packs runs of one colour; most of its bytes would otherwise go into noise of the picture.
-    Pillow's own files are 1.6 to 2.7 times as large with this palette, and 2 to 6 times without.
+    GIF packs runs of one colour; otherwise most of the bytes would go into the picture's noise.
+    Without this, Pillow's files are 1.6 to 2.7 times as large with this palette, and 2 to 6 times
+    with its own.
     """
     table = np.array(palette, dtype=np.int16).reshape(-1, 3)
     wanted = np.stack([np.asarray(frame) for frame in frames]).astype(np.int16)

@@ -1,4 +1,4 @@
-"""A run for those who read it where it ran: a step summary in Markdown, annotations for GitHub."""
+"""A run's result for CI: a step summary in Markdown, and annotations for GitHub."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from audit.gate.suite import Suite
 from audit.report.markdown import table
 
 _SHOWN = 100
-"""Failing cases in a summary; GitHub cuts one off at a megabyte."""
-
+"""The most failing cases in a summary; GitHub cuts a summary off at a megabyte."""
 
 _PICTURES = 700_000
-"""Characters that pictures may take: with the words, less than a megabyte."""
+"""Characters that the pictures may take; with the words this is less than a megabyte."""
 
 _WIDTH = 120
 
@@ -36,16 +35,16 @@ def markdown(
     """The verdict, and a table of the cases that failed, worst first.
 
     Args:
-        run: what was audited; None if the session did not come to it.
+        run: what was audited; None if the session ended before it audited anything.
         suite: the verdict over all cases, if there is one.
-        mistakes: of case files.
-        placed: names a file as its readers do.
-        pictures: with small heatmaps, as long as they are short enough together. Not for GitHub,
-            which takes data URIs out of Markdown and has no other place for them.
+        mistakes: found in case files.
+        placed: gives a file the path that readers know it by.
+        pictures: whether to add small heatmaps, as many as there is room for. Not for GitHub,
+            which removes data URIs from Markdown and has no other place for pictures.
     """
     verdict = "passed" if ending.passed else "failed"
-    said = ending.sentence.partition(": ")[2]
-    lines = [f"## Audit {verdict}", "", f"{_text(f'{said[:1].upper()}{said[1:]}')}."]
+    sentence = ending.sentence.partition(": ")[2]
+    lines = [f"## Audit {verdict}", "", f"{_text(f'{sentence[:1].upper()}{sentence[1:]}')}."]
     if mistakes:
         rows = []
         for each in mistakes[:_SHOWN]:
@@ -82,7 +81,7 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
 
 
 def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """By case its heatmap as an image in Markdown, from the first on until there is no room."""
+    """Heatmaps as Markdown images, by case: from the first case on, while there is room."""
     from audit.report.pictures import data_uri, overlay  # noqa: PLC0415  draws with matplotlib
 
     found: dict[str, str] = {}
@@ -111,13 +110,13 @@ def _row(outcome: Outcome, more: Sequence[str]) -> tuple[str, ...]:
 
 
 def _text(value: str) -> str:
-    """Plain words in a table of Markdown: nothing in them is markup."""
+    """Plain words in a Markdown table, with all markup escaped."""
     flat = html.escape(printable(" ".join(value.split())), quote=False)
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", flat)
 
 
 def _code(value: str) -> str:
-    """A name in code type; what would end it is taken out."""
+    """A name in code type, without the characters that would end it."""
     flat = printable(" ".join(value.replace("`", "'").split())).replace("|", "\\|")
     return f"`{flat}`" if flat else ""
 
@@ -131,7 +130,7 @@ def workflow_commands(
     """Workflow commands that make GitHub mark failing cases and mistakes in their files.
 
     Args:
-        placed: names a file from the top of the repository, as GitHub does.
+        placed: gives a file's path from the top of the repository, as GitHub needs it.
     """
     lines = [_command(placed(m.file), m.line, "mistake in a case file", m.text) for m in mistakes]
     for outcome in run.outcomes() if run is not None else []:

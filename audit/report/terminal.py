@@ -1,4 +1,4 @@
-"""What a session says in the terminal: a failing case, the model, the end of a run."""
+"""What a session prints in the terminal: failing cases, the model, the end of a run."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from audit.gate.suite import Suite
 
 
 def lines_of(text: str) -> str:
-    """A text of several lines, each fit to be printed; see :func:`audit.base.errors.printable`."""
+    """A text of several lines, each made safe to print by :func:`audit.base.errors.printable`."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def failure_text(outcome: Outcome) -> str:
-    """The table of expectations and figures out of tolerance, and the sentence."""
+    """A failing case: its sentence, and a table of its expectations and what left its tolerance."""
     table = Table(box=None, pad_edge=False, header_style="")
     for column in ("expectation", "observed", "limit", "verdict"):
         table.add_column(column, overflow="fold")
     for verdict in outcome.verdicts:
-        said = "ok" if verdict.passed else "FAILED"
-        _add(table, verdict.expectation, verdict.observed, verdict.limit, said)
+        word = "ok" if verdict.passed else "FAILED"
+        _add(table, verdict.expectation, verdict.observed, verdict.limit, word)
     for row in outcome.drift:
         if row.verdict != "within":
             limit = f"{row.baseline} ± {row.tolerance:g}" if row.tolerance else row.baseline
             _add(table, f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
     console = Console(width=110, no_color=True, highlight=False, force_terminal=False)
     with console.capture() as captured:
-        said = printable(f"{outcome.state.value}: {outcome.sentence}")
-        console.print(said, markup=False, soft_wrap=True)
+        sentence = printable(f"{outcome.state.value}: {outcome.sentence}")
+        console.print(sentence, markup=False, soft_wrap=True)
         console.print(f"{printable(outcome.file)}:{outcome.line}: {outcome.text!r}", markup=False)
         if table.row_count:
             console.print(table)
@@ -51,7 +51,7 @@ def _add(table: Table, *cells: str) -> None:
 def describe(fingerprint: dict[str, Any]) -> str:
     """One line that says which model was audited, and where it ran."""
     revision = fingerprint.get("revision") or "none"
-    # Runs of older versions do not name an engine: they had one.
+    # Runs of older versions do not name an engine, because there was only one.
     engine = fingerprint.get("engine", "reference")
     return (
         f"audit: model {fingerprint['source']}, revision {revision}, "
@@ -64,7 +64,7 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
     """What was audited, how it ended, where to look and what to do next.
 
     Args:
-        promoted: cases whose baselines were accepted; None in a session that accepts none.
+        promoted: cases whose baselines were accepted; None if the session was not asked to.
     """
     about, outcomes = run.about(), run.outcomes()
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
@@ -85,10 +85,11 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
         lines.append(f"gallery: {run.folder / 'gallery.html'}")
     if any(o.state is State.BROKEN and o.failed for o in outcomes):
         lines.append(
-            "a contract is broken: mend the model, or change what the case expects, in its file"
+            "a contract is broken: fix the model, or change what the case expects in its file"
         )
     if any(o.state in ACCEPTABLE and o.failed for o in outcomes):
         lines.append(
-            f"what shall be so from now on, after a look: audit accept {as_typed(run.folder)}"
+            "if the new and changed figures are right, accept them: "
+            f"audit accept {as_typed(run.folder)}"
         )
     return [printable(line) for line in lines]

@@ -1,4 +1,4 @@
-"""``docs/validity.md``: the measurements as tables, a plot, and what may be concluded."""
+"""``docs/validity.md``: the measurements as tables, a plot, and what follows from them."""
 
 from __future__ import annotations
 
@@ -122,16 +122,16 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
     )
     return f"""# Which map may be trusted for what
 
-This page is written by `audit validity`. It holds for one model: `{model["source"]}`, digest `{model["digest"]}`, {model["device"]}, {model["dtype"]}. Measure your own with `audit validity --model SOURCE`; the scenes are those of the [reference model's world](../audit/reference/README.md), so a model that does not know that world says little here.
+This page is written by `audit validity`. It holds for one model: `{model["source"]}`, digest `{model["digest"]}`, {model["device"]}, {model["dtype"]}. Measure your own with `audit validity --model SOURCE`; the scenes are those of the [reference model's world](../audit/reference/README.md), so the figures of a model that does not know that world mean little.
 
-{settings["scenes"]} scenes that the model was not trained on, seed {settings["seed"]}, an entailed hypothesis each. Brackets are 95 % bootstrap intervals over scenes. `NOUN` is the noun of each hypothesis.
+{settings["scenes"]} scenes that the model was not trained on, seed {settings["seed"]}, with one entailed hypothesis each. Brackets are 95 % bootstrap intervals over scenes. `NOUN` is the noun of each hypothesis.
 
 {trusted}
 
-- **place**: pointing game and mass on the true boxes exceed those of every control ({", ".join(f"`{c}`" for c in CONTROLS)}), each interval of the difference above 0.
+- **place**: pointing game and mass on the true boxes exceed those of every control ({", ".join(f"`{c}`" for c in CONTROLS)}), with the interval of every difference above 0.
 - **faithful**: deletion and insertion, as margins over the random control, have intervals above 0: the answer depends on the cells that the map marks.
 - **sensitive**: with every parameter randomised, the rank correlation with the intact map is below {INSENSITIVE:g} in size: the map shows the model, not the picture alone.
-- **dispersion**: the entropy tells hypotheses about an absent animal from entailed ones: {SEPARATES:g} or more of such pairs are in the right order.
+- **dispersion**: the entropy tells hypotheses about an absent animal from entailed ones: in {SEPARATES:g} or more of such pairs the absent one has the larger entropy.
 
 ![Mass on the true boxes, and correlation as the weights are randomised]({plot})
 
@@ -139,7 +139,7 @@ This page is written by `audit validity`. It holds for one model: `{model["sourc
 
 {placed}
 
-`undefined` counts hypotheses for which the map does not exist, which are left out of its means.
+`undefined` counts hypotheses for which the map does not exist; they are left out of its means.
 
 ## Place, minus each control
 
@@ -147,19 +147,19 @@ This page is written by `audit validity`. It holds for one model: `{model["sourc
 
 ## Faithfulness
 
-The mean probability of the answer as cells are greyed in the order of the map (deletion) or shown again over a blurred picture (insertion), in {settings["steps"]} steps, against the order of the random control. Positive is better for both margins.
+The mean probability of the answer as cells are greyed in the order of the map (deletion) or shown again over a blurred picture (insertion), in {settings["steps"]} steps, compared with the order of the random control. Positive is better for both margins.
 
 {faithful}
 
 ## Entropy
 
-Of {settings["absent_scenes"]} entailed hypotheses and {settings["absent_scenes"]} false ones about an animal that is not there. Separation is the chance that an absent one has the larger entropy.
+From {settings["absent_scenes"]} entailed hypotheses and {settings["absent_scenes"]} false ones about an animal that is not there. Separation is the chance that an absent one has the larger entropy.
 
 {entropy}
 
 ## Randomisation
 
-Mean Spearman correlation with the intact map over {settings["randomised_scenes"]} scenes, the network randomised from the top, each row down to and including that stage; the last row has every parameter randomised.
+Mean Spearman correlation with the intact map over {settings["randomised_scenes"]} scenes. The network is randomised from the top: each row down to and including its stage, the last row in every parameter.
 
 {randomised}
 """

@@ -203,7 +203,7 @@ def test_another_model_and_a_premise_are_asked(page: Any) -> None:
     choose(page, "model", "shortcut")
     page.fill("#premise input, #premise textarea", "a sunny day")
     said, _ = ask(page)
-    assert "beside “a sunny day”" in said
+    assert "given the premise “a sunny day”" in said
     assert "shortcut, answer_attention" in said
 
 

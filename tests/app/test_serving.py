@@ -31,7 +31,7 @@ def test_a_port_in_use_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(cli.app, ["serve", "--port", str(port)])
     assert isinstance(result.exception, AuditError)
-    said = f"127.0.0.1:{port} cannot be served at: Address already in use; choose another"
+    said = f"the page cannot be served at 127.0.0.1:{port}: Address already in use; choose another"
     assert str(result.exception).startswith(said)
 
 

@@ -127,7 +127,7 @@ def test_a_broken_contract_prints_a_table_and_one_sentence_and_no_traceback(
             "label * yes (0.9) * yes * ok",
             "mass of birds * 0.01333 * at least 0.5 * FAILED",
             "mass?birds? against baseline * DRIFTED",
-            "a contract is broken: mend the model, or change what the case expects, in its file",
+            "a contract is broken: fix the model, or change what the case expects in its file",
         ]
     )
     text = result.stdout.str()
@@ -146,7 +146,7 @@ def test_a_case_that_is_known_to_fail_is_shown_and_fails_no_session(
     result = accepted.runpytest("cases", "-k", "birds and not hungry", "-rx")
     result.assert_outcomes(xfailed=1, passed=1)
     assert result.ret == pytest.ExitCode.OK
-    assert "mend the model" not in result.stdout.str()
+    assert "fix the model" not in result.stdout.str()
     result.stdout.fnmatch_lines(
         ["*2 cases: 1 contract broken, 1 passed (1 known to fail)*", "*looks at the corner*"]
     )

@@ -178,7 +178,7 @@ def test_pointing_at_a_cell_tells_its_share_and_its_pixels(page: Any) -> None:
     page.hover(panel("birds", 2), position={"x": 20, "y": 20})
     told = page.text_content("#case-birds .readout")
     # 0.3 of 0.5 on the image lies on the first of 4 x 4 cells; the picture has 160 x 120 pixels.
-    assert told == "cell 1, 1 of 4 × 4, 60 % of answer_attention; pixels 0–40 × 0–30"
+    assert told == "row 1, column 1 of 4 × 4: 60 % of answer_attention; pixels 0–40 × 0–30"
 
 
 def test_zooming_one_picture_zooms_its_neighbours(page: Any) -> None:
@@ -188,7 +188,7 @@ def test_zooming_one_picture_zooms_its_neighbours(page: Any) -> None:
     for number, before in zip((1, 3), others, strict=True):
         assert np.abs(pixels(page, panel("birds", number)) - before).max() > 10
     page.hover(panel("birds", 2), position={"x": 300, "y": 20})
-    assert page.text_content("#case-birds .readout").startswith("cell 1, ")
+    assert page.text_content("#case-birds .readout").startswith("row 1, ")
 
 
 def test_keys_walk_through_the_cases_change_modes_and_decide(page: Any) -> None:
@@ -211,7 +211,7 @@ def test_keys_walk_through_the_cases_change_modes_and_decide(page: Any) -> None:
     page.keyboard.press("r")
     page.keyboard.press("k")
     assert page.get_attribute("#case-more-birds", "data-decision") == "reject"
-    assert page.text_content("#told") == "1 accepted, 1 rejected, 1 failing cases undecided"
+    assert page.text_content("#told") == "1 accepted, 1 rejected, 1 undecided"
     page.keyboard.press("/")
     page.keyboard.type("jar")
     assert page.input_value("#search") == "jar"
@@ -281,7 +281,7 @@ def test_a_reason_for_all_that_are_shown_decides_them_and_no_other(page: Any) ->
     page.select_option("#label", "yes")
     page.fill("#reason-shown", "new tokenizer")
     page.click("#accept-shown")
-    assert page.text_content("#told") == "2 accepted, 0 rejected, 1 failing cases undecided"
+    assert page.text_content("#told") == "2 accepted, 0 rejected, 1 undecided"
     assert page.input_value("#case-birds input[data-reason]") == "new tokenizer"
     assert page.get_attribute("#case-hungry", "data-decision") == ""
     page.click("#forget")

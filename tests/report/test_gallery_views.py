@@ -66,10 +66,10 @@ def at(page: Any, x: float, y: float) -> str:
 def test_the_pointer_finds_the_cell_that_lies_below_it(page: Any, sees: str) -> None:
     found = {
         # The square in the middle is 32-128, so a cell is 12 x 12 pixels.
-        "crop": ("cell 4, 5 of 8 × 8", "pixels 80–92 × 36–48"),
+        "crop": ("row 4, column 5 of 8 × 8", "pixels 80–92 × 36–48"),
         # The square around is 160 high and begins 32 above the picture: cells of 20 x 20.
-        "pad": ("cell 4, 5 of 8 × 8", "pixels 80–100 × 28–48"),
-        "whole": ("cell 4, 5 of 8 × 8", "pixels 80–100 × 36–48"),
+        "pad": ("row 4, column 5 of 8 × 8", "pixels 80–100 × 28–48"),
+        "whole": ("row 4, column 5 of 8 × 8", "pixels 80–100 × 36–48"),
     }[sees]
     said = at(page, 84, 40)
     assert said.startswith(found[0])
@@ -79,7 +79,7 @@ def test_the_pointer_finds_the_cell_that_lies_below_it(page: Any, sees: str) -> 
 
 def test_the_hottest_cell_is_told_where_the_patch_is(page: Any, sees: str) -> None:
     def told(x: int, y: int) -> float:
-        return float(at(page, x, y).split(", ")[2].partition(" %")[0])
+        return float(at(page, x, y).partition(": ")[2].partition(" %")[0])
 
     assert told(84, 40) > 5 * told(40, 80)
 
@@ -89,10 +89,10 @@ def test_what_is_cropped_away_or_cut_off_is_told(page: Any, sees: str) -> None:
     if sees == "crop":
         assert said == "pixel 10, 50: the model does not see this part of the picture"
         return
-    assert said.startswith("cell 5, 1 of 8 × 8")
+    assert said.startswith("row 5, column 1 of 8 × 8")
     # Cells beyond the picture are cut off: the last row of pixels is in the seventh row of cells.
     last = at(page, 10, 95)
-    assert last.startswith("cell 7, 1" if sees == "pad" else "cell 8, 1")
+    assert last.startswith("row 7, column 1" if sees == "pad" else "row 8, column 1")
     assert last.endswith("pixels 0–20 × 88–96" if sees == "pad" else "pixels 0–20 × 84–96")
 
 

@@ -307,9 +307,9 @@ def test_an_empty_map_is_drawn_as_one_without_heat(dark: Image.Image) -> None:
     ("panels", "options", "said"),
     [
         ([], {}, "no panels"),
-        ([("cat", np.full((2, 2), np.nan))], {}, "'cat' is no map"),
-        ([("cat", np.full(4, 0.25))], {}, "'cat' is no map"),
-        ([("cat", np.zeros((0, 3)))], {}, "'cat' is no map"),
+        ([("cat", np.full((2, 2), np.nan))], {}, "'cat' is not a map"),
+        ([("cat", np.full(4, 0.25))], {}, "'cat' is not a map"),
+        ([("cat", np.zeros((0, 3)))], {}, "'cat' is not a map"),
         ([("cat", one_hot(0))], {"colours": "viridi"}, "did you mean 'viridis'"),
         ([("cat", one_hot(0))], {"scale": "shard"}, "did you mean 'shared'"),
     ],
@@ -340,5 +340,5 @@ def test_an_animation_refuses_other_formats_and_speeds(
 
 
 def test_an_overlay_refuses_an_unknown_colour_map(dark: Image.Image) -> None:
-    with pytest.raises(ValueError, match="'infern' is no colour map; did you mean 'inferno'"):
+    with pytest.raises(ValueError, match="'infern' is not a colour map; did you mean 'inferno'"):
         overlay(dark, one_hot(0), colours="infern")

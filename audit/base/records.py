@@ -69,7 +69,7 @@ Probability = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
 
 def _view(value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     if not is_view(Box(*value)):
-        raise ValueError("needs left, top, right and bottom of a box that holds some of it")
+        raise ValueError("needs left, top, right and bottom of a box that overlaps the picture")
     return value
 
 

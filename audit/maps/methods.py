@@ -79,7 +79,7 @@ def reading_of(trace: Trace, key: ReadingKey) -> Reading:
             raise MapError(
                 f"the model sees no {key.word!r} in the hypothesis; {nearest(key.word, words)}"
             )
-        raise MapError(f"the trace does not hold this {key.method}; ask the model for it")
+        raise MapError(f"the trace holds no such {key.method}; ask the model for it")
     return found
 
 

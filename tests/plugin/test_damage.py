@@ -37,7 +37,7 @@ def test_a_merge_conflict_costs_its_own_case_and_the_advice_it_gives_can_be_foll
     assert path.read_text() == CONFLICT
     done = command(accepted, "accept", "run", "birds")
     assert done.exit_code == 0, done.exception
-    assert "whose anchors are lost, so that creep is measured from now on: birds" in done.output
+    assert "the anchors are lost, so creep is measured from now on: birds" in done.output
     accepted.runpytest("cases").assert_outcomes(passed=3)
 
 

@@ -3,7 +3,7 @@
 It says ``no`` to texts with "cat", ``maybe`` to texts with "hungry", else ``yes``. Its attention
 lies on one cell of a 4 x 4 grid, given by the environment variable ``TOY_CELL`` (default 5), or is
 uniform if the label is ``no``. ``TOY_LEAN`` says how much of it moves to the cell below. All of it
-is mirrored if the picture's right half is the brighter one. It answers ``maybe`` to every
+is mirrored if the picture's left half is the brighter one. It answers ``maybe`` to every
 ``TOY_UNSTEADY``-th question.
 """
 
@@ -64,7 +64,7 @@ class ToyModel:
             lean = float(os.environ.get("TOY_LEAN", "0"))
             row[cell] = 0.4 - lean
             row[cell + 4] += lean
-        if right > left:
+        if left > right:
             row[:16] = row[:16].reshape(4, 4)[:, ::-1].ravel()
         probabilities = {a: 0.9 if a == label else 0.05 for a in self.labels}
         readings = {key: reading_of_row(row, Grid(4, 4)) for key in need}

@@ -14,7 +14,7 @@ from typing import Any
 import regex
 from PIL import Image
 
-from audit.base.errors import AuditError, MapError
+from audit.base.errors import AuditError, MapError, ModelError, in_a_sentence
 from audit.base.files import digest, make_output, rounded, write_atomically
 from audit.base.images import open_image, picture_of
 from audit.base.words import characters
@@ -326,6 +326,7 @@ def explain_maps(
     Raises:
         ImageError: the picture cannot be read.
         MapError: the model does not have the method, or the layer, head or word.
+        ModelError: the model failed, or what it gave is no answer.
         TextError: a text is blank, or longer than the model reads.
         ValueError: ``layers`` is set, but no method has maps for single layers.
     """
@@ -335,7 +336,14 @@ def explain_maps(
     picture = open_image(image) if isinstance(image, Path) else image
     also = frozenset({EACH_WORD}) if words else NOTHING_MORE
     query = Query(picture, text, premise, truncate)
-    (evidence,) = gather(model, [query], [specs], batch_size, also)
+    try:
+        (evidence,) = gather(model, [query], [specs], batch_size, also)
+    except AuditError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model {model.fingerprint.source} failed: {in_a_sentence(error)}"
+        ) from error
     trace = evidence.trace
     of_words = word_maps(trace) if words else []
     found: list[Explanation | NoMap] = []

@@ -44,9 +44,15 @@ def is_view(view: Box) -> bool:
     >>> is_view(Box(-0.5, 0.0, 1.5, 1.0)), is_view(Box(1.0, 0.0, 2.0, 1.0))
     (True, False)
     """
-    if not all(math.isfinite(v) for v in view):
+    if not all(abs(v) <= _FARTHEST for v in view):  # NaN is not within it, either
+        return False
+    if min(view.right - view.left, view.bottom - view.top) < _NARROWEST:
         return False
     return max(view.left, 0) < min(view.right, 1) and max(view.top, 0) < min(view.bottom, 1)
+
+
+_FARTHEST, _NARROWEST = 1e3, 1e-3
+"""A grid reaches at most a thousand pictures beyond the picture, and covers a thousandth of it."""
 
 
 def same_view(one: Box, other: Box) -> bool:

@@ -165,7 +165,8 @@ def _print_all(maps_and_files: Sequence[tuple[Explanation | NoMap, dict[str, str
         f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
-    console.print(f"{asked.source}, {asked.dtype}, {asked.engine} engine", markup=False)
+    engine = f", {asked.engine} engine" if asked.engine else ""
+    console.print(f"{asked.source}, {asked.dtype}{engine}", markup=False)
     if words := view_in_words(trace.view):
         console.print(words, markup=False, soft_wrap=True)
     for each, files in maps_and_files:

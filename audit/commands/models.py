@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.base.console import say, tables
-from audit.base.errors import ModelError
+from audit.base.errors import ModelError, in_a_sentence
 from audit.base.files import to_json
 from audit.commands.shared import JSON, MODEL
 
@@ -74,13 +74,16 @@ def _about(row: Row) -> dict[str, Any]:
     try:
         loader = row.loader()
         found = known_of(row, row.scheme)
+        options = {name: list(choices) for name, choices in loader.options.items()}
     except ModelError as error:
         return {**about, "fault": str(error)}
+    except Exception as error:  # a loader is somebody else's code
+        return {**about, "fault": f"the model {row.scheme!r} failed: {in_a_sentence(error)}"}
     return {
         **about,
-        "about": loader.about,
-        "accepted": loader.accepted,
-        "options": {name: list(choices) for name, choices in loader.options.items()},
+        "about": str(loader.about),
+        "accepted": str(loader.accepted),
+        "options": options,
         "labels": found.labels,
         "methods": found.methods,
     }

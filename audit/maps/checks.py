@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audit.base.errors import ModelError, NotFinite
 from audit.base.geometry import Box, Grid, is_view
-from audit.maps.trace import Reading, ReadingKey, Trace
+from audit.maps.trace import Reading, ReadingKey, Trace, Word
 
 _NO_NUMBERS = "the model's answers are not numbers"
 _ROUNDING = 1e-6
@@ -43,6 +43,13 @@ def checked_trace(trace: Trace) -> Trace:
     odd = [token for token in trace.tokens if not isinstance(token, str)]
     if odd:
         raise ModelError(f"among the model's tokens is {_kind(odd[0])}; they must be text")
+    for word in trace.words if isinstance(trace.words, tuple) else (None,):
+        if (
+            not isinstance(word, Word)
+            or not isinstance(word.text, str)
+            or not word.text.isprintable()
+        ):
+            raise ModelError(f"among the model's words is {_kind(word)} that is no readable Word")
     grid = _grid(trace.grid)
     readings = {key: checked_reading(key, r, grid) for key, r in trace.readings.items()}
     return replace(

@@ -60,7 +60,8 @@ class Fingerprint:
         weights, configuration, tokenizer, preprocessing: SHA-256 of each part.
         device, dtype: where and in which precision it runs.
         packages: versions of the packages that compute.
-        engine: ``reference`` for the model's own passes, ``fast`` for the same in another order.
+        engine: of OFA, ``reference`` for the model's own passes, ``fast`` for the same in another
+            order; empty for models that have no engines.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Fingerprint:
     device: str
     dtype: str
     packages: dict[str, str]
-    engine: str = "reference"
+    engine: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -20,11 +20,11 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from audit.base.errors import AuditError, ModelError, in_a_sentence, nearest
@@ -98,7 +98,7 @@ def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
     """Read the rows once for each search path, because every case file needs them."""
     del path
     found = []
-    for entry in entry_points(group=GROUP):
+    for entry in _entries():
         brings = entry.dist
         package = (brings and brings.name) or "a package without a name"
         found.append((entry, package, (brings and brings.version) or ""))
@@ -121,9 +121,27 @@ def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
     return tuple(made)
 
 
+def _entries() -> list[EntryPoint]:
+    """The entry points of the group; a package whose list cannot be read is left out.
+
+    Packages are read one by one, because one damaged list would otherwise hide all others.
+    """
+    found: list[EntryPoint] = []
+    seen: set[str] = set()
+    for package in distributions():
+        with suppress(Exception):  # what is in somebody else's metadata is unknown
+            name = package.metadata["Name"]
+            if name in seen:
+                continue  # an older copy further down the search path
+            seen.add(name)
+            found += package.entry_points.select(group=GROUP)
+    return found
+
+
 def is_scheme(source: str) -> bool:
     """Whether ``source`` is looked up by its scheme, even if there is a folder of this name."""
-    return source.partition(":")[0] in {row.scheme for row in rows()}
+    scheme = source.partition(":")[0]
+    return bool(_SCHEME.fullmatch(scheme)) and scheme in {row.scheme for row in rows()}
 
 
 def row_of(source: str) -> Row:
@@ -132,7 +150,8 @@ def row_of(source: str) -> Row:
     Raises:
         ModelError: there is none; the message has the nearest scheme and what is accepted.
     """
-    table = {row.scheme: row for row in reversed(rows())}  # audit's own win
+    usable = [row for row in rows() if _SCHEME.fullmatch(row.scheme)]
+    table = {row.scheme: row for row in reversed(usable)}  # audit's own win
     if not set(_WITHOUT_SCHEME) <= table.keys():
         raise ModelError("audit's own models are not registered: install audit again")
     if not source.strip():
@@ -169,9 +188,9 @@ def _answering(row: Row) -> Iterator[None]:
     """Report any error of a row in one line; errors raised on purpose already have one."""
     try:
         yield
-    except AuditError:
+    except ModelError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a loader is somebody else's code
         raise ModelError(
             f"the model {row.scheme!r} of {row.origin} failed: {in_a_sentence(error)}"
         ) from error
@@ -196,7 +215,12 @@ def known_of(row: Row, source: str, *, fetch: bool = False) -> Known:
         ModelError: the row cannot be used, or what is there is not such a model.
     """
     with _answering(row):
-        return row.loader().known(source, fetch=fetch)
+        found = row.loader().known(source, fetch=fetch)
+        for name in ("labels", "methods"):
+            names = getattr(found, name)
+            if names is not None and not all(isinstance(each, str) for each in [*names]):
+                raise TypeError(f"known() gives {name} that are no texts")
+        return found
 
 
 def options_of(source: str) -> Mapping[str, Sequence[str]]:
@@ -254,15 +278,42 @@ def load_model(
         The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
 
     Raises:
-        ModelError: the source cannot be found or is not supported, the device is not there, or
-            models of its kind have no such option.
+        ModelError: the source cannot be found or is not supported, the device is not there, models
+            of its kind have no such option, or what loads it fails.
     """
     row = row_of(source)
     check_dtype(dtype)
     check_options(source, options)
+    loader = row.loader()
     try:
-        return row.loader().load(source, device=device, dtype=dtype, threads=threads, **options)
+        model = loader.load(source, device=device, dtype=dtype, threads=threads, **options)
+    except AuditError:
+        raise
     except ImportError as error:
         raise ModelError(
             f"{source}: a package that this model needs cannot be imported: {in_a_sentence(error)}"
         ) from error
+    except (Exception, SystemExit) as error:  # a loader is somebody else's code
+        raise ModelError(
+            f"{source}: the model of {row.origin} could not be loaded: {in_a_sentence(error)}"
+        ) from error
+    if row.package != _OURS:
+        _check_known(row, source, model)
+    return model
+
+
+def _check_known(row: Row, source: str, model: Any) -> None:
+    """Compare what another package's loader says of a model with the model that it loaded.
+
+    Cases are refused by what the loader says, before anything is loaded.
+    """
+    said = known_of(row, source)
+    for name in ("labels", "methods"):
+        before, now = getattr(said, name), getattr(model, name, None)
+        if now is None:
+            raise ModelError(f"{source}: what {row.origin} loaded is no model: it has no {name}")
+        if before is not None and tuple(before) != tuple(now):
+            raise ModelError(
+                f"{source}: the loader of {row.origin} says that the {name} are "
+                f"{', '.join(before)}, but the model that it loads has {', '.join(now)}"
+            )

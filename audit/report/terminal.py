@@ -55,8 +55,8 @@ def describe(fingerprint: dict[str, Any]) -> str:
     engine = fingerprint.get("engine", "reference")
     return (
         f"audit: model {fingerprint['source']}, revision {revision}, "
-        f"digest {fingerprint['digest'][:12]}, {fingerprint['device']}, {fingerprint['dtype']}, "
-        f"{engine} engine"
+        f"digest {fingerprint['digest'][:12]}, {fingerprint['device']}, {fingerprint['dtype']}"
+        f"{f', {engine} engine' if engine else ''}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ from audit.runs.runner import conclude
 from audit.runs.storing import store
 
 _log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,200}")
+"""Names of models; other packages bring them, and they name folders."""
 
 _ON_CPU = 8
 """Default batch size on a CPU; larger batches are no faster."""
@@ -161,8 +165,14 @@ class Auditor:
 
         Raises:
             BaselineError: the folder holds baselines in another precision.
+            ModelError: the model's name could not be the name of a folder.
         """
         fingerprint = self.model.fingerprint
+        if not _NAME.fullmatch(fingerprint.name):
+            raise ModelError(
+                f"the model's name is {fingerprint.name[:60]!r}; it names a folder of baselines, "
+                "so it must have letters, digits, '.', '_' and '-' alone"
+            )
         provenance = {
             "model": self._fingerprint,
             "date": datetime.now(UTC).date().isoformat(),

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from audit.base.errors import in_a_sentence
 from audit.base.images import open_image
-from audit.gate.outcomes import BASELINE, Outcome, Run, State
+from audit.gate.outcomes import BASELINE, Outcome, Run
 from audit.runs.runner import Concluded, unanswered
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ def store(run: Run, made: Concluded) -> Outcome:
             made.proposal.write(run.proposals)
     except Exception as error:
         _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
-        outcome.state, outcome.sentence = State.ERROR, in_a_sentence(error)
+        # Without figures, so that nobody accepts an outcome that is not whole.
+        outcome = unanswered(case, outcome.file)
+        outcome.sentence, outcome.seconds = in_a_sentence(error), made.outcome.seconds
     maps = {**made.maps, **{f"{BASELINE}{key}": p for key, p in made.accepted.items()}}
     try:
         run.add(outcome, maps, made.strips)

@@ -225,3 +225,70 @@ def test_a_package_that_a_model_needs_and_that_is_missing_is_one_line(
     monkeypatch.setitem(sys.modules, "audit.models.ofa.adapter", None)  # importing it fails
     with pytest.raises(ModelError, match=r"^reference: a package that this model needs cannot be"):
         load_model("reference")
+
+
+BAD = TOY.replace('"toy:', '"bad:').replace("toy:ANY", "bad:ANY")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("model = ToyModel()", "raise KeyError('pos_embed')", "could not be loaded: KeyError"),
+        ("model = ToyModel()", "return None", "is no model: it has no labels"),
+        ("ToyModel.labels,", "('a', 'b'),", r"says that the labels are a, b, but the model"),
+        ("ToyModel.methods", "('rollout',)", "says that the methods are rollout, but the model"),
+    ],
+)
+def test_a_loader_that_fails_or_says_what_is_not_so_is_one_line(
+    bring: Bring, old: str, new: str, why: str
+) -> None:
+    assert old in BAD
+    bring("bad-audit", {"bad": "bad_audit"}, bad_audit=BAD.replace(old, new))
+    with pytest.raises(ModelError, match=why) as failed:
+        load_model("bad:x")
+    assert "\n" not in str(failed.value)
+
+
+def test_an_error_of_a_model_that_is_explained_names_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trace(*_: object) -> None:
+        raise ValueError("operands could not be broadcast")
+
+    model = ToyModel()
+    monkeypatch.setattr(model, "trace", trace)
+    with pytest.raises(ModelError, match=r"^the model toy failed: ValueError: operands could not"):
+        audit.explain(PICTURE, "there are two birds", model)
+
+
+def test_an_entry_point_whose_name_is_no_scheme_takes_no_folder(
+    bring: Bring, tmp_path: Path
+) -> None:
+    bring("bad-audit", {"./here": "bad_audit"}, bad_audit=BAD)
+    with pytest.raises(ModelError, match=r"\./here: no such checkpoint folder"):
+        row_of("./here")
+
+
+def test_a_package_whose_entry_points_cannot_be_read_hides_no_other(
+    bring: Bring, toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "odd" / "odd-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_bytes(b"[audit.models]\nodd\n\xff\xfe = x")
+    monkeypatch.syspath_prepend(str(tmp_path / "odd"))
+    assert row_of("toy:x").package == "toy-audit"
+    assert row_of("reference").package == "ofa-audit"
+
+
+def test_what_a_loader_says_of_its_options_costs_the_list_no_other_row(
+    bring: Bring, toy: None
+) -> None:
+    bring(
+        "bad-audit",
+        {"bad": "bad_audit"},
+        bad_audit=BAD.replace('{"speed": ("slow", "fast"), "note": ()}', "5"),
+    )
+    said = listed()
+    assert "toy-audit" in said.stdout
+    assert "'bad' failed: AttributeError" in said.stderr

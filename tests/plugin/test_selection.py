@@ -81,7 +81,7 @@ def test_the_header_names_model_revision_digest_device_dtype_and_engine(
     accepted: pytest.Pytester,
 ) -> None:
     accepted.runpytest("cases").stdout.fnmatch_lines(
-        ["audit: model toy, revision r1, digest dddddddddddd, cpu, float32, reference engine"]
+        ["audit: model toy, revision r1, digest dddddddddddd, cpu, float32"]
     )
 
 

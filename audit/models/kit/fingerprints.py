@@ -40,7 +40,7 @@ def fingerprint(
     dtype: str,
     packages: Iterable[str],
     revision: str = "",
-    engine: str = "reference",
+    engine: str = "",
 ) -> Fingerprint:
     """A fingerprint, with the digest over its four parts and the versions of ``packages``.
 

@@ -161,5 +161,12 @@ def finished(need: Need, captured: Captured) -> dict[ReadingKey, Reading]:
     Raises:
         MapError: the model does not have one of the heads.
     """
-    found = {key: _FINISH[key.method](captured, key) for key in singly(need, len(captured.words))}
-    return {key: reading for key, reading in found.items() if reading is not None}
+    found = {}
+    for key in singly(need, len(captured.words)):
+        try:
+            reading = _FINISH[key.method](captured, key)
+        except MapError as error:
+            raise MapError(f"no {key.method} can be read: {error}") from None
+        if reading is not None:
+            found[key] = reading
+    return found

@@ -220,6 +220,10 @@ class NewWeights(Toy):
         return replace(trace, probabilities=moved(trace.probabilities, self.number % 2))
 
 
+class OnAuto(Toy):
+    fingerprint = replace(Toy.fingerprint, device="auto")
+
+
 class NameOfTwo(Toy):
     fingerprint = replace(Toy.fingerprint, name="a/toy")
 
@@ -319,5 +323,6 @@ BROKEN: list[tuple[str, type[Toy], str]] = [
     ("nothing_left", leaving(lambda *_: random.random()), "Python's random state changed"),
     ("fingerprint", NewDigest, "fingerprint's weights is 0+… of one load and 0+… of another"),
     ("fingerprint", NewWeights, "loaded twice, the model has probability"),
+    ("fingerprint", OnAuto, "device is 'auto'; it must be where the model runs"),
     ("fingerprint", NameOfTwo, "baselines lie in a folder of it"),
 ]

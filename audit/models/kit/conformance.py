@@ -329,6 +329,8 @@ def check_fingerprint(subject: Subject) -> None:
             f"the fingerprint has dtype {known.dtype!r} and digest {known.digest!r}; it must have "
             f"one of {', '.join(DTYPES)}, and a digest"
         )
+    if known.device == "auto":
+        raise Failure("the fingerprint's device is 'auto'; it must be where the model runs")
     if subject.load is None:
         return
     try:

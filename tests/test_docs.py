@@ -57,6 +57,14 @@ def test_every_key_of_a_case_is_documented() -> None:
             assert key in page, f"{name}.{key}"
 
 
+def test_the_keys_that_a_case_must_have_are_documented() -> None:
+    required = schema()["$defs"]
+    assert required["Expect"]["required"] == ["label"]
+    assert required["CaseSpec"]["required"] == ["id", "image", "text", "expect"]
+    said = "A case must have `id`, `image`, `text` and `expect.label`"
+    assert said in (DOCS / "cases.md").read_text()
+
+
 def test_every_method_and_key_of_a_map_is_documented() -> None:
     page = (DOCS / "maps.md").read_text()
     for name, method in METHODS.items():

@@ -28,6 +28,7 @@ from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from audit.base.errors import AuditError, ModelError, in_a_sentence, nearest
+from audit.maps.methods import METHODS
 from audit.models.protocol import Fingerprint, Known, Loader, Model, Query, check_dtype
 
 __all__ = ["Fingerprint", "Model", "Query", "load_model"]
@@ -39,6 +40,7 @@ _OURS = "ofa-audit"
 _WITHOUT_SCHEME = ("folder", "modelscope")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _PARTS = ("about", "accepted", "options", "accepts", "known", "load")
+_PARTS_OF_A_MODEL = ("labels", "methods", "fingerprint", "trace")
 
 
 @dataclass(frozen=True)
@@ -297,23 +299,57 @@ def load_model(
         raise ModelError(
             f"{source}: the model of {row.origin} could not be loaded: {in_a_sentence(error)}"
         ) from error
+    checked = checked_model(model)
     if row.package != _OURS:
-        _check_known(row, source, model)
-    return model
+        _check_known(row, source, checked)
+    return checked
 
 
-def _check_known(row: Row, source: str, model: Any) -> None:
+def _check_known(row: Row, source: str, model: Model) -> None:
     """Compare what another package's loader says of a model with the model that it loaded.
 
     Cases are refused by what the loader says, before anything is loaded.
     """
     said = known_of(row, source)
     for name in ("labels", "methods"):
-        before, now = getattr(said, name), getattr(model, name, None)
-        if now is None:
-            raise ModelError(f"{source}: what {row.origin} loaded is no model: it has no {name}")
+        before, now = getattr(said, name), getattr(model, name)
         if before is not None and tuple(before) != tuple(now):
             raise ModelError(
                 f"{source}: the loader of {row.origin} says that the {name} are "
                 f"{', '.join(before)}, but the model that it loads has {', '.join(now)}"
             )
+
+
+def checked_model(model: Model) -> Model:
+    """The model, checked to say properly what it answers with and which maps it gives.
+
+    Everything else is checked with each trace; a wrong label or method would be blamed on a case.
+
+    Raises:
+        ModelError: its labels are not distinct texts, it names a method that is none of audit's, or
+            it lacks a part; the message names the model.
+    """
+    missing = [name for name in _PARTS_OF_A_MODEL if not hasattr(model, name)]
+    if missing:
+        raise ModelError(
+            f"the loader gave an object of the type {type(model).__name__}, which is no model: it "
+            f"has no {', '.join(missing)}"
+        )
+    fault = _fault_of_texts("labels", model.labels) or _fault_of_texts("methods", model.methods)
+    if not fault and not model.labels:
+        fault = "it has no labels"
+    known_methods = [name for name, row in METHODS.items() if row.from_model]
+    for method in () if fault else model.methods:
+        if method not in known_methods:
+            fault = f"methods has {method!r}; {nearest(method, known_methods)}"
+    if fault:
+        raise ModelError(f"the model {model.fingerprint.name!r} cannot be used: {fault}")
+    return model
+
+
+def _fault_of_texts(name: str, given: object) -> str:
+    """Why these are not distinct texts; empty if they are."""
+    if not isinstance(given, tuple) or not all(isinstance(each, str) for each in given):
+        return f"{name} must be a tuple of texts"
+    twice = [each for each, times in Counter(given).items() if times > 1]
+    return f"{name} has {twice[0]!r} twice" if twice else ""

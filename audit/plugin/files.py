@@ -84,7 +84,7 @@ class CaseFiles:
         Args:
             nothing: whether the session collected no item of any kind.
         """
-        if self.taken:
+        if self.taken or self._only_modules():
             return ""
         missed = []
         if nothing:
@@ -98,6 +98,12 @@ class CaseFiles:
         if self._without_key:
             line += f"; without a key 'cases': {_listed(self._without_key)}"
         return line
+
+    def _only_modules(self) -> bool:
+        """Whether the command line names nothing but modules, such as the checks of an adapter."""
+        at, written = self._config.invocation_params.dir, self._config.args
+        named = [argument.partition("::")[0] for argument in written]
+        return self._config.getoption("pyargs") and not any((at / each).exists() for each in named)
 
     def _in_reach(self, *, nothing: bool) -> bool:
         """Whether the command line covers a folder where case files would be.

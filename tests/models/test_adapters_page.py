@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from PIL import Image
 
 from audit.base.geometry import Box
 from audit.maps.trace import EACH_WORD
+from audit.models import kit
 from audit.models.kit.conformance import CHECKS
 from audit.models.protocol import Query
 
@@ -34,3 +36,17 @@ def test_every_check_is_documented() -> None:
     for name, check in CHECKS.items():
         first, *_ = (check.__doc__ or "").strip().splitlines()
         assert f"| `{name}` | {first} |" in PAGE
+
+
+def test_every_name_of_the_kit_is_documented_with_its_arguments() -> None:
+    for name in kit.__all__:
+        given = inspect.signature(getattr(kit, name))
+        plain = [each.replace(annotation=inspect.Parameter.empty) for each in
+                 given.parameters.values()]  # fmt: skip
+        signature = given.replace(parameters=plain, return_annotation=inspect.Signature.empty)
+        assert f"`{name}{signature}`".replace("'", '"') in PAGE
+
+
+def test_every_module_or_name_of_the_kit_that_the_page_names_is_there() -> None:
+    for name in re.findall(r"`audit\.models\.kit\.(\w+)`", PAGE):
+        assert name in kit.__all__

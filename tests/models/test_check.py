@@ -2,334 +2,32 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torch import nn
 
 from audit import load_model
-from audit.base.errors import AuditError, MapError, TextError
-from audit.base.geometry import Box
-from audit.base.images import open_image, picture_of
-from audit.base.words import word_spans
-from audit.maps.trace import ANSWER, NOTHING_MORE, Need, Reading, ReadingKey, Trace
+from audit.maps.trace import ANSWER, EACH_WORD, NOTHING_MORE, Need, ReadingKey, Trace
 from audit.models.kit.conformance import CHECKS, check_adapter
-from audit.models.kit.subject import Failure, Subject, example_queries
-from audit.models.kit.words import singly, tokens_of, words_of
+from audit.models.kit.subject import (
+    Failure,
+    Subject,
+    example_queries,
+    places_of,
+    refuse_difference,
+    refuse_missing,
+)
 from audit.models.protocol import Query
 from tests.checkpoints import make_checkpoint
+from tests.faulty_toys import BROKEN, Toy, after, unlikely
 from tests.second_adapter import BlipMatching
 from tests.toy_model import ToyModel
-
-Readings = dict[ReadingKey, Reading]
-
-
-class Toy(ToyModel):
-    """The toy with attention of words too, and with a network on which something can be left."""
-
-    methods: tuple[str, ...] = ("answer_attention", "word_attention")
-
-    def __init__(self) -> None:
-        self.torch_model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).eval()
-
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        trace = super()._one(query, need | {ANSWER})
-        spans = [match.span() for match in re.finditer(r"\S+", query.text)]
-        words = words_of(word_spans(query.text), spans)
-        answer, readings = trace.readings[ANSWER], {}
-        for key in singly(need, len(words)):
-            tokens = [0] if key.word is None else tokens_of(key.word, words)
-            if tokens:
-                cells = np.roll(answer.cells, min(tokens), axis=2)
-                readings[key] = answer._replace(cells=cells)
-        return replace(trace, words=words, readings=readings)
-
-
-def after(change: Callable[[Trace], Trace]) -> type[Toy]:
-    """A toy whose every trace is changed."""
-
-    class Changed(Toy):
-        def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-            return change(super()._one(query, need))
-
-    return Changed
-
-
-def read(change: Callable[[ReadingKey, Reading], Reading | None]) -> type[Toy]:
-    """A toy whose every reading is changed, or missing."""
-
-    def changed(trace: Trace) -> Trace:
-        found = {key: change(key, reading) for key, reading in trace.readings.items()}
-        return replace(trace, readings={k: r for k, r in found.items() if r is not None})
-
-    return after(changed)
-
-
-def leaving(what: Callable[[Toy, Query], object], *, at_errors: bool = False) -> type[Toy]:
-    """A toy that does something more at every pass, or where it refuses what it is asked."""
-
-    class Leaving(Toy):
-        def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-            try:
-                return super().trace(queries, need)
-            except AuditError:
-                what(self, queries[0])
-                raise
-            finally:
-                if queries and not at_errors:
-                    what(self, queries[0])
-
-    return Leaving
-
-
-class OddLabels(Toy):
-    labels = ("yes", "no", "maybe")
-
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        trace = super()._one(query, need)
-        turned = dict(reversed(trace.probabilities.items()))
-        return replace(trace, probabilities=turned)
-
-
-class OddMethod(Toy):
-    methods = ("answer_attention", "word_attention", "answer_attentoin")
-
-
-class MoreThanAsked(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        return super()._one(query, need | {ANSWER})
-
-
-class UnmaskedPadding(Toy):
-    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-        longest = max((len(query.text) for query in queries), default=0)
-        found = super().trace(queries, need)
-        return [
-            replace(trace, probabilities=moved(trace.probabilities, longest - len(query.text)))
-            for query, trace in zip(queries, found, strict=True)
-        ]
-
-
-def moved(probabilities: dict[str, float], padding: int) -> dict[str, float]:
-    off = 0.01 if padding else 0.0
-    return probabilities | {"no": probabilities["no"] - off, "yes": probabilities["yes"] + off}
-
-
-class Sorting(Toy):
-    """Sorts a batch by length, and never sorts its answers back."""
-
-    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-        return super().trace(sorted(queries, key=lambda query: len(query.text)), need)
-
-
-class ViewOfText(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        view = Box(0.0, 0.0, 1.0, 0.5 if "white" in query.text else 1.0)
-        return replace(super()._one(query, need), view=view)
-
-
-class Blind(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        size = picture_of(query.image).size
-        return super()._one(replace(query, image=Image.new("RGB", size)), need)
-
-
-class NoPremise(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        return super()._one(replace(query, premise=None), need)
-
-
-class AsHeld(Toy):
-    """Opens pictures without turning them."""
-
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        if isinstance(query.image, Path):
-            open_image(query.image)
-            query = replace(query, image=Image.open(query.image).convert("RGB"))
-        return super()._one(query, need)
-
-
-class KeyErrors(Toy):
-    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-        try:
-            return super().trace(queries, need)
-        except MapError as error:
-            raise KeyError("no_such_method") from error
-
-
-class AnyHead(Toy):
-    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-        found = super().trace(queries, frozenset(key._replace(heads="mean") for key in need))
-        return [
-            replace(t, readings={k: t.readings[k._replace(heads="mean")]
-                                 for k in singly(need, len(t.words))
-                                 if k._replace(heads="mean") in t.readings})
-            for t in found
-        ]  # fmt: skip
-
-
-class Stained(Toy):
-    """The first answer after an error is another."""
-
-    failed = False
-
-    def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
-        before, self.failed = self.failed, True
-        found = super().trace(queries, need)
-        self.failed = False
-        return [
-            replace(t, probabilities=moved(t.probabilities, int(before))) for t in found
-        ]  # fmt: skip
-
-
-class Formatting(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        query.text.format("a picture")
-        return super()._one(query, need)
-
-
-class Unbraced(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        trace = super()._one(query, need)
-        return replace(trace, prompt=re.sub(r"\{.*?\}", "", trace.prompt))
-
-
-class NeverCuts(Toy):
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        if len(query.text) > 1000:
-            raise TextError("too long")
-        return super()._one(query, need)
-
-
-numbers = count()
-
-
-class NewDigest(Toy):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fingerprint = replace(Toy.fingerprint, weights=f"{next(numbers):064d}")
-
-
-class NewWeights(Toy):
-    def __init__(self) -> None:
-        super().__init__()
-        self.number = next(numbers)
-
-    def _one(self, query: Query, need: Need = NOTHING_MORE) -> Trace:
-        trace = super()._one(query, need)
-        return replace(trace, probabilities=moved(trace.probabilities, self.number % 2))
-
-
-class NameOfTwo(Toy):
-    fingerprint = replace(Toy.fingerprint, name="a/toy")
-
-
-def hook(toy: Toy, _: Query) -> None:
-    toy.torch_model[0].register_forward_hook(lambda *_: None)
-
-
-def gradient(toy: Toy, _: Query) -> None:
-    toy.torch_model(torch.ones(2)).sum().backward()
-
-
-def keep(toy: Toy, _: Query) -> None:
-    toy.torch_model[0].attention_map = torch.ones(2)  # type: ignore[assignment]
-
-
-def paint(_: Toy, query: Query) -> None:
-    if isinstance(query.image, Image.Image):
-        query.image.putpixel((0, 0), (1, 2, 3))
-
-
-def learn(toy: Toy, _: Query) -> None:
-    with torch.no_grad():
-        toy.torch_model[0].weight += 1
-
-
-def odds(trace: Trace) -> list[tuple[str, float]]:
-    return list(trace.probabilities.items())
-
-
-def unlikely(trace: Trace) -> Trace:
-    return replace(trace, label=min(trace.probabilities, key=trace.probabilities.__getitem__))
-
-
-BROKEN: list[tuple[str, type[Toy], str]] = [
-    ("labels", OddLabels, "must be the same, in the same order"),
-    ("methods", OddMethod, "did you mean 'answer_attention'"),
-    (
-        "probabilities",
-        after(lambda t: replace(t, probabilities={a: p + 0.03 for a, p in odds(t)})),
-        r"sum to 1\.09; they must sum to 1",
-    ),
-    ("label", after(unlikely), r"with 0\.0500, but 'yes' has 0\.9000"),
-    ("readings", read(lambda _, r: r._replace(cells=r.cells - 0.01)), "negative somewhere"),
-    ("readings", read(lambda _, r: r._replace(cells=r.cells[:, :3])), r"shape \(2, 3, 4\)"),
-    ("readings", read(lambda _, r: r._replace(share=r.share + 0.9)), "share outside of 0 to 1"),
-    ("readings", read(lambda k, r: None if k.heads == "max" else r), "holds no reading of .*max"),
-    ("readings", read(lambda _, r: r._replace(weight=[1, 1])), "NumPy arrays"),
-    ("nothing_more", MoreThanAsked, "no reading was asked for, and the trace holds 1"),
-    (
-        "words",
-        read(lambda k, r: r._replace(cells=r.cells[::, ::-1]) if isinstance(k.word, str) else r),
-        "another reading by its name than by its place",
-    ),
-    (
-        "words",
-        after(lambda t: replace(t, words=tuple(w._replace(text=f"_{w.text}") for w in t.words))),
-        "must be audit.base.words.words_in",
-    ),
-    ("batch", UnmaskedPadding, r"probability 0\.050000 and 0\.040000 of 'no'; is padding masked"),
-    ("order", Sorting, "must come in the order of the queries"),
-    ("grid_and_view", ViewOfText, "with one text and .* with another"),
-    (
-        "grid_and_view",
-        after(lambda t: replace(t, view=Box(0.5, 0, 0.5, 1))),
-        "must be left, top",
-    ),
-    (
-        "grid_and_view",
-        after(lambda t: replace(t, view=Box(2, 0, 3, 1))),
-        "hold some of the picture",
-    ),
-    ("pictures_matter", Blind, "answer_attention is the same .* flipped left to right"),
-    ("texts_matter", after(lambda t: replace(t, tokens=("a",))), "two texts gave the same prompt"),
-    ("texts_matter", NoPremise, "a premise is not in the prompt"),
-    ("paths", AsHeld, "a picture that EXIF turns"),
-    ("errors", KeyErrors, "raised KeyError: 'no_such_method'; it must raise an AuditError"),
-    ("errors", AnyHead, "asked for head 10000 of answer_attention, the model gave a trace"),
-    ("usable_after_errors", Stained, "before and after it was asked for a picture that is not"),
-    ("odd_texts", Formatting, "the model raised ValueError: cannot switch"),
-    ("odd_texts", Unbraced, "do not format the user's text"),
-    ("odd_texts", NeverCuts, r"may be cut \(truncate\) was refused: too long"),
-    ("nothing_left", leaving(hook), r"hooks on the network changed \(1 of them, such as 0_forward"),
-    ("nothing_left", leaving(hook, at_errors=True), "asked for a picture that is not there"),
-    ("nothing_left", leaving(gradient), "gradients of parameters changed"),
-    ("nothing_left", leaving(keep), r"modules keep changed .*0\.attention_map"),
-    ("nothing_left", leaving(paint), "what is in the pictures changed"),
-    ("nothing_left", leaving(learn), "the network's weights changed"),
-    ("nothing_left", leaving(lambda toy, _: toy.torch_model.train()), "training modes of modules"),
-    (
-        "nothing_left",
-        leaving(lambda toy, _: toy.torch_model.requires_grad_(False)),
-        "settings of requires_grad changed",
-    ),
-    ("nothing_left", leaving(lambda *_: torch.rand(1)), "torch's random state changed"),
-    ("nothing_left", leaving(lambda *_: np.random.random()), "NumPy's random state changed"),
-    ("nothing_left", leaving(lambda *_: random.random()), "Python's random state changed"),
-    ("fingerprint", NewDigest, "fingerprint's weights is 0+… of one load and 0+… of another"),
-    ("fingerprint", NewWeights, "loaded twice, the model has probability"),
-    ("fingerprint", NameOfTwo, "baselines lie in a folder of it"),
-]
 
 
 def failures(model: Any, load: Callable[[], Any] | None = None) -> dict[str, str]:
@@ -402,6 +100,106 @@ def test_what_the_model_raises_is_told_with_its_cause() -> None:
     with pytest.raises(Failure, match="asked about 'a red square', the model raised Runtime") as c:
         Subject(after(raises)(), example_queries()).traces  # noqa: B018
     assert isinstance(c.value.__cause__, RuntimeError)
+
+
+def everywhere(value: float, *, at: str) -> Callable[[Trace], Trace]:
+    """Makes a part of a trace something that is not finite."""
+
+    def changed(trace: Trace) -> Trace:
+        if at == "probabilities":
+            return replace(trace, probabilities=dict.fromkeys(trace.probabilities, value))
+        spoilt = {
+            key: reading._replace(**{at: np.full_like(getattr(reading, at), value)})
+            for key, reading in trace.readings.items()
+        }
+        return replace(trace, readings=spoilt)
+
+    return changed
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("at", "name"),
+    [("probabilities", "probabilities"), ("cells", "readings"), ("share", "readings")],
+)
+def test_what_is_not_finite_is_told_by_one_check_and_no_other_gives_a_wrong_reason(
+    at: str, name: str, value: float
+) -> None:
+    toy = after(everywhere(value, at=at))
+    found = failures(toy, toy)
+    assert set(found) == {name}, found
+    assert "not finite" in found[name]
+
+
+def test_what_is_not_finite_in_a_batch_alone_is_told_by_the_checks_of_batches() -> None:
+    class Padded(Toy):
+        def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
+            found = super().trace(queries, need)
+            change = everywhere(float("nan"), at="cells")
+            return found if len(queries) < 2 else list(map(change, found))
+
+    found = failures(Padded)
+    assert set(found) == {"batch"}, found
+    assert "differs by inf of its largest cell; is padding masked" in found["batch"]
+
+
+def test_the_reading_that_is_named_is_the_same_in_every_run_and_in_words() -> None:
+    key = ReadingKey("word_attention", word="birds", heads="max")
+    need = [EACH_WORD._replace(word=1), ANSWER, key, EACH_WORD._replace(word=0)]
+    (trace,) = Toy().trace([example_queries()[0]])
+    for order in permutations(need):
+        with pytest.raises(
+            Failure, match="holds no reading of answer_attention, which was asked for"
+        ):
+            refuse_missing(order, trace)
+    with pytest.raises(
+        Failure, match="no reading of word_attention of 'birds' with heads max, which"
+    ):
+        refuse_missing([key], trace)
+
+
+def test_two_readings_that_differ_are_named_in_the_same_order() -> None:
+    subject = Subject(Toy(), example_queries())
+    trace = subject.traces[0]
+    other = everywhere(1e3, at="cells")(trace)
+    backwards = replace(other, readings=dict(reversed(other.readings.items())))
+    for each in (other, backwards):
+        with pytest.raises(Failure, match=r"^it has answer_attention that differs by"):
+            refuse_difference(subject, trace, each, "it", "is it?")
+
+
+def test_it_is_told_where_in_the_model_something_was_raised_and_not_where_in_audit() -> None:
+    def deep(trace: Trace, calls: int = 20) -> Trace:
+        if not calls:
+            raise KeyError("pos_embed")
+        return deep(trace, calls - 1)
+
+    with pytest.raises(Failure) as caught:
+        Subject(after(deep)(), example_queries()).traces  # noqa: B018
+    assert caught.value.__cause__ is not None
+    places = places_of(caught.value.__cause__)
+    assert len(places) == 6
+    assert "toy_model.py" in places[0]
+    assert re.search(r'test_check\.py:\d+ in deep: raise KeyError\("pos_embed"\)$', places[-1])
+    assert not [place for place in places if "/models/kit/" in place]
+
+
+def test_check_adapter_has_the_first_error_of_the_model_as_its_cause() -> None:
+    class Raises(Toy):
+        def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
+            raise KeyError("pos_embed")
+
+    with pytest.raises(Failure, match="the model raised KeyError: 'pos_embed'") as caught:
+        check_adapter(Raises())
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_model_that_cannot_be_loaded_again_is_told() -> None:
+    def load() -> Any:
+        raise KeyError("weights.npz")
+
+    with pytest.raises(Failure, match=r"loaded a second time: KeyError: 'weights.npz'"):
+        CHECKS["fingerprint"](Subject(Toy(), example_queries(), load))
 
 
 def test_a_model_without_maps_or_a_network_conforms() -> None:

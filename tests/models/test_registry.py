@@ -234,7 +234,7 @@ BAD = TOY.replace('"toy:', '"bad:').replace("toy:ANY", "bad:ANY")
     ("old", "new", "why"),
     [
         ("model = ToyModel()", "raise KeyError('pos_embed')", "could not be loaded: KeyError"),
-        ("model = ToyModel()", "return None", "is no model: it has no labels"),
+        ("model = ToyModel()", "return None", "which is no model: it has no labels"),
         ("ToyModel.labels,", "('a', 'b'),", r"says that the labels are a, b, but the model"),
         ("ToyModel.methods", "('rollout',)", "says that the methods are rollout, but the model"),
     ],

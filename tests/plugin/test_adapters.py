@@ -110,6 +110,16 @@ def test_an_adapter_is_checked_on_the_command_line(brought: pytest.Pytester) -> 
     assert not (brought.path / "run").exists()
 
 
+@pytest.mark.parametrize("folder", ["cases", "other"])
+def test_no_case_is_missed_where_an_adapter_is_checked(
+    brought: pytest.Pytester, folder: str
+) -> None:
+    (brought.mkdir(folder) / "own.yaml").write_text("cases: []")
+    result = checked(brought, "--audit-model=toy:x", "-k", "methods")
+    result.assert_outcomes(passed=1)
+    assert "no case was collected" not in result.stdout.str()
+
+
 def test_what_is_wrong_with_an_adapter_is_one_sentence(brought: pytest.Pytester) -> None:
     result = checked(brought, "--audit-model=toy:x", "-k", "probabilities or methods")
     result.assert_outcomes(passed=1, failed=1)
@@ -121,7 +131,14 @@ def test_what_is_wrong_with_an_adapter_is_one_sentence(brought: pytest.Pytester)
 def test_what_an_adapter_raises_is_shown_with_where_it_was_raised(brought: pytest.Pytester) -> None:
     result = checked(brought, "--audit-model=toy:raising", "-k", "batch")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*labels_of_the_model", "*asked about *, the model raised Attr*"])
+    result.stdout.fnmatch_lines(
+        [
+            "asked about *, the model raised AttributeError: *",
+            "  *toy.py:* in *labels_of_the_model*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*conformance.py*")
+    result.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_its_cases_are_audited_and_held_against_their_baselines(brought: pytest.Pytester) -> None:

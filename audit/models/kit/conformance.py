@@ -30,11 +30,13 @@ from audit.models.kit.subject import (
     choices,
     example_queries,
     impossible,
+    is_finite,
     key_of,
     off,
     refuse_difference,
     refuse_missing,
     refuse_odd,
+    told_key,
 )
 from audit.models.protocol import Decoding, Model, Query
 
@@ -195,12 +197,14 @@ def check_pictures_matter(subject: Subject) -> None:
     flipped = ImageOps.mirror(picture_of(first.image))
     for name, image in (("flipped left to right", flipped), ("another picture", others[0])):
         (other,) = subject.ask([replace(first, image=image)], subject.need)
-        for key, reading in sorted(subject.traces[0].readings.items(), key=str):
-            seen = other.readings.get(key)
-            if seen is not None and off(reading, seen) <= SEEN:
+        for key in sorted(subject.traces[0].readings, key=repr):
+            reading, seen = subject.traces[0].readings[key], other.readings.get(key)
+            if seen is None or not is_finite(reading):
+                continue  # the check of readings tells that
+            if off(reading, seen) <= SEEN:
                 raise Failure(
-                    f"{key.method} is the same when the picture is {name}: no cell changes by more "
-                    f"than {SEEN:g} of the largest, so it does not show where the model looks"
+                    f"{told_key(key)} is the same when the picture is {name}: no cell changes by "
+                    f"more than {SEEN:g} of the largest, so it does not show where the model looks"
                 )
 
 
@@ -235,7 +239,7 @@ def check_paths(subject: Subject) -> None:
             opened = subject.ask([replace(query, image=open_image(path))], subject.need)[0]
             refuse_difference(
                 subject, given, opened, f"{name}, given by its path and opened,",
-                "open pictures with audit.base.images.picture_of",
+                "open pictures with audit.models.kit.picture_of",
             )  # fmt: skip
 
 
@@ -325,12 +329,16 @@ def check_fingerprint(subject: Subject) -> None:
             f"the fingerprint has dtype {known.dtype!r} and digest {known.digest!r}; it must have "
             f"one of {', '.join(DTYPES)}, and a digest"
         )
+    if known.device == "auto":
+        raise Failure("the fingerprint's device is 'auto'; it must be where the model runs")
     if subject.load is None:
         return
     try:
         again = subject.load()
-    except AuditError as error:
-        raise Failure(f"the model cannot be loaded a second time: {error}") from error
+    except Exception as error:
+        raise Failure(
+            f"the model cannot be loaded a second time: {in_a_sentence(error)}"
+        ) from error
     for name in ("digest", "weights", "configuration", "tokenizer", "preprocessing"):
         one, other = getattr(known, name), getattr(again.fingerprint, name)
         if one != other:
@@ -368,13 +376,15 @@ def check_adapter(
         load: loads the same model once more.
 
     Raises:
-        Failure: with a line for each check that failed.
+        Failure: with a line for each check that failed; its cause is what the model raised first.
     """
     subject, lines = Subject(model, queries or example_queries(), load), []
+    cause: BaseException | None = None
     for name, check in CHECKS.items():
         try:
             check(subject)
         except Failure as failure:
             lines.append(f"{name}: {failure}")
+            cause = cause or failure.__cause__
     if lines:
-        raise Failure("\n".join(lines))
+        raise Failure("\n".join(lines)) from cause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from audit.base.errors import ModelError, in_a_sentence
@@ -40,6 +42,11 @@ TOLERANCES = {"float32": Tolerance(1e-5, 1e-4), "bfloat16": Tolerance(0.02, 0.1)
 """By precision. A batch is computed in another order than a single query, and rounds otherwise."""
 
 _NO_SUCH = 10_000
+
+_KIT = Path(__file__).parent
+_AUDIT = _KIT.parents[1]
+_FRAMES = 6
+"""So many places of a model's traceback are shown: half from its beginning, half from its end."""
 
 
 def example_queries() -> tuple[Query, ...]:
@@ -116,9 +123,38 @@ class Subject:
         return list(found)
 
 
+def places_of(error: BaseException) -> list[str]:
+    """Where in the model something was raised: its own lines of the traceback, the last one last.
+
+    Audit's own lines are left out, unless the model is one of audit's.
+    """
+    all_frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in all_frames if not Path(f.filename).is_relative_to(_AUDIT)]
+    frames = ours or [f for f in all_frames if not Path(f.filename).is_relative_to(_KIT)]
+    if len(frames) > _FRAMES:
+        frames = [*frames[: _FRAMES // 2], *frames[-_FRAMES // 2 :]]
+    return [f"  {f.filename}:{f.lineno} in {f.name}: {f.line}" for f in frames]
+
+
 def key_of(method: str) -> ReadingKey:
     """The plainest reading of a method."""
     return EACH_WORD if method == "word_attention" else ReadingKey(method)
+
+
+def told_key(key: ReadingKey) -> str:
+    """A key in words, with what is not the default.
+
+    >>> told_key(ReadingKey("word_attention", word="birds", heads=(1, 2)))
+    "word_attention of 'birds' with heads 1, 2"
+    >>> told_key(EACH_WORD._replace(word=2)), told_key(ReadingKey("rollout", residual=0.5))
+    ('word_attention of word 2', 'rollout with residual 0.5')
+    """
+    word = f"word {key.word}" if isinstance(key.word, int) else repr(key.word)
+    of = "" if key.word is None else f" of {word}"
+    heads = ", ".join(map(str, key.heads)) if isinstance(key.heads, tuple) else key.heads
+    usual = ReadingKey(key.method, word=key.word)._asdict()
+    others = [f"{n} {v}" for n, v in (key._asdict() | {"heads": heads}).items() if v != usual[n]]
+    return f"{key.method}{of}{' with ' if others else ''}{' and '.join(others)}"
 
 
 def choices(method: str) -> Iterable[ReadingKey]:
@@ -161,24 +197,24 @@ def refuse_odd(trace: Trace) -> None:
         raise Failure(str(error)) from None
 
 
-def refuse_missing(need: Need, trace: Trace) -> None:
+def refuse_missing(need: Iterable[ReadingKey], trace: Trace) -> None:
     """Refuse a trace without a reading that was asked for, or with one that is no reading.
 
     Raises:
         Failure: saying which.
     """
-    for key in singly(need, len(trace.words)):
+    for key in sorted(singly(need, len(trace.words)), key=repr):
         found = trace.readings.get(key)
         if found is None:
-            raise Failure(f"the trace holds no reading of {key}, which was asked for")
+            raise Failure(f"the trace holds no reading of {told_key(key)}, which was asked for")
         if not isinstance(found, Reading) or not all(
             isinstance(array, np.ndarray) for array in found if array is not None
         ):
-            raise Failure(f"the reading of {key} must be a Reading of NumPy arrays")
+            raise Failure(f"{told_key(key)} must be a Reading of NumPy arrays")
         try:
             checked_reading(key, found, trace.grid)
         except ModelError as error:
-            raise Failure(f"the reading of {key}: {error}") from None
+            raise Failure(f"{told_key(key)}: {error}") from None
 
 
 def refuse_difference(subject: Subject, one: Trace, other: Trace, what: str, hint: str) -> None:
@@ -199,8 +235,8 @@ def refuse_difference(subject: Subject, one: Trace, other: Trace, what: str, hin
 def _difference(one: Trace, other: Trace, tolerance: Tolerance) -> str:
     """What differs between two answers to one question, in words; empty if nothing does."""
     for answer, p in one.probabilities.items():
-        q = other.probabilities.get(answer, float("nan"))
-        if not abs(p - q) <= tolerance.probability:
+        q = other.probabilities.get(answer, float("inf"))
+        if apart(p, q) > tolerance.probability:
             return f"probability {p:.6f} and {q:.6f} of {answer!r}"
     between = one.probabilities[one.label] - one.probabilities.get(other.label, 0.0)
     if one.label != other.label and abs(between) > 2 * tolerance.probability:
@@ -214,19 +250,40 @@ def _difference(one: Trace, other: Trace, tolerance: Tolerance) -> str:
 def _difference_in_readings(one: Trace, other: Trace, tolerance: Tolerance) -> str:
     if one.readings.keys() != other.readings.keys():
         return f"{len(one.readings)} and {len(other.readings)} readings"
-    for key, reading in one.readings.items():
-        apart = off(reading, other.readings[key])
-        if not apart <= tolerance.cell:
-            return f"{key.method} that differs by {apart:.2g} of its largest cell"
-        share = float(np.abs(reading.share - other.readings[key].share).max())
-        if not share <= tolerance.probability:
-            return f"an image share of {key.method} that differs by {share:.2g}"
+    for key in sorted(one.readings, key=repr):
+        reading, found = one.readings[key], other.readings[key]
+        if (cell := off(reading, found)) > tolerance.cell:
+            return f"{told_key(key)} that differs by {cell:.2g} of its largest cell"
+        if (share := apart(reading.share, found.share)) > tolerance.probability:
+            return f"an image share of {told_key(key)} that differs by {share:.2g}"
     return ""
 
 
 def off(one: Reading, other: Reading) -> float:
-    """Largest difference of a cell, as a part of the largest cell; infinite for other shapes."""
-    if one.cells.shape != other.cells.shape:
+    """Largest difference of a cell, as a part of the largest cell; see :func:`apart`."""
+    sizes = np.abs(np.concatenate([np.ravel(one.cells), np.ravel(other.cells)]))
+    largest = float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))
+    between = apart(one.cells, other.cells)
+    return between / largest if largest else between
+
+
+def apart(one: ArrayLike, other: ArrayLike) -> float:
+    """Largest difference of two values; infinite for other shapes, and where one is not finite.
+
+    Values that are not finite in both do not differ: two checks are there to tell of them, and the
+    others would give a wrong reason.
+    """
+    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if a.shape != b.shape:
         return float("inf")
-    largest = max(float(np.abs(one.cells).max()), float(np.abs(other.cells).max()))
-    return float(np.abs(one.cells - other.cells).max()) / largest if largest else 0.0
+    finite = np.isfinite(a), np.isfinite(b)
+    if (finite[0] != finite[1]).any():
+        return float("inf")
+    return float(
+        np.max(np.abs(np.subtract(a, b, where=finite[0], out=np.zeros(a.shape))), initial=0.0)
+    )
+
+
+def is_finite(reading: Reading) -> bool:
+    """Whether no cell of a reading is NaN or infinite."""
+    return bool(np.isfinite(reading.cells).all())

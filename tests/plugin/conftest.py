@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401  pytester forgets what a session imported, and torch loads only once
 from PIL import Image
 
 import audit.plugin.end

@@ -64,8 +64,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 # torch's threads spin while they wait for each other. If the machine has other work, they take each
-# other's time, and the same cases take seven times as long. torch reads this once, when it is
-# loaded; processes started from here inherit it. What the user has set stays.
+# other's time, and a small model's cases take twice as long as with this (docs/speed.md has the
+# figures, also of a large model, which gains nothing). torch reads it once, when it is loaded;
+# processes started from here inherit it. What the user has set stays.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 

@@ -6,9 +6,10 @@ is first used, so that ``import audit`` is quick and needs neither torch nor num
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from audit.base.lazy import lazily
 
 if TYPE_CHECKING:
     from audit.base.errors import AuditError, ImageError, MapError, ModelError, TextError
@@ -61,7 +62,6 @@ _HOMES = {
     "audit.models.registry": ("load_model",),
     "audit.runs.session": ("Auditor",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 # torch's threads spin while they wait for each other. If the machine has other work, they take each
 # other's time, and a small model's cases take twice as long as with this (docs/speed.md has the
@@ -70,15 +70,4 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module, once."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    """All names, including those that have not been imported yet."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOMES)

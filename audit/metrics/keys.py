@@ -80,6 +80,7 @@ class FigureKey:
         return cls(metric, region, tuple((n, v) for n, v in given if v != DEFAULTS.get(n)))
 
     @classmethod
+    @lru_cache(maxsize=10_000)  # the figures of every case have the same names
     def parse(cls, text: str) -> FigureKey:
         """Read a name as ``str()`` writes it.
 
@@ -113,7 +114,7 @@ class FigureKey:
 
     def of_map(self, key: str) -> FigureKey:
         """The same figure of another map; an empty key means the case's own map."""
-        return replace(self, map=key)
+        return self if key == self.map else replace(self, map=key)
 
     @property
     def row(self) -> Metric:

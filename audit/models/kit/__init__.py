@@ -6,8 +6,9 @@ imported from its module when it is first used, so that torch is not loaded if n
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from audit.base.lazy import lazily
 
 if TYPE_CHECKING:
     from audit.base.files import digest
@@ -58,17 +59,5 @@ _HOMES = {
     "audit.models.kit.heads": ("head_weights", "over_heads"),
     "audit.models.kit.words": ("singly", "tokens_of", "words_of"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name from its module, once."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    """Also the names that were not asked for yet."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOMES)

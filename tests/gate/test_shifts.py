@@ -104,7 +104,6 @@ def test_a_figure_without_tolerance_has_its_metrics_own_or_that_of_a_share() -> 
     assert table_of(changes).tolerances.tolist() == [[0.02, 0.05]]
 
 
-@pytest.mark.slow
 def test_forty_thousand_cases_are_judged_in_seconds() -> None:
     rng = np.random.default_rng(1)
     allowed = dict.fromkeys(["probability", *list(METRICS)[:20]], 0.02)
@@ -119,5 +118,5 @@ def test_forty_thousand_cases_are_judged_in_seconds() -> None:
     ]  # fmt: skip
     started = time.perf_counter()
     suite = judge_suite(changes, Limits())
-    assert time.perf_counter() - started < 20  # about a second; the bound is for a busy machine
+    assert time.perf_counter() - started < 5  # half a second on a quiet machine
     assert (suite.cases, suite.images, len(suite.slices)) == (40_000, 20_000, 24)

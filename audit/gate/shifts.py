@@ -101,15 +101,23 @@ class Means:
 
     Attributes:
         cases, pictures: how many have the metric; without any the mean is 0.
-        error: standard error of the mean, with the noise in it.
+        spread: variance between the pictures' means.
+        noise: variance that is added to it; see :func:`means_of`.
         tolerance: the mean over pictures.
     """
 
     cases: NDArray[np.int64]
     pictures: NDArray[np.int64]
     mean: Array
-    error: Array
+    spread: Array
+    noise: Array
     tolerance: Array
+
+    @property
+    def error(self) -> Array:
+        """Standard error of the mean, with the noise in it."""
+        found: Array = np.sqrt((self.spread + self.noise) / np.maximum(self.pictures, 1))
+        return found
 
     @property
     def effect(self) -> Array:
@@ -158,8 +166,7 @@ def means_of(table: Table) -> Means:
     noise = (tolerance / (MULTIPLE * DEVIATIONS)) ** 2
     equal = (np.abs(left).max(axis=0) < _SAME) & (np.abs(mean) > _SAME)
     step = np.where(equal, 2 / 3 * mean**2, 0.0)
-    error = np.sqrt((spread + noise + step) / number)
-    return Means(there.sum(axis=0), pictures, mean, error, tolerance)
+    return Means(there.sum(axis=0), pictures, mean, spread, noise + step, tolerance)
 
 
 @dataclass(frozen=True)
@@ -283,7 +290,10 @@ def findable(means: Means, level: float, limits: Limits) -> tuple[Array, Array]:
         What the t-test would find at ``level``; and the same with the demand that the mean exceeds
         the smallest effect. Both are infinite where nothing would be found.
     """
-    unit = means.error / means.tolerance
+    number = np.maximum(means.pictures, 2)
+    # The variance of few pictures mostly comes out too small; divided so, it is as often too large.
+    spread = means.spread * (number - 1) / special.chdtri(number - 1, 0.5)
+    unit = np.sqrt((spread + means.noise) / number) / means.tolerance
     least = np.array([_least(int(pictures), level) for pictures in means.pictures])
     # The mean of a larger effect than the smallest one exceeds it with this probability.
     beyond = limits.effect + float(special.ndtri(POWER)) * unit

@@ -208,7 +208,8 @@ class Tested:
     @property
     def bad(self) -> list[int]:
         """The metrics whose shift fails the suite: the worse first, then the shifted."""
-        verdicts = {int(metric): self.verdict(metric) for metric in np.flatnonzero(self.moved)}
+        moved = [int(metric) for metric in np.flatnonzero(self.moved)]
+        verdicts = {metric: self.verdict(metric) for metric in moved}
         return [m for bad in ("worse", "shifted") for m, v in verdicts.items() if v == bad]
 
 
@@ -265,7 +266,8 @@ def _images(table: Table) -> int:
 def _net(table: Table) -> NDArray[np.int64]:
     """Labels lost minus gained at each picture where these differ."""
     net = np.bincount(table.pictures, weights=table.lost).astype(np.int64)
-    return net[net != 0]
+    flipped: NDArray[np.int64] = net[net != 0]
+    return flipped
 
 
 def _p_values(means: Means) -> Array:

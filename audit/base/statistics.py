@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import signal, special, stats
 
 
 class Interval(NamedTuple):
@@ -22,7 +21,8 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0
     """Mean of independent values with its percentile bootstrap interval (2000 resamples).
 
     For paired samples, pass the differences. With a single value there is nothing to resample:
-    both bounds equal it.
+    both bounds equal it. It is meant for some dozens of values or more: a nominal 95 % interval of
+    five values covers the mean in 84 % of samples, of 23 in 94 %.
 
     >>> mean_interval([1.0, 1.0, 1.0])
     Interval(mean=1.0, low=1.0, high=1.0)
@@ -54,76 +54,64 @@ def separation(larger: Sequence[float], smaller: Sequence[float]) -> float:
     return float((ranks.sum() - least) / (len(larger) * len(smaller)))
 
 
-def clustered_mean(
-    values: Sequence[float], clusters: Sequence[Hashable], *, level: float = 0.95, seed: int = 0
-) -> tuple[Interval, float]:
-    """Mean of paired changes with its interval, and the p-value of a mean so far from 0.
+def sign_flip(values: Sequence[int]) -> float:
+    """Exact two-sided p-value of a sum of whole numbers whose signs are left to chance.
 
-    Values of one cluster (cases about one picture) are not independent: the bootstrap draws whole
-    clusters, and the t-test has cluster-robust standard errors and one degree of freedom less than
-    there are clusters (Cameron & Miller 2015, eq. 11 with the correction for few clusters). A
-    sign-flip test would not need a normal distribution, but with six pictures it could not find
-    even the largest change.
+    If nothing changed, each value could as well have had the other sign. This is the chance that
+    the sum of all values with random signs is at least as far from 0 as the observed one (Fisher's
+    randomisation test). With values of 1 and -1 alone it is the exact McNemar test.
 
-    >>> clustered_mean([1.0, 1.0, 1.0], ["a", "b", "c"])
-    (Interval(mean=1.0, low=1.0, high=1.0), 0.0)
+    The distribution is computed and not drawn: k values of the same size s give s (2 B - k), where
+    B is binomial, and the sizes are folded into each other.
 
-    Returns:
-        The mean with its percentile bootstrap interval, and the two-sided p-value, which is 1 if
-        there is one cluster or nothing changed.
-
-    Raises:
-        ValueError: there is no value, or one is not finite.
+    >>> [round(sign_flip(values), 12) for values in ([1, 1, 1, 1, 1], [1, -1], [])]
+    [0.0625, 1.0, 1.0]
+    >>> round(sign_flip([2, 1]), 12)  # sums of 3, 1, -1 and -3 are equally likely
+    0.5
     """
-    data = np.asarray(values, dtype=np.float64)
-    if data.size == 0 or not np.isfinite(data).all():
-        raise ValueError("a mean needs at least one value, and all of them finite")
-    numbers: dict[Hashable, int] = {}
-    member = np.asarray([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
-    sums, counts = np.bincount(member, weights=data), np.bincount(member).astype(np.float64)
-    mean = float(data.mean())
-    if len(numbers) == 1 or np.ptp(sums / counts) == 0:
-        interval = Interval(mean, mean, mean)
-    else:
-
-        def ratio(total: Any, count: Any, axis: int = -1) -> Any:
-            return total.sum(axis=axis) / count.sum(axis=axis)
-
-        found = stats.bootstrap(
-            (sums, counts), ratio, paired=True, n_resamples=2000, batch=200, method="percentile",
-            confidence_level=level, rng=np.random.default_rng(seed),
-        ).confidence_interval  # fmt: skip
-        interval = Interval(mean, float(found.low), float(found.high))
-    if len(numbers) == 1 or not sums.any():
-        return interval, 1.0
-    left = sums - mean * counts
-    error = math.sqrt(len(numbers) / (len(numbers) - 1) * float((left**2).sum())) / counts.sum()
-    if error <= 1e-12 * abs(mean):
-        return interval, 0.0
-    return interval, float(2 * stats.t.sf(abs(mean) / error, df=len(numbers) - 1))
+    sizes = np.abs(np.asarray(values, dtype=np.int64))
+    largest = int(sizes.sum())
+    # Steps of 2 between neighbouring sums, from -largest to largest.
+    chances = np.ones(1)
+    for size, count in zip(*np.unique(sizes[sizes > 0], return_counts=True), strict=True):
+        spread = np.zeros(int(size) * int(count) + 1)
+        spread[:: int(size)] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = signal.convolve(chances, spread)
+    sums = np.arange(-largest, largest + 1, 2)
+    extreme = np.abs(sums) >= abs(sum(values))
+    return float(min(max(chances[extreme].sum(), 0.0), 1.0))
 
 
-def mcnemar(lost: int, gained: int) -> float:
-    """Exact two-sided p-value of McNemar's test, computed from the discordant pairs.
+def least_noncentrality(freedom: float, level: float, power: float = 0.8) -> float:
+    """The noncentrality with which a two-sided t-test at ``level`` rejects with ``power``.
 
-    >>> mcnemar(5, 0), mcnemar(3, 3)
-    (0.0625, 1.0)
+    A true mean of this many standard errors is found with probability ``power``; the noncentral t
+    distribution (Johnson & Welch 1940), without the chance of a rejection on the wrong side.
+
+    >>> round(least_noncentrality(19, 0.05), 2)  # 0.66 sqrt(20), as tables of power say
+    2.95
     """
-    if lost + gained == 0:
-        return 1.0
-    return float(stats.binomtest(lost, lost + gained).pvalue)
+    critical = special.stdtrit(freedom, 1 - level / 2)
+    return float(special.nctdtrinc(freedom, 1 - power, critical))
 
 
-def holm(values: Sequence[float]) -> list[float]:
+def holm(values: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
     """P-values adjusted for testing several at once (Holm 1979), in the order given.
+
+    Args:
+        weights: how the error is shared among the tests, if not evenly; positive, of any sum. An
+            adjusted value below a level still means the same error for the whole family.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
+    >>> holm([0.01, 0.04], [3, 1])  # 4/3 of 0.01, then 0.04 alone
+    [0.013333333333333332, 0.04]
     """
-    order = np.argsort(values, kind="stable")
-    adjusted = [0.0] * len(values)
-    largest = 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, (len(values) - place) * values[index])
-        adjusted[index] = min(largest, 1.0)
-    return adjusted
+    share = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    found = np.asarray(values, dtype=np.float64)
+    order = np.argsort(found / share, kind="stable")
+    left = np.cumsum(share[order][::-1])[::-1]
+    steps = left / share[order] * found[order]
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]

@@ -170,8 +170,12 @@ class AttentionExpectation(BaseModel):
     @property
     def key(self) -> str:
         """The name under which the metric's value is stored."""
+        return str(self._figure_key)
+
+    @property
+    def _figure_key(self) -> FigureKey:
         other = {} if self.against is None else {"against": self.against.key}
-        return str(FigureKey.of(self.metric, self.region, {**self.options, **other}))
+        return FigureKey.of(self.metric, self.region, {**self.options, **other})
 
     @property
     def on_request(self) -> bool:
@@ -181,11 +185,7 @@ class AttentionExpectation(BaseModel):
     @property
     def figure(self) -> str:
         """What is measured, in words: ``pointing of birds (tolerance 1)``, ``js against blank``."""
-        words = self.metric if self.region is None else f"{self.metric} of {self.region}"
-        if self.against is not None:
-            words += f" against {self.against.key}"
-        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
-        return f"{words} ({options})" if options else words
+        return self._figure_key.words
 
 
 def _possible_range(low: float | None, high: float | None) -> None:

@@ -36,7 +36,7 @@ def compare(
     ] = Path("audit-compare.html"),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Compare two runs, baselines or models; exit code 1 if the second is worse."""
+    """Compare two runs, baselines or models; exit code 1 if the second is worse, or changed."""
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.report.comparison_page import write_comparison  # noqa: PLC0415
     from audit.studies import comparison  # noqa: PLC0415
@@ -110,7 +110,7 @@ def _print_comparison(found: Comparison) -> None:
     console.print(shifts)
     for case, reason in found.left_out.items():
         console.print(f"not compared: {case}: {reason}", markup=False)
-    console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)
+    console.print(f"{found.headline}: {found.suite.sentence}", markup=False, soft_wrap=True)
 
 
 def noise(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
-from audit.base.records import WRITTEN, Count, ModelRecord
+from audit.base.records import WRITTEN, Count, Finite, Fraction, ModelRecord
 
 FORMAT = 1
 """Version of the run folder's format."""
@@ -31,14 +31,56 @@ class About(BaseModel):
     machine: str = ""
 
 
+class ShiftRecord(BaseModel):
+    """A metric's shift in ``results.json``."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    metric: str
+    effect: Finite
+    adjusted: Fraction
+    verdict: str
+
+
+class LabelsRecord(BaseModel):
+    """Lost and gained labels in ``results.json``."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    adjusted: Fraction
+    worse: bool
+
+
+class SliceRecord(BaseModel):
+    """A slice of the suite in ``results.json``."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    name: str
+    cases: Count
+    images: Count
+    right: tuple[Count, Count]
+    labels: LabelsRecord
+    largest: ShiftRecord | None
+    failed: bool
+
+
 class SuiteRecord(BaseModel):
-    """The keys of the suite-level gate in ``results.json`` that are read again."""
+    """The keys of the suite-level gate in ``results.json`` that are read again.
+
+    Version 0.1 wrote no verdict and no slices.
+    """
 
     model_config = WRITTEN
     __pydantic_extra__: dict[str, JsonValue]
 
     failed: bool
     sentence: str
+    verdict: Literal["passed", "failed", "cannot tell"] | None = None
+    slices: list[SliceRecord] = []
 
 
 class SessionRecord(BaseModel):

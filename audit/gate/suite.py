@@ -1,66 +1,36 @@
 """The suite-level gate: tests whether many small changes in one direction add up to a regression.
 
 Verdicts on single cases miss a shift that stays within every tolerance, and over many cases they
-raise false alarms. This compares before and after over all cases at once: labels by the exact
-McNemar test, each metric's mean change by a t-test over pictures, corrected for the number of
-metrics.
+raise false alarms. This compares before and after over all cases at once, and over each slice of
+them. :mod:`~audit.gate.shifts` has the tests; here their results become a verdict, and its reasons.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from enum import StrEnum
 from typing import Any
+
+import numpy as np
 
 from audit.base.files import counted
 from audit.base.settings import Limits
-from audit.base.statistics import Interval, clustered_mean, holm, mcnemar
-from audit.gate.outcomes import Outcome
-from audit.gate.tolerances import PROBABILITY
-from audit.metrics.keys import FigureKey
-from audit.metrics.registry import METRICS
+from audit.gate.changes import Change
+from audit.gate.ending import named
+from audit.gate.findings import Findable, Finding, Labels, Shift, Slice
+from audit.gate.shifts import Tested, findable, run_tests, strictest, table_of
+from audit.gate.slices import slices_of
+
+_TOLD = 3  # metrics, cases and slices that a sentence names; of others it gives the number
 
 
-@dataclass(frozen=True)
-class Change:
-    """One case before and after.
+class Judgement(StrEnum):
+    """The suite's verdict. Only ``failed`` fails a session."""
 
-    Attributes:
-        image: digest of its picture; cases on the same picture form one cluster.
-        right: whether the label was the expected one, before and after.
-        changes: by metric, after minus before; the mean if there are several regions.
-        tolerances: by metric, how much a single case may change.
-    """
-
-    case: str
-    image: str
-    critical: bool
-    labels: tuple[str, str]
-    right: tuple[bool, bool]
-    changes: dict[str, float]
-    tolerances: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Shift:
-    """How one metric changed over all cases.
-
-    Attributes:
-        effect: the mean change as a multiple of the metric's drift tolerance.
-        p, adjusted: two-sided p-value, before and after Holm's correction over all metrics.
-        verdict: ``worse``, ``better``, ``shifted`` (a metric without a direction), ``steady``.
-    """
-
-    metric: str
-    cases: int
-    images: int
-    change: Interval
-    effect: float
-    p: float
-    adjusted: float
-    verdict: str
+    PASSED = "passed"
+    FAILED = "failed"
+    UNSURE = "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -71,6 +41,12 @@ class Suite:
         lost, gained: cases that were right and are now wrong, and the other way round.
         flipped: cases whose label changed, with both labels.
         vetoes: critical cases that were right and are now wrong.
+        drifted: cases that drifted or crept.
+        undeclared: cases in which figures left their tolerance for the better though nothing was
+            asked of them, with these figures.
+        shifts: every metric, the largest effect first.
+        slices: by tag and expected label; those that failed first, then the largest effect.
+        findings: what fails the suite, and what else is worth a clause, the most important first.
     """
 
     cases: int
@@ -79,143 +55,227 @@ class Suite:
     gained: list[str]
     flipped: dict[str, tuple[str, str]]
     vetoes: list[str]
-    mcnemar: float
+    drifted: list[str]
+    undeclared: dict[str, tuple[str, ...]]
+    labels: Labels
     shifts: list[Shift]
+    slices: list[Slice]
+    findable: Findable
+    findings: list[Finding]
     limits: Limits
-    failed: bool
-    sentence: str
+
+    @property
+    def verdict(self) -> Judgement:
+        """Failed if a finding fails it, else whether the pictures were enough to tell."""
+        if any(finding.fails for finding in self.findings):
+            return Judgement.FAILED
+        return Judgement.PASSED if self.findable.enough else Judgement.UNSURE
+
+    @property
+    def failed(self) -> bool:
+        """Whether it fails the session."""
+        return self.verdict is Judgement.FAILED
+
+    @property
+    def worse(self) -> bool:
+        """Whether labels were lost, or a metric moved for the worse."""
+        shifts = (*self.shifts, *(shift for part in self.slices for shift in part.bad))
+        return bool(
+            self.vetoes
+            or self.labels.worse
+            or any(part.labels.worse for part in self.slices)
+            or any(shift.verdict == "worse" for shift in shifts)
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The verdict's reasons."""
+        over = f"over {counted(self.cases, 'case')} on {counted(self.images, 'picture')}"
+        clauses = [finding.clause for finding in self.findings]
+        if not self.failed:
+            flips = f"{len(self.lost)} labels lost, {len(self.gained)} gained"
+            clauses.insert(0, flips if self.lost or self.gained else "no label lost")
+            better = [shift.metric for shift in self.shifts if shift.verdict == "better"]
+            if better:
+                clauses.append(f"{named(better)} moved for the better")
+            elif self.findable.enough and not self.drifted:
+                clauses.append("no metric shifted")
+        if self.drifted:
+            clauses.append(f"{len(self.drifted)} of {counted(self.cases, 'case')} drifted")
+        if self.failed:
+            return f"{over}: {'; '.join(clauses)}"
+        return f"{over}: {', '.join(clauses)}; {self._could()}"
+
+    def _could(self) -> str:
+        """What the pictures could have shown."""
+        can, pictures = self.findable, counted(self.images, "picture")
+        clauses = []
+        if can.shift is not None:
+            some = f" in {can.metrics} of {can.of} metrics" if can.metrics < can.of else ""
+            clauses.append(f"a shift of {_short(can.shift)} tolerances or more{some}")
+        if can.labels <= self.images:
+            clauses.append(f"labels lost at {can.labels} of them")
+        if not clauses and self.images == 1:
+            return "one picture is too few to tell a shift"
+        if not clauses:
+            return f"{pictures} are too few to tell a shift of any size"
+        too_few = "" if can.enough else "too few pictures to tell: "
+        return f"{too_few}{pictures} would show {', or '.join(clauses)}"
+
+    def worst_slices(self, most: int) -> list[Slice]:
+        """The slices that failed, lost labels or shifted by more than the smallest effect."""
+        fallen = [
+            part
+            for part in self.slices
+            if part.failed or part.right[1] < part.right[0] or part.effect > self.limits.effect
+        ]
+        return fallen[:most]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        data = asdict(self)
-        for row, shift in zip(data["shifts"], self.shifts, strict=True):
-            row["change"] = shift.change._asdict()
-        return data
+        return {
+            **asdict(self),
+            "verdict": self.verdict.value,
+            "failed": self.failed,
+            "sentence": self.sentence,
+            "shifts": [shift.to_dict() for shift in self.shifts],
+            "slices": [part.to_dict() for part in self.slices],
+        }
 
 
-def changes_of(outcomes: Iterable[Outcome]) -> list[Change]:
-    """The cases of a run that were compared with a baseline, each on its own map."""
-    found = []
-    for outcome in outcomes:
-        if not outcome.drift:
-            continue
-        label, probability, *rows = outcome.drift
-        by_metric: dict[str, list[float]] = defaultdict(list)
-        tolerances = {PROBABILITY: probability.tolerance}
-        own = outcome.metrics.get(outcome.default_map, {})
-        for row in rows:
-            if row.figure not in own or "undefined" in (row.baseline, row.observed):
-                continue
-            key = FigureKey.parse(row.figure)
-            if key.row.better in ("neither", row.better):
-                by_metric[key.metric].append(row.change)
-            elif row.better != "neither":  # a region to avoid, where less of the map is better
-                by_metric[key.metric].append(-row.change)
-            else:
-                continue  # no expectation is about this region
-            tolerances[key.metric] = row.tolerance
-        changes = {metric: sum(v) / len(v) for metric, v in by_metric.items()}
-        # The row is about the accepted label. Turned to the expected label, so that up is better.
-        sign = 1.0 if label.baseline == outcome.expected else -1.0
-        found.append(
-            Change(
-                outcome.case,
-                outcome.image_digest,
-                outcome.critical,
-                (label.baseline, label.observed),
-                (label.baseline == outcome.expected, label.observed == outcome.expected),
-                {PROBABILITY: sign * probability.change, **changes},
-                tolerances,
-            )
-        )
-    return found
+def _short(tolerances: float) -> str:
+    return f"{tolerances:.1f}" if tolerances < 10 else f"{tolerances:.0f}"
 
 
 def judge_suite(changes: Sequence[Change], limits: Limits) -> Suite:
-    """Judge all changes at once."""
+    """Judge all changes at once, and by slice."""
+    table, parts = table_of(changes), slices_of(changes)
+    whole, *tested = run_tests(table, [table.of(part.rows) for part in parts], limits)
+    level = strictest([whole, *tested], limits)
+    slices = [
+        _slice(part.name, each, [changes[row] for row in part.rows], limits, level)
+        for part, each in zip(parts, tested, strict=True)
+    ]
+    slices.sort(key=lambda part: (not part.failed, -part.effect))
     lost = [c.case for c in changes if c.right == (True, False)]
     gained = [c.case for c in changes if c.right == (False, True)]
     vetoes = [c.case for c in changes if c.critical and c.right == (True, False)]
-    chance = mcnemar(len(lost), len(gained))
-    shifts = _shifts(changes, limits)
-    # Shifts known to be worse come first.
-    bad = [s for verdict in ("worse", "shifted") for s in shifts if s.verdict == verdict]
-    labels_worse = len(lost) > len(gained) and chance < limits.alpha
-    images = len({c.image for c in changes})
+    undeclared = {c.case: c.undeclared for c in changes if c.undeclared}
+    shifts, labels = _shifts(whole, limits, level), _labels(whole, len(lost), len(gained))
     return Suite(
         cases=len(changes),
-        images=images,
+        images=len({c.image for c in changes}),
         lost=lost,
         gained=gained,
         flipped={c.case: c.labels for c in changes if c.labels[0] != c.labels[1]},
         vetoes=vetoes,
-        mcnemar=chance,
-        shifts=shifts,
+        drifted=[c.case for c in changes if c.drifted],
+        undeclared=undeclared,
+        labels=labels,
+        shifts=sorted(shifts, key=lambda s: -abs(s.effect)),
+        slices=slices,
+        findable=_findable(whole, limits, level),
+        findings=_findings(vetoes, labels, [shifts[m] for m in whole.bad], undeclared, slices),
         limits=limits,
-        failed=bool(vetoes or labels_worse or bad),
-        sentence=_sentence(len(changes), images, lost, gained, vetoes, labels_worse, chance, bad),
     )
 
 
-def _shifts(changes: Sequence[Change], limits: Limits) -> list[Shift]:
-    """The shift of every metric, largest effect first."""
-    names = list(dict.fromkeys(metric for change in changes for metric in change.changes))
-    measured = []
-    for name in names:
-        pairs = [(c.changes[name], c.image) for c in changes if name in c.changes]
-        interval, p = clustered_mean(*zip(*pairs, strict=True))
-        allowed = fmean(c.tolerances[name] for c in changes if name in c.changes)
-        images = len({image for _, image in pairs})
-        measured.append((name, len(pairs), images, interval, p, allowed))
-    # One picture is too few for a test, so such metrics do not count in the correction.
-    tested = {name: p for name, _, images, _, p, _ in measured if images > 1}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-    shifts = []
-    for name, cases, images, interval, p, tolerance in measured:
-        corrected = adjusted.get(name, 1.0)
-        better = "higher" if name == PROBABILITY else METRICS[name].better
-        # A metric without a tolerance (pointing) is a share of cases; 1 in 20 of them matters.
-        effect = interval.mean / (tolerance or 0.05)
-        moved = corrected < limits.alpha and abs(effect) > limits.effect
-        verdict = "steady"
-        if moved and better == "neither":
-            verdict = "shifted"
-        elif moved:
-            verdict = "better" if (interval.mean > 0) == (better == "higher") else "worse"
-        shifts.append(Shift(name, cases, images, interval, effect, p, corrected, verdict))
-    return sorted(shifts, key=lambda s: -abs(s.effect))
+def _shifts(tested: Tested, limits: Limits, level: float) -> list[Shift]:
+    """The shift of every metric of the table, in its order."""
+    means = tested.means
+    _, found = findable(means, level, limits)
+    return [
+        Shift(
+            metric,
+            int(means.cases[number]),
+            int(means.pictures[number]),
+            means.interval(number),
+            float(means.effect[number]),
+            float(tested.metrics[number]),
+            float(tested.adjusted[number]),
+            tested.verdict(number),
+            float(found[number]) if np.isfinite(found[number]) else None,
+        )
+        for number, metric in enumerate(tested.table.metrics)
+    ]
 
 
-def _sentence(
-    cases: int,
-    images: int,
-    lost: list[str],
-    gained: list[str],
+def _labels(tested: Tested, lost: int, gained: int) -> Labels:
+    return Labels(
+        lost, gained, tested.flipped, tested.labels, tested.adjusted_labels, tested.labels_worse
+    )
+
+
+def _slice(
+    name: str, tested: Tested, changes: Sequence[Change], limits: Limits, level: float
+) -> Slice:
+    shifts = _shifts(tested, limits, level)
+    bad = [shifts[metric] for metric in tested.bad]
+    before, after = (sum(c.right[side] for c in changes) for side in (0, 1))
+    gained = sum(c.right == (False, True) for c in changes)
+    measured = [shift for shift in bad or shifts if shift.cases]
+    return Slice(
+        name,
+        len(changes),
+        len({c.image for c in changes}),
+        (before, after),
+        _labels(tested, before - after + gained, gained),
+        max(measured, key=lambda shift: abs(shift.effect), default=None),
+        bad,
+    )
+
+
+def _findable(whole: Tested, limits: Limits, level: float) -> Findable:
+    """What the whole suite could have found; see :class:`Findable`."""
+    by_test, found = findable(whole.means, level, limits)
+    of, told = len(found), by_test <= max(1.0, limits.effect)
+    # All labels that changed were lost, each at a picture of its own: p is 2 / 2^pictures.
+    labels = 2 - int(np.ceil(np.log2(level))) if level > 0 else len(whole.table.pictures) + 1
+    enough = bool(2 * told.sum() >= of) if of else labels <= len(np.unique(whole.table.pictures))
+    among = told if enough else by_test <= np.median(by_test)
+    shift = float(found[among].max()) if of and among.any() else float("inf")
+    count = int((found <= shift).sum())
+    if not np.isfinite(shift):
+        return Findable(enough, None, 0, of, labels)
+    return Findable(enough, shift, count, of, labels)
+
+
+def _findings(
     vetoes: list[str],
-    labels_worse: bool,
-    chance: float,
+    labels: Labels,
     bad: list[Shift],
-) -> str:
-    over = f"over {counted(cases, 'case')} on {counted(images, 'picture')}"
-    findings = []
+    undeclared: dict[str, tuple[str, ...]],
+    slices: list[Slice],
+) -> list[Finding]:
+    clauses = []
     if vetoes:
-        findings.append(f"critical cases are wrong now: {', '.join(vetoes)}")
-    if labels_worse:
-        findings.append(
-            f"{len(lost)} labels are wrong now that were right, {len(gained)} the other way round "
-            f"(exact McNemar p = {chance:.2g})"
+        clauses.append(f"critical cases are wrong now: {', '.join(vetoes)}")
+    if labels.worse:
+        clauses.append(labels.clause)
+    clauses += [shift.clause for shift in bad[:_TOLD]]
+    if len(bad) > _TOLD:
+        clauses.append(f"{counted(len(bad) - _TOLD, 'more metric')} moved")
+    if undeclared:
+        told = [f"{case} ({named(figures)})" for case, figures in undeclared.items()]
+        clauses.append(
+            f"{counted(len(told), 'case')} moved for the better by more than a tolerance where "
+            f"nothing was asked: {named(told)}"
         )
-    for shift in bad[:3]:
-        moved = "moved for the worse" if shift.verdict == "worse" else "moved"
-        findings.append(
-            f"{shift.metric} {moved} by {shift.change.mean:+.3g} "
-            f"({shift.change.low:+.3g} to {shift.change.high:+.3g}), {abs(shift.effect):.1f} times "
-            f"its tolerance (p = {shift.adjusted:.2g} after correction)"
-        )
-    if len(bad) > 3:
-        findings.append(f"{len(bad) - 3} more metrics moved")
-    if findings:
-        return f"{over}: {'; '.join(findings)}"
-    flips = f"{len(lost)} labels lost, {len(gained)} gained" if lost or gained else "no label lost"
-    shifted = "no metric shifted" if images > 1 else "one picture is too few to tell a shift"
-    return f"{over}: {flips}, {shifted}"
+    clauses += _of_slices(labels, bad, slices)
+    return [Finding(clause) for clause in clauses]
+
+
+def _of_slices(labels: Labels, bad: list[Shift], slices: list[Slice]) -> list[str]:
+    """What fell in slices and not in the whole suite."""
+    known = {shift.metric for shift in bad}
+    clauses = []
+    for part in slices:
+        news = [part.labels.clause] if part.labels.worse and not labels.worse else []
+        news += [shift.clause for shift in part.bad if shift.metric not in known]
+        if news:
+            more = f" and {len(news) - 1} more" if len(news) > 1 else ""
+            size = f"{counted(part.cases, 'case')} on {counted(part.images, 'picture')}"
+            clauses.append(f"{part.name} ({size}): {news[0]}{more}")
+    if len(clauses) > _TOLD:
+        clauses[_TOLD:] = [f"{counted(len(clauses) - _TOLD, 'more slice')} moved"]
+    return clauses

@@ -28,6 +28,9 @@ MULTIPLE = 2.0
 """The tolerance is this many noise floors. A floor is the largest of some hundred deviations,
 which is about three standard deviations; six leave room for larger ones."""
 
+DEVIATIONS = 3.0
+"""Standard deviations in a noise floor, which is the largest of some hundred deviations."""
+
 ENOUGH = 100
 """A floor counts only if it was taken from at least this many deviations."""
 

@@ -121,6 +121,23 @@ class FigureKey:
         """The registry's row of the metric."""
         return METRICS[self.metric]
 
+    @property
+    def words(self) -> str:
+        """What is measured, as expectations are told.
+
+        >>> FigureKey.parse("pointing[birds] tolerance=1 (rollout)").words
+        'pointing of birds (tolerance 1) (rollout)'
+        >>> FigureKey.of("js", options={"against": "blank"}).words
+        'js against blank'
+        """
+        words = self.metric if self.region is None else f"{self.metric} of {self.region}"
+        given = dict(self.options)
+        if "against" in given:
+            words += f" against {given.pop('against')}"
+        options = ", ".join(f"{name} {value}" for name, value in given.items())
+        words += f" ({options})" if options else ""
+        return f"{words} ({self.map})" if self.map else words
+
     def __str__(self) -> str:
         region = "" if self.region is None else f"[{self.region}]"
         options = "".join(

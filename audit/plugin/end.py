@@ -14,9 +14,10 @@ from audit.base.errors import in_a_sentence, printable
 from audit.base.files import write_atomically
 from audit.base.settings import Limits
 from audit.gate import baselines
+from audit.gate.changes import changes_of
 from audit.gate.ending import Ending
 from audit.gate.outcomes import Run
-from audit.gate.suite import Suite, changes_of, judge_suite
+from audit.gate.suite import Suite, judge_suite
 from audit.plugin.options import path_of
 from audit.plugin.state import State
 from audit.plugin.watch import FEWEST, GATE, report_item

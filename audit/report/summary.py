@@ -10,6 +10,7 @@ from audit.base.errors import printable
 from audit.base.files import counted
 from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
+from audit.gate.findings import Slice
 from audit.gate.outcomes import Outcome, Run, totals
 from audit.gate.suite import Suite
 from audit.report.markdown import table
@@ -19,6 +20,9 @@ _SHOWN = 100
 
 _PICTURES = 700_000
 """Characters that the pictures may take; with the words this is less than a megabyte."""
+
+_SLICES = 10
+"""The most slices in a summary; the gallery shows all."""
 
 _WIDTH = 120
 
@@ -68,7 +72,8 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
         f"Model {_code(model.get('source', ''))}, digest {_code(model.get('digest', '')[:12])}.",
     ]
     if suite:
-        lines += ["", f"Over all cases: {_text(suite.sentence)}."]
+        lines += ["", f"Suite-level gate {suite.verdict}: {_text(suite.sentence)}."]
+        lines += _slices(suite)
     if failed:
         shown = failed[:_SHOWN]
         seen = _thumbnails(run, shown) if pictures else {}
@@ -78,6 +83,33 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
     if len(failed) > _SHOWN:
         lines += ["", f"And {len(failed) - _SHOWN} more; the gallery shows all."]
     return lines
+
+
+def _slices(suite: Suite) -> list[str]:
+    """A table of the slices that fell, and how many there are besides."""
+    worst = suite.worst_slices(_SLICES)
+    lines = []
+    if worst:
+        rows = [_slice_row(part) for part in worst]
+        head = ["slice", "cases", "pictures", "labels right", "largest shift", "verdict"]
+        lines += ["", table(head, rows)]
+    left = len(suite.slices) - len(worst)
+    if left:
+        more = "more " if worst else ""
+        lines += ["", f"{counted(left, f'{more}slice')} in the gallery."]
+    return lines
+
+
+def _slice_row(part: Slice) -> tuple[str, ...]:
+    shift = part.largest
+    return (
+        _text(part.name),
+        str(part.cases),
+        str(part.images),
+        f"{part.right[0]} → {part.right[1]}",
+        f"{_text(shift.metric)}, {shift.effect:+.1f} tolerances" if shift else "",
+        "failed" if part.failed else "",
+    )
 
 
 def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -15,6 +15,9 @@ from audit.gate.outcomes import Outcome, Run, State, totals
 from audit.gate.review import ACCEPTABLE
 from audit.gate.suite import Suite
 
+_SLICES = 5
+"""The most slices in the terminal; of the others it gives the number."""
+
 
 def lines_of(text: str) -> str:
     """A text of several lines, each made safe to print by :func:`audit.base.errors.printable`."""
@@ -79,8 +82,7 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
     if promoted is not None:
         lines.append(f"baselines accepted: {len(promoted)}, in {about['baselines']}")
     if suite:
-        verdict = "FAILED" if suite.failed else "passed"
-        lines.append(f"suite-level gate {verdict}: {suite.sentence}")
+        lines += _of_suite(suite)
     if (run.folder / "gallery.html").exists():
         lines.append(f"gallery: {run.folder / 'gallery.html'}")
     if any(o.state is State.BROKEN and o.failed for o in outcomes):
@@ -93,3 +95,17 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
             f"audit accept {as_typed(run.folder)}"
         )
     return [printable(line) for line in lines]
+
+
+def _of_suite(suite: Suite) -> list[str]:
+    """The verdict over all cases, and the slices that fell."""
+    verdict = "FAILED" if suite.failed else suite.verdict.value
+    lines = [f"suite-level gate {verdict}: {suite.sentence}"]
+    worst = suite.worst_slices(_SLICES)
+    lines += [f"  {part.told}{', FAILED' if part.failed else ''}" for part in worst]
+    left = [part for part in suite.slices if part not in worst]
+    if left:
+        failed = sum(part.failed for part in left)
+        more = "more " if worst else ""
+        lines.append(f"  {counted(len(left), f'{more}slice')}, {failed or 'none'} of them failed")
+    return lines

@@ -12,8 +12,9 @@ from audit.base.files import inside
 from audit.base.geometry import WHOLE, Box, same_view
 from audit.base.settings import Limits
 from audit.gate import accepted
+from audit.gate.changes import Change, declared_metrics, declares
 from audit.gate.outcomes import Outcome, Run
-from audit.gate.suite import Change, Suite, judge_suite
+from audit.gate.suite import Judgement, Suite, judge_suite
 from audit.gate.tolerances import PROBABILITY, Floors, Tolerances, load_floors
 from audit.maps.reading import Map
 from audit.metrics.distances import centre_shift, emd, js
@@ -29,7 +30,11 @@ _ROUNDING = 2e-6  # figures of baselines are stored with six decimals
 
 @dataclass(frozen=True)
 class Subject:
-    """One side's answer to a case, with the figures of the case's own map."""
+    """One side's answer to a case, with the figures of the case's own map.
+
+    Attributes:
+        said: the expectations of its verdicts; None if they are not known, as of a baseline.
+    """
 
     case: str
     text: str
@@ -44,6 +49,8 @@ class Subject:
     critical: bool = False
     regions: Mapping[str, list[tuple[float, float, float, float]]] | None = None
     view: Box = WHOLE
+    tags: tuple[str, ...] = ()
+    said: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,23 @@ class Pair:
             or any(self._left(key, *values) for key, values in self.changes.items())
         )
 
+    @property
+    def said(self) -> frozenset[str] | None:
+        """The expectations of the case; None if neither side knows them."""
+        return self.after.said if self.after.said is not None else self.before.said
+
+    @property
+    def undeclared(self) -> tuple[str, ...]:
+        """Figures that left their tolerance for the better though nothing was asked of them."""
+        return tuple(
+            str(key)
+            for key, (was, now) in self.changes.items()
+            if self._left(key, was, now)
+            and isinstance(was, float) and isinstance(now, float)
+            and key.row.better == ("higher" if now > was else "lower")
+            and self.said is not None and not declares(self.said, str(key))
+        )  # fmt: skip
+
     def _left(self, key: FigureKey, before: float | str, after: float | str) -> bool:
         if isinstance(before, str) or isinstance(after, str):
             return isinstance(before, str) != isinstance(after, str)
@@ -145,14 +169,10 @@ class Comparison:
     def headline(self) -> str:
         """The verdict in a word or two."""
         if self.suite.failed:
-            return "worse"
+            return "worse" if self.suite.worse else "changed"
+        if self.suite.verdict is Judgement.UNSURE:
+            return Judgement.UNSURE.value
         return "changed, not clearly worse" if self.beyond else "no regression"
-
-    @property
-    def sentence(self) -> str:
-        """The verdict over all cases, and how many cases moved by more than a tolerance."""
-        moved = f"{len(self.beyond)} of {len(self.pairs)} cases moved by more than a tolerance"
-        return f"{self.suite.sentence}; {moved}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -198,7 +218,8 @@ def _of_outcome(outcome: Outcome, run: Run) -> Subject:
         outcome.case, outcome.text, outcome.image_digest, outcome.expected, outcome.case_digest,
         outcome.label, outcome.probabilities, outcome.metrics.get(key, {}), key,
         run.maps(outcome.case).get(key), outcome.critical, outcome.regions,
-        Box(*outcome.view),
+        Box(*outcome.view), tuple(outcome.tags),
+        frozenset(verdict.expectation for verdict in outcome.verdicts),
     )  # fmt: skip
 
 
@@ -281,7 +302,7 @@ def _distance(function: Any, before: Subject, after: Subject) -> float | str:
 
 
 def _change(pair: Pair) -> Change:
-    before, after = pair.before, pair.after
+    before, after, said = pair.before, pair.after, pair.said
     by_metric: dict[str, list[float]] = {}
     tolerances = {PROBABILITY: pair.tolerances.probability()}
     for key, (first, second) in pair.changes.items():
@@ -299,4 +320,12 @@ def _change(pair: Pair) -> Change:
             **{metric: sum(values) / len(values) for metric, values in by_metric.items()},
         },
         tolerances,
+        after.expected,
+        tuple(dict.fromkeys(after.tags or before.tags)),
+        # Of two folders of baselines nobody knows what was asked, so every direction counts.
+        frozenset(tolerances)
+        if said is None
+        else declared_metrics(after.expected, after.figures, said),
+        pair.beyond,
+        pair.undeclared,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from audit.base.statistics import clustered_mean, mean_interval, separation
+from audit.base.statistics import (
+    holm,
+    least_noncentrality,
+    mean_interval,
+    separation,
+    sign_flip,
+)
 
 
 def test_an_interval_is_near_the_normal_one_for_many_values() -> None:
@@ -33,54 +41,52 @@ def test_nothing_and_what_is_not_finite_are_refused(values: list[float]) -> None
         mean_interval(values)
 
 
-def counted_by_looking_up(
-    values: list[float], clusters: list[str], seed: int
-) -> tuple[tuple[float, float, float], float]:
-    """The mean over clusters that are found in a list, one value after the other."""
-    names = list(dict.fromkeys(clusters))
-    sums, counts = np.zeros(len(names)), np.zeros(len(names))
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[names.index(cluster)] += value
-        counts[names.index(cluster)] += 1
-    mean = sum(values) / len(values)
-    found = scipy.stats.bootstrap(
-        (sums, counts), lambda s, c, axis=-1: s.sum(axis=axis) / c.sum(axis=axis), paired=True,
-        n_resamples=2000, method="percentile", rng=np.random.default_rng(seed), batch=200,
-    ).confidence_interval  # fmt: skip
-    few, left = len(names) / (len(names) - 1), sums - mean * counts
-    error = np.sqrt(few * (left**2).sum()) / len(values)
-    p = 2 * scipy.stats.t.sf(abs(mean) / error, df=len(names) - 1)
-    return (mean, found.low, found.high), float(p)
+@given(st.lists(st.integers(-3, 3), max_size=9))
+def test_a_sign_flip_test_counts_all_ways_to_give_signs(values: list[int]) -> None:
+    ways = [
+        sum(sign * value for sign, value in zip(signs, values, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(values))
+    ]
+    expected = sum(abs(way) >= abs(sum(values)) for way in ways) / len(ways)
+    assert sign_flip(values) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_clustered_mean_is_the_one_of_clusters_looked_up_one_by_one(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    values = list(rng.normal(0.1, 1, 60))
-    clusters = [f"picture-{n}" for n in rng.integers(0, 9, 60)]
-    interval, p = clustered_mean(values, clusters, seed=seed)
-    expected, chance = counted_by_looking_up(values, clusters, seed)
-    assert tuple(interval) == pytest.approx(expected, abs=1e-12)
-    assert p == pytest.approx(chance, abs=1e-12)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_a_sign_flip_test_of_single_cases_is_the_exact_mcnemar_test(lost: int, gained: int) -> None:
+    expected = scipy.stats.binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
+    assert sign_flip([1] * lost + [-1] * gained) == pytest.approx(expected, abs=1e-12)
 
 
-class Compared(str):
-    """A cluster that counts how often it is compared with another."""
-
-    __slots__ = ()
-    times = 0
-
-    def __eq__(self, other: object) -> bool:
-        Compared.times += 1
-        return super().__eq__(other)
-
-    __hash__ = str.__hash__
+def test_a_sign_flip_test_of_many_pictures_agrees_with_scipys_random_draws() -> None:
+    values = np.random.default_rng(2).integers(-4, 6, 500)
+    drawn = scipy.stats.permutation_test(
+        (values,), np.sum, permutation_type="samples", n_resamples=5000, vectorized=True,
+        rng=np.random.default_rng(0),
+    ).pvalue  # fmt: skip
+    assert sign_flip(list(values)) == pytest.approx(drawn, abs=3 * np.sqrt(0.25 / 5000))
 
 
-def test_the_time_of_a_clustered_mean_grows_with_the_values_and_not_with_their_square() -> None:
-    clusters = [Compared(n // 2) for n in range(2000)]
-    clustered_mean([1.0] * 2000, clusters)
-    assert Compared.times < 10 * 2000
+@pytest.mark.parametrize(("pictures", "level"), [(2, 0.01), (5, 0.05 / 22), (30, 0.05 / 22)])
+def test_a_mean_of_the_least_noncentrality_is_found_in_four_of_five_samples(
+    pictures: int, level: float
+) -> None:
+    least = least_noncentrality(pictures - 1, level)
+    rng = np.random.default_rng(7)
+    samples = rng.normal(least / np.sqrt(pictures), 1, (4000, pictures))
+    found = (scipy.stats.ttest_1samp(samples, 0, axis=1).pvalue < level).mean()
+    assert found == pytest.approx(0.8, abs=3 * np.sqrt(0.8 * 0.2 / 4000))
+
+
+def test_holm_multiplies_by_the_number_that_is_left_and_never_falls() -> None:
+    assert holm([0.04, 0.001, 0.03]) == pytest.approx([0.06, 0.003, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_gives_a_test_of_more_weight_more_of_the_error() -> None:
+    """By hand: 0.02 at 3/4 of the error is 0.0267; then 0.03 has all that is left to itself."""
+    assert holm([0.02, 0.03], [3, 1]) == pytest.approx([0.02 * 4 / 3, 0.03])
+    assert holm([0.02, 0.03], [1, 1]) == holm([0.02, 0.03])
 
 
 few = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=8)

@@ -14,9 +14,9 @@ from audit.base.files import digest_file
 from audit.base.settings import Limits, Update
 from audit.cases.loading import Case, load_cases
 from audit.gate import accepted, baselines
+from audit.gate.changes import changes_of
 from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.review import Decision, accept, standing
-from audit.gate.suite import changes_of
 from audit.gate.tolerances import floor_of, load_floors, noise_path
 from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery

@@ -70,7 +70,7 @@ def test_without_github_nothing_is_marked_and_a_passing_run_says_so(
     assert "::error" not in result.stdout.str()
     text = (accepted.path / "summary.md").read_text()
     assert text.startswith("## Audit passed\n")
-    assert "Over all cases: over 3 cases on 2 pictures: no label lost" in text
+    assert "Suite-level gate cannot tell: over 3 cases on 2 pictures: no label lost" in text
     assert "| case |" not in text
 
 

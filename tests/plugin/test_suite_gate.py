@@ -11,18 +11,19 @@ from PIL import Image
 
 @pytest.fixture
 def many(project: pytest.Pytester) -> pytest.Pytester:
-    """Twelve cases on twelve pictures, accepted."""
+    """Sixteen cases on sixteen pictures, accepted: the toy moves all by exactly as much, which is
+    taken for whole steps and needs more pictures than a shift that scatters."""
     for path in (project.path / "cases").glob("*.yaml"):
         path.unlink()
     lines = ["cases:"]
-    for i in range(12):
+    for i in range(16):
         Image.new("RGB", (80, 80), (i, 0, 0)).save(project.path / "cases" / "images" / f"{i}.png")
         lines += [
             f"  - id: case-{i}", f"    image: images/{i}.png", "    text: a bird",
             "    critical: true" if i == 0 else "    tags: [guide]", "    expect: {label: yes}",
         ]  # fmt: skip
     (project.path / "cases" / "many.yaml").write_text("\n".join(lines) + "\n")
-    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=12)
+    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=16)
     return project
 
 
@@ -32,13 +33,13 @@ def test_a_shift_that_every_case_passes_fails_the_session(
 ) -> None:
     result = many.runpytest("cases")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["suite-level gate passed: over 12 cases on 12 pictures: *"])
+    result.stdout.fnmatch_lines(["suite-level gate passed: over 16 cases on 16 pictures: *"])
     monkeypatch.setenv("TOY_LEAN", "0.006")
     result = many.runpytest("cases", "--junitxml=audit.xml")
-    result.assert_outcomes(passed=12, failed=1)
+    result.assert_outcomes(passed=16, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["suite-level gate FAILED: over 12 cases on 12 pictures: * moved *by*"]
+        ["suite-level gate FAILED: over 16 cases on 16 pictures: * moved *by*"]
     )
     suite = json.loads((many.path / "run" / "results.json").read_text())["suite"]
     assert suite["failed"]
@@ -55,15 +56,15 @@ def test_a_failing_gate_is_an_item_in_junit_and_for_last_failed(
     monkeypatch.setenv("TOY_LEAN", "0.006")
     for workers in ((), ("-n2",)):
         result = many.runpytest("cases", "--junitxml=audit.xml", *workers)
-        result.assert_outcomes(passed=12, failed=1)
+        result.assert_outcomes(passed=16, failed=1)
         (suite,) = ElementTree.parse(many.path / "audit.xml").iter("testsuite")
-        assert (suite.get("tests"), suite.get("failures")) == ("13", "1")
+        assert (suite.get("tests"), suite.get("failures")) == ("17", "1")
         (failure,) = suite.iter("failure")
         assert "moved" in str(failure.text)
         cache = many.path / ".pytest_cache" / "v" / "cache" / "lastfailed"
         assert json.loads(cache.read_text()) == {"audit::suite-level-gate": True}
     monkeypatch.setenv("TOY_LEAN", "0")
-    many.runpytest("cases", "--lf").assert_outcomes(passed=12)
+    many.runpytest("cases", "--lf").assert_outcomes(passed=16)
     assert not cache.exists() or json.loads(cache.read_text()) == {}
 
 

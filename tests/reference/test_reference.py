@@ -14,8 +14,9 @@ from audit import load_model
 from audit.base.geometry import Box, mask
 from audit.base.settings import Limits
 from audit.cases.loading import load_cases
+from audit.gate.changes import changes_of
 from audit.gate.outcomes import State
-from audit.gate.suite import changes_of, judge_suite
+from audit.gate.suite import judge_suite
 from audit.gate.tolerances import load_floors
 from audit.gate.verdict import Policy
 from audit.maps.reading import read_map

@@ -59,8 +59,8 @@ def test_pairs_are_told_with_distances_flips_and_the_most_moved_map_first() -> N
     assert first.probability == pytest.approx((0.9, 0.2))
     assert found.suite.flipped == {"moved": ("yes", "no")}
     assert found.suite.lost == ["moved"]
-    assert (found.beyond, found.headline) == (["moved"], "changed, not clearly worse")
-    assert "1 of 2 cases moved by more than a tolerance" in found.sentence
+    assert (found.beyond, found.headline) == (["moved"], "cannot tell")
+    assert "1 of 2 cases drifted; too few pictures to tell" in found.suite.sentence
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -103,7 +103,7 @@ def test_a_shift_shared_by_all_cases_is_worse_and_equal_sides_are_no_regression(
     ]
     found = compare(*sides(*worse), Limits())
     assert found.headline == "worse"
-    assert "mass moved for the worse by" in found.sentence
+    assert "mass moved for the worse by" in found.suite.sentence
     same = compare(*sides(*((a, a) for a, _ in worse)), Limits())
     assert same.headline == "no regression"
 
@@ -155,7 +155,7 @@ def test_the_command_compares_runs_and_baselines_and_exits_by_the_verdict(
     result = CliRunner().invoke(cli.app, ["compare", str(folder), str(runs[1]), "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert (
-        "no regression: over 2 cases on 1 picture: no label lost, one picture is too few"
+        "cannot tell: over 2 cases on 1 picture: no label lost; one picture is too few"
         in result.output
     )
     assert side_of_folder(tmp_path / "nowhere") is None
@@ -177,3 +177,24 @@ def test_a_comparison_that_is_worse_exits_with_one(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "worse: over 6 cases on 6 pictures: mass moved for the worse by" in result.output
     assert CliRunner().invoke(cli.app, [*arguments, "--effect", "100"]).exit_code == 0
+
+
+def better(case: str, *said: str) -> tuple[Subject, Subject]:
+    """A mass that rose by four tolerances, where these expectations were declared."""
+    known = frozenset(said) if said else None
+    return (
+        subject(case, cell(0, 0)),
+        subject(case, cell(0, 0), figures={"mass[birds]": 0.88, "entropy": 0.2}, said=known),
+    )
+
+
+def test_a_move_for_the_better_that_nobody_asked_for_is_a_change() -> None:
+    asked = compare(*sides(*(better(str(i), "label", "mass of birds") for i in range(8))), Limits())
+    assert not asked.suite.failed
+    assert asked.headline == "changed, not clearly worse"
+    other = compare(*sides(*(better(str(i), "label") for i in range(8))), Limits())
+    assert other.suite.failed
+    assert other.headline == "changed"
+    assert "8 cases moved for the better by more than a tolerance where" in other.suite.sentence
+    unknown = compare(*sides(*(better(str(i)) for i in range(8))), Limits())
+    assert not unknown.suite.failed

@@ -27,9 +27,10 @@ from audit.base.files import digest, make_output, to_json, write_json
 from audit.base.settings import Limits
 from audit.cases.loading import Case
 from audit.gate import baselines
+from audit.gate.changes import changes_of
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome, Run, State
-from audit.gate.suite import changes_of, judge_suite
+from audit.gate.suite import judge_suite
 from audit.gate.tolerances import (
     ENOUGH,
     MULTIPLE,

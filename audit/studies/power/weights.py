@@ -203,7 +203,7 @@ def low_rank(share: float) -> Spoil:
             if name.endswith(("q_proj.weight", "v_proj.weight")):
                 left = torch.randn((value.shape[0], _RANK), generator=generator)
                 update = left @ torch.randn((_RANK, value.shape[1]), generator=generator)
-                value.data.add_(update, alpha=share * float(value.norm() / update.norm()))
+                value.data.add_(update, alpha=share * float(value.data.norm() / update.norm()))
 
     return spoil
 

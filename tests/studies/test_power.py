@@ -19,10 +19,9 @@ from audit.base.errors import RunError
 from audit.cases.loading import load_cases
 from audit.commands import main as cli
 from audit.gate.outcomes import DriftRow, State
-from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Query
 from audit.report.power_page import write_page
-from audit.studies.power import altered, copies, learning, measure, weights
+from audit.studies.power import altered, learning, measure, weights
 from audit.studies.power.altered import Altered, pictures
 from audit.studies.power.judging import by_family, judged
 from audit.studies.power.measure import Asked, measure_power
@@ -174,15 +173,18 @@ def test_a_blend_has_a_share_of_the_other_model_and_needs_one_of_the_same_form(
         weights.blended("shortcut", 0.02)(same.torch_model, 0)
 
 
-def test_the_last_merges_are_lost_in_a_copy_and_the_checkpoint_is_left_alone(
-    tmp_path: Path,
-) -> None:
-    folder = make_checkpoint(tmp_path / "tiny", seed=3)
-    whole = (folder / "merges.txt").read_text().splitlines()
-    (tmp_path / "copy").mkdir()
-    lost = copies.without_merges(2)(resolve(str(folder)), tmp_path / "copy")
-    assert (lost.folder / "merges.txt").read_text().splitlines() == whole[:-2]
-    assert (folder / "merges.txt").read_text().splitlines() == whole
+def test_words_whose_merges_are_lost_come_apart(picture: Image.Image) -> None:
+    reference: Any = load_model("reference", device="cpu")
+    (change,) = (c for c in all_changes(3, 3) if c.id == "merges-lost")
+    tokenizer = reference.preprocessing.tokenizer
+    last = ["".join(pair) for pair, _ in sorted(tokenizer.bpe_ranks.items(), key=lambda p: p[1])]
+    assert tokenizer.tokenize(" woman") == ["Ġwoman"]
+    assert "Ġwoman" in last[-40:]
+    change.plant(reference, 1)
+    assert "".join(tokenizer.tokenize(" woman")) == "Ġwoman"
+    assert len(tokenizer.tokenize(" woman")) > 1
+    (answer,) = reference.trace([Query(picture, "a woman sits")])
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_dropped_layer_passes_its_input_on(model: Any, picture: Image.Image) -> None:

@@ -48,19 +48,6 @@ def as_safetensors(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     return copy
 
 
-def without_merges(count: int) -> Callable[[Checkpoint, Path], Checkpoint]:
-    """A copy of the checkpoint whose tokenizer lost its last ``count`` merges."""
-
-    def rewrite(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-        copy = copied(checkpoint, folder)
-        path = copy.folder / "merges.txt"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[:-count]), encoding="utf-8")
-        return copy
-
-    return rewrite
-
-
 def saved(suffix: str, mode: str = "RGB", **options: Any) -> Redraw:
     """Written in another format, without a loss."""
 

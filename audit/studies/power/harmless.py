@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -81,9 +82,16 @@ def _of_sums() -> list[Change]:
                 _multiplied(_in_halves)),
         _change("sums-backwards", "products of matrices summed backwards", Setting(),
                 _multiplied(_from_the_end)),
-        _change("without-onednn", "torch without oneDNN",
-                Setting(around=lambda: torch.backends.mkldnn.flags(enabled=False))),
+        _change("without-onednn", "torch without oneDNN", Setting(around=_without_onednn)),
     ]  # fmt: skip
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that its precision is of Intel's GPUs alone
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _multiplied(product: Product) -> Plant:

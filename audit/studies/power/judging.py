@@ -1,4 +1,8 @@
-"""Counts what each gate catches of the outcomes of one change, and how far figures moved."""
+"""Counts what each gate catches of the outcomes of one change, and how far figures moved.
+
+The states of cases come from the policy of a session, and the suite is judged by the same functions
+as at its end.
+"""
 
 from __future__ import annotations
 

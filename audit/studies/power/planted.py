@@ -13,8 +13,7 @@ from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.protocol import Model, Query
 from audit.studies.power import altered, learning, weights
 from audit.studies.power.altered import Altered, pictures, texts
-from audit.studies.power.changes import Change, Plant, Setting, as_is
-from audit.studies.power.copies import without_merges
+from audit.studies.power.changes import Change, Plant
 from audit.studies.power.harmless import harmless
 
 _OTHER = "shortcut"
@@ -78,6 +77,19 @@ def _handling(caption: Callable[..., str]) -> Plant:
 
     def plant(model: OFAVisualEntailment, _: int) -> Model:
         model.preprocessing.pre_caption = caption
+        return model
+
+    return plant
+
+
+def _without_merges(count: int) -> Plant:
+    """The tokenizer without its last merges: a file that lacks them would not be loaded."""
+
+    def plant(model: OFAVisualEntailment, _: int) -> Model:
+        tokenizer = model.preprocessing.tokenizer
+        kept = len(tokenizer.bpe_ranks) - count
+        tokenizer.bpe_ranks = {pair: n for pair, n in tokenizer.bpe_ranks.items() if n < kept}
+        tokenizer.cache.clear()
         return model
 
     return plant
@@ -225,7 +237,7 @@ def _text() -> list[Change]:
     lost = f"the last {_MERGES} merges of the tokenizer lost"
     return [
         *(Change(name, "text", about, plant, depends=facts) for name, about, plant, facts in found),
-        Change("merges-lost", "text", lost, as_is, Setting(rewrite=without_merges(_MERGES))),
+        Change("merges-lost", "text", lost, _without_merges(_MERGES)),
     ]
 
 

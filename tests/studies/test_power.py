@@ -328,6 +328,12 @@ def test_a_figure_without_a_floor_counts_once_it_leaves_its_tolerance() -> None:
     assert made_of(State.PASSED, LABEL, PROBABILITY, gone)["measurable"]
 
 
+def test_a_change_that_leaves_no_answer_is_caught_by_all_gates_that_compare() -> None:
+    found = judged([outcome("a", State.ERROR)], FLOORS)
+    assert found["measurable"]
+    assert found["caught"] == {"full": True, "labels": False, "probabilities": True}
+
+
 def test_each_gate_sees_what_it_can() -> None:
     drifted = replace(MASS, change=-0.4, verdict="drifted")
     found = made_of(State.DRIFTED, LABEL, PROBABILITY, drifted)

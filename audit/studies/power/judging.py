@@ -25,7 +25,8 @@ _STORED = 2e-6
 
 def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
     """Which gates catch the outcomes, and which figure moved most."""
-    suite = judge_suite(changes_of(outcomes), Limits())
+    changes = changes_of(outcomes)
+    shifted = bool(changes) and judge_suite(changes, Limits()).failed
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
     wrong = [o.case for o in outcomes if o.label != o.expected]
     likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
@@ -40,7 +41,7 @@ def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
     moved, case, figure = max(moves, default=(0.0, "", ""))
     return {
         "caught": {
-            "full": any(o.failed for o in outcomes) or suite.failed,
+            "full": any(o.failed for o in outcomes) or shifted,
             "labels": bool(wrong),
             "probabilities": bool(wrong or likely or broken),
         },
@@ -48,7 +49,7 @@ def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
         "states": {state: count for state, count in states.items() if count},
         "wrong_labels": len(wrong),
         "moved_cases": sum(o.state.failed for o in outcomes),
-        "suite": suite.failed,
+        "suite": shifted,
         "largest": {"noises": round(moved, 2), "case": case, "figure": figure},
     }
 

@@ -64,7 +64,7 @@ screenshots: .venv/installed-test
 	$(BIN)/python -m tools.serve_picture
 
 power: .venv/installed-test
-	$(BIN)/audit power
+	$(BIN)/audit power --processes 2
 
 validity: .venv/installed
 	$(BIN)/audit validity --processes $$(nproc)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from audit.base.errors import AuditError, MapError, ModelError, in_a_sentence
 from audit.base.files import digest, make_output, rounded, write_atomically
-from audit.base.images import open_image, picture_of
+from audit.base.images import identity, open_image, picture_of
 from audit.base.words import characters
 from audit.cases.expectations import Verdict
 from audit.gate.outcomes import Outcome, State, Strip
@@ -170,13 +170,13 @@ class Explanation:
 
     @cached_property
     def _picture(self) -> str:
-        return digest(self.image.tobytes())
+        return identity(picture_of(self.image))
 
     def _stem(self, name: str, text: str, what: str) -> str:
         """The readable start of file names, which differs for every question."""
         model = self.model
         asked = digest(
-            name, str(self.image.size), self._picture, text, what,
+            name, self._picture, text, what,
             model.digest, model.device, model.dtype, model.engine,
             *(() if self.premise is None else (self.premise,)),
         )  # fmt: skip

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from audit.base.errors import CaseError
-from audit.cases.loading import Case, Pictures, load_cases
+from audit.cases.loading import Case, load_cases
+from audit.cases.pictures import Pictures
 
 PLAIN = """\
 cases:

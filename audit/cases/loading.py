@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from audit.base.errors import CaseError, ImageError, nearest
-from audit.base.files import digest, digest_file
+from audit.base.errors import CaseError, nearest
+from audit.base.files import digest
 from audit.base.geometry import Box, parse_box
-from audit.base.images import open_image
 from audit.base.words import occurrences, words_in
-from audit.base.yamlfile import Document, Loc, Where, kind_of, read, shortened
+from audit.base.yamlfile import Document, Loc, Where, read
 from audit.cases.expectations import Expect
 from audit.cases.methods import MapAt, readable_methods
+from audit.cases.pictures import Pictures, checked_picture
 from audit.cases.problems import Problems, dotted
 from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
 from audit.maps.spec import MapSpec, former_key
@@ -34,6 +32,8 @@ class Case:
 
     Attributes:
         label_at, maps_at: where the file asks for the label and for the maps.
+        image_digest: identity of the picture: SHA-256 of its size and pixels.
+        file_digest: SHA-256 of the picture's file, which older versions knew it by.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Case:
     maps_at: tuple[MapAt, ...]
     image: Path
     image_digest: str
+    file_digest: str
     image_size: tuple[int, int]
     text: str
     premise: str | None
@@ -84,8 +85,19 @@ class Case:
         Maps have the names of version 0.1 in it: a new name for a method does not change a case, so
         older baselines and runs stay valid.
         """
+        return self._fingerprint(self.image_digest)
+
+    @property
+    def former_digest(self) -> str:
+        """The fingerprint that older versions gave this case: the picture is its file's bytes.
+
+        Baselines and runs that they stored are still of this case if the file is the same.
+        """
+        return self._fingerprint(self.file_digest)
+
+    def _fingerprint(self, image: str) -> str:
         asked: dict[str, Any] = {
-            "image": self.image_digest,
+            "image": image,
             "text": self.text,
             "premise": self.premise,
             "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
@@ -102,10 +114,6 @@ class Case:
         if self.truncate:  # else left out, so that baselines older than this key stay valid
             asked["truncate"] = True
         return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
-
-
-Pictures = dict[Path, tuple[tuple[int, int], str]]
-"""Size and SHA-256 of pictures that have been opened, so that each is opened only once."""
 
 
 def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
@@ -178,61 +186,7 @@ def _check_other_pictures(
         if index not in sound and isinstance(case, dict) and isinstance(case.get("image"), str):
             loc: Loc = ("cases", index, "image")
             if not problems.has(loc):
-                _picture(case["image"], document, loc, problems, pictures)
-
-
-def _picture(
-    written: str, document: Document, loc: Loc, problems: Problems, pictures: Pictures
-) -> tuple[tuple[int, int], str] | None:
-    """Size and digest of a picture; None if it cannot be used, which is reported here."""
-    path = document.path.parent / written
-    try:
-        if path not in pictures:
-            _refuse_folders_and_devices(path)
-            pictures[path] = open_image(path).size, digest_file(path)
-        return pictures[path]
-    except ImageError as error:
-        message = str(error)
-    except OSError as error:
-        message = f"{shortened(str(path))}: cannot be read: {error.strerror}"
-    problems.add(loc, message + _nearest_picture(path, written))
-    return None
-
-
-def _refuse_folders_and_devices(path: Path) -> None:
-    """Refuse folders, pipes and devices: reading from some of them never ends.
-
-    Raises:
-        ImageError: at ``path`` there is nothing, or something that is not a file.
-        OSError: the system does not accept such a path.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise ImageError(f"{path}: no such picture") from None
-    except ValueError:
-        raise ImageError(f"{str(path)!r}: no such picture") from None
-    if not stat.S_ISREG(mode):
-        raise ImageError(f"{path}: not a picture, but {kind_of(mode)}")
-
-
-def _nearest_picture(path: Path, written: str) -> str:
-    """A clause that suggests pictures in the same folder, if there is no file at ``path``."""
-    folder = Path(written).parent
-    with suppress(OSError, ValueError):  # if the system does not accept the path, it is not a file
-        if path.is_file():
-            return ""
-    with suppress(OSError, ValueError):
-        beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
-        there = [each for each in beside if each.suffix.lower() in _PICTURES and each.is_file()]
-        names = [(folder / each.name).as_posix() for each in there]
-        # File names may hold anything, even characters that a terminal should not get.
-        names = [name for name in names if name.isprintable()]
-        return f"; {nearest(written, names)}" if names else ""
-    return ""
-
-
-_PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+                checked_picture(case["image"], document, loc, problems, pictures)
 
 
 def _check(
@@ -257,10 +211,9 @@ def _check(
                 "this is the measured map itself; compare it with another",
             )
     _check_words(written, defaults, loc, problems)
-    found = _picture(written.image, document, (*loc, "image"), problems, pictures)
+    found = checked_picture(written.image, document, (*loc, "image"), problems, pictures)
     if found is None:
         return None
-    size, image_digest = found
     regions = {}
     for name, boxes in written.regions.items():
         parsed = []
@@ -268,7 +221,7 @@ def _check(
             problems.add((*loc, "regions", name), "a region needs at least one box")
         for index, box in enumerate(boxes):
             try:
-                parsed.append(parse_box(box, *size))
+                parsed.append(parse_box(box, *found.size))
             except ValueError as error:
                 problems.add((*loc, "regions", name, index), str(error))
         regions[name] = tuple(parsed)
@@ -279,8 +232,9 @@ def _check(
         label_at=document.values[(*loc, "expect", "label")],
         maps_at=_maps_at(written, defaults, document, loc),
         image=document.path.parent / written.image,
-        image_digest=image_digest,
-        image_size=size,
+        image_digest=found.digest,
+        file_digest=found.file_digest,
+        image_size=found.size,
         text=written.text,
         premise=written.premise,
         regions=regions,

@@ -186,6 +186,9 @@ def power(
         list[str] | None, typer.Option(help="Id of one change; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random noise and examples.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the changes; each loads the model.")
+    ] = 1,
     work: Annotated[
         Path,
         typer.Option(
@@ -208,15 +211,15 @@ def power(
     """Plant regressions in copies of a model and count what the gate catches."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
-    from audit.gate.tolerances import load_floors  # noqa: PLC0415
     from audit.models.ofa.loaders import resolve  # noqa: PLC0415
     from audit.report.power_page import write_page  # noqa: PLC0415
     from audit.studies.power.measure import Asked, measure_power  # noqa: PLC0415
 
     project = project_at()
     chosen = chosen_cases(cases, project)
-    floors = load_floors(baselines or project.baselines_of(model, resolve(model).name))
-    found = measure_power(Asked(model, chosen, work, floors, seed, tuple(only or ())), progress)
+    noise = baselines or project.baselines_of(model, resolve(model).name)
+    asked = Asked(model, chosen, work, noise, seed, tuple(only or ()), processes)
+    found = measure_power(asked, progress)
     # A page about a few changes must not replace the one about all.
     page = out or (work / "power.md" if only else Path("docs/power.md"))
     write_page(page, found)
@@ -231,7 +234,7 @@ def power(
 
 
 def _print_power(found: dict[str, Any]) -> None:
-    from audit.studies.power.measure import GATES, by_family  # noqa: PLC0415
+    from audit.studies.power.judging import GATES, by_family  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False)
     table.add_column("family")

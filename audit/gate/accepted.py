@@ -113,7 +113,7 @@ class Baseline:
     """An accepted outcome.
 
     Attributes:
-        image: SHA-256 of the picture's file.
+        image: the picture's identity; of the file's bytes if an older version wrote it.
         default_map: key of the case's own map.
         figures, anchors: the values accepted last and first, by map key and stored metric name.
         view: the part of the picture that the maps cover; stored if it is not the whole.
@@ -142,9 +142,14 @@ class Baseline:
         unsaid = {"view"} if self.view == WHOLE else None
         return digest(json.dumps(self._record.model_dump(exclude=unsaid), sort_keys=True))
 
-    def is_stale(self, case_digest: str) -> bool:
-        """Whether the case has changed since, so that its digest is not ``case_digest``."""
-        return self.case_digest != case_digest
+    def is_stale(self, case_digest: str, former_digest: str) -> bool:
+        """Whether the case has changed since it was accepted.
+
+        Args:
+            case_digest: fingerprint of the case now.
+            former_digest: the fingerprint that older versions gave it; empty if it is not known.
+        """
+        return self.case_digest not in (case_digest, former_digest)
 
     def maps_path(self) -> Path:
         """The file of the accepted maps.

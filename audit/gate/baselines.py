@@ -81,7 +81,11 @@ def propose(
     Args:
         anew: move all anchors, so that creep is measured from the values accepted now.
     """
-    kept = before is not None and not before.is_stale(outcome.case_digest) and not anew
+    kept = (
+        before is not None
+        and not before.is_stale(outcome.case_digest, outcome.former_digest)
+        and not anew
+    )
     view = Box(*outcome.view)
     likely, figures = (before.anchor_probabilities, before.anchors) if before and kept else ({}, {})
     if before is not None and not same_view(before.view, view):

@@ -107,8 +107,9 @@ class Outcome:
         default_map: key of the case's own map.
         regions: boxes [left, top, right, bottom] as fractions of the image, by region.
         view: the part of the picture that the grid covers, in fractions of its sides.
-        image_digest: SHA-256 of the picture's file; the copy in the run folder has it as its name.
+        image_digest: the picture's identity, which is the name of its copy in the run folder.
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
+        former_digest: the fingerprint in which the picture is its file's bytes; see :class:`Case`.
         baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
         critical: whether a regression of this case alone is a veto.
         xfail: why the case is known to fail; empty if it is expected to pass.
@@ -141,6 +142,7 @@ class Outcome:
     metrics: dict[str, dict[str, Figure]] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
+    former_digest: DigestOrNone = ""
     baseline_digest: str = ""
     critical: bool = False
     xfail: str = ""

@@ -21,7 +21,8 @@ from audit.base.errors import BaselineError, CaseError, RunError
 from audit.base.files import counted, shown_path
 from audit.base.records import EDITED, MEGABYTE, CaseId, read_record
 from audit.cases.discovery import Pattern, find_files, parse
-from audit.cases.loading import Case, Pictures, check_unique, load_cases
+from audit.cases.loading import Case, check_unique, load_cases
+from audit.cases.pictures import Pictures
 from audit.cases.project import Project
 from audit.gate import baselines
 from audit.gate.accepted import Held
@@ -150,7 +151,7 @@ def accept(
             raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
         for name, why in wanted.items():
             proposal = baselines.propose(
-                outcomes[name], checks.maps(name), before[name].baseline,
+                checks.renewed(outcomes[name]), checks.maps(name), before[name].baseline,
                 {
                     "model": model,
                     "date": datetime.now(UTC).date().isoformat(),
@@ -247,7 +248,9 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
     held = {name: baselines.held(folder, name) for name in known}
     damaged = {name: h.damage for name, h in sorted(held.items()) if h.damage}
     there = {n: h.baseline for n, h in held.items() if h.baseline is not None and not h.damage}
-    stale = sorted(n for n, b in there.items() if b.is_stale(known[n].digest))
+    stale = sorted(
+        n for n, b in there.items() if b.is_stale(known[n].digest, known[n].former_digest)
+    )
     return Standing(
         folder,
         accepted=sorted(set(there) - set(stale)),

@@ -42,7 +42,7 @@ class Policy:
         before = held.baseline
         state, reason = judge_contract(outcome)
         if state.failed:
-            if before is not None and before.is_stale(outcome.case_digest):
+            if before is not None and before.is_stale(outcome.case_digest, outcome.former_digest):
                 reason += "; and its baseline is stale: the case changed since it was accepted"
             return state, reason
         state, drifted = _judge_drift(outcome, before)
@@ -69,8 +69,8 @@ class Policy:
         before = held.baseline
         if before is None:
             return self.update == "new"
-        moved = before.is_stale(outcome.case_digest) or bool(kinds - {"within"})
-        return self.update == "changed" and moved
+        stale = before.is_stale(outcome.case_digest, outcome.former_digest)
+        return self.update == "changed" and (stale or bool(kinds - {"within"}))
 
 
 def judge_contract(outcome: Outcome) -> tuple[State, str]:
@@ -86,7 +86,7 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
     """The state of a case that keeps its contract, compared with its baseline, and the reason."""
     if before is None:
         return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
-    if before.is_stale(outcome.case_digest):
+    if before.is_stale(outcome.case_digest, outcome.former_digest):
         return State.STALE, (
             "the case is not the one its baseline was accepted for (picture, text, regions, maps "
             "or metric definitions changed); accept it with --audit-update=changed"

@@ -14,7 +14,8 @@ from audit.plugin.files import CaseFiles
 from audit.plugin.watch import Watch
 
 if TYPE_CHECKING:
-    from audit.cases.loading import Case, Pictures
+    from audit.cases.loading import Case
+    from audit.cases.pictures import Pictures
     from audit.runs.session import Auditor
 
 

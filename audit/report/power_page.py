@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.base.files import counted, write_atomically
 from audit.report.markdown import table
-from audit.studies.power.measure import GATES, by_family
+from audit.studies.power.judging import GATES, by_family
 
 _CAUGHT = {True: "caught", False: "missed"}
 _ALARM = {True: "**alarm**", False: "quiet"}
@@ -44,10 +44,12 @@ def _page(found: Mapping[str, Any]) -> str:
         ["change", "what", *GATES, "labels wrong", "cases failed", "largest move"],
         [_row(r, _ALARM) for r in harmless],
     )
-    apart = "\n".join(
-        f"- `{r['id']}`: {r['about']}. Largest move: {r['largest']['noises']:g} noise floors."
-        for r in nothing
-    )
+    apart = "\n".join(_unseen(r, found) for r in nothing)
+    facts = table(
+        ["cases with", "how many"],
+        [[fact["phrase"], str(fact["cases"]) if fact["cases"] else "**none**"]
+         for fact in found["facts"]],
+    )  # fmt: skip
     skipped = "\n".join(
         f"- `{r['id']}`: {r['skipped']}" for r in found["changes"] if "skipped" in r
     )
@@ -78,21 +80,43 @@ The largest move is the figure that moved most, in noise floors.
 
 {one_by_one}
 
-## What alters nothing measurable
+## What these cases cannot see
 
-No label changed, no figure of any case moved by more than its noise floor, and none without a \
-measured floor left its tolerance: on these cases the change cannot be told from running the \
-intact model with another number of threads or in bfloat16.
+These changes alter nothing measurable: no label changed, no figure of any case moved by more than \
+its noise floor, and none without a measured floor left its tolerance. A gate is only as wide as \
+its cases.
 
 {apart or "None."}
 
+What the {counted(found["cases"], "case")} have, counted:
+
+{facts}
+
 ## Harmless changes
 
-The noise floor was measured under some of these conditions (threads, batches of 1, 3, 8 and all, \
-bfloat16 in batches of 8 and 1), so these could not alarm a gate that uses it; the others could.
+None of these changes what is asked or what answers. The noise floor was measured under some of \
+these conditions, so these could not alarm a gate that uses it; the others could.
 
 {quiet}
 {chr(10) + "Not run:" + chr(10) + chr(10) + skipped + chr(10) if skipped else ""}"""
+
+
+def _unseen(result: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Why the cases do not see a change: what none of them has, and how many it alters at all."""
+    facts = {fact["name"]: fact for fact in found["facts"]}
+    reasons = [_having(facts[name]) for name in found["depends"].get(result["id"], ())]
+    if "touched" in result:
+        touched = counted(result["touched"], "case") if result["touched"] else "no case"
+        reasons.append(f"what the network gets differs in {touched}")
+    reasons.append(f"the largest move is {result['largest']['noises']:g} noise floors")
+    return f"- `{result['id']}`, {result['about']}: {'; '.join(reasons)}."
+
+
+def _having(fact: Mapping[str, Any]) -> str:
+    number = fact["cases"]
+    if not number:
+        return f"no case has {fact['phrase']}"
+    return f"{counted(number, 'case')} {'has' if number == 1 else 'have'} {fact['phrase']}"
 
 
 def _row(result: Mapping[str, Any], words: Mapping[bool, str]) -> list[str]:

@@ -114,6 +114,7 @@ def unanswered(case: Case, file: str) -> Outcome:
         image_digest=case.image_digest,
         image_size=case.image_size,
         case_digest=case.digest,
+        former_digest=case.former_digest,
         regions={
             name: [(b.left, b.top, b.right, b.bottom) for b in boxes]
             for name, boxes in case.regions.items()
@@ -137,7 +138,7 @@ def _compare(made: Concluded, policy: Policy) -> None:
     case, outcome = made.case, made.outcome
     held = baselines.held(policy.folder, case.id)
     before, outcome.baseline_digest = held.baseline, held.digest
-    if before is not None and not before.is_stale(case.digest):
+    if before is not None and not before.is_stale(case.digest, case.former_digest):
         allowed = Tolerances(case.drift, policy.floors)
         outcome.drift = drift.compare(outcome, before, allowed, case.wanted)
         if not any(row.figure == drift.VIEW for row in outcome.drift):

@@ -51,6 +51,12 @@ class Subject:
     view: Box = WHOLE
     tags: tuple[str, ...] = ()
     said: frozenset[str] | None = None
+    former_digest: str = ""
+
+    @property
+    def digests(self) -> set[str]:
+        """The case's fingerprint, and that of older versions if this side knows it."""
+        return {self.case_digest, self.former_digest or self.case_digest}
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,7 @@ def _of_outcome(outcome: Outcome, run: Run) -> Subject:
         run.maps(outcome.case).get(key), outcome.critical, outcome.regions,
         Box(*outcome.view), tuple(outcome.tags),
         frozenset(verdict.expectation for verdict in outcome.verdicts),
+        outcome.former_digest,
     )  # fmt: skip
 
 
@@ -264,8 +271,8 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         ours, theirs = before.subjects.get(case), after.subjects.get(case)
         if ours is None or theirs is None:
             left_out[case] = f"only in {(before if theirs is None else after).title}"
-        elif ours.case_digest != theirs.case_digest:
-            left_out[case] = "the case itself changed between the two"
+        elif not ours.digests & theirs.digests:
+            left_out[case] = _changed(ours, theirs)
         else:
             pairs.append(_pair(ours, theirs, tolerances))
     if not pairs:
@@ -273,6 +280,18 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
     suite = judge_suite([_change(pair) for pair in pairs], limits)
     return Comparison(before, after, pairs, left_out, suite)
+
+
+def _changed(before: Subject, after: Subject) -> str:
+    """Why two subjects are not of the same case."""
+    reason = "the case itself changed between the two"
+    known = before.former_digest and after.former_digest
+    if before.image != after.image and before.text == after.text and not known:
+        reason += (
+            ", or one of them is of an older version, which knew a picture by its file's bytes; to "
+            "compare them, audit the case anew there"
+        )
+    return reason
 
 
 def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from audit.base.errors import CaseError
+from audit.base.files import digest_file
 from audit.base.geometry import Box
 from audit.base.images import open_image
 from audit.cases.expectations import judge
-from audit.cases.loading import Case, Pictures, check_labels, check_unique, load_cases
+from audit.cases.loading import Case, check_labels, check_unique, load_cases
+from audit.cases.pictures import Pictures
 from tests.case_files import OPTIONS, PLAIN, load, problems
 
 
@@ -114,7 +117,7 @@ def test_a_picture_of_several_files_is_opened_once(
         opened.append(path.name)
         return open_image(path)
 
-    monkeypatch.setattr("audit.cases.loading.open_image", counting)
+    monkeypatch.setattr("audit.cases.pictures.open_image", counting)
     pictures: Pictures = {}
     (first,) = load(folder, PLAIN, pictures)
     (second,) = load(folder, PLAIN, pictures)
@@ -147,3 +150,18 @@ def test_the_digest_changes_with_what_is_asked_and_not_with_limits(folder: Path)
     assert digest(PLAIN.replace("min: 0.4", "min: 0.5") + "    tags: [a]\n") == base
     Image.new("RGB", (80, 40), "red").save(folder / "a.png")
     assert digest(PLAIN) != base
+
+
+def test_a_lossless_copy_of_the_picture_is_the_same_case_under_any_name(folder: Path) -> None:
+    (case,) = load(folder, PLAIN)
+    Image.open(folder / "a.png").convert("RGBA").save(folder / "b.webp", lossless=True)
+    (copy,) = load(folder, PLAIN.replace("a.png", "b.webp"))
+    assert (copy.digest, copy.image_digest) == (case.digest, case.image_digest)
+    assert copy.former_digest != case.former_digest
+    assert copy.file_digest == digest_file(folder / "b.webp")
+
+
+def test_the_former_digest_of_a_case_is_of_its_files_bytes(folder: Path) -> None:
+    (case,) = load(folder, PLAIN)
+    assert case.former_digest == replace(case, image_digest=digest_file(folder / "a.png")).digest
+    assert case.former_digest != case.digest

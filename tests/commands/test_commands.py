@@ -122,7 +122,7 @@ def test_a_folder_that_was_there_or_was_named_otherwise_stays_as_it_is(tmp_path:
 
 
 def asked(tmp_path: Path, *only: str) -> power.Asked:
-    return power.Asked("reference", (), tmp_path, {}, only=only)
+    return power.Asked("reference", (), tmp_path, Path(), only=only)
 
 
 @pytest.mark.slow

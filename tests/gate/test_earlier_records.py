@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from audit.base.errors import BaselineError, RunError
 from audit.base.files import digest_file
 from audit.base.settings import Limits, Update
 from audit.cases.loading import Case, load_cases
@@ -95,6 +97,11 @@ def older(folder: Path) -> None:
     for path in folder.rglob("*.json"):
         data = json.loads(former(path.read_text()))
         data.pop("view", None)
+        data.pop("former_digest", None)
+        if "case_digest" in data:
+            # A picture was known by its file's bytes.
+            data["case_digest"] = case().former_digest
+            data["image" if "provenance" in data else "image_digest"] = case().file_digest
         if "maps" in data.get("provenance", {}):
             data["provenance"]["maps"] = digest_file(path.with_suffix(".npz"))
         if data.get("baseline_digest"):
@@ -136,7 +143,9 @@ def test_the_case_of_a_shipped_baseline_is_the_same_case_today() -> None:
     (same,) = [each for each in cases if each.id == "every-word-finds-its-thing"]
     stored = accepted.load(SHIPPED, same.id)
     assert stored is not None
-    assert stored.case_digest == same.digest
+    assert stored.case_digest == same.former_digest
+    assert stored.image == same.file_digest
+    assert not stored.is_stale(same.digest, same.former_digest)
 
 
 def test_a_case_is_the_same_however_its_maps_are_spelled(project: Path) -> None:
@@ -284,3 +293,57 @@ def test_a_noise_floor_of_version_0_1_counts_for_the_methods_of_today(project: P
     outcome = audited("new")
     rows = {row.figure: row.tolerance for row in outcome.drift}
     assert rows[DISTANCE] == rows[f"{DISTANCE} ({WORD})"] == 0.002
+
+
+def test_a_baseline_of_version_0_1_is_stale_once_the_pictures_file_is_another(
+    project: Path,
+) -> None:
+    Image.open("cases/white.png").save("cases/white.png", compress_level=0)
+    assert audited("new").state is State.STALE
+
+
+def test_a_baseline_of_version_0_1_gets_the_pictures_identity_when_it_is_accepted_again(
+    project: Path,
+) -> None:
+    assert audited("kept", "changed").state is State.PASSED
+    assert not Run(Path("kept")).proposals.exists()
+    before = accepted.load(Path("baselines"), "birds")
+    audited("again", "all")
+    baselines.promote(Path("again/proposals"), Path("baselines"))
+    after = accepted.load(Path("baselines"), "birds")
+    assert before is not None
+    assert after is not None
+    assert (before.case_digest, before.image) == (case().former_digest, case().file_digest)
+    assert (after.case_digest, after.image) == (case().digest, case().image_digest)
+    assert after.anchors == before.anchors
+
+
+def test_a_run_of_version_0_1_is_accepted_only_while_the_pictures_file_is_the_same(
+    project: Path,
+) -> None:
+    accept(Run(Path("old")), ("birds",))
+    stored = accepted.load(Path("baselines"), "birds")
+    assert stored is not None
+    assert (stored.case_digest, stored.image) == (case().digest, case().image_digest)
+    Image.open("cases/white.png").save("cases/white.png", compress_level=0)
+    with pytest.raises(BaselineError, match="birds: the case changed since the run"):
+        accept(Run(Path("old")), ("birds",))
+
+
+def test_baselines_of_today_are_not_taken_for_those_of_a_run_of_version_0_1(
+    project: Path,
+) -> None:
+    """The baselines do not keep the digest of the file's bytes; so the page has to say why."""
+    audited("again", "all")
+    baselines.promote(Path("again/proposals"), Path("baselines"))
+    sides = [side_of_folder(Path(name)) for name in ("old", "baselines")]
+    assert sides[0] is not None
+    assert sides[1] is not None
+    with pytest.raises(RunError, match="share no case"):
+        compare(sides[0], sides[1], Limits())
+    more = replace(sides[0].subjects["birds"], case="more")
+    both = [replace(side, subjects={**side.subjects, "more": more}) for side in sides]
+    assert compare(both[0], both[1], Limits()).left_out == {
+        "birds": "the case itself changed between the two, or one of them is of an older version, "
+        "which knew a picture by its file's bytes; to compare them, audit the case anew there"
+    }

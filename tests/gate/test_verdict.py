@@ -63,8 +63,19 @@ def judged(outcome: Outcome, held: Held, update: Update = "") -> tuple[State, st
 def test_a_baseline_is_stale_if_it_was_accepted_for_another_case(
     baseline: Baseline,
 ) -> None:
-    assert not baseline.is_stale(made().case_digest)
-    assert baseline.is_stale("e" * 64)
+    assert not baseline.is_stale(made().case_digest, "")
+    assert baseline.is_stale("e" * 64, "")
+
+
+def test_a_baseline_of_an_older_version_is_of_the_case_that_had_its_fingerprint_then(
+    baseline: Baseline,
+) -> None:
+    assert not baseline.is_stale("e" * 64, made().case_digest)
+    assert baseline.is_stale("e" * 64, "f" * 64)
+    today = replace(made(), case_digest="e" * 64, former_digest=made().case_digest)
+    assert judged(today, Held(baseline)) == (State.PASSED, "the expectation holds")
+    assert not Policy(Path("baselines"), "changed").proposes(today, Held(baseline))
+    assert propose(today, {}, baseline, {}).record["case_digest"] == "e" * 64
 
 
 def test_without_baselines_a_case_passes_that_keeps_its_contract() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 
 def stored(project: pytest.Pytester) -> dict[str, bytes]:
@@ -53,6 +54,20 @@ def test_an_edited_text_makes_its_case_stale_until_accepted(accepted: pytest.Pyt
     accepted.runpytest("cases", "--audit-update=new").assert_outcomes(passed=2, failed=1)
     accepted.runpytest("cases", "--audit-update=changed").assert_outcomes(passed=3)
     accepted.runpytest("cases").assert_outcomes(passed=3)
+
+
+def test_a_lossless_copy_of_a_picture_in_its_place_changes_nothing(
+    accepted: pytest.Pytester,
+) -> None:
+    before, images = stored(accepted), accepted.path / "cases" / "images"
+    picture = Image.open(images / "a.png").convert("RGBA")
+    (images / "a.png").unlink()
+    picture.save(images / "a.webp", lossless=True)
+    Image.open(images / "b.png").save(images / "b.png", compress_level=0, dpi=(72, 72))
+    path = accepted.path / "cases" / "birds.yaml"
+    path.write_text(path.read_text().replace("a.png", "a.webp"))
+    accepted.runpytest("cases", "--audit-update=changed").assert_outcomes(passed=3)
+    assert stored(accepted) == before
 
 
 def test_a_changed_limit_does_not_make_a_case_stale(accepted: pytest.Pytester) -> None:

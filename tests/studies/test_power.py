@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from audit import load_model
@@ -19,13 +19,14 @@ from audit.base.errors import RunError
 from audit.cases.loading import load_cases
 from audit.commands import main as cli
 from audit.gate.outcomes import DriftRow, State
-from audit.gate.tolerances import load_floors
 from audit.models.protocol import Query
 from audit.report.power_page import write_page
 from audit.studies.power import altered, learning, measure, weights
 from audit.studies.power.altered import Altered, pictures
-from audit.studies.power.changes import all_changes
-from audit.studies.power.measure import Asked, by_family, judged, measure_power
+from audit.studies.power.judging import by_family, judged
+from audit.studies.power.measure import Asked, measure_power
+from audit.studies.power.planted import all_changes
+from audit.studies.power.weights import NotPossible
 from tests.checkpoints import make_checkpoint
 from tests.outcomes import outcome
 
@@ -46,16 +47,22 @@ def picture() -> Image.Image:
 def test_there_are_enough_changes_of_each_family_and_their_ids_differ() -> None:
     changes = all_changes(3, 3)
     families = [change.family for change in changes]
-    assert sum(family != "harmless" for family in families) >= 40
-    assert families.count("harmless") >= 20
+    assert sum(family != "harmless" for family in families) >= 70
+    assert families.count("harmless") >= 40
+    on_disk = [c for c in changes if c.setting.session and c.setting.session.redraw]
+    assert {c.family for c in on_disk} == {"harmless"}
+    assert len(on_disk) >= 10
+    assert "xdist" in {c.id for c in changes}
     assert set(families) == {"weights", "preprocessing", "text", "learning", "harmless"}
     assert len({change.id for change in changes}) == len(changes)
 
 
-# What is learned needs the words of the reference's world: that is in the tests below.
-@pytest.mark.parametrize(
-    "change", [c for c in all_changes(2, 2) if c.family != "learning"], ids=lambda change: change.id
-)
+# What is learned needs the words of the reference's world, and what is blended a second model of
+# the same form: both have tests of their own.
+ALONE = [c for c in all_changes(2, 2) if c.family != "learning" and not c.id.startswith("blend-")]
+
+
+@pytest.mark.parametrize("change", ALONE, ids=lambda change: change.id)
 def test_every_change_can_be_made_and_only_planted_ones_may_move_the_answer(
     change: Any, model: Any, picture: Image.Image
 ) -> None:
@@ -109,6 +116,77 @@ def test_rounding_leaves_as_many_values_as_its_bits_allow(model: Any) -> None:
     assert bool(matrix.any())
 
 
+def test_parameters_saved_in_bfloat16_are_those_that_it_can_hold(model: Any) -> None:
+    weights.saved_as(torch.bfloat16)(model.torch_model, 0)
+    for value in parameters(model.torch_model).values():
+        assert torch.equal(value, value.bfloat16().float())
+
+
+def test_a_low_rank_update_has_the_size_that_is_asked_for_and_rank_four(model: Any) -> None:
+    before = parameters(model.torch_model)
+    weights.low_rank(0.05)(model.torch_model, 3)
+    after = parameters(model.torch_model)
+    for name, value in before.items():
+        update = after[name] - value
+        if name.endswith(("q_proj.weight", "v_proj.weight")):
+            assert float(update.norm() / value.norm()) == pytest.approx(0.05, rel=1e-3)
+            assert int(torch.linalg.matrix_rank(update, rtol=1e-3)) == 4
+        else:
+            assert not update.any()
+
+
+def test_a_temperature_divides_the_scores_of_one_layer_alone(model: Any) -> None:
+    before = parameters(model.torch_model)
+    weights.tempered("decoder.layers.1.cross_attn", 1.25)(model.torch_model, 0)
+    after = parameters(model.torch_model)
+    queries = [f"decoder.layers.1.cross_attn.q_proj.{kind}" for kind in ("weight", "bias")]
+    for name, value in before.items():
+        assert torch.equal(after[name], value / 1.25 if name in queries else value)
+
+
+def test_a_norm_and_a_table_of_positions_are_changed_as_said(model: Any) -> None:
+    before = parameters(model.torch_model)
+    weights.scaled("encoder.layers.1.final_layer_norm", 0.9)(model.torch_model, 0)
+    weights.shifted_rows("encoder.embed_positions")(model.torch_model, 0)
+    after = parameters(model.torch_model)
+    norm, table = "encoder.layers.1.final_layer_norm.weight", "encoder.embed_positions.weight"
+    assert torch.equal(after[norm], before[norm] * 0.9)
+    assert torch.equal(after[table][1:], before[table][:-1])
+    assert torch.equal(after[table][0], before[table][-1])
+
+
+def test_a_blend_has_a_share_of_the_other_model_and_needs_one_of_the_same_form(
+    model: Any, tmp_path: Path
+) -> None:
+    other = make_checkpoint(tmp_path / "other", seed=4)
+    before = parameters(model.torch_model)
+    theirs = parameters(load_model(str(other), device="cpu").torch_model)  # type: ignore[attr-defined]
+    weights.blended(str(other), 0.02, "decoder.layers.")(model.torch_model, 0)
+    for name, value in parameters(model.torch_model).items():
+        share = 0.02 if name.startswith("decoder.layers.") else 0.0
+        expected = (1 - share) * before[name] + share * theirs[name]
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-7)
+    same: Any = load_model(str(other), device="cpu")
+    with pytest.raises(NotPossible, match="is this one"):
+        weights.blended(str(other), 0.02)(same.torch_model, 0)
+    with pytest.raises(NotPossible, match="the model shortcut has other tensors"):
+        weights.blended("shortcut", 0.02)(same.torch_model, 0)
+
+
+def test_words_whose_merges_are_lost_come_apart(picture: Image.Image) -> None:
+    reference: Any = load_model("reference", device="cpu")
+    (change,) = (c for c in all_changes(3, 3) if c.id == "merges-lost")
+    tokenizer = reference.preprocessing.tokenizer
+    last = ["".join(pair) for pair, _ in sorted(tokenizer.bpe_ranks.items(), key=lambda p: p[1])]
+    assert tokenizer.tokenize(" woman") == ["Ġwoman"]
+    assert "Ġwoman" in last[-40:]
+    change.plant(reference, 1)
+    assert "".join(tokenizer.tokenize(" woman")) == "Ġwoman"
+    assert len(tokenizer.tokenize(" woman")) > 1
+    (answer,) = reference.trace([Query(picture, "a woman sits")])
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_dropped_layer_passes_its_input_on(model: Any, picture: Image.Image) -> None:
     layer = model.torch_model.encoder.layers[1]
     seen: list[Any] = []
@@ -140,6 +218,58 @@ def test_an_altered_model_sees_what_the_change_makes_of_the_query(
     swapped = altered.exchanged(both[1])
     assert (swapped.text, swapped.premise) == ("birds", "two birds")
     assert altered.exchanged(both[0]) == both[0]
+
+
+def test_bars_and_the_middle_make_a_square_of_a_picture_that_is_none() -> None:
+    wide = Image.fromarray(np.arange(1, 19, dtype=np.uint8).reshape(2, 3, 3))
+    middle = np.asarray(altered.centre(wide))
+    assert middle.shape == (2, 2, 3)
+    assert (middle == np.asarray(wide)[:, :2]).all()
+    barred = np.asarray(altered.letterboxed(wide))
+    assert barred.shape == (3, 3, 3)
+    assert (barred[:2] == np.asarray(wide)).all()
+    assert not barred[2].any()
+    square = wide.resize((4, 4))
+    for draw in (altered.centre, altered.letterboxed):
+        assert draw(square).tobytes() == square.tobytes()
+
+
+@pytest.mark.parametrize("held", range(1, 9))
+def test_an_unturned_picture_is_the_one_that_is_stored(
+    picture: Image.Image, tmp_path: Path, held: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = held
+    picture.save(tmp_path / "a.png", exif=exif)
+    query = altered.unturned(Query(tmp_path / "a.png", "two birds"))
+    assert isinstance(query.image, Image.Image)
+    assert query.image.tobytes() == picture.tobytes()
+    assert altered.unturned(Query(picture, "two birds")).image is picture
+
+
+def test_what_is_done_to_punctuation_is_what_modelscope_does_less_one_thing(model: Any) -> None:
+    text = " ...Two  big-eyed BIRDS/cats, sitting. "
+    known = model.preprocessing.pre_caption(text.strip())
+    assert known == "two big eyed birds cats, sitting."
+    assert altered.caption_as_typed(text.strip()) == "Two big eyed BIRDS cats, sitting."
+    assert altered.caption_with_punctuation(text) == "...two big-eyed birds/cats, sitting."
+    assert altered.caption_with_punctuation(text, 2) == "...two big-eyed"
+    assert altered.without_punctuation("Two, three!") == "Two three"
+    assert altered.without_punctuation("?!") == "?!"
+
+
+def test_the_input_of_the_network_differs_where_a_change_alters_it(
+    model: Any, picture: Image.Image
+) -> None:
+    query, plain = Query(picture, "two birds", "birds"), altered.input_of
+    both = [Altered(model, change).input_of(query) for change in (altered.exchanged, lambda q: q)]
+    assert [found == plain(model, query) for found in both] == [False, True]
+    assert both[0][1] == both[1][1]  # the picture is the same
+    mirrored = Altered(model, pictures(ImageOps.mirror)).input_of(query)
+    assert mirrored[0] == both[1][0]
+    assert mirrored[1] != both[1][1]
+    prompts = (' is it true that " {} "?', ' does text1 " {} " and the image imply " {} "?')
+    assert Altered(model, lambda q: q, prompts).input_of(query)[0] != both[1][0]
 
 
 @pytest.mark.slow
@@ -198,6 +328,12 @@ def test_a_figure_without_a_floor_counts_once_it_leaves_its_tolerance() -> None:
     assert made_of(State.PASSED, LABEL, PROBABILITY, gone)["measurable"]
 
 
+def test_a_change_that_leaves_no_answer_is_caught_by_all_gates_that_compare() -> None:
+    found = judged([outcome("a", State.ERROR)], FLOORS)
+    assert found["measurable"]
+    assert found["caught"] == {"full": True, "labels": False, "probabilities": True}
+
+
 def test_each_gate_sees_what_it_can() -> None:
     drifted = replace(MASS, change=-0.4, verdict="drifted")
     found = made_of(State.DRIFTED, LABEL, PROBABILITY, drifted)
@@ -222,9 +358,9 @@ def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cu
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = load_cases(ROOT / "cases" / "guide.yaml")
-    floors = load_floors(ROOT / "baselines" / "reference")
-    only = ("noise-40", "mirrored", "casing-unused", "batch-1", "safetensors", "xdist")
-    asked = Asked("reference", cases, tmp_path / "work", floors, 1, only)
+    noise = ROOT / "baselines" / "reference"
+    only = ("noise-40", "mirrored", "casing-lost", "batch-1", "safetensors", "xdist")
+    asked = Asked("reference", cases, tmp_path / "work", noise, 1, only)
     real = measure._measured
 
     def dies(change: Any, *more: Any) -> Any:
@@ -236,7 +372,7 @@ def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cu
     with pytest.raises(KeyboardInterrupt):
         measure_power(asked, quiet)
     done = {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "work/changes").iterdir()}
-    assert set(done) == {"noise-40", "mirrored", "casing-unused", "batch-1"}
+    assert set(done) == {"noise-40", "mirrored", "casing-lost", "batch-1"}
     monkeypatch.setattr(measure, "_measured", real)
     (tmp_path / "work" / "baselines" / f"{cases[0].id}.json").unlink()  # cut off while accepting
     found = measure_power(asked, quiet)
@@ -247,7 +383,7 @@ def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cu
     assert by_id["noise-40"]["caught"]["full"]
     assert by_id["mirrored"]["caught"]["full"]
     assert not by_id["mirrored"]["caught"]["labels"]
-    assert not by_id["casing-unused"]["measurable"]
+    assert not by_id["casing-lost"]["measurable"]
     for harmless in ("batch-1", "safetensors", "xdist"):
         assert not by_id[harmless]["caught"]["full"], by_id[harmless]
         assert by_id[harmless]["states"] == {"passed": len(cases)}
@@ -260,14 +396,14 @@ def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cu
     write_page(page, found)
     text = page.read_text()
     assert "Of 3 planted regressions 2 alter something measurable. The full gate catches 2" in text
-    assert "- `casing-unused`" in text
+    assert "- `casing-lost`" in text
     with pytest.raises(RunError, match="holds a measurement of another model"):
         measure_power(replace(asked, seed=2), quiet)
 
 
 def test_an_unknown_change_is_an_error_with_the_nearest(tmp_path: Path) -> None:
     cases = load_cases(ROOT / "cases" / "guide.yaml")[:1]
-    asked = Asked("reference", cases, tmp_path / "work", {}, 1, ("mirorred",))
+    asked = Asked("reference", cases, tmp_path / "work", tmp_path, 1, ("mirorred",))
     with pytest.raises(ValueError, match=r"no change 'mirorred'.*mirrored"):
         measure_power(asked, quiet)
 
@@ -279,7 +415,7 @@ def test_a_model_that_does_not_pass_its_cases_is_refused(tmp_path: Path) -> None
         f"cases:\n  - id: wrong\n    image: {picture}\n    text: there are two birds on a branch\n"
         "    expect: {label: no}\n"
     )
-    asked = Asked("reference", load_cases(path), tmp_path / "work", {})
+    asked = Asked("reference", load_cases(path), tmp_path / "work", tmp_path)
     with pytest.raises(RunError, match="the intact model fails wrong"):
         measure_power(asked, quiet)
 
@@ -295,7 +431,7 @@ def test_the_command_writes_the_page_and_prints_the_table(
     }  # fmt: skip
     found = {
         "model": {"name": "reference", "digest": "d" * 64}, "cases": 3, "images": 1, "seed": 1,
-        "multiple": 3.0, "changes": [result],
+        "multiple": 3.0, "changes": [result], "facts": [], "depends": {},
     }  # fmt: skip
     monkeypatch.setattr("audit.studies.power.measure.measure_power", lambda *_: found)
     monkeypatch.chdir(ROOT)

@@ -6,51 +6,44 @@ probability of an accepted label left its tolerance.
 
 A change is *measurable* if a label changed, a figure became undefined or defined, a figure of some
 case moved by more than its noise floor, or one without a measured floor left its tolerance.
-Otherwise it looks no different from the intact model with other threads or in bfloat16.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from audit.base.console import Progress
+from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import RunError, nearest
 from audit.base.files import digest, make_output, to_json, write_json
-from audit.base.settings import Limits
 from audit.cases.loading import Case
 from audit.gate import baselines
-from audit.gate.changes import changes_of
-from audit.gate.drift import drifting, figure_key
-from audit.gate.outcomes import Outcome, Run, State
-from audit.gate.suite import judge_suite
-from audit.gate.tolerances import (
-    ENOUGH,
-    MULTIPLE,
-    NOISE_FORMAT,
-    PROBABILITY,
-    Floors,
-    floor_of,
-    noise_path,
-)
+from audit.gate.outcomes import Outcome
+from audit.gate.tolerances import MULTIPLE, Floors, load_floors
 from audit.gate.verdict import Policy
-from audit.maps.spec import method_of
 from audit.metrics.registry import REGISTRY_VERSION
-from audit.models.kit.hardware import threads_set
+from audit.models.kit.fingerprints import weights_digest
+from audit.models.kit.hardware import share_cores, threads_set
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.ofa.loaders import resolve
-from audit.models.protocol import Model
+from audit.models.protocol import Fingerprint, Model, Query
 from audit.runs.runner import audit_cases
-from audit.studies.power.changes import Change, all_changes
-
-GATES = ("full", "labels", "probabilities")
+from audit.studies.power.altered import Altered, input_of
+from audit.studies.power.changes import Change
+from audit.studies.power.judging import judged
+from audit.studies.power.planted import all_changes
+from audit.studies.power.session import Project, audited_by_pytest
+from audit.studies.power.sight import facts_of
+from audit.studies.power.weights import NotPossible
 
 
 @dataclass(frozen=True)
@@ -60,16 +53,27 @@ class Asked:
     Attributes:
         source: the intact model.
         folder: for the results, one file for each change, so that a measurement can continue.
-        floors: noise floors of the model, which set the tolerances.
+        noise: the folder of baselines whose noise floor sets the tolerances.
         only: ids of changes; none means all.
+        processes: how many share the changes.
     """
 
     source: str
     cases: Sequence[Case]
     folder: Path
-    floors: Floors
+    noise: Path
     seed: int = 1
     only: tuple[str, ...] = ()
+    processes: int = 1
+
+    @property
+    def floors(self) -> Floors:
+        """The noise floors that set the tolerances."""
+        return load_floors(self.noise)
+
+    def accepted(self, dtype: str) -> Path:
+        """The folder of the intact model's baselines in one precision."""
+        return self.folder / ("baselines" if dtype == "float32" else f"baselines-{dtype}")
 
 
 def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
@@ -87,32 +91,93 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
     known = {change.id: change for change in all_changes(*layers)}
     _check_only(asked.only, known)
     about = _begin(asked, intact)
-    accepted = asked.folder / "baselines"
-    baselines.recover(accepted)
-    if any(not (accepted / f"{case.id}.json").exists() for case in asked.cases):
-        _accept(intact, asked, accepted)
-    chosen = [c for c in known.values() if not asked.only or c.id in asked.only]
+    _accept(intact, asked)
     del intact
-    results = []
-    for change in progress(chosen, len(chosen), "changes"):
-        path = asked.folder / "changes" / f"{change.id}.json"
-        if path.exists():
-            results.append(json.loads(path.read_text(encoding="utf-8")))
-        elif change.setting.workers and not _has_xdist():
-            # Not stored, so that it is measured once xdist is installed.
-            results.append({**_described(change), "skipped": _WITHOUT_XDIST})
-        else:
-            write_json(path, _measured(change, asked, accepted))
-            results.append(json.loads(path.read_text(encoding="utf-8")))
-    return {**about, "changes": results}
+    chosen = [c for c in known.values() if not asked.only or c.id in asked.only]
+    missing = [c for c in chosen if not _result(asked, c.id).exists()]
+    unfit = _unfit(asked, {c.setting.dtype for c in missing} - {"float32"})
+    # These are not stored, so that they are measured once they can be.
+    skipped = {c.id: _without(c) or unfit.get(c.setting.dtype, "") for c in missing}
+    waiting = [name for name, reason in skipped.items() if not reason]
+    measure = partial(_measure, asked=asked, layers=layers)
+    with _shared(measure, waiting, asked.processes) as measured:
+        for _ in progress(measured, len(waiting), "changes"):
+            pass
+    results = [
+        {**_described(c), "skipped": skipped[c.id]}
+        if skipped.get(c.id)
+        else _read(_result(asked, c.id))
+        for c in chosen
+    ]
+    facts = [fact._asdict() for fact in facts_of(asked.cases)]
+    depends = {c.id: c.depends for c in chosen if c.depends}
+    return {**about, "facts": facts, "depends": depends, "changes": results}
+
+
+def _unfit(asked: Asked, dtypes: Iterable[str]) -> dict[str, str]:
+    """Accept the intact model's outcomes in other precisions; those in which it fails, and why."""
+    found = {}
+    for dtype in dtypes:
+        try:
+            _accept(OFAVisualEntailment(resolve(asked.source), "cpu", dtype), asked)
+        except RunError as error:
+            found[dtype] = f"in {dtype}, {error}"
+    return found
+
+
+@contextmanager
+def _shared(measure: Any, names: Sequence[str], processes: int) -> Iterator[Iterable[None]]:
+    """Measure the changes one after the other, as far as the result is read, or in processes."""
+    if processes == 1:
+        yield map(measure, names)
+        return
+    # Spawned, because a forked process inherits torch's threads without their locks.
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=share_cores, initargs=(processes,)
+    ) as pool:
+        try:
+            with alone_interrupted():
+                measured = pool.map(measure, names)
+            yield measured
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _measure(name: str, asked: Asked, layers: Sequence[int]) -> None:
+    """Measure one change, and store the result."""
+    (change,) = (change for change in all_changes(*layers) if change.id == name)
+    write_json(_result(asked, name), _measured(change, asked))
+
+
+def _result(asked: Asked, name: str) -> Path:
+    return asked.folder / "changes" / f"{name}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+_WITHOUT_XDIST = "pytest-xdist is not installed (pip install pytest-xdist)"
+
+
+def _without(change: Change) -> str:
+    """Why a change cannot be measured on this machine; empty if it can."""
+    session = change.setting.session
+    return _WITHOUT_XDIST if session and session.needs_xdist and not _has_xdist() else ""
+
+
+def _has_xdist() -> bool:
+    return find_spec("xdist") is not None
 
 
 def _check_only(only: Sequence[str], known: Mapping[str, Change]) -> None:
     for name in only:
         if name not in known:
             raise ValueError(f"--only: there is no change {name!r}; {nearest(name, known)}")
-        if known[name].setting.workers and not _has_xdist():
-            raise RunError(f"--only {name}: {_WITHOUT_XDIST}")
+        if _without(known[name]):
+            raise RunError(f"--only {name}: {_without(known[name])}")
 
 
 def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
@@ -140,8 +205,12 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
     return about
 
 
-def _accept(intact: Model, asked: Asked, folder: Path) -> None:
-    """Accept the intact model's outcomes as baselines."""
+def _accept(intact: Model, asked: Asked) -> None:
+    """Accept the intact model's outcomes as baselines, if there are none yet."""
+    folder = asked.accepted(intact.fingerprint.dtype)
+    baselines.recover(folder)
+    if all((folder / f"{case.id}.json").exists() for case in asked.cases):
+        return
     policy = Policy(folder, "all", {"model": intact.fingerprint.to_dict()})
     with tempfile.TemporaryDirectory(prefix="audit-power-") as staged:
         for found in audit_cases(asked.cases, intact, policy=policy):
@@ -153,133 +222,78 @@ def _accept(intact: Model, asked: Asked, folder: Path) -> None:
         baselines.promote(Path(staged), folder)
 
 
-def _measured(change: Change, asked: Asked, accepted: Path) -> dict[str, Any]:
+def _measured(change: Change, asked: Asked) -> dict[str, Any]:
+    """The result of one change, or why it is not possible for this model."""
+    accepted = asked.accepted(change.setting.dtype)
+    alarmed, touched = False, None
     with tempfile.TemporaryDirectory(prefix="audit-power-") as temporary:
         folder = Path(temporary)
-        if change.setting.workers:
-            found = _in_workers(change, asked, accepted, folder)
-        else:
-            found = _in_process(change, asked, accepted, folder)
-    return {**_described(change), **judged(found, asked.floors)}
+        try:
+            if change.setting.session:
+                project = Project(asked.source, asked.cases, accepted, asked.noise)
+                found, alarmed = audited_by_pytest(change.setting.session, project, folder)
+            else:
+                found, touched = _in_process(change, asked, accepted, folder)
+        except NotPossible as reason:
+            return {**_described(change), "skipped": str(reason)}
+    result = {**_described(change), **judged(found, asked.floors)}
+    result["caught"]["full"] |= alarmed
+    return result if touched is None else {**result, "touched": touched}
 
 
 def _described(change: Change) -> dict[str, Any]:
     return {"id": change.id, "family": change.family, "about": change.about}
 
 
-_WITHOUT_XDIST = "pytest-xdist is not installed (pip install pytest-xdist)"
-
-
-def _has_xdist() -> bool:
-    return find_spec("xdist") is not None
-
-
-def _in_process(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome]:
+def _in_process(
+    change: Change, asked: Asked, accepted: Path, folder: Path
+) -> tuple[list[Outcome], int | None]:
+    """The outcomes, and of how many cases the change alters the input, if that is what it does."""
     setting, checkpoint = change.setting, resolve(asked.source)
     if setting.rewrite:
         checkpoint = setting.rewrite(checkpoint, folder)
-    with threads_set(setting.threads):
-        model = change.plant(OFAVisualEntailment(checkpoint, "cpu", setting.dtype), asked.seed)
+    with threads_set(setting.threads), setting.around():
+        loaded = OFAVisualEntailment(checkpoint, "cpu", setting.dtype, engine=setting.engine)
+        before = _parts(loaded)
+        model = change.plant(loaded, asked.seed)
+        known = _as_loaded(loaded.fingerprint, before, _parts(loaded))
+        policy = Policy(accepted, "", {"model": known.to_dict()}, asked.floors)
         cases = setting.order(asked.cases)
-        policy = Policy(accepted, floors=asked.floors)
         size = setting.batch_size or len(cases)
         found = audit_cases(cases, model, policy=policy, batch_size=size)
-        return [each.outcome for each in found]
+        outcomes = [each.outcome for each in found]
+        alters = change.family in ("preprocessing", "text")
+        return outcomes, _touched(model, asked) if alters else None
 
 
-def _in_workers(change: Change, asked: Asked, accepted: Path, folder: Path) -> list[Outcome]:
-    """Audit by pytest, in a project that has only these case files and baselines."""
-    files = sorted({case.file.resolve() for case in asked.cases})
-    (folder / "pytest.ini").write_text(
-        "[pytest]\naudit_cases = " + " ".join(f"{n}/*.yaml" for n in range(len(files))) + "\n"
-    )
-    for number, path in enumerate(files):
-        # Link the whole folder, so that the relative paths of pictures still work.
-        (folder / str(number)).symlink_to(path.parent)
-    named = [str(folder / str(n) / path.name) for n, path in enumerate(files)]
-    write_json(noise_path(folder / "accepted"), _as_noise(asked.floors))
-    for path in accepted.iterdir():
-        if path.is_file():
-            (folder / "accepted" / path.name).write_bytes(path.read_bytes())
-    command = [
-        sys.executable, "-m", "pytest", *named, "-q", "-n", str(change.setting.workers),
-        "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"),
-        "--audit-model", asked.source, "--audit-run-dir", str(folder / "run"),
-        "--audit-baselines", str(folder / "accepted"), "--audit-device", "cpu",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=Path.cwd(), capture_output=True, text=True, check=False)
-    found = Run(folder / "run").outcomes()
-    if len(found) != len(asked.cases):
-        raise RunError(f"pytest audited {len(found)} of {len(asked.cases)} cases:\n{done.stdout}")
-    return found
+def _parts(model: OFAVisualEntailment) -> tuple[str, str]:
+    """What of a loaded model may be changed: its weights, and how pictures are prepared."""
+    steps = model.preprocessing.patch_resize_transform.transforms[1:]
+    return weights_digest(model.torch_model), repr(steps)
 
 
-def _as_noise(floors: Floors) -> dict[str, Any]:
-    return {
-        "format": NOISE_FORMAT,
-        "floors": {
-            method: {m: {"floor": floor, "deviations": ENOUGH} for m, floor in found.items()}
-            for method, found in floors.items()
-        },
-    }
+def _as_loaded(known: Fingerprint, before: tuple[str, str], after: tuple[str, str]) -> Fingerprint:
+    """The fingerprint of a model with these parts, as if they had been loaded like that.
+
+    The gate may ask whether weights and preprocessing are those of the baseline.
+    """
+    if before == after:
+        return known
+    weights = known.weights if before[0] == after[0] else after[0]
+    steps = known.preprocessing if before[1] == after[1] else digest(after[1])
+    whole = digest(weights, known.configuration, known.tokenizer, steps)
+    return replace(known, weights=weights, preprocessing=steps, digest=whole)
 
 
-def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
-    """Which gates catch the outcomes, and which figure moved most."""
-    suite = judge_suite(changes_of(outcomes), Limits())
-    states = {s.value: sum(o.state is s for o in outcomes) for s in State}
-    wrong = [o.case for o in outcomes if o.label != o.expected]
-    likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
-    moves = [(noises, o.case, name) for o in outcomes for name, noises in _moves(o, floors)]
-    left = any(row.verdict in ("drifted", "improved") for o in outcomes for row in o.drift)
-    broken = [o.case for o in outcomes if not o.drift]
-    redefined = any(
-        ("undefined" in (row.baseline, row.observed)) and row.baseline != row.observed
-        for o in outcomes
-        for row in o.drift
-    )
-    moved, case, figure = max(moves, default=(0.0, "", ""))
-    return {
-        "caught": {
-            "full": any(o.failed for o in outcomes) or suite.failed,
-            "labels": bool(wrong),
-            "probabilities": bool(wrong or likely or broken),
-        },
-        "measurable": bool(left or redefined or broken or moved > 1),
-        "states": {state: count for state, count in states.items() if count},
-        "wrong_labels": len(wrong),
-        "moved_cases": sum(o.state.failed for o in outcomes),
-        "suite": suite.failed,
-        "largest": {"noises": round(moved, 2), "case": case, "figure": figure},
-    }
-
-
-def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
-    """The figures that have a noise floor, and by how many floors each moved."""
-    known = {
-        str(key): floor_of(floors, method_of(map_key), key.metric)
-        for map_key, values in drifting(outcome)
-        for key in (figure_key(name, map_key, outcome) for name in values)
-    }
-    found = []
-    for number, row in enumerate(outcome.drift):
-        floor = floor_of(floors, PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)
-        if floor:
-            found.append((row.figure, abs(row.change) / floor))
-    return found
-
-
-def by_family(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Counts by family: planted, measurable, and caught by each gate."""
-    counts: dict[str, dict[str, int]] = {}
-    for result in results:
-        if "skipped" in result:
-            continue
-        row = counts.setdefault(
-            result["family"], dict.fromkeys(("planted", "measurable", *GATES), 0)
-        )
-        row["planted"] += 1
-        row["measurable"] += result["measurable"]
-        for gate in GATES:
-            row[gate] += result["caught"][gate]
-    return counts
+def _touched(planted: Model, asked: Asked) -> int:
+    """The number of cases for which the network gets another input than from the intact model."""
+    intact, number = OFAVisualEntailment(resolve(asked.source), "cpu"), 0
+    for case in asked.cases:
+        query = Query(case.image, case.text, case.premise, case.truncate)
+        if isinstance(planted, Altered):
+            now = planted.input_of(query)
+        else:
+            assert isinstance(planted, OFAVisualEntailment)
+            now = input_of(planted, query)
+        number += now != input_of(intact, query)
+    return number

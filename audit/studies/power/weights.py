@@ -8,6 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audit.base.errors import AuditError
+from audit.models.ofa.adapter import OFAVisualEntailment
+from audit.models.ofa.loaders import resolve
+
+
+class NotPossible(AuditError):
+    """A change cannot be planted in this model, which says nothing about the gate."""
+
+
 Spoil = Callable[[Any, int], None]
 """Changes modelscope's ``OFAModel`` in place; the number is a seed."""
 
@@ -134,5 +143,92 @@ def half_loaded(prefix: str) -> Spoil:
         for value in _parameters(network, prefix):
             mean, deviation = float(value.mean()), float(value.std(correction=0))
             value.copy_(mean + deviation * torch.randn(value.shape, generator=generator))
+
+    return spoil
+
+
+def saved_as(kind: torch.dtype) -> Spoil:
+    """Parameters rounded to a shorter type, as if the checkpoint had been saved in it."""
+
+    def spoil(network: Any, _: int) -> None:
+        for value in _parameters(network):
+            value.copy_(value.to(kind))
+
+    return spoil
+
+
+def scaled(path: str, factor: float) -> Spoil:
+    """The gain of one layer norm multiplied by ``factor``."""
+
+    def spoil(network: Any, _: int) -> None:
+        network.get_submodule(path).weight.data.mul_(factor)
+
+    return spoil
+
+
+def tempered(path: str, temperature: float) -> Spoil:
+    """One attention module's scores divided by ``temperature``, except the part of positions."""
+
+    def spoil(network: Any, _: int) -> None:
+        queries = _attention(network, path).q_proj
+        for values in (queries.weight.data, queries.bias.data):
+            values.div_(temperature)
+
+    return spoil
+
+
+def shifted_rows(path: str) -> Spoil:
+    """A table of positions shifted by one row, as if counting began at another number."""
+
+    def spoil(network: Any, _: int) -> None:
+        table = network.get_submodule(path).weight.data
+        table.copy_(table.roll(1, 0))
+
+    return spoil
+
+
+_RANK = 4
+
+
+def low_rank(share: float) -> Spoil:
+    """Queries and values of every layer with a random update of rank 4 (LoRA, Hu et al. 2021).
+
+    Args:
+        share: Frobenius norm of an update, as a share of its matrix's.
+    """
+
+    def spoil(network: Any, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for name, value in network.named_parameters():
+            if name.endswith(("q_proj.weight", "v_proj.weight")):
+                left = torch.randn((value.shape[0], _RANK), generator=generator)
+                update = left @ torch.randn((_RANK, value.shape[1]), generator=generator)
+                value.data.add_(update, alpha=share * float(value.data.norm() / update.norm()))
+
+    return spoil
+
+
+def blended(source: str, share: float, prefix: str = "") -> Spoil:
+    """``share`` of another checkpoint in every tensor below ``prefix``, as in a bad merge.
+
+    Raises:
+        NotPossible: the other checkpoint is the same one, or has other tensors.
+    """
+
+    def spoil(network: Any, _: int) -> None:
+        other = OFAVisualEntailment(resolve(source), "cpu").torch_model.state_dict()
+        own = network.state_dict()
+        if {n: v.shape for n, v in own.items()} != {n: v.shape for n, v in other.items()}:
+            raise NotPossible(f"the model {source} has other tensors than this one")
+        if all(torch.equal(value, other[name]) for name, value in own.items()):
+            raise NotPossible(f"the model {source} is this one")
+        seen: set[int] = set()
+        for name, value in own.items():
+            # Shared embeddings have several names for the same memory.
+            if value.data_ptr() in seen or not name.startswith(prefix):
+                continue
+            seen.add(value.data_ptr())
+            if value.is_floating_point():
+                value.lerp_(other[name], share)
 
     return spoil

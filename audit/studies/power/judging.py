@@ -1,0 +1,85 @@
+"""Counts what each gate catches of the outcomes of one change, and how far figures moved.
+
+The states of cases come from the policy of a session, and the suite is judged by the same functions
+as at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from audit.base.settings import Limits
+from audit.gate.changes import changes_of
+from audit.gate.drift import drifting, figure_key
+from audit.gate.outcomes import Outcome, State
+from audit.gate.suite import judge_suite
+from audit.gate.tolerances import PROBABILITY, Floors, floor_of
+from audit.maps.spec import method_of
+
+GATES = ("full", "labels", "probabilities")
+
+_STORED = 2e-6
+"""Figures are stored with six decimals, so two of them differ by that much without having moved."""
+
+
+def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
+    """Which gates catch the outcomes, and which figure moved most."""
+    changes = changes_of(outcomes)
+    shifted = bool(changes) and judge_suite(changes, Limits()).failed
+    states = {s.value: sum(o.state is s for o in outcomes) for s in State}
+    wrong = [o.case for o in outcomes if o.label != o.expected]
+    likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
+    moves = [(noises, o.case, name) for o in outcomes for name, noises in _moves(o, floors)]
+    left = any(row.verdict in ("drifted", "improved") for o in outcomes for row in o.drift)
+    broken = [o.case for o in outcomes if not o.drift]
+    redefined = any(
+        ("undefined" in (row.baseline, row.observed)) and row.baseline != row.observed
+        for o in outcomes
+        for row in o.drift
+    )
+    moved, case, figure = max(moves, default=(0.0, "", ""))
+    return {
+        "caught": {
+            "full": any(o.failed for o in outcomes) or shifted,
+            "labels": bool(wrong),
+            "probabilities": bool(wrong or likely or broken),
+        },
+        "measurable": bool(left or redefined or broken or moved > 1),
+        "states": {state: count for state, count in states.items() if count},
+        "wrong_labels": len(wrong),
+        "moved_cases": sum(o.state.failed for o in outcomes),
+        "suite": shifted,
+        "largest": {"noises": round(moved, 2), "case": case, "figure": figure},
+    }
+
+
+def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
+    """The figures that have a noise floor, and by how many floors each moved."""
+    known = {
+        str(key): floor_of(floors, method_of(map_key), key.metric)
+        for map_key, values in drifting(outcome)
+        for key in (figure_key(name, map_key, outcome) for name in values)
+    }
+    found = []
+    for number, row in enumerate(outcome.drift):
+        floor = floor_of(floors, PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)
+        if floor is not None:
+            found.append((row.figure, abs(row.change) / max(floor, _STORED)))
+    return found
+
+
+def by_family(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Counts by family: planted, measurable, and caught by each gate."""
+    counts: dict[str, dict[str, int]] = {}
+    for result in results:
+        if "skipped" in result:
+            continue
+        row = counts.setdefault(
+            result["family"], dict.fromkeys(("planted", "measurable", *GATES), 0)
+        )
+        row["planted"] += 1
+        row["measurable"] += result["measurable"]
+        for gate in GATES:
+            row[gate] += result["caught"][gate]
+    return counts

@@ -62,7 +62,7 @@ class CaseFile(pytest.File):
             check_methods(cases, model.methods)
         for case in cases:
             item = CaseItem.from_parent(self, name=case.id, case=case)
-            state.ids.add(item.nodeid)
+            state.ids[item.nodeid] = case
             yield item
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -180,7 +180,7 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
         ),
         (
             "{jpeg: 10, probability: {fall: 1}}",
-            "21: cases[0].variants[0].probability.falls: this key is required",
+            "20: cases[0].variants[0].probability.falls: this key is required",
         ),
         ("{jpeg: 0}", "10: cases[0].variants[0].jpeg: Input should be greater than or equal to 1"),
         (
@@ -210,12 +210,12 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
         ),
         (
             "{jpeg: 10, attention: [{metric: mass, region: bird, min: 0.1}]}",
-            "48: cases[0].variants[0].attention[0].region: 'bird' is not a region of this variant "
+            "47: cases[0].variants[0].attention[0].region: 'bird' is not a region of this variant "
             "(jpeg); did you mean 'birds'?",
         ),
         (
             "{crop: [0.5, 0.5, 1.0, 1.0], attention: [{metric: mass, region: birds, min: 0.1}]}",
-            "66: cases[0].variants[0].attention[0].region: 'birds' is not a region of this variant "
+            "65: cases[0].variants[0].attention[0].region: 'birds' is not a region of this variant "
             "(crop); there are none",
         ),
     ],
@@ -225,7 +225,7 @@ def test_a_mistake_is_told_with_its_place(folder: Path, variant: str, message: s
         lines = problems(folder, CASE.format(text="there are two birds") + f"      - {variant}\n")
         assert [line.removeprefix("x.yaml:14:") for line in lines] == [
             message,
-            "35: cases[0].variants[0].probability.fall: unknown key; did you mean 'falls'?",
+            "34: cases[0].variants[0].probability.fall: unknown key; did you mean 'falls'?",
         ]
     else:
         assert refused(folder, variant) == message
@@ -257,7 +257,7 @@ def test_labels_and_methods_are_checked_where_the_variant_asks_for_them(folder: 
     with pytest.raises(CaseError) as caught:
         check_labels(cases, ["yes", "no"])
     assert str(caught.value).endswith(
-        "x.yaml:14:31: variants[0].label: the model has no label 'noo'; did you mean 'no'?"
+        "x.yaml:14:30: variants[0].label: the model has no label 'noo'; did you mean 'no'?"
     )
     with pytest.raises(CaseError) as caught:
         check_labels(written(folder, EVERY).values(), ["no", "maybe"])
@@ -265,7 +265,7 @@ def test_labels_and_methods_are_checked_where_the_variant_asks_for_them(folder: 
     asked = "{jpeg: 9, attention: [{metric: entropy, max: 1, map: {method: rollout}}]}"
     with pytest.raises(CaseError) as caught:
         check_methods(written(folder, f"      - {asked}\n").values(), ["answer_attention"])
-    assert "x.yaml:14:72: variants[0].attention[0].map.method: " in str(caught.value)
+    assert "x.yaml:14:71: variants[0].attention[0].map.method: " in str(caught.value)
 
 
 @pytest.mark.usefixtures("other")

@@ -19,7 +19,10 @@ _BIRDS = "two-birds-on-a-branch"
 _GRASS = "white-rabbit-and-black-dog-on-grass"
 _CATS = "three-yellow-cats-on-a-sofa"
 
-_FOLLOWS = {"follows": True, "js": 0.3}
+# At least twice what the reference model shows.
+_STAYS = {"follows": True, "js": 0.2}
+_MIRRORED = {"follows": True, "js": 0.3}
+_CUT = {"follows": True, "js": 0.45}
 _NOT_THE_MARK = {"metric": "mass", "region": "watermark", "max": 0.1}
 
 
@@ -37,14 +40,14 @@ def relations(drawn: Mapping[str, Scene]) -> list[NewCase]:
         _case(
             "birds-and-their-variants", f"{_BIRDS}.png", "yes", "there are two birds on a branch",
             {"birds": drawn[_BIRDS].boxes("bird")},
-            {"mirror": True, **_FOLLOWS,
+            {"mirror": True, **_MIRRORED,
              "attention": [{"metric": "mass", "region": "birds", "min": 0.5}]},
-            {"crop": [0.0, 0.25, 1.0, 0.9], **_FOLLOWS},
-            {"brightness": 1.2, **_FOLLOWS},
-            {"brightness": 0.8, **_FOLLOWS},
-            {"jpeg": 40, **_FOLLOWS},
-            {"blur": 1.5, **_FOLLOWS},
-            {"paraphrase": "two birds are sitting on a branch", **_FOLLOWS},
+            {"crop": [0.0, 0.2, 1.0, 1.0], **_CUT},
+            {"brightness": 1.1, **_STAYS},
+            {"brightness": 0.9, **_STAYS},
+            {"jpeg": 40, **_STAYS},
+            {"blur": 1.5, **_STAYS},
+            {"paraphrase": "two birds are sitting on a branch", **_STAYS},
             {"negate": "there are three birds on a branch", "label": "other",
              "probability": {"falls": 0.3}},
             {"blank": True, "label": "other", "probability": {"falls": 0.3}},
@@ -53,15 +56,15 @@ def relations(drawn: Mapping[str, Scene]) -> list[NewCase]:
         _case(
             "rabbit-and-its-variants", f"{_GRASS}.png", "no", "the rabbit is black",
             {"rabbits": drawn[_GRASS].boxes("rabbit")},
-            {"mirror": True, **_FOLLOWS},
+            {"mirror": True, **_MIRRORED},
             {"negate": "the rabbit is white", "label": "yes"},
         ),
         _case(
             "marked-birds-and-their-variants", f"{_BIRDS}-{disc}.jpg", "yes",
             "there are two birds on a branch",
             {"birds": drawn[_BIRDS].boxes("bird"), **mark},
-            {"name": "without-mark", "crop": [0.0, 0.2, 1.0, 1.0], **_FOLLOWS},
-            {"mirror": True, **_FOLLOWS, "attention": [_NOT_THE_MARK]},
+            {"name": "without-mark", "crop": [0.0, 0.2, 1.0, 1.0], **_CUT},
+            {"mirror": True, **_MIRRORED, "attention": [_NOT_THE_MARK]},
             {"blank": True, "label": "other", "probability": {"falls": 0.3}},
             {"name": "other-mark", "swap": f"images/{_BIRDS}-{triangle}.jpg", "label": "same"},
             {"name": "same-mark", "swap": f"images/{_CATS}-{disc}.jpg", "label": "no",

@@ -25,11 +25,15 @@ were asked only for their variants may wait for ever. One that is dropped is ask
 
 @dataclass
 class Answers:
-    """The answers of one process."""
+    """The answers of one process.
 
+    Attributes:
+        patience: through which the model is asked.
+    """
+
+    patience: Patience = field(default_factory=Patience)
     _waiting: dict[str, Answer] = field(default_factory=dict)
     _originals: dict[str, Original] = field(default_factory=dict)
-    _patience: Patience = field(default_factory=Patience)
 
     def to(
         self, case: Case, ahead: Callable[[], Iterable[Case]], model: Model, batch_size: int
@@ -58,7 +62,7 @@ class Answers:
         return found
 
     def _ask(self, batch: Sequence[Case], model: Model, batch_size: int) -> None:
-        answers = self._patience.answers(batch, model, batch_size)
+        answers = self.patience.answers(batch, model, batch_size)
         for case, answer in zip(batch, answers, strict=True):
             self._waiting[case.id] = answer
             if case.varied:

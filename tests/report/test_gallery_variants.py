@@ -48,7 +48,7 @@ def test_the_words_are_there_without_a_script(run: Run) -> None:
     assert page.count('class="family"') == 4  # the case and its three variants, but not the other
     assert "Labels: 4 of 4 as expected." in page  # which label is right on grey is left open
     assert "crop [0, 0, 40, 40]<br>yes, js 0" in page
-    assert 'blank of <a href="#case-birds">birds</a>' in page
+    assert 'variant of <a href="#case-birds">birds</a>: blank' in page
     assert "must not be the same as for the case" in page
 
 

@@ -22,7 +22,8 @@ from audit.cases.loading import Case, load_cases
 from audit.cases.pictures import Pictures
 from audit.gate import accepted
 from audit.gate.accepted import Held
-from audit.gate.outcomes import BASELINE, Outcome, Run, State
+from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.runfiles import BASELINE
 from audit.metrics.keys import FigureKey
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,23 +44,15 @@ from audit.base.records import (
     read_record,
 )
 from audit.cases.expectations import Verdict
-from audit.gate.runfiles import FORMAT, About, Results
+from audit.gate.runfiles import BASELINE, FORMAT, About, Results, respelled, spelled
 from audit.maps.spec import Sentence, canonical_key
 from audit.metrics.keys import canonical_name
 from audit.metrics.registry import Better
 
-V = TypeVar("V")
-
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
 """Named maps in order, such as one for each layer."""
 
-BASELINE = "baseline:"
-"""Prefix for the keys of accepted maps, which are stored beside the case's own."""
-
 _STRIP = "strip:"
-
-FOLLOWS = "follows"
-"""The strip of a variant that shows where its case's map would be."""
 
 KEPT = (1024, 1024)
 """Largest width and height in pixels of a picture that a run keeps."""
@@ -292,8 +284,8 @@ class Run:
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
         # Earlier versions of audit had other names for some methods.
         found.default_map = canonical_key(found.default_map)
-        found.metrics = _respelled(found.metrics)
-        found.spread = _respelled(found.spread)
+        found.metrics = respelled(found.metrics)
+        found.spread = respelled(found.spread)
         found.drift = [replace(row, figure=canonical_name(row.figure)) for row in found.drift]
         return found
 
@@ -317,7 +309,7 @@ class Run:
         Raises:
             RunError: their file is damaged, or they do not have the outcome's grid.
         """
-        found = {_spelled(key): p for key, p in self._arrays(case, strips=False).items()}
+        found = {spelled(key): p for key, p in self._arrays(case, strips=False).items()}
         if found:
             grid = self.outcome(case).grid
             for key, p in list(found.items()):
@@ -400,18 +392,6 @@ class Run:
             },
             indent=None,
         )
-
-
-def _respelled(figures: Mapping[str, Mapping[str, V]]) -> dict[str, dict[str, V]]:
-    return {
-        canonical_key(key): {canonical_name(name): value for name, value in values.items()}
-        for key, values in figures.items()
-    }
-
-
-def _spelled(key: str) -> str:
-    accepted = BASELINE if key.startswith(BASELINE) else ""
-    return f"{accepted}{canonical_key(key.removeprefix(accepted))}"
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:

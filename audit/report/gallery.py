@@ -27,8 +27,9 @@ from audit.base.files import write_atomically
 from audit.base.geometry import Box, view_in_words
 from audit.cases.variants import FOLLOWED
 from audit.gate.drift import metric_of
-from audit.gate.outcomes import BASELINE, FOLLOWS, Outcome, Run, State, Strip, totals
+from audit.gate.outcomes import Outcome, Run, State, Strip, totals
 from audit.gate.review import ACCEPTABLE
+from audit.gate.runfiles import BASELINE, FOLLOWS
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
 from audit.report.pictures import data_uri

@@ -19,7 +19,8 @@ from audit.cases.loading import Case
 from audit.cases.variants import MAKERS, Answered, judge_relation
 from audit.gate import baselines, drift
 from audit.gate.baselines import Proposal
-from audit.gate.outcomes import FOLLOWS, Outcome, State, Strip
+from audit.gate.outcomes import Outcome, State, Strip
+from audit.gate.runfiles import FOLLOWS
 from audit.gate.tolerances import Tolerances
 from audit.gate.verdict import Policy, judge_contract
 from audit.maps.reading import Map

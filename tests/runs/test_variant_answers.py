@@ -14,9 +14,10 @@ from audit.base.images import open_image
 from audit.base.settings import Limits
 from audit.cases.loading import Case, load_cases
 from audit.gate import accepted, baselines
-from audit.gate.outcomes import FOLLOWS, Outcome, Run, State
+from audit.gate.changes import changes_of
+from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.review import accept, load_decisions, standing
-from audit.gate.suite import changes_of
+from audit.gate.runfiles import FOLLOWS
 from audit.gate.verdict import Policy
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.protocol import Query

@@ -28,6 +28,7 @@ __all__ = [
     "load_cases",
 ]
 
+
 def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
     """Load and check a file of cases; each case is followed by its variants.
 

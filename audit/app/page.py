@@ -67,7 +67,8 @@ def build(desk: Desk, cases: Sequence[Case], folder: Path) -> gr.Blocks:
 class _Page:
     def __init__(self, desk: Desk, cases: Sequence[Case], folder: Path) -> None:
         self._desk = desk
-        self._cases = {case.id: case for case in cases}
+        # The picture of a variant may be made, and then there is no file to open.
+        self._cases = {case.id: case for case in cases if case.variant is None}
         self._folder = folder
         self._made: deque[Path] = deque()
         with gr.Blocks(title="audit", analytics_enabled=False, delete_cache=_KEEP) as self.blocks:

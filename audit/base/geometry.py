@@ -178,6 +178,15 @@ def _corners(values: Sequence[float], size: tuple[int, int]) -> str:
     return f"; x, y, width, height? write {[left, top, right, bottom]}"
 
 
+def mirrored(box: Box) -> Box:
+    """The box in the picture mirrored left to right.
+
+    >>> mirrored(Box(0.0, 0.5, 0.25, 1.0))
+    Box(left=0.75, top=0.5, right=1.0, bottom=1.0)
+    """
+    return Box(1.0 - box.right, box.top, 1.0 - box.left, box.bottom)
+
+
 def within(box: Box, view: Box) -> Box:
     """``box`` in fractions of ``view``; both are given in fractions of the image.
 

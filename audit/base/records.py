@@ -31,9 +31,7 @@ from audit.base import strictjson
 from audit.base.errors import AuditError, nearest
 from audit.base.files import fit_for_a_name, read_bytes, shown_path
 from audit.base.geometry import Box, is_view
-
-CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""The form of a case's id, which is also used in file names."""
+from audit.base.names import CASE, LONGEST_CASE, LONGEST_VARIANT, VARIANT
 
 MEGABYTE = 1 << 20
 
@@ -50,7 +48,14 @@ def _file_name(value: str) -> str:
     return value
 
 
-CaseId = Annotated[str, StringConstraints(pattern=CASE_ID, max_length=100)]
+CaseId = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^{CASE}(\[{VARIANT}\])?$", max_length=LONGEST_CASE + LONGEST_VARIANT + 2
+    ),
+]
+"""The name of a case or of a variant."""
+
 CaseName = Annotated[
     str, StringConstraints(min_length=1, max_length=250), AfterValidator(_file_name)
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -285,7 +285,17 @@ def judge(
                 expect.probability.max,
             )
         )
-    for wanted in expect.attention:
+    return [*verdicts, *judge_attention(expect.attention, default_map, metrics)]
+
+
+def judge_attention(
+    expected: Sequence[AttentionExpectation],
+    default_map: MapSpec,
+    metrics: Mapping[str, Mapping[str, float | str]],
+) -> list[Verdict]:
+    """Judge expectations of attention; see :func:`judge`."""
+    verdicts = []
+    for wanted in expected:
         spec = wanted.map or default_map
         what = wanted.figure
         if wanted.map and wanted.map != default_map:

@@ -2,122 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from audit.base.errors import CaseError, nearest
-from audit.base.files import digest
-from audit.base.geometry import Box, parse_box
-from audit.base.words import occurrences, words_in
-from audit.base.yamlfile import Document, Loc, Where, read
-from audit.cases.expectations import Expect
-from audit.cases.methods import MapAt, readable_methods
-from audit.cases.pictures import Pictures, checked_picture
-from audit.cases.problems import Problems, dotted
+from audit.base.geometry import parse_box
+from audit.base.names import slug
+from audit.base.yamlfile import Document, Loc, read
+from audit.cases.attention import asked_maps, check_attention, check_words, maps_at
+from audit.cases.case import Case
+from audit.cases.deriving import variants_of
+from audit.cases.methods import readable_methods
+from audit.cases.pictures import Opened, Pictures, checked_picture
+from audit.cases.problems import Problems
 from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
-from audit.maps.spec import MapSpec, former_key
-from audit.metrics.keys import former_name
-from audit.metrics.registry import REGISTRY_VERSION, Better
 
-
-@dataclass(frozen=True)
-class Case:
-    """One case, checked: its picture opens, its boxes lie inside it, its names are known.
-
-    Attributes:
-        label_at, maps_at: where the file asks for the label and for the maps.
-        image_digest: identity of the picture: SHA-256 of its size and pixels.
-        file_digest: SHA-256 of the picture's file, which older versions knew it by.
-    """
-
-    id: str
-    file: Path
-    line: int
-    label_at: Where
-    maps_at: tuple[MapAt, ...]
-    image: Path
-    image_digest: str
-    file_digest: str
-    image_size: tuple[int, int]
-    text: str
-    premise: str | None
-    regions: dict[str, tuple[Box, ...]]
-    tags: tuple[str, ...]
-    map: MapSpec
-    expect: Expect
-    drift: dict[str, float]
-    critical: bool = False
-    xfail: str = ""
-    repeat: int = 1
-    truncate: bool = False
-
-    @property
-    def maps(self) -> tuple[MapSpec, ...]:
-        """The distinct maps that this case measures or compares with, its own first."""
-        asked = [spec for e in self.expect.attention for spec in (e.map, e.against)]
-        wanted = [self.map, *(spec for spec in asked if spec is not None)]
-        return tuple({spec.key: spec for spec in wanted}.values())
-
-    @property
-    def wanted(self) -> dict[str, Better]:
-        """For each region, whether more of the map there is better, according to its limits.
-
-        A region that has only upper limits should be avoided; a region without expectations is
-        ``neither``.
-        """
-        better: dict[str, Better] = {}
-        for region in self.regions:
-            limits = [e for e in self.expect.attention if e.region == region]
-            avoided = all(e.min is None for e in limits)
-            better[region] = ("lower" if avoided else "higher") if limits else "neither"
-        return better
-
-    @property
-    def digest(self) -> str:
-        """Fingerprint of what is asked and measured; limits, tags and tolerances do not count.
-
-        Maps have the names of version 0.1 in it: a new name for a method does not change a case, so
-        older baselines and runs stay valid.
-        """
-        return self._fingerprint(self.image_digest)
-
-    @property
-    def former_digest(self) -> str:
-        """The fingerprint that older versions gave this case: the picture is its file's bytes.
-
-        Baselines and runs that they stored are still of this case if the file is the same.
-        """
-        return self._fingerprint(self.file_digest)
-
-    def _fingerprint(self, image: str) -> str:
-        asked: dict[str, Any] = {
-            "image": image,
-            "text": self.text,
-            "premise": self.premise,
-            "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
-            "maps": [former_key(spec.key) for spec in self.maps],
-            "figures": sorted(
-                {
-                    f"{former_key((e.map or self.map).key)}: {former_name(e.key)}"
-                    for e in self.expect.attention
-                    if e.on_request
-                }
-            ),
-            "registry": REGISTRY_VERSION,
-        }
-        if self.truncate:  # else left out, so that baselines older than this key stay valid
-            asked["truncate"] = True
-        return digest(json.dumps(asked, sort_keys=True, allow_nan=False))
+__all__ = [
+    "Case",
+    "check_labels",
+    "check_methods",
+    "check_unique",
+    "load_cases",
+]
 
 
 def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
-    """Load and check a file of cases.
+    """Load and check a file of cases; each case is followed by its variants.
 
     Args:
         pictures: the pictures of files read before; those of this file are added.
@@ -138,18 +51,23 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
         problems.add_validation(error)
         written, defaults = _sound_part(value, error)
         _check_other_pictures(value, [n for n, _ in written], document, problems, pictures)
+
+    def picture(other: str, at: Loc) -> Opened | None:
+        return checked_picture(other, document, at, problems, pictures)
+
     seen: dict[str, int] = {}
     cases = []
     for index, each in written:
         loc: Loc = ("cases", index)
         line = document.values[loc][0]
-        if _slug(each.id) in seen:
-            first = seen[_slug(each.id)]
+        if slug(each.id) in seen:
+            first = seen[slug(each.id)]
             problems.add((*loc, "id"), f"the id {each.id!r} occurs twice (first in line {first})")
-        seen.setdefault(_slug(each.id), line)
+        seen.setdefault(slug(each.id), line)
         case = _check(each, defaults, document, loc, problems, pictures)
         if case is not None:
             cases.append(case)
+            cases += variants_of(case, each.variants, document, loc, problems, picture)
     if problems.lines:
         raise problems.error()
     return cases
@@ -197,20 +115,11 @@ def _check(
     problems: Problems,
     pictures: Pictures,
 ) -> Case | None:
-    for index, wanted in enumerate(written.expect.attention):
-        if wanted.region is not None and wanted.region not in written.regions:
-            hint = nearest(wanted.region, written.regions) if written.regions else "there are none"
-            problems.add(
-                (*loc, "expect", "attention", index, "region"),
-                f"{wanted.region!r} is not a region of this case; {hint}",
-            )
-        measured = wanted.map or written.map or defaults.map
-        if wanted.against is not None and wanted.against.key == measured.key:
-            problems.add(
-                (*loc, "expect", "attention", index, "against"),
-                "this is the measured map itself; compare it with another",
-            )
-    _check_words(written, defaults, loc, problems)
+    own, listed = written.map or defaults.map, (*loc, "expect", "attention")
+    attention = written.expect.attention
+    check_attention(attention, written.regions, own, listed, problems)
+    asked = [((*loc, "map"), own), *asked_maps(attention, listed)]
+    check_words(written.text, asked, problems)
     found = checked_picture(written.image, document, (*loc, "image"), problems, pictures)
     if found is None:
         return None
@@ -230,7 +139,7 @@ def _check(
         file=document.path,
         line=document.values[loc][0],
         label_at=document.values[(*loc, "expect", "label")],
-        maps_at=_maps_at(written, defaults, document, loc),
+        maps_at=maps_at(asked, document, loc),
         image=document.path.parent / written.image,
         image_digest=found.digest,
         file_digest=found.file_digest,
@@ -239,51 +148,15 @@ def _check(
         premise=written.premise,
         regions=regions,
         tags=tuple(dict.fromkeys((*defaults.tags, *written.tags))),
-        map=written.map or defaults.map,
+        map=own,
         expect=written.expect,
         drift={**defaults.drift, **written.drift},
         critical=written.critical,
         xfail=written.xfail or "",
         repeat=written.repeat,
         truncate=written.truncate,
+        varied=bool(written.variants),
     )
-
-
-def _asked_maps(written: CaseSpec, defaults: CaseDefaults, loc: Loc) -> list[tuple[Loc, MapSpec]]:
-    """The maps that a case asks for, and where: its own, then those of its expectations."""
-    asked: list[tuple[Loc, MapSpec | None]] = [((*loc, "map"), written.map or defaults.map)]
-    for index, wanted in enumerate(written.expect.attention):
-        at = (*loc, "expect", "attention", index)
-        asked += [((*at, "map"), wanted.map), ((*at, "against"), wanted.against)]
-    return [(place, spec) for place, spec in asked if spec is not None]
-
-
-def _maps_at(
-    written: CaseSpec, defaults: CaseDefaults, document: Document, loc: Loc
-) -> tuple[MapAt, ...]:
-    """The methods that a case asks for, with the key and place of each, maybe in the defaults."""
-    found = []
-    for asked, spec in _asked_maps(written, defaults, loc):
-        place = asked
-        if asked not in document.values and ("defaults", "map") in document.values:
-            place = ("defaults", "map")
-        key = dotted(place[len(loc) :] if place == asked else place)
-        where = document.values.get((*place, "method")) or document.at(place)
-        found.append(MapAt(f"{key}.method", spec.method, where))
-    return tuple(found)
-
-
-def _check_words(written: CaseSpec, defaults: CaseDefaults, loc: Loc, problems: Problems) -> None:
-    """Check that the text has the words that maps are asked for."""
-    words = words_in(written.text)
-    for place, spec in _asked_maps(written, defaults, loc):
-        if spec.word is not None and not occurrences(spec.word, words):
-            message = f"{spec.word!r} is not in the text; {nearest(spec.word, words)}"
-            problems.add((*place, "word"), message)
-
-
-def _slug(case: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", case.lower()).strip("-")
 
 
 def check_unique(cases: Iterable[Case], seen: dict[str, Case] | None = None) -> None:
@@ -299,7 +172,7 @@ def check_unique(cases: Iterable[Case], seen: dict[str, Case] | None = None) -> 
     seen = {} if seen is None else seen
     lines = []
     for case in cases:
-        first = seen.setdefault(_slug(case.id), case)
+        first = seen.setdefault(slug(case.id), case)
         if first is not case and (first.file, first.line) != (case.file, case.line):
             place = f"{first.file}:{first.line}"
             lines.append(
@@ -317,13 +190,13 @@ def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
         CaseError: the message names file, line and column of each, with the nearest label.
     """
     lines = [
-        f"{case.file}:{case.label_at[0]}:{case.label_at[1]}: expect.label: the model has no label "
-        f"{case.expect.label!r}; {nearest(case.expect.label, labels)}"
+        f"{case.file}:{case.label_at[0]}:{case.label_at[1]}: {case.label_key}: the model has no "
+        f"label {case.expect.label!r}; {nearest(case.expect.label, labels)}"
         for case in cases
         if case.expect.label not in labels
     ]
     if lines:
-        raise CaseError("\n".join(lines))
+        raise CaseError("\n".join(dict.fromkeys(lines)))  # most variants have their case's label
 
 
 def check_methods(cases: Iterable[Case], methods: Sequence[str]) -> None:

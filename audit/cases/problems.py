@@ -79,8 +79,8 @@ class Problems:
             written, of_maps = found["input"], loc[-1] == "method"
             hint = nearest_method(written) if of_maps else nearest(written, choices)
             return f"{written!r} is not known; {hint}"
-        if kind == "string_pattern_mismatch" and loc[-1] == "id":
-            return "an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        if kind == "string_pattern_mismatch" and loc[-1] in _NAMES:
+            return _NAMES[str(loc[-1])]
         about = _about_number(kind, found["input"])
         return about or _NEEDED.get(kind) or text.removeprefix("Value error, ")
 
@@ -90,6 +90,12 @@ class Problems:
 
 _LONGEST = 1_000
 """Most characters of a message, which may quote a value and list names to choose from."""
+
+_NAMES = {
+    "id": "an id has letters, digits, '.', '_' and '-', and begins with a letter or digit",
+    "name": "a name has small letters, digits and '-', and begins with a letter or digit",
+}
+"""What the keys that name something may hold."""
 
 _OTHER_NOTATION = re.compile(r"[-+]?[0-9][0-9a-fA-F_,:.xob]*|[-+]?[0-9.,_]+ ?%")
 

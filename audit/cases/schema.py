@@ -14,11 +14,14 @@ from pydantic import (
     PositiveInt,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from audit.base.errors import nearest
+from audit.base.names import CASE, LONGEST_CASE, LONGEST_VARIANT, VARIANT
 from audit.base.texts import readable, refuse_unprintable
-from audit.cases.expectations import Expect, number
+from audit.cases.expectations import AttentionExpectation, Expect, Finite, number
+from audit.cases.variants import FALL, MAKERS, MakerName
 from audit.maps.reading import MapSpec
 from audit.metrics.registry import METRICS
 
@@ -107,14 +110,127 @@ class CaseDefaults(BaseModel):
     )
 
 
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("write true, or leave the key out")
+    return value
+
+
+_True = Annotated[bool, Field(strict=True), AfterValidator(_true), WithJsonSchema({"const": True})]
+
+
+class Falls(BaseModel):
+    """How far the probability of the label that the case expects must fall."""
+
+    model_config = _STRICT
+
+    falls: Finite = Field(gt=0, le=1, description="By at least how much.")
+
+    _number = field_validator("falls", mode="before")(number)
+
+
+def _falls(given: object) -> object:
+    if isinstance(given, str):
+        if given != "falls":
+            raise ValueError(f"{given!r} is not known; {nearest(given, ['falls'])}")
+        return {"falls": FALL}
+    return given
+
+
+def _schema_of_variant(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [
+        {"required": [maker], "properties": {maker: {"not": {"type": "null"}}}} for maker in MAKERS
+    ]
+    schema["dependentRequired"] = {"follows": ["js"], "js": ["follows"]}
+    falls = {"const": "falls", "description": f"By at least {FALL}."}
+    schema["properties"]["probability"]["anyOf"].insert(0, falls)
+
+
+class VariantSpec(BaseModel):
+    """A variant of a case: how it is made from the case, and what must hold between the two."""
+
+    model_config = ConfigDict(**_STRICT, json_schema_extra=_schema_of_variant)
+
+    name: str | None = Field(
+        None,
+        pattern=rf"^{VARIANT}$",
+        max_length=LONGEST_VARIANT,
+        description="Its name; default: the maker's, with a number from the second on.",
+    )
+    mirror: _True | None = Field(None, description="The picture mirrored, left to right.")
+    crop: list[_Number] | None = Field(
+        None, description="The part of the picture in a box, written like one of a region."
+    )
+    brightness: Finite | None = Field(
+        None, ge=0, le=10, description="The picture with every channel multiplied by this."
+    )
+    jpeg: Annotated[int, Field(strict=True, ge=1, le=95)] | None = Field(
+        None, description="The picture as JPEG of this quality, from 1 to 95."
+    )
+    blur: Finite | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="The picture blurred by a Gaussian with this deviation in pixels.",
+    )
+    blank: _True | None = Field(None, description="A grey picture of the same size.")
+    swap: Written | None = Field(None, description="Another picture, relative to this file.")
+    paraphrase: Text | None = Field(None, description="A text that says the same.")
+    negate: Text | None = Field(None, description="A text that says the opposite.")
+    label: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="same or other, than the answer to the case, or the label that is right; "
+        "default: same, but nothing for blank, swap and negate.",
+    )
+    follows: _True | None = Field(
+        None, description="Whether the map must be that of the case, moved with the picture."
+    )
+    js: Finite | None = Field(
+        None, ge=0, le=1, description="How far it may be from there: Jensen-Shannon distance."
+    )
+    probability: Annotated[Falls, BeforeValidator(_falls)] | None = Field(
+        None, description="Whether the probability of the label that the case expects must fall."
+    )
+    attention: tuple[AttentionExpectation, ...] = Field(
+        (), description="Limits on metrics of the variant's own maps."
+    )
+    xfail: Text | None = Field(None, description="Why the variant is known to fail.")
+
+    _numbers = field_validator("brightness", "jpeg", "blur", "js", mode="before")(number)
+
+    @model_validator(mode="after")
+    def _possible(self) -> VariantSpec:
+        made = [maker for maker in MAKERS if getattr(self, maker) is not None]
+        if len(made) != 1:
+            written = f"has {' and '.join(made)}" if made else "has none"
+            raise ValueError(f"a variant needs one of {', '.join(MAKERS)}, but {written}")
+        maker = made[0]
+        if (self.follows is None) != (self.js is None):
+            missing, given = ("js: 0.1", "follows") if self.js is None else ("follows: true", "js")
+            raise ValueError(f"{given} needs {missing} beside it")
+        if self.follows and not MAKERS[maker].follows:
+            raise ValueError(f"after {maker} no map can follow that of the case")
+        if not (MAKERS[maker].keeps or self.label or self.probability or self.attention):
+            raise ValueError(
+                f"{maker}: say what must hold: label (same, other or a label), probability: falls, "
+                "or attention"
+            )
+        return self
+
+    @property
+    def maker(self) -> MakerName:
+        """The one way to make it that is given."""
+        return next(maker for maker in MAKERS if getattr(self, maker) is not None)
+
+
 class CaseSpec(BaseModel):
     """One case as it is written in its file."""
 
     model_config = _STRICT
 
     id: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=100,
+        pattern=rf"^{CASE}$",
+        max_length=LONGEST_CASE,
         description="Unique name of the case.",
     )
     image: Written = Field(description="The picture, relative to this file.")
@@ -140,6 +256,10 @@ class CaseSpec(BaseModel):
     )
     repeat: PositiveInt = Field(
         1, le=100, description="How often the model is asked; limits and drift are for the mean."
+    )
+
+    variants: tuple[VariantSpec, ...] = Field(
+        (), description="Cases that are made from this one, and what must hold between them."
     )
 
     _number = field_validator("repeat", mode="before")(number)

@@ -24,7 +24,7 @@ class NewCase:
         regions: boxes by region, each left, top, right, bottom in pixels.
         map: keys and values as in a case file.
         probability: the lowest probability that ``label`` may have; None sets no limit.
-        attention: expectations as in a case file.
+        attention, variants: as in a case file.
         note: a comment after the label.
     """
 
@@ -39,6 +39,7 @@ class NewCase:
     probability: float | None = None
     attention: Sequence[Mapping[str, Any]] = ()
     note: str = ""
+    variants: Sequence[Mapping[str, Any]] = ()
 
 
 def case_file(
@@ -107,6 +108,9 @@ def _lines(case: NewCase, by_hand: bool) -> list[str]:
     if case.attention:
         lines.append("      attention:")
     lines += [f"        - {_flow(asked, by_hand)}" for asked in case.attention]
+    if case.variants:
+        lines.append("    variants:")
+    lines += [f"      - {_flow(made, by_hand)}" for made in case.variants]
     return lines
 
 

@@ -11,6 +11,7 @@ import typer
 
 from audit.base.console import say
 from audit.base.files import counted, to_json
+from audit.base.names import stem_of
 from audit.commands.shared import CASES, JSON
 
 _BASELINES = typer.Option(
@@ -125,6 +126,6 @@ def prune(
     count = sum(map(len, found.values()))
     for place, names in found.items():
         for name in names:
-            say(f"{'deleted' if delete else 'orphan'}: {place}/{name}.json")
+            say(f"{'deleted' if delete else 'orphan'}: {place}/{stem_of(name)}.json")
     summary = "nothing to prune" if not count else f"{counted(count, 'baseline')} without a case"
     say(f"{summary}, deleted" if delete and count else summary)

@@ -1,7 +1,8 @@
 """Reads a baseline, an accepted outcome, from disk and checks its form.
 
 ``<folder>/<case>.json`` holds the figures and where they came from, ``<folder>/<case>.npz`` the
-maps. A figure has two values: the *anchor*, which was accepted first, and the one *accepted* last.
+maps; the files of a variant are called ``<case>+<variant>``. A figure has two values: the *anchor*,
+which was accepted first, and the one *accepted* last.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from audit.base.arrays import LIMIT, read_arrays, refuse_map
 from audit.base.errors import BaselineError, nearest
 from audit.base.files import digest, digest_file, shown_path
 from audit.base.geometry import WHOLE, Box
+from audit.base.names import stem_of
 from audit.base.records import (
     EDITED,
     WRITTEN,
@@ -190,7 +192,7 @@ def load(folder: Path, case: str) -> Baseline | None:
     Raises:
         BaselineError: there is one, but it cannot be read or has another format.
     """
-    path = folder / f"{case}.json"
+    path = folder / f"{stem_of(case)}.json"
     try:
         record = read_record(path, _schema(), BaselineError)
     except FileNotFoundError:
@@ -246,7 +248,7 @@ class Held:
 
 def held(folder: Path, case: str) -> Held:
     """What ``folder`` holds for ``case``. Damage is reported in the result and never raised."""
-    path = folder / f"{case}.json"
+    path = folder / f"{stem_of(case)}.json"
     try:
         baseline = load(folder, case)
     except BaselineError as error:

@@ -32,6 +32,7 @@ from audit.base.files import (
     write_json,
 )
 from audit.base.geometry import WHOLE, Box, same_view
+from audit.base.names import name_of, stem_of
 from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
 from audit.gate.drift import figure_key, probability_name
@@ -53,7 +54,7 @@ class Proposal:
 
     def write(self, folder: Path) -> None:
         """Write both files into ``folder``, maps first, each of them completely or not at all."""
-        name = self.record["case"]
+        name = stem_of(self.record["case"])
         arrays = folder / f"{name}.npz"
         stored = {key: value.astype(np.float32) for key, value in self.maps.items()}
         # Not flushed to disk yet: promoting it does that.
@@ -190,7 +191,7 @@ def promote(proposals: Path, folder: Path) -> list[str]:
     Raises:
         BaselineError: a proposal is damaged, or the folder cannot be written; nothing has changed.
     """
-    names = sorted(path.stem for path in proposals.glob("*.json"))
+    names = sorted(name_of(path.stem) for path in proposals.glob("*.json"))
     if not names:
         recover(folder)
         return []
@@ -271,7 +272,7 @@ def refuse_other_dtype(folder: Path, dtype: str) -> None:
     """
     for path in sorted(folder.glob("*.json")):
         try:
-            one = accepted.load(folder, path.stem)
+            one = accepted.load(folder, name_of(path.stem))
         except BaselineError:
             continue  # a damaged baseline is reported with its own case
         theirs = one.provenance.get("model", {}).get("dtype", dtype) if one else dtype
@@ -290,19 +291,20 @@ def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[s
     Damaged ones are included. Other files, such as another program's JSON, are not.
     """
     known = set(cases)
-    names = sorted({p.stem for kind in ("json", "npz") for p in folder.glob(f"*.{kind}")} - known)
+    there = {name_of(p.stem) for kind in ("json", "npz") for p in folder.glob(f"*.{kind}")}
+    names = sorted(there - known)
     orphans = [name for name in names if _ours(folder, name)]
     if delete and orphans:
         with updating(folder):
             for name in orphans:
                 for suffix in ("json", "npz"):
-                    (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+                    (folder / f"{stem_of(name)}.{suffix}").unlink(missing_ok=True)
             sync_folder(folder)
     return orphans
 
 
 def _ours(folder: Path, name: str) -> bool:
-    path = folder / f"{name}.json"
+    path = folder / f"{stem_of(name)}.json"
     maps = path.with_suffix(".npz")
     if any(each.is_dir() for each in (path, maps)):
         return False

@@ -18,11 +18,12 @@ class Change:
     """One case before and after.
 
     Attributes:
-        image: digest of its picture; all cases of one picture have one vote together.
-        right: whether the label was the expected one, before and after.
+        image: digest of its picture; all cases of one picture, and their variants, have one vote
+            together.
+        right: whether the label was the expected one, before and after; never, if none is.
         changes: by metric, after minus before; the mean if there are several regions.
         tolerances: by metric, how much a single case may change.
-        expected: the expected label.
+        expected: the expected label; empty if a variant leaves it open.
         declared: metrics with limits in this case; only these can change for the better.
         drifted: whether a figure left its tolerance, and not for the better, or the label changed.
         undeclared: figures that left their tolerance for the better though nothing was asked of
@@ -65,16 +66,18 @@ def _change(outcome: Outcome) -> Change:
             continue  # no expectation is about this region
         tolerances[key.metric] = row.tolerance
     changes = {metric: sum(v) / len(v) for metric, v in by_metric.items()}
-    # The row is about the accepted label. Turned to the expected label, so that up is better.
-    sign = 1.0 if label.baseline == outcome.expected else -1.0
+    if outcome.expected:
+        # The row is about the accepted label. Turned to the expected label, so that up is better.
+        sign = 1.0 if label.baseline == outcome.expected else -1.0
+        changes = {PROBABILITY: sign * probability.change, **changes}
     said = {verdict.expectation for verdict in outcome.verdicts}
     return Change(
         outcome.case,
-        outcome.image_digest,
+        outcome.source_image,
         outcome.critical,
         (label.baseline, label.observed),
         (label.baseline == outcome.expected, label.observed == outcome.expected),
-        {PROBABILITY: sign * probability.change, **changes},
+        changes,
         tolerances,
         outcome.expected,
         tuple(dict.fromkeys(outcome.tags)),

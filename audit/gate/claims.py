@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from audit.base.arrays import LIMIT
 from audit.base.errors import BaselineError, CaseError, FigureError, RunError, nearest
 from audit.base.files import digest_file, inside
+from audit.base.names import name_of, stem_of
 from audit.cases.loading import Case, load_cases
 from audit.cases.pictures import Pictures
 from audit.gate import accepted
 from audit.gate.accepted import Held
-from audit.gate.outcomes import BASELINE, Outcome, Run, State
+from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.runfiles import BASELINE
 from audit.metrics.keys import FigureKey
 
 
@@ -65,7 +67,7 @@ def baselines_of(run: Run, root: Path, configured: Path | None = None) -> Path:
 def _holds_baselines(folder: Path) -> bool:
     for path in sorted(folder.glob("*.json"))[:_LOOKED_AT]:
         with suppress(BaselineError):
-            if accepted.load(folder, path.stem) is not None:
+            if accepted.load(folder, name_of(path.stem)) is not None:
                 return True
     return False
 
@@ -157,7 +159,7 @@ class Checks:
         """Whether the baseline is the one that the outcome was compared with."""
         if held.digest == outcome.baseline_digest:
             return True
-        path = self.folder / f"{name}.json"
+        path = self.folder / f"{stem_of(name)}.json"
         if not path.is_file() or path.stat().st_size > LIMIT:
             return False
         # Version 0.1 stored the digest of the file's bytes.

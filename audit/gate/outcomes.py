@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from audit.base.arrays import read_arrays, refuse_map, write_arrays
 from audit.base.errors import ImageError, RunError
 from audit.base.files import shown_path, write_atomically, write_json
 from audit.base.images import open_image
+from audit.base.names import name_of, stem_of
 from audit.base.records import (
     MEGABYTE,
     CaseName,
@@ -43,20 +44,18 @@ from audit.base.records import (
     read_record,
 )
 from audit.cases.expectations import Verdict
-from audit.gate.runfiles import FORMAT, About, Results
+from audit.gate.runfiles import BASELINE, FORMAT, About, Results, respelled, spelled
 from audit.maps.spec import Sentence, canonical_key
 from audit.metrics.keys import canonical_name
 from audit.metrics.registry import Better
 
-V = TypeVar("V")
-
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
 """Named maps in order, such as one for each layer."""
 
-BASELINE = "baseline:"
-"""Prefix for the keys of accepted maps, which are stored beside the case's own."""
-
 _STRIP = "strip:"
+
+KEPT = (1024, 1024)
+"""Largest width and height in pixels of a picture that a run keeps."""
 
 
 class State(StrEnum):
@@ -108,6 +107,7 @@ class Outcome:
         regions: boxes [left, top, right, bottom] as fractions of the image, by region.
         view: the part of the picture that the grid covers, in fractions of its sides.
         image_digest: the picture's identity, which is the name of its copy in the run folder.
+        expected: the label that is right; empty for a variant that leaves it open.
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
         former_digest: the fingerprint in which the picture is its file's bytes; see :class:`Case`.
         baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
@@ -116,6 +116,9 @@ class Outcome:
         spread: largest minus smallest value, by map key and stored metric name, if the model was
             asked more than once.
         seconds: time that the model spent on this case, its share of the batch.
+        variant_of: the case that a variant is made from; empty for a case.
+        variant_of_image: digest of that case's picture.
+        made: how a variant is made, in words.
     """
 
     case: CaseName
@@ -148,6 +151,14 @@ class Outcome:
     xfail: str = ""
     spread: dict[str, dict[str, Finite]] = field(default_factory=dict)
     seconds: Positive = 0.0
+    variant_of: CaseName | Literal[""] = ""
+    variant_of_image: DigestOrNone = ""
+    made: str = ""
+
+    @property
+    def source_image(self) -> str:
+        """Digest of the picture that this is about; for a variant, that of its case."""
+        return self.variant_of_image or self.image_digest
 
     @property
     def failed(self) -> bool:
@@ -215,13 +226,13 @@ class Run:
             strips: maps to show side by side, such as ``layers`` and ``words``; stored in half
                 precision, since nothing is measured on them.
         """
-        stem = self.folder / "outcomes" / outcome.case
+        stem = self.folder / "outcomes" / stem_of(outcome.case)
         arrays: dict[str, NDArray[Any]] = {k: v.astype(np.float32) for k, v in maps.items()}
         for strip, panels in (strips or {}).items():
             for number, (name, p) in enumerate(panels):
                 arrays[f"{_STRIP}{strip}:{number}:{name}"] = p.astype(np.float16)
-        write_arrays(stem.with_name(f"{outcome.case}.npz"), arrays, durable=False)
-        path = stem.with_name(f"{outcome.case}.json")
+        write_arrays(stem.with_name(f"{stem.name}.npz"), arrays, durable=False)
+        path = stem.with_name(f"{stem.name}.json")
         write_json(path, outcome.to_dict(), indent=None, durable=False)
 
     def add_image(self, digest: str, image: Image.Image) -> None:
@@ -230,7 +241,7 @@ class Run:
         if path.exists():
             return
         small = image.copy()
-        small.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
+        small.thumbnail(KEPT, Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         small.save(buffer, format="PNG", compress_level=1)  # a third of the time, a little larger
         write_atomically(path, buffer.getvalue())
@@ -266,14 +277,15 @@ class Run:
         """
         if self._read is not None and case in self._read:
             return self._read[case]
-        found: Outcome = self._record(f"outcomes/{case}.json", _schema(Outcome))
+        name = f"outcomes/{stem_of(case)}.json"
+        found: Outcome = self._record(name, _schema(Outcome))
         if found.case != case:
-            where = shown_path(self.folder / "outcomes" / f"{case}.json")
+            where = shown_path(self.folder / name)
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
         # Earlier versions of audit had other names for some methods.
         found.default_map = canonical_key(found.default_map)
-        found.metrics = _respelled(found.metrics)
-        found.spread = _respelled(found.spread)
+        found.metrics = respelled(found.metrics)
+        found.spread = respelled(found.spread)
         found.drift = [replace(row, figure=canonical_name(row.figure)) for row in found.drift]
         return found
 
@@ -286,7 +298,8 @@ class Run:
         if self._read is not None:
             return list(self._read.values())
         self._own("outcomes")
-        found = [self.outcome(path.stem) for path in (self.folder / "outcomes").glob("*.json")]
+        names = [name_of(path.stem) for path in (self.folder / "outcomes").glob("*.json")]
+        found = [self.outcome(name) for name in names]
         order = list(State)
         return sorted(found, key=lambda o: (order.index(o.state), o.file, o.line, o.case))
 
@@ -296,7 +309,7 @@ class Run:
         Raises:
             RunError: their file is damaged, or they do not have the outcome's grid.
         """
-        found = {_spelled(key): p for key, p in self._arrays(case, strips=False).items()}
+        found = {spelled(key): p for key, p in self._arrays(case, strips=False).items()}
         if found:
             grid = self.outcome(case).grid
             for key, p in list(found.items()):
@@ -327,7 +340,7 @@ class Run:
         }
 
     def _arrays_path(self, case: str) -> Path:
-        return self.folder / "outcomes" / f"{case}.npz"
+        return self.folder / "outcomes" / f"{stem_of(case)}.npz"
 
     def _arrays(self, case: str, *, strips: bool) -> dict[str, NDArray[np.float64]]:
         self._own("outcomes")
@@ -379,18 +392,6 @@ class Run:
             },
             indent=None,
         )
-
-
-def _respelled(figures: Mapping[str, Mapping[str, V]]) -> dict[str, dict[str, V]]:
-    return {
-        canonical_key(key): {canonical_name(name): value for name, value in values.items()}
-        for key, values in figures.items()
-    }
-
-
-def _spelled(key: str) -> str:
-    accepted = BASELINE if key.startswith(BASELINE) else ""
-    return f"{accepted}{canonical_key(key.removeprefix(accepted))}"
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from audit.base.errors import BaselineError, CaseError, RunError
 from audit.base.files import counted, shown_path
+from audit.base.names import name_of
 from audit.base.records import EDITED, MEGABYTE, CaseId, read_record
 from audit.cases.discovery import Pattern, find_files, parse
 from audit.cases.loading import Case, check_unique, load_cases
@@ -223,7 +224,7 @@ def _left(run: Run) -> set[str]:
     """The cases that a session had proposed when it was killed."""
     if (run.folder / "results.json").exists():
         return set()
-    return {path.stem for path in run.proposals.glob("*.json")}
+    return {name_of(path.stem) for path in run.proposals.glob("*.json")}
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,25 @@ Both may hold more keys than these, added by the session or by a later version o
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
 from audit.base.records import WRITTEN, Count, Finite, Fraction, ModelRecord
+from audit.maps.spec import canonical_key
+from audit.metrics.keys import canonical_name
 
 FORMAT = 1
 """Version of the run folder's format."""
+
+BASELINE = "baseline:"
+"""Prefix for the keys of accepted maps, which are stored beside the case's own."""
+
+FOLLOWS = "follows"
+"""The strip of a variant that shows where its case's map would be."""
+
+V = TypeVar("V")
 
 
 class About(BaseModel):
@@ -101,3 +112,17 @@ class Results(About):
     session: SessionRecord | None = None
     totals: dict[str, Count] = {}
     outcomes: list[JsonValue] = []
+
+
+def respelled(figures: Mapping[str, Mapping[str, V]]) -> dict[str, dict[str, V]]:
+    """Figures by map key and stored name, under the names that this version has for them."""
+    return {
+        canonical_key(key): {canonical_name(name): value for name, value in values.items()}
+        for key, values in figures.items()
+    }
+
+
+def spelled(key: str) -> str:
+    """The key of a stored map, as this version writes it."""
+    accepted = BASELINE if key.startswith(BASELINE) else ""
+    return f"{accepted}{canonical_key(key.removeprefix(accepted))}"

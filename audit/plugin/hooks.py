@@ -108,7 +108,7 @@ def pytest_report_collectionfinish(
 ) -> list[str] | None:
     """Load the model if cases are selected, and print what it is."""
     state = config.stash[STATE]
-    chosen = [state.cases[i.name] for i in items if i.nodeid in state.ids]
+    chosen = [state.ids[i.nodeid] for i in items if i.nodeid in state.ids]
     if not chosen or runs_nothing(config):
         return None
     from audit.plugin.items import load_model  # noqa: PLC0415  it is there: cases were collected

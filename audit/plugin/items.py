@@ -61,8 +61,11 @@ class CaseFile(pytest.File):
         if model.methods is not None:
             check_methods(cases, model.methods)
         for case in cases:
-            item = CaseItem.from_parent(self, name=case.id, case=case)
-            state.ids.add(item.nodeid)
+            # As a text, from which pytest reads the brackets of a variant as those of a parameter:
+            # it does so with the ids that it stores, and --lf compares the two.
+            written = f"{self.nodeid}::{case.id}"
+            item = CaseItem.from_parent(self, name=case.id, case=case, nodeid=written)
+            state.ids[item.nodeid] = case
             yield item
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -25,7 +25,8 @@ class State:
 
     Attributes:
         coming: gives the cases that follow in this process.
-        cases, pictures: collected so far.
+        cases, pictures: collected so far; cases by what must be unique about their names.
+        ids: the cases by node id.
         unusable: why no case can be audited in this process.
         lines: printed at the end, in the terminal.
     """
@@ -36,7 +37,7 @@ class State:
     coming: Callable[[], Iterator[Case]] = field(default=lambda: iter(()))
     cases: dict[str, Case] = field(default_factory=dict)
     pictures: Pictures = field(default_factory=dict)
-    ids: set[str] = field(default_factory=set)
+    ids: dict[str, Case] = field(default_factory=dict)
     places: dict[pytest.Item, int] = field(default_factory=dict)
     unusable: AuditError | None = None
     suite: Any = None

@@ -336,19 +336,32 @@
 
   const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-  async function thumbnail(article, one) {
-    const host = article.querySelector(".view");
-    const canvas = canvasFor(one, 220, `${one.id}: ${one.state}, heatmap`);
+  async function small(host, one, map, title) {
+    const canvas = canvasFor(one, 220, `${one.id}: ${title}`);
     host.replaceChildren(canvas);
     const image = await picture(one.image);
-    draw(canvas, image, one.maps.length ? heat(one.maps[0], one.grid) : null, one, { zoom: 1, x: 0.5, y: 0.5 });
+    draw(canvas, image, map ? heat(map, one.grid) : null, one, { zoom: 1, x: 0.5, y: 0.5 });
+  }
+
+  async function thumbnail(article, one) {
+    await small(article.querySelector(".view"), one, one.maps[0], `${one.state}, heatmap`);
     article.dataset.drawn = "1";
+  }
+
+  // A case's variants beside it, or beside a variant its case and where the case's map would be.
+  function family(article) {
+    for (const host of article.querySelectorAll("[data-member]")) {
+      const one = byId.get(host.dataset.member);
+      const moved = host.dataset.map && one.maps.find((map) => map.strip === "follows");
+      if (one.image) small(host, one, moved || one.maps[0], moved ? moved.name : `${one.state}, heatmap`);
+    }
   }
 
   function open(article) {
     const one = byId.get(article.dataset.case);
     if (article.dataset.opened || !one.image) return;
     article.dataset.opened = "1";
+    family(article);
     if (one.full) viewers.set(article, new Viewer(article, one));
     else thumbnail(article, one);
   }
@@ -360,6 +373,7 @@
   function redrawAll() {
     viewers.forEach((viewer) => viewer.redraw());
     articles.filter((a) => a.dataset.opened && !viewers.has(a)).forEach((a) => thumbnail(a, byId.get(a.dataset.case)));
+    articles.filter((a) => a.dataset.opened).forEach(family);
   }
   $("opacity").oninput = (event) => { show.opacity = event.target.value / 100; redrawAll(); };
   $("colours").onchange = (event) => { show.colours = event.target.value; redrawAll(); };

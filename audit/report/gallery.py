@@ -25,9 +25,11 @@ from PIL import Image
 
 from audit.base.files import write_atomically
 from audit.base.geometry import Box, view_in_words
+from audit.cases.variants import FOLLOWED
 from audit.gate.drift import metric_of
-from audit.gate.outcomes import BASELINE, Outcome, Run, State, Strip, totals
+from audit.gate.outcomes import Outcome, Run, State, Strip, totals
 from audit.gate.review import ACCEPTABLE
+from audit.gate.runfiles import BASELINE, FOLLOWS
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
 from audit.report.pictures import data_uri
@@ -128,12 +130,17 @@ def gallery_page(
         whole={case["id"] for case in cases if case["full"]},
         decidable={case["id"] for case in cases if case["decidable"]},
         count=len(outcomes),
-        right=sum(o.label == o.expected for o in outcomes),
+        definite=sum(o.expected != "" for o in outcomes),
+        right=sum(o.label == o.expected for o in outcomes if o.expected),
+        variants=_families(outcomes),
+        follows=FOLLOWED,
+        known={o.case for o in outcomes},
+        moved={c["id"] for c in cases if any(m.get("strip") == FOLLOWS for m in c["maps"])},
         suite=results.get("suite"),
         session=results.get("session"),
         seen={o.case: view_in_words(Box(*o.view)) for o in outcomes},
         colours=_COLOURS,
-        labels=sorted({o.expected for o in outcomes}),
+        labels=sorted({o.expected for o in outcomes if o.expected}),
         tags=sorted({tag for o in outcomes for tag in o.tags}),
         metrics=sorted({metric for case in cases for metric in case["moved"]}),
         figures=figures,
@@ -177,7 +184,10 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         for row in outcome.drift
         if row.tolerance and row.figure in own
     }
-    drawn = _maps(outcome, maps, each.strips() if full else {})
+    strips = each.strips() if full or outcome.variant_of else {}
+    if not full:
+        strips = {name: panels for name, panels in strips.items() if name == FOLLOWS}
+    drawn = _maps(outcome, maps, strips)
     left = [row for row in outcome.drift if row.verdict != "within"]
     return {
         "id": outcome.case,
@@ -195,7 +205,7 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "grid": list(outcome.grid),
         "view": list(outcome.view),
         "image": _picture(each, images, _LARGE if full else _THUMBNAIL),
-        "maps": drawn if full else drawn[:1],
+        "maps": [m for n, m in enumerate(drawn) if full or n == 0 or m.get("strip") == FOLLOWS],
         "baselines": [
             {"of": key.removeprefix(BASELINE), **_cells(p)}
             for key, p in (maps.items() if full else ())
@@ -206,6 +216,15 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "moved": sorted({metric_of(row) for row in left}),
         "drift": max((abs(ratio) for ratio in ratios.values()), default=0.0),
     }
+
+
+def _families(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """The variants of each case, in the order of the file."""
+    found: dict[str, list[Outcome]] = {}
+    for outcome in sorted(outcomes, key=lambda o: (o.file, o.line)):
+        if outcome.variant_of:
+            found.setdefault(outcome.variant_of, []).append(outcome)
+    return found
 
 
 def _asked(name: str) -> dict[str, Any]:

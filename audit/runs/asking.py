@@ -8,17 +8,39 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from PIL import Image
+
 from audit.base.errors import AuditError, NotFinite, TextError, in_a_sentence
 from audit.base.files import as_typed
+from audit.base.geometry import Box
 from audit.cases.loading import Case
-from audit.maps.reading import UndefinedMap, read_map
+from audit.cases.variants import Answered
+from audit.maps.reading import Map, UndefinedMap, read_map
 from audit.maps.spec import RANDOM
 from audit.maps.trace import EACH_WORD, Evidence
 from audit.metrics.registry import METRICS
 from audit.models.protocol import Model, Query
 from audit.runs.evidence import Curves, curves, gather
+from audit.runs.making import Made, kept, picture_to_ask
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is left of the answer to a case, for its variants.
+
+    Attributes:
+        answered: label and probabilities; the mean over repeats.
+        map: the case's own map, or why there is none.
+        view: the part of the picture that the map covers.
+        error: why there is no answer; the others are then empty.
+    """
+
+    answered: Answered
+    map: Map | str
+    view: Box
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,8 @@ class Answer:
             those of the random control as well.
         again: the answers to further questions, for cases that repeat.
         fault: type of the error, if the model is to blame and not the case.
+        made: the picture, if it was made for a variant.
+        original: the answer to the case that a variant is made from.
     """
 
     evidence: Evidence | None
@@ -41,6 +65,8 @@ class Answer:
     curves: Mapping[str, Curves] = field(default_factory=dict)
     again: Sequence[Evidence] = ()
     fault: str = ""
+    made: Made | None = None
+    original: Original | None = None
 
 
 _ALSO = frozenset({EACH_WORD})
@@ -52,9 +78,11 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
 
     An error at one case never stops the others.
     """
-    queries = [Query(case.image, case.text, case.premise, case.truncate) for case in cases]
     started = time.perf_counter()
     try:
+        queries = [
+            Query(picture_to_ask(case), case.text, case.premise, case.truncate) for case in cases
+        ]
         seen = gather(model, queries, [case.maps for case in cases], batch_size, _ALSO)
         curves = [
             _curves(model, case, query, evidence, batch_size)
@@ -77,11 +105,15 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
     else:
         seconds = (time.perf_counter() - started) / len(cases)
         return [
-            Answer(evidence, "", seconds, found, more)
-            for evidence, found, more in zip(seen, curves, again, strict=True)
+            Answer(evidence, "", seconds, found, more, made=_made(query))
+            for evidence, found, more, query in zip(seen, curves, again, queries, strict=True)
         ]
     # Not in the except block, because the exception's frames keep the batch's tensors alive.
     return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
+
+
+def _made(query: Query) -> Made | None:
+    return kept(query.image) if isinstance(query.image, Image.Image) else None
 
 
 def _fault(error: BaseException) -> str:

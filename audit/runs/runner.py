@@ -8,22 +8,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from audit.base.errors import AuditError, in_a_sentence
 from audit.base.places import named_from
-from audit.cases.expectations import judge
+from audit.cases.expectations import Verdict, judge, judge_attention
 from audit.cases.loading import Case
+from audit.cases.variants import MAKERS, Answered, judge_relation
 from audit.gate import baselines, drift
 from audit.gate.baselines import Proposal
 from audit.gate.outcomes import Outcome, State, Strip
+from audit.gate.runfiles import FOLLOWS
 from audit.gate.tolerances import Tolerances
 from audit.gate.verdict import Policy, judge_contract
 from audit.maps.reading import Map
 from audit.maps.trace import Trace
 from audit.models.protocol import Model
-from audit.runs.asking import Answer, Patience
+from audit.runs.answers import Answers
+from audit.runs.asking import Answer
 from audit.runs.figures import Measured, measure_case, merged, strips_of
+from audit.runs.following import distance_from, map_of_original
+from audit.runs.making import Made
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +45,7 @@ class Concluded:
             another part of the picture.
         strips: by name, maps to show side by side.
         proposal: what may become the baseline, if the policy proposes one.
+        picture: the picture, if it was made for a variant.
     """
 
     case: Case
@@ -46,18 +54,17 @@ class Concluded:
     accepted: Mapping[str, Map] = field(default_factory=dict)
     strips: Mapping[str, Strip] = field(default_factory=dict)
     proposal: Proposal | None = None
+    picture: Made | None = None
 
 
 def audit_cases(
     cases: Iterable[Case], model: Model, *, policy: Policy | None = None, batch_size: int = 8
 ) -> Iterator[Concluded]:
     """Audit ``cases`` in batches of ``batch_size``; without a policy, ignore baselines."""
-    waiting, patience = list(cases), Patience()
-    for start in range(0, len(waiting), batch_size):
-        batch = waiting[start : start + batch_size]
-        answers = patience.answers(batch, model, batch_size)
-        for case, answer in zip(batch, answers, strict=True):
-            yield conclude(case, answer, policy)
+    waiting, answers = list(cases), Answers()
+    for number, case in enumerate(waiting):
+        ahead = partial(islice, waiting, number + 1, None)
+        yield conclude(case, answers.to(case, ahead, model, batch_size), policy)
 
 
 def conclude(
@@ -72,7 +79,9 @@ def conclude(
     """
     outcome = unanswered(case, named_from(case.file, root))
     outcome.seconds = answer.seconds
-    made = Concluded(case, outcome)
+    made = Concluded(case, outcome, picture=answer.made)
+    if answer.made is not None:
+        outcome.image_digest = answer.made.digest
     try:
         if answer.evidence is None:
             raise AuditError(answer.error)
@@ -80,18 +89,48 @@ def conclude(
         found = merged([measure_case(case, each, answer.curves) for each in repeats])
         made.maps, made.strips = found.maps, strips_of(case, answer.evidence)
         _fill(outcome, answer.evidence.trace, found)
-        outcome.verdicts = [
-            *judge(case.expect, found.label, found.probabilities, case.map, found.metrics),
-            *found.disagreement(),
-        ]
+        outcome.verdicts = [*_judged(made, found, answer), *found.disagreement()]
         if policy is None:
             outcome.state, outcome.sentence = judge_contract(outcome)
         else:
             _compare(made, policy)
+        outcome.sentence += _about_original(case, answer)
     except Exception as error:
         _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
         outcome.state, outcome.sentence = State.ERROR, in_a_sentence(error)
     return made
+
+
+def _judged(made: Concluded, found: Measured, answer: Answer) -> list[Verdict]:
+    """Judge what a case expects, or what must hold between a variant and its case."""
+    case = made.case
+    if case.variant is None:
+        return judge(case.expect, found.label, found.probabilities, case.map, found.metrics)
+    original = answer.original
+    assert original is not None
+    assert answer.evidence is not None
+    if original.error:
+        raise AuditError(f"the case that it is made from has no answer: {original.error}")
+    distance: float | str = "a map has no place there"
+    if MAKERS[case.variant.maker].follows:
+        there = map_of_original(case, original, answer.evidence.trace)
+        distance = distance_from(there, found.maps.get(case.map.key))
+        if not isinstance(there, str):
+            made.strips = {**made.strips, FOLLOWS: [("the case's map, moved here", there)]}
+    now = Answered(found.label, found.probabilities)
+    expected = case.source.expect.label
+    return [
+        *judge_relation(case.variant, expected, original.answered, now, distance),
+        *judge_attention(case.expect.attention, case.map, found.metrics),
+    ]
+
+
+def _about_original(case: Case, answer: Answer) -> str:
+    """A clause for a variant whose case is answered wrongly, so that its relation says little."""
+    if answer.original is None or answer.original.answered.label == case.source.expect.label:
+        return ""
+    wrong, right = answer.original.answered.label, case.source.expect.label
+    return f"; the case itself is answered {wrong}, and must be answered {right}"
 
 
 def unanswered(case: Case, file: str) -> Outcome:
@@ -109,7 +148,7 @@ def unanswered(case: Case, file: str) -> Outcome:
         text=case.text,
         premise=case.premise,
         tags=list(case.tags),
-        expected=case.expect.label,
+        expected=case.expected,
         image=case.image.name,
         image_digest=case.image_digest,
         image_size=case.image_size,
@@ -122,6 +161,9 @@ def unanswered(case: Case, file: str) -> Outcome:
         default_map=case.map.key,
         critical=case.critical,
         xfail=case.xfail,
+        variant_of="" if case.original is None else case.original.id,
+        variant_of_image="" if case.original is None else case.original.image_digest,
+        made="" if case.variant is None else case.variant.made,
     )
 
 

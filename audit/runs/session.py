@@ -23,14 +23,14 @@ from audit.base.places import named_from
 from audit.base.settings import Settings
 from audit.cases.loading import Case
 from audit.gate.baselines import recover, refuse_other_dtype
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import KEPT, Outcome, Run
 from audit.gate.tolerances import load_floors
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
 from audit.maps.trace import ANSWER, Evidence
 from audit.models.protocol import Model, Query
 from audit.models.registry import load_model
-from audit.runs.asking import Answer, Patience
+from audit.runs.answers import Answers
 from audit.runs.evidence import gather
 from audit.runs.runner import conclude
 from audit.runs.storing import store
@@ -45,10 +45,6 @@ _ON_CPU = 8
 
 _ON_GPU = 64
 """Default batch size on a GPU. If it does not fit, the model halves it until it does."""
-
-
-_KEPT = (1024, 1024)
-"""Largest size in pixels of a picture kept for a report, the same as in a run."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +72,7 @@ class Auditor:
 
     settings: Settings
     asked: list[Asked] = field(default_factory=list, repr=False)
-    _answers: dict[str, Answer] = field(default_factory=dict, repr=False)
-    _patience: Patience = field(default_factory=Patience, repr=False)
+    _answers: Answers = field(default_factory=Answers, repr=False)
 
     @cached_property
     def model(self) -> Model:
@@ -188,16 +183,7 @@ class Auditor:
 
     def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
         """Audit ``case``, and let the model answer cases of ``ahead`` in the same batch."""
-        if case.id not in self._answers:
-            batch = {case.id: case}
-            for other in ahead():
-                if len(batch) >= self.batch_size:
-                    break
-                if other.id not in self._answers:
-                    batch.setdefault(other.id, other)
-            answers = self._patience.answers(list(batch.values()), self.model, self.batch_size)
-            self._answers.update(zip(batch, answers, strict=True))
-        answer = self._answers.pop(case.id)
+        answer = self._answers.to(case, ahead, self.model, self.batch_size)
         return store(self.run, conclude(case, answer, self.policy, self.settings.root))
 
     def ask(
@@ -232,6 +218,6 @@ class Auditor:
         (seen,) = gather(self.model, [query], [specs], self.batch_size)
         shown = read_map(seen, specs[0]) if specs else None
         small = picture.copy()
-        small.thumbnail(_KEPT)  # a test may ask about hundreds, and a single one can take 200 MB
+        small.thumbnail(KEPT)  # a test may ask about hundreds, and a single one can take 200 MB
         self.asked.append(Asked(small, query.text, seen.label, shown, seen.trace.view))
         return seen

@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from PIL import Image
+
 from audit.base.errors import in_a_sentence
-from audit.base.images import open_image
-from audit.gate.outcomes import BASELINE, Outcome, Run
+from audit.base.images import picture_of
+from audit.base.names import stem_of
+from audit.gate.outcomes import Outcome, Run
+from audit.gate.runfiles import BASELINE
+from audit.runs.making import picture_to_ask
 from audit.runs.runner import Concluded, unanswered
 
 _log = logging.getLogger(__name__)
@@ -22,8 +27,8 @@ def store(run: Run, made: Concluded) -> Outcome:
     """
     case, outcome = made.case, made.outcome
     try:
-        if not run.image_path(case.image_digest).exists():
-            run.add_image(case.image_digest, open_image(case.image))
+        if not run.image_path(outcome.image_digest).exists():
+            run.add_image(outcome.image_digest, _picture(made))
         if made.proposal is not None:
             made.proposal.write(run.proposals)
     except Exception as error:
@@ -38,8 +43,15 @@ def store(run: Run, made: Concluded) -> Outcome:
         _log.debug("%s: %s", case.id, in_a_sentence(error), exc_info=error)
         outcome = unanswered(case, outcome.file)
         outcome.sentence = f"the outcome could not be stored: {in_a_sentence(error)}"
-        (run.proposals / f"{case.id}.json").unlink(missing_ok=True)
+        (run.proposals / f"{stem_of(case.id)}.json").unlink(missing_ok=True)
         # On a full disk this fails as well; the session still reports the case.
         with suppress(Exception):
             run.add(outcome, {})
     return outcome
+
+
+def _picture(made: Concluded) -> Image.Image:
+    """The picture that the model was asked about."""
+    if made.picture is not None:
+        return made.picture.shown
+    return picture_of(picture_to_ask(made.case))

@@ -10,6 +10,7 @@ from typing import Any
 from audit.base.errors import RunError, Undefined
 from audit.base.files import inside
 from audit.base.geometry import WHOLE, Box, same_view
+from audit.base.names import made_from, name_of
 from audit.base.settings import Limits
 from audit.gate import accepted
 from audit.gate.changes import Change, declared_metrics, declares
@@ -82,7 +83,8 @@ class Pair:
     """One case on both sides.
 
     Attributes:
-        probability: of the expected label, on each side.
+        probability: of the expected label, on each side; of the first side's label, if none is
+            expected.
         changes: by figure, the value on each side.
         distances: between the two maps, or the reason why there is none.
         tolerances: from the noise floor of either side's baselines, or else the defaults.
@@ -238,7 +240,7 @@ def side_of_baselines(folder: Path) -> Side:
     """
     subjects = {}
     for path in sorted(folder.glob("*.json")):
-        stored = accepted.load(folder, path.stem)
+        stored = accepted.load(folder, name_of(path.stem))
         assert stored is not None
         key = stored.default_map
         subjects[stored.case] = Subject(
@@ -278,7 +280,8 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
     if not pairs:
         raise RunError(f"{before.title} and {after.title} share no case that can be compared")
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
-    suite = judge_suite([_change(pair) for pair in pairs], limits)
+    pictures = {pair.after.case: pair.after.image for pair in pairs}
+    suite = judge_suite([_change(pair, pictures) for pair in pairs], limits)
     return Comparison(before, after, pairs, left_out, suite)
 
 
@@ -296,7 +299,8 @@ def _changed(before: Subject, after: Subject) -> str:
 
 def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
     shared = {name: FigureKey.known(name) for name in after.figures if name in before.figures}
-    first, second = (float(s.probabilities.get(s.expected, 0.0)) for s in (before, after))
+    label = before.expected or before.label
+    first, second = (float(s.probabilities.get(label, 0.0)) for s in (before, after))
     return Pair(
         before,
         after,
@@ -320,22 +324,26 @@ def _distance(function: Any, before: Subject, after: Subject) -> float | str:
         return str(reason)
 
 
-def _change(pair: Pair) -> Change:
+def _change(pair: Pair, pictures: Mapping[str, str]) -> Change:
+    """A pair for the suite-level gate; a variant belongs to the picture of its case."""
     before, after, said = pair.before, pair.after, pair.said
     by_metric: dict[str, list[float]] = {}
     tolerances = {PROBABILITY: pair.tolerances.probability()}
+    changes = {}
+    if before.expected:  # a variant may leave open which label is right
+        changes[PROBABILITY] = pair.probability[1] - pair.probability[0]
     for key, (first, second) in pair.changes.items():
         if isinstance(first, float) and isinstance(second, float):
             by_metric.setdefault(key.metric, []).append(second - first)
             tolerances[key.metric] = pair.tolerances.figure(after.method, key)
     return Change(
         after.case,
-        after.image,
+        pictures.get(made_from(after.case), after.image),
         before.critical or after.critical,
         (before.label, after.label),
         (before.label == before.expected, after.label == after.expected),
         {
-            PROBABILITY: pair.probability[1] - pair.probability[0],
+            **changes,
             **{metric: sum(values) / len(values) for metric, values in by_metric.items()},
         },
         tolerances,

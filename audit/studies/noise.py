@@ -120,8 +120,9 @@ class _Moved:
         place = {"case": now.case, "condition": condition.title}
         if was.label != now.label:
             self.flips.append({**place, "labels": [was.label, now.label]})
-        second = _figures(now)
-        for figure, before in _figures(was).items():
+        label = was.expected or was.label
+        second = _figures(now, label)
+        for figure, before in _figures(was, label).items():
             after = second[figure]
             if not (isinstance(before, str) or isinstance(after, str)):
                 self._deviated(figure.method, figure.metric, abs(after - before), place)
@@ -162,10 +163,10 @@ class _Figure(NamedTuple):
     name: str
 
 
-def _figures(outcome: Outcome) -> dict[_Figure, float | str]:
-    """Every figure that can drift."""
+def _figures(outcome: Outcome, label: str) -> dict[_Figure, float | str]:
+    """Every figure that can drift; the probability is that of ``label``."""
     found: dict[_Figure, float | str] = {
-        _Figure(PROBABILITY, PROBABILITY, PROBABILITY): outcome.probabilities[outcome.expected]
+        _Figure(PROBABILITY, PROBABILITY, PROBABILITY): outcome.probabilities[label]
     }
     for map_key, values in drifting(outcome):
         for name, value in values.items():

@@ -76,7 +76,7 @@ VALUES = [
     ("label: yes", "label: ~", "x.yaml:11:7: cases[0].expect.label: text is needed here; put it in quotes if it looks like something else"),
     ("id: birds", "? [a]\n    : b", "x.yaml:3:7: not YAML: a key must be a text"),
     ("id: birds", "? ''\n    : b", "x.yaml:3:7: not YAML: a key must be a text"),
-    ("id: birds", "id: birds\n    \"a\\n::error::b\": 1", "x.yaml:4:5: cases[0].'a\\n::error::b': unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, xfail"),
+    ("id: birds", "id: birds\n    \"a\\n::error::b\": 1", "x.yaml:4:5: cases[0].'a\\n::error::b': unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, variants, xfail"),
     ("label: yes", "label: *yes", "x.yaml:11:14: not YAML: found undefined alias 'yes'"),
     ("two birds", "two \x07birds", "x.yaml:5:25: not YAML: the character U+0007 is not allowed in a file"),
 ]  # fmt: skip
@@ -235,8 +235,8 @@ def test_a_mistake_in_what_is_merged_is_told_where_it_is_written(folder: Path) -
         ("cases:\n  - {<<: {id: a}, <<: {id: b}}\n", "x.yaml:2:19: not YAML: the key '<<' occurs twice (first in line 2)"),
         ("cases:\n  - {<<: {id: a, id: b}}\n", "x.yaml:2:18: not YAML: the key 'id' occurs twice (first in line 2)"),
         ("x-a: &a {<<: *a}\ncases: []\n", "x.yaml:1:6: not YAML: aliases expand without end"),
-        ("cases:\n  - {'<<': {id: a}}\n", "x.yaml:2:6: cases[0].<<: unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, xfail"),
-        ("cases:\n  - {x-a: 1}\n", "x.yaml:2:6: cases[0].x-a: unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, xfail"),
+        ("cases:\n  - {'<<': {id: a}}\n", "x.yaml:2:6: cases[0].<<: unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, variants, xfail"),
+        ("cases:\n  - {x-a: 1}\n", "x.yaml:2:6: cases[0].x-a: unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, variants, xfail"),
         ("y-a: 1\ncases: []\n", "x.yaml:1:1: y-a: unknown key; choose from: cases, defaults"),
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ def again(path: Path) -> str:
             **{key: case[key] for key in case if key != "expect"},
             label=case["expect"]["label"],
             probability=case["expect"].get("probability", {}).get("min"),
-            attention=case["expect"]["attention"],
+            attention=case["expect"].get("attention", ()),
             note=next(notes),
         )
         for case in held["cases"]

@@ -310,7 +310,7 @@ def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(
     asked = cases(tmp_path, *(f"bird {n}" for n in range(30)))
     auditor = Auditor(Settings("toy", "cpu", "float32", 4, None, "", tmp_path / "run", "id"))
     auditor.model = model  # type: ignore[misc]
-    auditor._patience = Patience(seconds=0.0)
+    auditor._answers.patience = Patience(seconds=0.0)
     found = [auditor.outcome(case, lambda n=n: asked[n + 1 :]) for n, case in enumerate(asked)]
     # Two batches of four, each asked once whole and then singly.
     assert model.sizes == [4, 1, 1, 1, 1, 4, 1, 1, 1, 1]

@@ -91,16 +91,17 @@ def copy_cases(cases: Sequence[Case], folder: Path, redraw: Redraw | None) -> li
     for number, file in enumerate(sorted({case.file.resolve() for case in cases})):
         home = folder / str(number)
         (home / "pictures").mkdir(parents=True)
-        wanted = {case.id for case in cases if case.file.resolve() == file}
+        wanted = {case.source.id for case in cases if case.file.resolve() == file}
         value = read(file).value
         names: dict[str, str] = {}
         kept = [each for each in value["cases"] if each["id"] in wanted]
-        for each in kept:
-            written = each["image"]
+        swapped = [made for each in kept for made in each.get("variants", ()) if "swap" in made]
+        for each, key in [*((each, "image") for each in kept), *((m, "swap") for m in swapped)]:
+            written = each[key]
             if written not in names:
                 stem = home / "pictures" / f"copy-{len(names)}"
                 names[written] = _copy(file.parent / written, stem, redraw).name
-            each["image"] = f"pictures/{names[written]}"
+            each[key] = f"pictures/{names[written]}"
         about = {"defaults": value["defaults"]} if "defaults" in value else {}
         path = home / file.name
         text = yaml.safe_dump({**about, "cases": kept}, allow_unicode=True, sort_keys=False)

@@ -28,7 +28,7 @@ def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
     changes = changes_of(outcomes)
     shifted = bool(changes) and judge_suite(changes, Limits()).failed
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
-    wrong = [o.case for o in outcomes if o.label != o.expected]
+    wrong = [o.case for o in outcomes if o.expected and o.label != o.expected]
     likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
     moves = [(noises, o.case, name) for o in outcomes for name, noises in _moves(o, floors)]
     left = any(row.verdict in ("drifted", "improved") for o in outcomes for row in o.drift)

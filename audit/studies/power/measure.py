@@ -25,6 +25,7 @@ from typing import Any
 from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import RunError, nearest
 from audit.base.files import digest, make_output, to_json, write_json
+from audit.base.names import stem_of
 from audit.cases.loading import Case
 from audit.gate import baselines
 from audit.gate.outcomes import Outcome
@@ -36,6 +37,7 @@ from audit.models.kit.hardware import share_cores, threads_set
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Fingerprint, Model, Query
+from audit.runs.making import picture_to_ask
 from audit.runs.runner import audit_cases
 from audit.studies.power.altered import Altered, input_of
 from audit.studies.power.changes import Change
@@ -184,7 +186,7 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
     about = {
         "model": intact.fingerprint.to_dict(),
         "cases": len(asked.cases),
-        "images": len({case.image_digest for case in asked.cases}),
+        "images": len({case.source.image_digest for case in asked.cases}),
         "seed": asked.seed,
         "multiple": MULTIPLE,
         "key": digest(
@@ -209,7 +211,7 @@ def _accept(intact: Model, asked: Asked) -> None:
     """Accept the intact model's outcomes as baselines, if there are none yet."""
     folder = asked.accepted(intact.fingerprint.dtype)
     baselines.recover(folder)
-    if all((folder / f"{case.id}.json").exists() for case in asked.cases):
+    if all((folder / f"{stem_of(case.id)}.json").exists() for case in asked.cases):
         return
     policy = Policy(folder, "all", {"model": intact.fingerprint.to_dict()})
     with tempfile.TemporaryDirectory(prefix="audit-power-") as staged:
@@ -289,7 +291,7 @@ def _touched(planted: Model, asked: Asked) -> int:
     """The number of cases for which the network gets another input than from the intact model."""
     intact, number = OFAVisualEntailment(resolve(asked.source), "cpu"), 0
     for case in asked.cases:
-        query = Query(case.image, case.text, case.premise, case.truncate)
+        query = Query(picture_to_ask(case), case.text, case.premise, case.truncate)
         if isinstance(planted, Altered):
             now = planted.input_of(query)
         else:

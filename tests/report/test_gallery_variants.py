@@ -1,0 +1,93 @@
+"""The gallery draws a case and its variants beside each other, in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from audit.cases.loading import load_cases
+from audit.gate.outcomes import Run
+from audit.report.gallery import write_gallery
+from tests.looking_toys import RED, LookingToy
+from tests.projects import stored_in
+
+CASES = """\
+cases:
+  - id: birds
+    image: a.png
+    text: there are two birds
+    expect: {label: yes}
+    variants:
+      - {mirror: true, follows: true, js: 0.05}
+      - {crop: [0, 0, 40, 40], follows: true, js: 0.05}
+      - {blank: true, label: other}
+  - {id: alone, image: a.png, text: there are birds, expect: {label: yes}}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A model whose map follows the red patch, but which says yes whatever it sees."""
+    pixels = np.full((80, 80, 3), 90, np.uint8)
+    pixels[:20, :20] = RED
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (tmp_path / "cases.yaml").write_text(CASES)
+    made = Run(tmp_path / "run")
+    made.start({"id": "r", "model": {"source": "toy", "digest": "f" * 64}})
+    stored_in(made, load_cases(tmp_path / "cases.yaml"), LookingToy("whole", cells=4))
+    made.finish({})
+    return made
+
+
+def test_the_words_are_there_without_a_script(run: Run) -> None:
+    page = write_gallery(run).read_text()
+    assert page.count('class="family"') == 4  # the case and its three variants, but not the other
+    assert "Labels: 4 of 4 as expected." in page  # which label is right on grey is left open
+    assert "crop [0, 0, 40, 40]<br>yes, js 0" in page
+    assert 'variant of <a href="#case-birds">birds</a>: blank' in page
+    assert "must not be the same as for the case" in page
+
+
+@pytest.mark.slow
+def test_a_case_and_its_variants_are_drawn_in_one_row(browser: Any, run: Run) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1600})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(write_gallery(run).as_uri())
+    page.wait_for_selector('article[data-case="birds"][data-drawn]')
+    page.wait_for_selector('article[data-case="birds"] .family canvas')
+    page.uncheck("#outlines")
+    row = page.locator('article[data-case="birds"] .family canvas')
+    assert row.count() == 3
+    boxes = [row.nth(n).bounding_box() for n in range(3)]
+    assert len({round(box["y"]) for box in boxes}) == 1
+    assert row.nth(1).bounding_box()["height"] == pytest.approx(boxes[0]["height"])
+
+    def columns(place: str) -> np.ndarray:
+        """How much warmer each quarter of the drawing is than plain grey, from left to right."""
+        page.wait_for_timeout(200)
+        drawn = page.eval_on_selector(
+            place,
+            "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data, c.width]",
+        )
+        pixels = np.asarray(drawn[:-1], dtype=float).reshape(-1, drawn[-1], 4)[..., :3]
+        grey = np.abs(pixels - 90).sum(axis=-1)
+        return np.array([part.mean() for part in np.array_split(grey, 4, axis=1)])
+
+    mirrored = columns('article[data-case="birds"] [data-member="birds[mirror]"] canvas')
+    assert mirrored.argmax() == 3
+    # Beside the variant: its case, and where the case's map would be.
+    there = page.locator('article[data-case="birds[mirror]"] .family canvas')
+    assert there.count() == 2
+    assert columns('article[data-case="birds[mirror]"] [data-member="birds"] canvas').argmax() == 0
+    moved = columns('article[data-case="birds[mirror]"] [data-map="moved"] canvas')
+    assert moved.argmax() == 3
+    page.click('article[data-case="birds"] [data-member="birds[mirror]"]')
+    assert page.evaluate("location.hash") == "#case-birds[mirror]"
+    assert [text for text in said if "willReadFrequently" not in text] == []
+    page.close()

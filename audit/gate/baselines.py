@@ -256,7 +256,8 @@ def held(folder: Path, case: str) -> Held:
     Damage is reported in the result and never raised.
     """
     found = accepted.held(folder, case)
-    if found.damage and (folder / _LOCK).exists():
+    if found.damage:
+        # Perhaps it was read amid an update, which may have ended since; nobody updates under lock.
         with suppress(BaselineError), updating(folder):
             found = accepted.held(folder, case)
     return found

@@ -130,6 +130,7 @@ def gallery_page(
         count=len(outcomes),
         right=sum(o.label == o.expected for o in outcomes),
         suite=results.get("suite"),
+        omnibus=results.get("omnibus"),
         session=results.get("session"),
         seen={o.case: view_in_words(Box(*o.view)) for o in outcomes},
         colours=_COLOURS,

@@ -146,7 +146,7 @@ def test_the_command_leaves_the_floor_beside_the_baselines_or_not(
     given = {
         "format": 2, "multiple": 3.0, "floors": {"probability": {"probability": {
             "floor": 0.01, "deviations": 400, "case": "birds", "condition": "cpu"}}},
-        "kinds": [{"dtype": "float32", "device": "cpu", 
+        "kinds": [{"dtype": "float32", "device": "cpu",
                    "harmless": {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.1},
                    "floors": {"probability": {"probability": {
                        "floor": 0.0002, "deviations": 300, "case": "birds", "condition": "a"}}}}],

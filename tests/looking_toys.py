@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from audit.base.files import digest
 from audit.base.geometry import Box, Grid
 from audit.base.images import picture_of
 from audit.maps.trace import NOTHING_MORE, Need, Reading, Trace
@@ -29,7 +30,7 @@ class LookingToy:
     def __init__(self, sees: Literal["crop", "pad", "whole"], cells: int = 8) -> None:
         self.sees, self.grid = sees, Grid(cells, cells)
         self.fingerprint = Fingerprint(
-            sees, "toy", "r1", *("a" * 64, "b" * 64, "c" * 64, "d" * 64, "e" * 64),
+            sees, "toy", "r1", *("a" * 64, "b" * 64, "c" * 64, "d" * 64, digest(sees)),
             "cpu", "float32", {},
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.base.errors import MapError
+from audit.base.files import digest
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
 from audit.base.words import words_in
@@ -35,6 +36,12 @@ class ToyModel:
     fingerprint = Fingerprint(
         "toy", "toy", "r1", "d" * 64, "w" * 64, "c" * 64, "t" * 64, "p" * 64, "cpu", "float32", {}
     )
+
+    def __init__(self) -> None:
+        """A toy that the environment makes look elsewhere has other weights."""
+        cell, lean = os.environ.get("TOY_CELL", "5"), float(os.environ.get("TOY_LEAN", "0"))
+        if (cell, lean) != ("5", 0.0):
+            self.fingerprint = replace(self.fingerprint, weights=digest(cell, str(lean)))
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         time.sleep(float(os.environ.get("TOY_SECONDS", "0")))

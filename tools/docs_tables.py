@@ -17,7 +17,7 @@ This page is written by `python -m tools.docs_tables` from the registry in `audi
 
 A map has one value for each of the N cells of the model's patch grid, none negative, with sum 1. The grid covers the part of the picture that the model sees, which is usually all of it. A region is a mask over the same grid; each cell holds the share of its area inside the region, and K is the sum of these shares. A metric that has no value for an input says why, and an expectation about it fails with that reason.
 
-A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. If [`audit noise`](cli.md#audit-noise) has measured the noise floor, {MULTIPLE:g} times the floor replaces these defaults; `drift` in a case file replaces both.
+A figure drifts when it differs from its baseline by more than its tolerance, which is absolute. The probability of the accepted label has the tolerance {PROBABILITY_TOLERANCE:g}. If [`audit noise`](cli.md#audit-noise) has measured the noise floor, {MULTIPLE:g} times the floor replaces these defaults ([which floor](pytest.md#the-same-weights-or-others) depends on the weights); `drift` in a case file replaces both.
 
 What a metric is measured from:
 

@@ -22,10 +22,15 @@ Update = Literal["", "new", "changed", "all"]
 
 @dataclass(frozen=True)
 class Limits:
-    """The suite fails on a change significant at ``alpha`` and above ``effect`` tolerances."""
+    """The suite fails on a change significant at ``alpha`` and above ``effect`` tolerances.
+
+    It also fails if figures moved by more than ``omnibus`` squared noise floors on average, against
+    baselines of other weights; None means as far as harmless conditions move them.
+    """
 
     alpha: float = 0.05
     effect: float = 0.5
+    omnibus: float | None = None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,10 @@ def compare(
     ] = Path("audit-compare.html"),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Compare two runs, baselines or models; exit code 1 if the second is worse, or changed."""
+    """Compare two runs, baselines or models; exit code 1 if the second is worse, or changed.
+
+    It is 1 too if both are of the same weights and figures moved all the same.
+    """
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.report.comparison_page import write_comparison  # noqa: PLC0415
     from audit.studies import comparison  # noqa: PLC0415
@@ -54,7 +57,7 @@ def compare(
     else:
         _print_comparison(found)
         say(f"page: {page}")
-    raise typer.Exit(1 if found.suite.failed else 0)
+    raise typer.Exit(1 if found.failed else 0)
 
 
 def _audited(
@@ -110,7 +113,7 @@ def _print_comparison(found: Comparison) -> None:
     console.print(shifts)
     for case, reason in found.left_out.items():
         console.print(f"not compared: {case}: {reason}", markup=False)
-    console.print(f"{found.headline}: {found.suite.sentence}", markup=False, soft_wrap=True)
+    console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)
 
 
 def noise(
@@ -128,12 +131,16 @@ def noise(
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.models.kit import hardware  # noqa: PLC0415
-    from audit.studies.noise import conditions, measure_noise, write_noise  # noqa: PLC0415
+    from audit.models.kit.stack import stack  # noqa: PLC0415
+    from audit.models.registry import options_of  # noqa: PLC0415
+    from audit.studies.conditions import Machine, conditions  # noqa: PLC0415
+    from audit.studies.noise import measure_noise, write_noise  # noqa: PLC0415
 
-    asked = conditions(cuda=hardware.has_cuda(), threads=hardware.threads())
+    machine = Machine(hardware.has_cuda(), hardware.threads(), stack("cpu")["instruction set"])
+    asked, not_run = conditions(machine, options_of(model).get("engine", ()))
     project = project_at()
     chosen = chosen_cases(cases, project)
-    found = measure_noise(model, chosen, asked, progress)
+    found = measure_noise(model, chosen, asked, progress, not_run)
     folder = baselines or project.baselines_of(model, found["model"]["name"])
     path = write_noise(folder, found) if write else None
     if as_json:
@@ -143,28 +150,39 @@ def noise(
 
 
 def _print_noise(found: dict[str, Any], path: Path | None) -> None:
-    from audit.gate.tolerances import ENOUGH  # noqa: PLC0415
+    from audit.gate.noisefile import ENOUGH  # noqa: PLC0415
+    from audit.gate.omnibus import harmless_limit  # noqa: PLC0415
 
-    console = tables()
+    console, kinds = tables(), found["kinds"]
     table = Table(box=None, pad_edge=False)
     for column in ("map", "metric"):
         table.add_column(column, no_wrap=True)
-    for column in ("floor", "tolerance", "deviations"):
+    for column in ("floor", "tolerance", *(f"{k['dtype']} on {k['device']}" for k in kinds)):
         table.add_column(column, justify="right")
     table.add_column("largest in", overflow="fold")
     for method, by_metric in found["floors"].items():
         for metric, row in by_metric.items():
             enough = row["deviations"] >= ENOUGH
+            own = [kind["floors"].get(method, {}).get(metric) for kind in kinds]
             table.add_row(
                 method, metric, f"{row['floor']:.2g}",
-                f"{found['multiple'] * row['floor']:.2g}" if enough else "default",
-                str(row["deviations"]), row["case"],
+                f"{found['multiple'] * row['floor']:.2g}" if enough else "default, or more",
+                *(f"{each['floor']:.2g}" if each else "" for each in own), row["case"],
             )  # fmt: skip
     console.print(table)
     console.print(
-        f"tolerance: {found['multiple']:g} times the floor, or the default if there are fewer "
-        f"than {ENOUGH} deviations"
+        f"floor: the largest deviation under all conditions; tolerance: {found['multiple']:g} "
+        f"times that, or at least the default if there are fewer than {ENOUGH} deviations. The "
+        "other columns are floors for the same weights, in that precision on that device"
     )
+    for kind in kinds:
+        limit = harmless_limit(kind["harmless"])
+        console.print(
+            f"all figures together, {kind['dtype']} on {kind['device']}: "
+            f"{len(kind['harmless'])} conditions moved them by up to "
+            f"{max(kind['harmless'].values(), default=0):.2g} squared floors; "
+            + (f"the limit is {limit:.2g}" if limit is not None else "too few for a limit")
+        )
     for flip in found["flips"]:
         labels = " → ".join(flip["labels"])
         console.print(f"label not stable: {flip['case']} ({flip['condition']}): {labels}")
@@ -172,6 +190,8 @@ def _print_noise(found: dict[str, Any], path: Path | None) -> None:
         console.print(
             f"not defined everywhere: {row['figure']} of {row['case']} ({row['condition']})"
         )
+    for row in found["not_run"]:
+        console.print(f"not run: {row['title']}: {row['reason']}", markup=False)
     if path:
         console.print(f"noise floor: {path}", markup=False, soft_wrap=True)
 

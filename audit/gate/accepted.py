@@ -67,6 +67,7 @@ class _Provenance(BaseModel):
 
     maps: Digest
     model: ModelRecord = ModelRecord()
+    stack: dict[str, str] = {}
     metric_registry: Count = 0
     date: str = ""
     accepted_by: str = ""
@@ -140,8 +141,10 @@ class Baseline:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file's content; line ends and the order of keys make no difference."""
-        # A baseline of the whole picture keeps the digest that it had before views existed.
-        unsaid = {"view"} if self.view == WHOLE else None
+        # A baseline keeps the digest that it had before it could say these.
+        unsaid: dict[str, Any] = {"view": True} if self.view == WHOLE else {}
+        if not self._record.provenance.stack:
+            unsaid["provenance"] = {"stack": True}
         return digest(json.dumps(self._record.model_dump(exclude=unsaid), sort_keys=True))
 
     def is_stale(self, case_digest: str, former_digest: str) -> bool:

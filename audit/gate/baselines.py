@@ -271,19 +271,21 @@ def refuse_other_dtype(folder: Path, dtype: str) -> None:
     Raises:
         BaselineError: the folder's baselines were accepted in another precision than ``dtype``.
     """
+    theirs = origin_of(folder).get("model", {}).get("dtype", dtype)
+    if theirs != dtype:
+        raise BaselineError(
+            f"{folder} holds baselines in {theirs}, and this run is in {dtype}, whose figures "
+            f"differ: use a separate folder for it, such as --audit-baselines {folder}-{dtype}"
+        )
+
+
+def origin_of(folder: Path) -> Mapping[str, Any]:
+    """Where the baselines of a folder came from, as the first that can be read says; else empty."""
     for path in sorted(folder.glob("*.json")):
-        try:
+        with suppress(BaselineError):  # a damaged baseline is reported with its own case
             one = accepted.load(folder, name_of(path.stem))
-        except BaselineError:
-            continue  # a damaged baseline is reported with its own case
-        theirs = one.provenance.get("model", {}).get("dtype", dtype) if one else dtype
-        if theirs != dtype:
-            raise BaselineError(
-                f"{folder} holds baselines in {theirs}, and this run is in {dtype}, whose figures "
-                f"differ: use a separate folder for it, such as "
-                f"--audit-baselines {folder}-{dtype}"
-            )
-        return
+            return one.provenance if one else {}
+    return {}
 
 
 def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:

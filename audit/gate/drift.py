@@ -22,14 +22,19 @@ def compare(
     baseline: Baseline,
     tolerances: Tolerances,
     wanted: Mapping[str, Better] | None = None,
+    *,
+    held: Tolerances | None = None,
 ) -> list[DriftRow]:
     """Compare each figure of ``outcome`` with its baseline; the rows come in a fixed order.
 
     If the maps cover different parts of the picture, one row says so instead of their figures.
 
     Args:
+        tolerances: what hold for a baseline of other weights, and for creep.
         wanted: by region, whether it is better if more of the map falls there, less, or neither.
             For other regions the metric's own direction counts.
+        held: what hold because the baseline is of the same weights. No move is then an improvement:
+            whichever its direction, it comes from what computes.
     """
     rows = [_label_row(outcome, baseline)]
     label = baseline.label
@@ -43,21 +48,23 @@ def compare(
             ),
             tolerances.probability(),
             "neither",
+            held.probability() if held else None,
         )
     )
     view = Box(*outcome.view)
     if not same_view(view, baseline.view):
-        was, now = (f"[{', '.join(f'{v:.4g}' for v in each)}]" for each in (baseline.view, view))
-        return [*rows, DriftRow(VIEW, was, now, 0.0, 0.0, "drifted")]
+        was, seen = (f"[{', '.join(f'{v:.4g}' for v in each)}]" for each in (baseline.view, view))
+        return [*rows, DriftRow(VIEW, was, seen, 0.0, 0.0, "drifted")]
     for map_key, values in drifting(outcome):
         before = baseline.figures.get(map_key, {})
         for name, value in values.items():
             if name not in before:
                 continue
             key = figure_key(name, map_key, outcome)
-            tolerance, better = tolerances.figure(map_key, key), _better(key, wanted or {})
+            tolerance, better = tolerances.figure(map_key, key), better_of(key, wanted or {})
+            narrow = held.figure(map_key, key) if held else None
             compared = _Compared(value, before[name], baseline.anchors[map_key][name])
-            rows.append(_row(str(key), compared, tolerance, better))
+            rows.append(_row(str(key), compared, tolerance, better, narrow))
     return rows
 
 
@@ -69,7 +76,8 @@ def drifting(outcome: Outcome) -> Iterator[tuple[str, Mapping[str, float | str]]
             yield map_key, values
 
 
-def _better(key: FigureKey, wanted: Mapping[str, Better]) -> Better:
+def better_of(key: FigureKey, wanted: Mapping[str, Better]) -> Better:
+    """Which direction of a figure is an improvement, if ``wanted`` says it of some regions."""
     better = key.row.better
     return better if key.region is None else wanted.get(key.region, better)
 
@@ -118,8 +126,16 @@ def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
     return DriftRow(LABEL, baseline.label, outcome.label, float(not same), 0.0, verdict)
 
 
-def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> DriftRow:
+def _row(
+    name: str,
+    figure: _Compared,
+    tolerance: float,
+    better: Better,
+    held: float | None = None,
+) -> DriftRow:
+    """One figure beside its baseline; ``held`` is its tolerance if the weights are the same."""
     now, accepted, anchor = figure
+    wide, tolerance = tolerance, tolerance if held is None else held
     verdict: Literal["within", "drifted", "improved", "crept"]
     observed, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
     if isinstance(now, str) or isinstance(accepted, str):
@@ -127,16 +143,16 @@ def _row(name: str, figure: _Compared, tolerance: float, better: Better) -> Drif
         verdict = "within" if same else "drifted"
         return DriftRow(name, was, observed, 0.0, tolerance, verdict, first, better)
 
-    def left(reference: float) -> bool:
-        return abs(now - reference) > tolerance + _ROUNDING
+    def left(reference: float, by: float) -> bool:
+        return abs(now - reference) > by + _ROUNDING
 
     def gained(reference: float) -> bool:
         up = now > reference
         return (better == "higher" and up) or (better == "lower" and not up)
 
     verdict = "within"
-    if left(accepted):
-        verdict = "improved" if gained(accepted) else "drifted"
-    elif isinstance(anchor, float) and left(anchor) and not gained(anchor):
-        verdict = "crept"
+    if left(accepted, tolerance):
+        verdict = "improved" if held is None and gained(accepted) else "drifted"
+    elif isinstance(anchor, float) and left(anchor, wide) and not gained(anchor):
+        verdict, tolerance = "crept", wide
     return DriftRow(name, was, observed, rounded(now - accepted), tolerance, verdict, first, better)

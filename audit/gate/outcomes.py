@@ -45,6 +45,7 @@ from audit.base.records import (
 )
 from audit.cases.expectations import Verdict
 from audit.gate.runfiles import BASELINE, FORMAT, About, Results, respelled, spelled
+from audit.gate.stack import Weights
 from audit.maps.spec import Sentence, canonical_key
 from audit.metrics.keys import canonical_name
 from audit.metrics.registry import Better
@@ -65,6 +66,7 @@ class State(StrEnum):
     UNDEFINED = "undefined"
     BROKEN = "contract broken"
     DRIFTED = "drifted"
+    STACK = "stack"
     CREPT = "creep"
     STALE = "stale"
     NEW = "new"
@@ -83,8 +85,9 @@ class DriftRow:
 
     ``verdict`` is ``within``, ``drifted``, ``improved``, or ``crept``: within the tolerance of the
     value accepted last, but not of the one accepted first, the anchor. ``tolerance`` is absolute.
-    ``better`` says which direction would be an improvement. The rows named ``label`` and ``view``
-    are not about figures.
+    ``better`` says which direction would be an improvement; against a baseline of the same weights
+    a move in that direction has drifted, too. The rows named ``label`` and ``view`` are not about
+    figures.
     """
 
     figure: str
@@ -111,6 +114,8 @@ class Outcome:
         case_digest: fingerprint of what was asked: picture, texts, regions, maps, metric registry.
         former_digest: the fingerprint in which the picture is its file's bytes; see :class:`Case`.
         baseline_digest: SHA-256 of the baseline that this was compared with; empty if none.
+        weights: whether that baseline is of the same weights; empty if there was none.
+        wanted: by region, whether it is better if more of a map falls there, less, or neither.
         critical: whether a regression of this case alone is a veto.
         xfail: why the case is known to fail; empty if it is expected to pass.
         spread: largest minus smallest value, by map key and stored metric name, if the model was
@@ -147,6 +152,8 @@ class Outcome:
     drift: list[DriftRow] = field(default_factory=list)
     former_digest: DigestOrNone = ""
     baseline_digest: str = ""
+    weights: Weights = ""
+    wanted: dict[str, Better] = field(default_factory=dict)
     critical: bool = False
     xfail: str = ""
     spread: dict[str, dict[str, Finite]] = field(default_factory=dict)

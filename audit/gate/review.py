@@ -30,7 +30,7 @@ from audit.gate.accepted import Held
 from audit.gate.claims import Checks, baselines_of, looks_like_cases
 from audit.gate.outcomes import Outcome, Run, State
 
-ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STALE, State.NEW, State.IMPROVED)
+ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STACK, State.STALE, State.NEW, State.IMPROVED)
 """States that are accepted when no case is named; cases that break their contract are not."""
 
 
@@ -155,6 +155,7 @@ def accept(
                 checks.renewed(outcomes[name]), checks.maps(name), before[name].baseline,
                 {
                     "model": model,
+                    **({"stack": about["stack"]} if about.get("stack") else {}),
                     "date": datetime.now(UTC).date().isoformat(),
                     "accepted_by": by,
                     "reason": why,

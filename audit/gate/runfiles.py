@@ -35,6 +35,7 @@ class About(BaseModel):
     format: Literal[1]
     id: str = ""
     model: ModelRecord = ModelRecord()
+    stack: dict[str, str] = {}
     labels: list[str] = []
     started: str = ""
     baselines: str = ""
@@ -94,6 +95,16 @@ class SuiteRecord(BaseModel):
     slices: list[SliceRecord] = []
 
 
+class OmnibusRecord(BaseModel):
+    """The keys of the omnibus figure in ``results.json`` that are read again."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    failed: bool
+    sentence: str
+
+
 class SessionRecord(BaseModel):
     """The keys of the session's end in ``results.json`` that are read again."""
 
@@ -109,6 +120,7 @@ class Results(About):
 
     promoted: list[str] = []
     suite: SuiteRecord | None = None
+    omnibus: OmnibusRecord | None = None
     session: SessionRecord | None = None
     totals: dict[str, Count] = {}
     outcomes: list[JsonValue] = []

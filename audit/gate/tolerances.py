@@ -2,39 +2,34 @@
 
 The first of these that exists counts: what the case declares under ``drift``; a multiple of the
 noise floor that ``audit noise`` measured and stored beside the baselines; the metric's default.
+There are two kinds of floors: one for each precision and device class, for figures of the same
+weights, and one over all conditions, for those of other weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
-
-from audit.base.errors import BaselineError
-from audit.base.records import EDITED, WRITTEN, Count, ModelRecord, Positive, read_record
+from audit.gate.noisefile import ENOUGH, MULTIPLE, NOISE_FORMAT, FloorRecord, noise_path, read_noise
 from audit.maps.methods import canonical
 from audit.maps.spec import method_of
 from audit.metrics.keys import FigureKey
+
+__all__ = ["ENOUGH", "MULTIPLE", "NOISE_FORMAT", "noise_path"]
 
 PROBABILITY = "probability"
 PROBABILITY_TOLERANCE = 0.05
 """Absolute default tolerance for the probability of a label, where no noise was measured."""
 
-MULTIPLE = 2.0
-"""The tolerance is this many noise floors. A floor is the largest of some hundred deviations,
-which is about three standard deviations; six leave room for larger ones."""
-
 DEVIATIONS = 3.0
 """Standard deviations in a noise floor, which is the largest of some hundred deviations."""
 
-ENOUGH = 100
-"""A floor counts only if it was taken from at least this many deviations."""
-
-NOISE_FORMAT = 1
+RESOLUTION = 1e-6
+"""Baselines have six decimals, so no floor is taken to be smaller, but one of zero: a figure that
+never moved at all jumps, from cell to cell or from rank to rank, or stays where it is."""
 
 Floors = Mapping[str, Mapping[str, float]]
 """By the method of a map (``probability`` for the answer's own), then by metric."""
@@ -47,10 +42,12 @@ class Tolerances:
     Attributes:
         declared: by metric name or ``probability``, from the case.
         floors: from ``audit noise``.
+        thin: floors of fewer than :data:`ENOUGH` deviations, which can only widen the default.
     """
 
     declared: Mapping[str, float] = field(default_factory=dict)
     floors: Floors = field(default_factory=dict)
+    thin: Floors = field(default_factory=dict)
 
     def probability(self) -> float:
         """The tolerance for the probability of the accepted label."""
@@ -64,7 +61,9 @@ class Tolerances:
         if metric in self.declared:
             return self.declared[metric]
         floor = floor_of(self.floors, method, metric)
-        return default if floor is None else MULTIPLE * floor
+        if floor is not None:
+            return MULTIPLE * max(floor, RESOLUTION) if floor else 0.0
+        return max(default, MULTIPLE * (floor_of(self.thin, method, metric) or 0.0))
 
 
 def floor_of(floors: Floors, method: str, metric: str) -> float | None:
@@ -72,59 +71,121 @@ def floor_of(floors: Floors, method: str, metric: str) -> float | None:
     return floors.get(method, {}).get(metric)
 
 
-def noise_path(folder: Path) -> Path:
-    """The file with the noise floor of a folder of baselines."""
-    return folder / "provenance" / "noise.json"
+class Kind(NamedTuple):
+    """A precision, and a class of devices: ``cpu`` or ``cuda``."""
+
+    dtype: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} on {self.device}"
 
 
-def load_floors(folder: Path) -> Floors:
-    """The noise floor of a folder of baselines; empty if none was measured.
+@dataclass(frozen=True)
+class Level:
+    """The noise of one precision on one or two classes of devices.
+
+    Attributes:
+        title: which, in words: ``float32 on cpu``.
+        floors: with at least :data:`ENOUGH` deviations.
+        harmless: for each harmless condition that was measured, the mean squared move in floors;
+            see :mod:`audit.gate.omnibus`.
+    """
+
+    title: str
+    floors: Floors
+    harmless: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise that was measured beside a folder of baselines; empty if none was.
+
+    Attributes:
+        floors, thin: over all conditions, with many deviations and with few.
+        levels: for each precision and device class; None if the file is of version 0.1, which has
+            one floor for all.
+    """
+
+    floors: Floors = field(default_factory=dict)
+    thin: Floors = field(default_factory=dict)
+    levels: Mapping[Kind, Level] | None = field(default_factory=dict)
+
+    def tolerances(self, declared: Mapping[str, float]) -> Tolerances:
+        """The tolerances of a case whose baseline is of other weights."""
+        return Tolerances(declared, self.floors, self.thin)
+
+    def level(self, dtype: str, devices: Iterable[str]) -> Level | None:
+        """The noise of a precision between devices of these classes; None if not measured.
+
+        A figure that was accepted on one class and measured on another is held to the larger floor
+        of both.
+        """
+        if self.levels is None:
+            return Level("all conditions", self.floors) if self.floors else None
+        found = [self.levels.get(Kind(dtype, device)) for device in sorted({*devices})]
+        known = [level for level in found if level is not None]
+        if not known or len(known) < len(found):
+            return None
+        return known[0] if len(known) == 1 else _larger(*known)
+
+    def held(self, declared: Mapping[str, float], level: Level | None) -> Tolerances:
+        """The tolerances of a case whose baseline is of the same weights.
+
+        A metric without a floor of its own there has the tolerance that holds for other weights.
+        """
+        return Tolerances(declared, self.floors_at(level), self.thin)
+
+    def floors_at(self, level: Level | None) -> Floors:
+        """The floors of a level, and those over all conditions for figures that it lacks."""
+        merged = {**self.floors}
+        for method, found in (level.floors if level else {}).items():
+            merged[method] = {**merged.get(method, {}), **found}
+        return merged
+
+
+def _larger(first: Level, second: Level) -> Level:
+    """The larger floor of each figure that both have."""
+    floors = {
+        method: {
+            metric: max(floor, second.floors[method][metric])
+            for metric, floor in found.items()
+            if metric in second.floors[method]
+        }
+        for method, found in first.floors.items()
+        if method in second.floors
+    }
+    # Conditions of different floors cannot be compared, so no limit follows from them.
+    return Level(f"{first.title} and {second.title}", floors)
+
+
+def load_noise(folder: Path) -> Noise:
+    """The noise of a folder of baselines; empty if none was measured.
 
     Raises:
         BaselineError: there is one, but it cannot be read or has another format.
     """
-    try:
-        found = read_record(noise_path(folder), _schema(), BaselineError)
-    except FileNotFoundError:
-        return {}
-    except BaselineError as error:
-        raise BaselineError(f"{error}; restore it, or measure it anew with audit noise") from None
+    found = read_noise(folder)
+    if found is None:
+        return Noise()
+    levels: dict[Kind, Level] | None = None
+    if found.format > 1:
+        levels = {}
+        for each in found.kinds:
+            kind = Kind(each.dtype, each.device)
+            levels[kind] = Level(str(kind), _taken(each.floors), each.harmless)
+    return Noise(_taken(found.floors), _taken(found.floors, few=True), levels)
+
+
+def load_floors(folder: Path) -> Floors:
+    """The floors over all conditions of a folder of baselines; see :func:`load_noise`."""
+    return load_noise(folder).floors
+
+
+def _taken(written: Mapping[str, Mapping[str, FloorRecord]], *, few: bool = False) -> Floors:
     return {
         canonical(method): {
-            metric: row.floor for metric, row in by_metric.items() if row.deviations >= ENOUGH
+            metric: row.floor for metric, row in rows.items() if (row.deviations < ENOUGH) is few
         }
-        for method, by_metric in found.floors.items()
+        for method, rows in written.items()
     }
-
-
-class _Floor(BaseModel):
-    """The largest deviation of one metric, and where it was seen."""
-
-    model_config = EDITED
-
-    floor: Positive
-    deviations: Count
-    case: str = ""
-    condition: str = ""
-
-
-class _Noise(BaseModel):
-    """The format of ``noise.json``; everything but the floors is there for people to read."""
-
-    model_config = WRITTEN
-    __pydantic_extra__: dict[str, JsonValue]
-
-    format: Literal[1]
-    floors: dict[str, dict[str, _Floor]]
-    multiple: Positive = MULTIPLE
-    cases: Count = 0
-    date: str = ""
-    model: ModelRecord = ModelRecord()
-    conditions: list[dict[str, JsonValue]] = []
-    flips: list[dict[str, JsonValue]] = []
-    undefined: list[dict[str, JsonValue]] = []
-
-
-@cache
-def _schema() -> TypeAdapter[_Noise]:
-    return TypeAdapter(_Noise)

@@ -13,7 +13,8 @@ from audit.cases.expectations import Verdict
 from audit.gate.accepted import Baseline, Held
 from audit.gate.drift import VIEW
 from audit.gate.outcomes import DriftRow, Outcome, State
-from audit.gate.tolerances import Floors
+from audit.gate.stack import Origin, device_class, differences, same_weights
+from audit.gate.tolerances import Level, Noise, Tolerances
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,29 @@ class Policy:
 
     Attributes:
         provenance: stored in proposed baselines, to tell where they came from.
-        floors: noise floors, which set the tolerances that a case does not declare.
+        noise: the noise floors, which set the tolerances that a case does not declare.
     """
 
     folder: Path
     update: Update = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    floors: Floors = field(default_factory=dict)
+    noise: Noise = field(default_factory=Noise)
+
+    def same(self, before: Baseline) -> bool:
+        """Whether a baseline is of the weights that this session audits."""
+        return same_weights(self.provenance, before.provenance)
+
+    def level(self, before: Baseline) -> Level | None:
+        """The noise of this session's precision, between its device and the baseline's."""
+        return level_of(self.noise, self.provenance, before.provenance)
+
+    def held(self, declared: Mapping[str, float], before: Baseline) -> Tolerances | None:
+        """What figures of the same weights are held to; None if ``before`` is of others.
+
+        Args:
+            declared: by metric, what the case tolerates; it counts for the same weights as well.
+        """
+        return self.noise.held(declared, self.level(before)) if self.same(before) else None
 
     def judge(self, outcome: Outcome, held: Held) -> tuple[State, str]:
         """The state of an outcome that was compared with ``held``, and the reason.
@@ -44,8 +61,12 @@ class Policy:
         if state.failed:
             if before is not None and before.is_stale(outcome.case_digest, outcome.former_digest):
                 reason += "; and its baseline is stale: the case changed since it was accepted"
+            elif before is not None and self.same(before) and _drifted(outcome):
+                reason += f"; {self._stack(outcome, before)}"
             return state, reason
         state, drifted = _judge_drift(outcome, before)
+        if state is State.DRIFTED and before is not None and self.same(before):
+            state, drifted = State.STACK, self._stack(outcome, before)
         if proposed:
             kept = reason if state in (State.NEW, State.STALE) else drifted
             return State.PASSED, f"{kept}; proposed as its baseline{_instead(held)}"
@@ -71,6 +92,19 @@ class Policy:
             return self.update == "new"
         stale = before.is_stale(outcome.case_digest, outcome.former_digest)
         return self.update == "changed" and (stale or bool(kinds - {"within"}))
+
+    def _stack(self, outcome: Outcome, before: Baseline) -> str:
+        """That the weights are the baseline's, what moved all the same, and what else differs."""
+        moved = _moved(_drifted(outcome), "moved")
+        differ = differences(self.provenance, before.provenance)
+        return f"the weights are the baseline's, and {moved}; {differ}"
+
+
+def level_of(noise: Noise, now: Origin, then: Origin) -> Level | None:
+    """The noise of a precision, between the devices of two records of where figures came from."""
+    first, second = now.get("model", {}), then.get("model", {})
+    devices = [device_class(str(each.get("device", ""))) for each in (first, second)]
+    return noise.level(str(first.get("dtype", "")), [each for each in devices if each])
 
 
 def judge_contract(outcome: Outcome) -> tuple[State, str]:
@@ -100,6 +134,10 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
     if moved["improved"]:
         return State.IMPROVED, _moved(moved["improved"])
     return State.PASSED, _kept(outcome)
+
+
+def _drifted(outcome: Outcome) -> list[DriftRow]:
+    return [row for row in outcome.drift if row.verdict == "drifted"]
 
 
 def _instead(held: Held) -> str:
@@ -137,7 +175,7 @@ def _more(rows: Sequence[object]) -> str:
     return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
 
 
-def _moved(rows: list[DriftRow]) -> str:
+def _moved(rows: list[DriftRow], verb: str = "") -> str:
     row, more = rows[0], _more(rows)
     if row.figure == "label":
         return f"the label changed from {row.baseline} to {row.observed}{more}"
@@ -147,6 +185,6 @@ def _moved(rows: list[DriftRow]) -> str:
             f"their figures are not compared{more}"
         )
     return (
-        f"{row.figure} {row.verdict} from {row.baseline} to {row.observed}, "
+        f"{row.figure} {verb or row.verdict} from {row.baseline} to {row.observed}, "
         f"more than the tolerance of {row.tolerance:g}{more}"
     )

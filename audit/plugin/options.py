@@ -34,6 +34,11 @@ OPTIONS = {
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance level after correction"),
     "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
+    "omnibus-limit": (
+        "auto",
+        "suite-level gate: largest mean squared move of all figures, in noise floors, from "
+        "baselines of other weights; auto for what harmless conditions give",
+    ),
 }  # fmt: skip
 """By name: the default, and the help text."""
 
@@ -78,7 +83,11 @@ def read_settings(config: pytest.Config) -> Settings:
         if value_of(config, name) not in choices:
             raise _refused(config, name, " or ".join(choices))
     size, threads = _count(config, "batch-size"), _count(config, "threads", MOST_THREADS)
-    limits = Limits(_number(config, "suite-alpha", 1), _number(config, "suite-effect"))
+    limits = Limits(
+        _number(config, "suite-alpha", 1),
+        _number(config, "suite-effect"),
+        None if value_of(config, "omnibus-limit") == "auto" else _number(config, "omnibus-limit"),
+    )
     fewest = value_of(config, "min-cases")
     if re.fullmatch("[0-9]{1,9}", fewest) is None:
         raise _refused(config, "min-cases", "a number from 0 on")
@@ -237,5 +246,6 @@ def _number(config: pytest.Config, name: str, most: float = math.inf) -> float:
         number = math.nan
     if not (0 <= number <= most and number < math.inf):
         limit = "on" if most == math.inf else f"to {most:g}"
-        raise _refused(config, name, f"a number from 0 {limit}")
+        auto = "auto or " if OPTIONS[name][0] == "auto" else ""
+        raise _refused(config, name, f"{auto}a number from 0 {limit}")
     return number

@@ -11,6 +11,7 @@ from audit.base.files import counted
 from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
 from audit.gate.findings import Slice
+from audit.gate.omnibus import Omnibus
 from audit.gate.outcomes import Outcome, Run, totals
 from audit.gate.suite import Suite
 from audit.report.markdown import table
@@ -35,6 +36,7 @@ def markdown(
     placed: Callable[[str], str],
     *,
     pictures: bool,
+    omnibus: Omnibus | None = None,
 ) -> str:
     """The verdict, and a table of the cases that failed, worst first.
 
@@ -45,6 +47,7 @@ def markdown(
         placed: gives a file the path that readers know it by.
         pictures: whether to add small heatmaps, as many as there is room for. Not for GitHub,
             which removes data URIs from Markdown and has no other place for pictures.
+        omnibus: the verdict on all moves together, if there is one.
     """
     verdict = "passed" if ending.passed else "failed"
     sentence = ending.sentence.partition(": ")[2]
@@ -58,11 +61,13 @@ def markdown(
     if len(mistakes) > _SHOWN:
         lines += ["", f"And {counted(len(mistakes) - _SHOWN, 'more mistake')}."]
     if run is not None:
-        lines += _audited(run, suite, pictures=pictures)
+        lines += _audited(run, suite, omnibus, pictures=pictures)
     return "\n".join(lines) + "\n"
 
 
-def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
+def _audited(
+    run: Run, suite: Suite | None, omnibus: Omnibus | None, *, pictures: bool
+) -> list[str]:
     outcomes, model = run.outcomes(), run.about().get("model", {})
     failed = [o for o in outcomes if o.failed]
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
@@ -74,6 +79,8 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
     if suite:
         lines += ["", f"Suite-level gate {suite.verdict}: {_text(suite.sentence)}."]
         lines += _slices(suite)
+    if omnibus:
+        lines += ["", f"All figures together {omnibus.verdict}: {_text(omnibus.sentence)}."]
     if failed:
         shown = failed[:_SHOWN]
         seen = _thumbnails(run, shown) if pictures else {}
@@ -158,6 +165,7 @@ def workflow_commands(
     mistakes: Sequence[Mistake],
     suite: Suite | None,
     placed: Callable[[str], str],
+    omnibus: Omnibus | None = None,
 ) -> list[str]:
     """Workflow commands that make GitHub mark failing cases and mistakes in their files.
 
@@ -169,8 +177,11 @@ def workflow_commands(
         if outcome.failed:
             title = f"{outcome.case}: {outcome.state.value}"
             lines.append(_command(placed(outcome.file), outcome.line, title, outcome.sentence))
-    if suite is not None and suite.failed:
-        lines.append(f"::error title=suite-level gate::{_data(suite.sentence)}")
+    lines += [
+        f"::error title=suite-level gate::{_data(each.sentence)}"
+        for each in (suite, omnibus)
+        if each is not None and each.failed
+    ]
     return lines
 
 

@@ -21,7 +21,6 @@ from audit.gate import baselines, drift
 from audit.gate.baselines import Proposal
 from audit.gate.outcomes import Outcome, State, Strip
 from audit.gate.runfiles import FOLLOWS
-from audit.gate.tolerances import Tolerances
 from audit.gate.verdict import Policy, judge_contract
 from audit.maps.reading import Map
 from audit.maps.trace import Trace
@@ -159,6 +158,7 @@ def unanswered(case: Case, file: str) -> Outcome:
             for name, boxes in case.regions.items()
         },
         default_map=case.map.key,
+        wanted=case.wanted,
         critical=case.critical,
         xfail=case.xfail,
         variant_of="" if case.original is None else case.original.id,
@@ -181,8 +181,11 @@ def _compare(made: Concluded, policy: Policy) -> None:
     held = baselines.held(policy.folder, case.id)
     before, outcome.baseline_digest = held.baseline, held.digest
     if before is not None and not before.is_stale(case.digest, case.former_digest):
-        allowed = Tolerances(case.drift, policy.floors)
-        outcome.drift = drift.compare(outcome, before, allowed, case.wanted)
+        outcome.weights = "same" if policy.same(before) else "other"
+        outcome.drift = drift.compare(
+            outcome, before, policy.noise.tolerances(case.drift), case.wanted,
+            held=policy.held(case.drift, before),
+        )  # fmt: skip
         if not any(row.figure == drift.VIEW for row in outcome.drift):
             made.accepted = held.maps
     outcome.state, outcome.sentence = policy.judge(outcome, held)

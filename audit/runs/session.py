@@ -24,10 +24,11 @@ from audit.base.settings import Settings
 from audit.cases.loading import Case
 from audit.gate.baselines import recover, refuse_other_dtype
 from audit.gate.outcomes import KEPT, Outcome, Run
-from audit.gate.tolerances import load_floors
+from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
 from audit.maps.trace import ANSWER, Evidence
+from audit.models.kit.stack import stack
 from audit.models.protocol import Model, Query
 from audit.models.registry import load_model
 from audit.runs.answers import Answers
@@ -109,6 +110,11 @@ class Auditor:
             about["source"] = named_from(folder, self.settings.root)
         return about
 
+    @cached_property
+    def _stack(self) -> dict[str, str]:
+        """What computes in this process besides the model's weights."""
+        return stack(self.model.fingerprint.device)
+
     @property
     def note(self) -> str:
         """What the user should know about the model before it answers; empty if nothing."""
@@ -145,6 +151,7 @@ class Auditor:
             {
                 "id": self.settings.run_id,
                 "model": self._fingerprint,
+                "stack": self._stack,
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "baselines": named_from(self.policy.folder, self.settings.root),
@@ -170,6 +177,7 @@ class Auditor:
             )
         provenance = {
             "model": self._fingerprint,
+            "stack": self._stack,
             "date": datetime.now(UTC).date().isoformat(),
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
@@ -179,7 +187,7 @@ class Auditor:
         folder = self.settings.baselines or named
         recover(folder)
         refuse_other_dtype(folder, fingerprint.dtype)
-        return Policy(folder, self.settings.update, provenance, load_floors(folder))
+        return Policy(folder, self.settings.update, provenance, load_noise(folder))
 
     def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
         """Audit ``case``, and let the model answer cases of ``ahead`` in the same batch."""

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.errors import RunError, Undefined
-from audit.base.files import inside
+from audit.base.files import counted, inside
 from audit.base.geometry import WHOLE, Box, same_view
 from audit.base.names import made_from, name_of
 from audit.base.settings import Limits
 from audit.gate import accepted
 from audit.gate.changes import Change, declared_metrics, declares
+from audit.gate.drift import better_of
 from audit.gate.outcomes import Outcome, Run
+from audit.gate.stack import Origin, differences, same_weights
 from audit.gate.suite import Judgement, Suite, judge_suite
-from audit.gate.tolerances import PROBABILITY, Floors, Tolerances, load_floors
+from audit.gate.tolerances import PROBABILITY, Noise, Tolerances, load_noise
+from audit.gate.verdict import level_of
 from audit.maps.reading import Map
 from audit.metrics.distances import centre_shift, emd, js
 from audit.metrics.keys import FigureKey
+from audit.metrics.registry import Better
 
 DISTANCES = {"js": js, "emd": emd, "centre_shift": centre_shift}
 
@@ -35,6 +39,9 @@ class Subject:
 
     Attributes:
         said: the expectations of its verdicts; None if they are not known, as of a baseline.
+        origin: what made it: the model and what else computed.
+        wanted: by region, whether it is better if more of the map falls there; empty if this side
+            does not know.
     """
 
     case: str
@@ -48,6 +55,8 @@ class Subject:
     method: str
     map: Map | None
     critical: bool = False
+    origin: Origin = field(default_factory=dict)
+    wanted: Mapping[str, Better] = field(default_factory=dict)
     regions: Mapping[str, list[tuple[float, float, float, float]]] | None = None
     view: Box = WHOLE
     tags: tuple[str, ...] = ()
@@ -68,14 +77,14 @@ class Side:
         title: the folder that it was read from, or the model's source.
         run: the run, if it is one; it has the pictures.
         failed: cases without an answer on this side.
-        floors: the noise floor of its baselines, if one was measured.
+        noise: what was measured beside its baselines, if anything was.
     """
 
     title: str
     subjects: dict[str, Subject]
     run: Run | None = None
     failed: tuple[str, ...] = ()
-    floors: Floors = field(default_factory=dict)
+    noise: Noise = field(default_factory=Noise)
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,9 @@ class Pair:
             expected.
         changes: by figure, the value on each side.
         distances: between the two maps, or the reason why there is none.
-        tolerances: from the noise floor of either side's baselines, or else the defaults.
+        tolerances: from the noise floor of either side's baselines, or else the defaults; for the
+            same weights, the floor of their precision and devices.
+        same: whether both sides are of the same weights.
     """
 
     before: Subject
@@ -96,6 +107,7 @@ class Pair:
     changes: dict[FigureKey, tuple[float | str, float | str]]
     distances: dict[str, float | str]
     tolerances: Tolerances
+    same: bool = False
 
     @property
     def same_view(self) -> bool:
@@ -147,6 +159,7 @@ class Pair:
             "case": self.after.case,
             "text": self.after.text,
             "expected": self.after.expected,
+            "weights": "same" if self.same else "other",
             "labels": [self.before.label, self.after.label],
             "probability": list(self.probability),
             "metrics": {str(k): [_plain(v) for v in pair] for k, pair in self.changes.items()},
@@ -174,13 +187,37 @@ class Comparison:
         return sorted(pair.after.case for pair in self.pairs if pair.beyond)
 
     @property
+    def moved_by_stack(self) -> list[str]:
+        """The cases that moved although the weights are the same."""
+        return sorted(pair.after.case for pair in self.pairs if pair.same and pair.beyond)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the second side is worse, or the same weights gave other figures."""
+        return self.suite.failed or bool(self.moved_by_stack)
+
+    @property
     def headline(self) -> str:
         """The verdict in a word or two."""
+        if self.moved_by_stack:
+            return "moved by the stack"
         if self.suite.failed:
             return "worse" if self.suite.worse else "changed"
         if self.suite.verdict is Judgement.UNSURE:
             return Judgement.UNSURE.value
         return "changed, not clearly worse" if self.beyond else "no regression"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict over all cases, and what differs if the weights are the same."""
+        said, same = self.suite.sentence, [pair for pair in self.pairs if pair.same]
+        if not same:
+            return said
+        whose = f"the weights of {counted(len(same), 'case')} are the same"
+        # Baselines of one folder may have been accepted in different sessions: tell of a moved one.
+        told = next((pair for pair in same if pair.beyond), same[0])
+        moved = f"{len(self.moved_by_stack)} of them moved by more than their noise"
+        return f"{said}; {whose}, {moved}; {differences(told.after.origin, told.before.origin)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -189,6 +226,8 @@ class Comparison:
             "after": self.after.title,
             "cases": [pair.to_dict() for pair in self.pairs],
             "beyond_tolerance": self.beyond,
+            "moved_by_stack": self.moved_by_stack,
+            "sentence": self.sentence,
             "left_out": self.left_out,
             "suite": self.suite.to_dict(),
         }
@@ -202,34 +241,42 @@ def side_of_run(run: Run, title: str) -> Side:
     """A run as a side."""
     run = run.settled()
     outcomes = run.outcomes()
+    about = run.about() if (run.folder / "run.json").exists() else {}
     answered = [o for o in outcomes if o.label]
     return Side(
         title,
-        {o.case: _of_outcome(o, run) for o in answered},
+        {o.case: _of_outcome(o, run, about) for o in answered},
         run,
         tuple(o.case for o in outcomes if not o.label),
-        _floors_of(run),
+        _noise_of(about),
     )
 
 
-def _floors_of(run: Run) -> Floors:
-    """The noise floor of the baselines that a run names, if they belong to this project."""
-    if not (run.folder / "run.json").exists():
-        return {}
-    folder = inside(Path(), run.about().get("baselines", ""))
-    return load_floors(folder) if folder else {}
+def _noise_of(about: Mapping[str, Any]) -> Noise:
+    """The noise of the baselines that a run names, if they belong to this project."""
+    named = about.get("baselines", "")
+    folder = inside(Path(), named) if named else None
+    return load_noise(folder) if folder else Noise()
 
 
-def _of_outcome(outcome: Outcome, run: Run) -> Subject:
+def _of_outcome(outcome: Outcome, run: Run, about: Mapping[str, Any]) -> Subject:
     key = outcome.default_map
     return Subject(
         outcome.case, outcome.text, outcome.image_digest, outcome.expected, outcome.case_digest,
         outcome.label, outcome.probabilities, outcome.metrics.get(key, {}), key,
-        run.maps(outcome.case).get(key), outcome.critical, outcome.regions,
-        Box(*outcome.view), tuple(outcome.tags),
+        run.maps(outcome.case).get(key), outcome.critical, about, _wanted(outcome),
+        outcome.regions, Box(*outcome.view), tuple(outcome.tags),
         frozenset(verdict.expectation for verdict in outcome.verdicts),
         outcome.former_digest,
     )  # fmt: skip
+
+
+def _wanted(outcome: Outcome) -> Mapping[str, Better]:
+    """What the case wants of its regions; runs of earlier versions tell it in their drift."""
+    if outcome.wanted:
+        return outcome.wanted
+    known = ((FigureKey.known(row.figure), row.better) for row in outcome.drift)
+    return {key.region: better for key, better in known if key is not None and key.region}
 
 
 def side_of_baselines(folder: Path) -> Side:
@@ -246,9 +293,9 @@ def side_of_baselines(folder: Path) -> Side:
         subjects[stored.case] = Subject(
             stored.case, stored.text, stored.image, stored.expected, stored.case_digest,
             stored.label, stored.probabilities, stored.figures.get(key, {}), key,
-            stored.maps().get(key), view=stored.view,
+            stored.maps().get(key), origin=stored.provenance, view=stored.view,
         )  # fmt: skip
-    return Side(str(folder), subjects, floors=load_floors(folder))
+    return Side(str(folder), subjects, noise=load_noise(folder))
 
 
 def side_of_folder(folder: Path) -> Side | None:
@@ -267,7 +314,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         RunError: they share none.
     """
     left_out = dict.fromkeys((*before.failed, *after.failed), "has no answer on one side")
-    tolerances = Tolerances(floors=before.floors or after.floors)
+    noise = before.noise if before.noise != Noise() else after.noise
     pairs = []
     for case in sorted({*before.subjects, *after.subjects} - set(left_out)):
         ours, theirs = before.subjects.get(case), after.subjects.get(case)
@@ -276,7 +323,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         elif not ours.digests & theirs.digests:
             left_out[case] = _changed(ours, theirs)
         else:
-            pairs.append(_pair(ours, theirs, tolerances))
+            pairs.append(_pair(ours, theirs, noise))
     if not pairs:
         raise RunError(f"{before.title} and {after.title} share no case that can be compared")
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
@@ -297,7 +344,11 @@ def _changed(before: Subject, after: Subject) -> str:
     return reason
 
 
-def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
+def _pair(before: Subject, after: Subject, noise: Noise) -> Pair:
+    same = same_weights(after.origin, before.origin)
+    tolerances = noise.tolerances({})
+    if same:
+        tolerances = noise.held({}, level_of(noise, after.origin, before.origin))
     shared = {name: FigureKey.known(name) for name in after.figures if name in before.figures}
     label = before.expected or before.label
     first, second = (float(s.probabilities.get(label, 0.0)) for s in (before, after))
@@ -308,6 +359,7 @@ def _pair(before: Subject, after: Subject, tolerances: Tolerances) -> Pair:
         {key: (before.figures[name], after.figures[name]) for name, key in shared.items() if key},
         {name: _distance(function, before, after) for name, function in DISTANCES.items()},
         tolerances,
+        same,
     )
 
 
@@ -324,17 +376,27 @@ def _distance(function: Any, before: Subject, after: Subject) -> float | str:
         return str(reason)
 
 
+def _sign(key: FigureKey, wanted: Mapping[str, Better]) -> int:
+    """1 if the metric's own direction counts, -1 in a region to avoid, 0 if neither is better."""
+    own, better = key.row.better, better_of(key, wanted)
+    if own in ("neither", better):
+        return 1
+    return 0 if better == "neither" else -1
+
+
 def _change(pair: Pair, pictures: Mapping[str, str]) -> Change:
     """A pair for the suite-level gate; a variant belongs to the picture of its case."""
     before, after, said = pair.before, pair.after, pair.said
     by_metric: dict[str, list[float]] = {}
     tolerances = {PROBABILITY: pair.tolerances.probability()}
+    wanted = after.wanted or before.wanted
     changes = {}
     if before.expected:  # a variant may leave open which label is right
         changes[PROBABILITY] = pair.probability[1] - pair.probability[0]
     for key, (first, second) in pair.changes.items():
-        if isinstance(first, float) and isinstance(second, float):
-            by_metric.setdefault(key.metric, []).append(second - first)
+        sign = _sign(key, wanted)
+        if sign and isinstance(first, float) and isinstance(second, float):
+            by_metric.setdefault(key.metric, []).append(sign * (second - first))
             tolerances[key.metric] = pair.tolerances.figure(after.method, key)
     return Change(
         after.case,

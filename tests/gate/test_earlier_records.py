@@ -19,7 +19,7 @@ from audit.gate import accepted, baselines
 from audit.gate.changes import changes_of
 from audit.gate.outcomes import Outcome, Run, State
 from audit.gate.review import Decision, accept, standing
-from audit.gate.tolerances import floor_of, load_floors, noise_path
+from audit.gate.tolerances import floor_of, load_floors, load_noise, noise_path
 from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
 from audit.studies.comparison import compare, side_of_folder
@@ -82,7 +82,7 @@ def audited(name: str, update: Update = "") -> Outcome:
     model, run, folder = ToyOfWords(), Run(Path(name)), Path("baselines")
     about = model.fingerprint.to_dict()
     run.start({"id": name, "model": about, "baselines": "baselines"})
-    policy = Policy(folder, update, {"model": about}, load_floors(folder))
+    policy = Policy(folder, update, {"model": about}, load_noise(folder))
     (outcome,) = stored_in(run, [case()], model, policy)
     run.finish({"suite": None})
     return outcome

@@ -17,7 +17,7 @@ from audit.cases.loading import load_cases
 from audit.gate.changes import changes_of
 from audit.gate.outcomes import State
 from audit.gate.suite import judge_suite
-from audit.gate.tolerances import load_floors
+from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
 from audit.maps.reading import read_map
 from audit.maps.trace import ANSWER, Need
@@ -221,7 +221,7 @@ def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference
 def test_the_shortcut_is_right_on_watermarked_pictures_and_the_gate_fails_it_on_each() -> None:
     cases = load_cases(ROOT / "cases" / "watermarked.yaml")
     folder = ROOT / "baselines" / "reference"
-    policy = Policy(folder, floors=load_floors(folder))
+    policy = Policy(folder, noise=load_noise(folder))
     model = load_model("shortcut", device="cpu")
     found = [each.outcome for each in audit_cases(cases, model, policy=policy)]
     assert [o.label for o in found] == [o.expected for o in found]

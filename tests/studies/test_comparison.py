@@ -15,7 +15,8 @@ from audit.base.errors import RunError
 from audit.base.settings import Limits
 from audit.commands import main as cli
 from audit.gate import baselines
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import DriftRow, Run, State
+from audit.gate.tolerances import Kind, Level, Noise
 from audit.report.comparison_page import write_comparison
 from audit.studies.comparison import Side, Subject, compare, side_of_folder, side_of_run
 from tests.outcomes import outcome
@@ -198,3 +199,80 @@ def test_a_move_for_the_better_that_nobody_asked_for_is_a_change() -> None:
     assert "8 cases moved for the better by more than a tolerance where" in other.suite.sentence
     unknown = compare(*sides(*(better(str(i)) for i in range(8))), Limits())
     assert not unknown.suite.failed
+
+
+SAME = {
+    "model": {"weights": "w", "device": "cpu", "dtype": "float32", "packages": {"torch": "2.11.0"}},
+    "stack": {"threads": "2"},
+}
+LATER = {**SAME, "stack": {"threads": "8"}}
+
+
+def test_the_same_weights_are_held_to_the_floor_and_what_differs_is_told() -> None:
+    noise = Noise(
+        {"answer_attention": {"mass": 0.1}},
+        {},
+        {Kind("float32", "cpu"): Level("", {"answer_attention": {"mass": 0.001}})},
+    )
+    before, after = sides(
+        *(
+            (
+                subject(str(n), cell(0, 0), origin=SAME),
+                subject(str(n), cell(0, 0), origin=LATER, figures={"mass[birds]": 0.8 + move}),
+            )
+            for n, move in enumerate((0.0, 0.0015, 0.003))
+        )
+    )
+    found = compare(before, replace(after, noise=noise), Limits())
+    assert found.moved_by_stack == ["2"]
+    assert found.headline == "moved by the stack"
+    assert found.failed
+    assert found.sentence.endswith(
+        "; the weights of 3 cases are the same, 1 of them moved by more than their noise; "
+        "what differs: threads 2 → 8"
+    )
+    told = found.to_dict()
+    assert told["moved_by_stack"] == ["2"]
+    assert {row["weights"] for row in told["cases"]} == {"same"}
+    others = {
+        name: replace(s, origin={**LATER, "model": {**SAME["model"], "weights": "x"}})
+        for name, s in after.subjects.items()
+    }
+    found = compare(before, replace(after, subjects=others, noise=noise), Limits())
+    assert not found.beyond
+    assert not found.failed
+    assert "weights" not in found.sentence
+
+
+def test_regions_to_avoid_count_the_other_way_and_those_without_a_limit_not_at_all() -> None:
+    """As in a session's gate: the means of a case's regions do not cancel each other."""
+    figures = {"mass[birds]": 0.5, "mass[mark]": 0.1, "mass[sky]": 0.1}
+    moved = {"mass[birds]": 0.4, "mass[mark]": 0.2, "mass[sky]": 0.9}
+    wanted = {"birds": "higher", "mark": "lower", "sky": "neither"}
+    pairs = [
+        (
+            subject(str(n), cell(0, 0), figures=figures),
+            subject(str(n), cell(0, 0), figures=moved, wanted=wanted),
+        )
+        for n in range(8)
+    ]
+    found = compare(*sides(*pairs), Limits())
+    (mass,) = [s for s in found.suite.shifts if s.metric == "mass"]
+    assert mass.change.mean == pytest.approx(-0.1)
+    assert found.headline == "worse"
+    # Where nobody knows what the cases want, the metric's own direction counts for every region.
+    unknown = [(a, replace(b, wanted={})) for a, b in pairs]
+    (mass,) = [s for s in compare(*sides(*unknown), Limits()).suite.shifts if s.metric == "mass"]
+    assert mass.change.mean == pytest.approx((-0.1 + 0.1 + 0.8) / 3)
+
+
+def test_a_run_says_what_its_cases_want_of_their_regions(tmp_path: Path) -> None:
+    drift = [DriftRow("mass[birds]", "0.5", "0.5", 0.0, 0.1, "within", "0.5", "lower")]
+    for name, made in (
+        ("told", replace(outcome("a", State.PASSED), wanted={"birds": "lower"})),
+        ("earlier", replace(outcome("a", State.PASSED), drift=drift)),
+    ):
+        run = Run(tmp_path / name)
+        run.start({"model": {}, "baselines": ""})
+        run.add(made, {"m": cell(0, 0)})
+        assert side_of_run(run, name).subjects["a"].wanted == {"birds": "lower"}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor, nn
 
 from audit.base.files import digest, digest_stream
+from audit.models.kit.stack import installed
 from audit.models.protocol import Fingerprint
 
 
@@ -58,13 +58,6 @@ def fingerprint(
         preprocessing=preprocessing,
         device=device,
         dtype=dtype,
-        packages={package: _version(package) for package in packages},
+        packages={package: installed(package) for package in packages},
         engine=engine,
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -12,9 +12,10 @@ from typing import Any
 from audit.base.settings import Limits
 from audit.gate.changes import changes_of
 from audit.gate.drift import drifting, figure_key
+from audit.gate.omnibus import judge_omnibus
 from audit.gate.outcomes import Outcome, State
 from audit.gate.suite import judge_suite
-from audit.gate.tolerances import PROBABILITY, Floors, floor_of
+from audit.gate.tolerances import PROBABILITY, Floors, Level, floor_of
 from audit.maps.spec import method_of
 
 GATES = ("full", "labels", "probabilities")
@@ -23,10 +24,19 @@ _STORED = 2e-6
 """Figures are stored with six decimals, so two of them differ by that much without having moved."""
 
 
-def judged(outcomes: Sequence[Outcome], floors: Floors) -> dict[str, Any]:
-    """Which gates catch the outcomes, and which figure moved most."""
+def judged(
+    outcomes: Sequence[Outcome], floors: Floors, level: Level | None = None
+) -> dict[str, Any]:
+    """Which gates catch the outcomes, and which figure moved most.
+
+    Args:
+        floors: by which single moves are measured.
+        level: by which all moves together are judged.
+    """
     changes = changes_of(outcomes)
+    together = judge_omnibus(outcomes, level)
     shifted = bool(changes) and judge_suite(changes, Limits()).failed
+    shifted |= together is not None and together.failed
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
     wrong = [o.case for o in outcomes if o.expected and o.label != o.expected]
     likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]

@@ -24,12 +24,12 @@ from typing import Any
 
 from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import RunError, nearest
-from audit.base.files import digest, make_output, to_json, write_json
+from audit.base.files import digest, make_output, write_json
 from audit.base.names import stem_of
 from audit.cases.loading import Case
 from audit.gate import baselines
 from audit.gate.outcomes import Outcome
-from audit.gate.tolerances import MULTIPLE, Floors, load_floors
+from audit.gate.tolerances import MULTIPLE, Noise, load_noise
 from audit.gate.verdict import Policy
 from audit.metrics.registry import REGISTRY_VERSION
 from audit.models.kit.fingerprints import weights_digest
@@ -69,9 +69,9 @@ class Asked:
     processes: int = 1
 
     @property
-    def floors(self) -> Floors:
-        """The noise floors that set the tolerances."""
-        return load_floors(self.noise)
+    def measured(self) -> Noise:
+        """The noise that sets the tolerances."""
+        return load_noise(self.noise)
 
     def accepted(self, dtype: str) -> Path:
         """The folder of the intact model's baselines in one precision."""
@@ -191,7 +191,7 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
         "multiple": MULTIPLE,
         "key": digest(
             intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION), str(MULTIPLE),
-            to_json(asked.floors), *sorted(case.digest for case in asked.cases),
+            repr(asked.measured), *sorted(case.digest for case in asked.cases),
         ),
     }  # fmt: skip
     make_output(asked.folder)
@@ -238,7 +238,9 @@ def _measured(change: Change, asked: Asked) -> dict[str, Any]:
                 found, touched = _in_process(change, asked, accepted, folder)
         except NotPossible as reason:
             return {**_described(change), "skipped": str(reason)}
-    result = {**_described(change), **judged(found, asked.floors)}
+    level = asked.measured.level(change.setting.dtype, ["cpu"])
+    floors = asked.measured.floors_at(level)
+    result = {**_described(change), **judged(found, floors, level)}
     result["caught"]["full"] |= alarmed
     return result if touched is None else {**result, "touched": touched}
 
@@ -259,7 +261,7 @@ def _in_process(
         before = _parts(loaded)
         model = change.plant(loaded, asked.seed)
         known = _as_loaded(loaded.fingerprint, before, _parts(loaded))
-        policy = Policy(accepted, "", {"model": known.to_dict()}, asked.floors)
+        policy = Policy(accepted, "", {"model": known.to_dict()}, asked.measured)
         cases = setting.order(asked.cases)
         size = setting.batch_size or len(cases)
         found = audit_cases(cases, model, policy=policy, batch_size=size)

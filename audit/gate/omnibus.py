@@ -1,0 +1,172 @@
+"""The omnibus figure: how far all figures moved together, in noise floors.
+
+Each figure of each case may stay within its tolerance and all of them may still have moved further
+than they do when nothing that matters changes. So the moves are divided by their noise floors,
+squared and averaged, and the mean is compared with those of the harmless conditions under which
+``audit noise`` measured the floors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from audit.gate.drift import drifting, figure_key
+from audit.gate.outcomes import Outcome
+from audit.gate.tolerances import MULTIPLE, PROBABILITY, RESOLUTION, Floors, Level, floor_of
+from audit.maps.spec import method_of
+
+CAP = 10.0
+"""A figure counts with at most so many floors. One that jumps from cell to cell moves by many of
+them or not at all, and should not speak for all others; that it moved, its own case says."""
+
+STEP = 4.0
+"""The limit is so many times the largest mean of a harmless condition: the mean of figures that
+all move twice as far, as the tolerance of one figure is two floors."""
+
+FEWEST = 4
+"""So many harmless conditions must have been measured before a limit follows from them. With floors
+and limit from every four of the reference's twelve in float32, the others exceeded it in 31 of
+3,960 trials (where the four were such that move next to nothing); from three in 25 of 540, from six
+in none of 360."""
+
+
+class Move(NamedTuple):
+    """How far one figure moved, and by which floor that is measured.
+
+    ``allowed`` is its tolerance if its baseline is of the same weights, else None.
+    """
+
+    method: str
+    metric: str
+    change: float
+    allowed: float | None = None
+
+
+@dataclass(frozen=True)
+class Omnibus:
+    """The verdict on all moves together.
+
+    Attributes:
+        level: precision and device class whose floors were used.
+        figures: number of figures that have a floor.
+        value: their mean squared move, in floors; a figure counts with at most :data:`CAP`.
+        largest: the largest value of a harmless condition.
+        conditions: number of harmless conditions.
+        limit: the largest value that passes; None if there is nothing to compare with.
+        given: whether the limit is the user's.
+    """
+
+    level: str
+    figures: int
+    value: float
+    largest: float
+    conditions: int
+    limit: float | None
+    given: bool
+    failed: bool
+    sentence: str
+
+    @property
+    def verdict(self) -> str:
+        """In words: ``passed``, ``failed`` or ``cannot tell``."""
+        if self.limit is None:
+            return "cannot tell"
+        return "failed" if self.failed else "passed"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def moves_of(outcomes: Iterable[Outcome]) -> Iterator[Move]:
+    """Every move of a figure that was compared with a baseline and is defined on both sides."""
+    for outcome in outcomes:
+        known = {
+            str(key): (method_of(map_key), key.metric)
+            for map_key, values in drifting(outcome)
+            for key in (figure_key(name, map_key, outcome) for name in values)
+        }
+        for number, row in enumerate(outcome.drift):
+            # The second row is the probability of the accepted label.
+            place = (PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)
+            if place is not None and "undefined" not in (row.baseline, row.observed):
+                same = outcome.weights == "same"
+                yield Move(*place, row.change, row.tolerance if same else None)
+
+
+def mean_square(moves: Iterable[Move], floors: Floors) -> tuple[float, int]:
+    """Mean squared move in floors, and the number of figures; those without a floor are left out.
+
+    A floor of zero is none: such a figure did not move in any harmless condition, and its own
+    tolerance finds it. A figure of the same weights with a wider tolerance than its floor gives is
+    left out too, because its case declared that it may move.
+
+    >>> floors = {"rollout": {"mass": 0.01}}
+    >>> mean_square([Move("rollout", "mass", 0.01), Move("rollout", "mass", -0.03)], floors)
+    (5.0, 2)
+    """
+    total, count = 0.0, 0
+    for move in moves:
+        floor = floor_of(floors, move.method, move.metric)
+        if floor and not _declared(move, floor):
+            total += min(abs(move.change) / max(floor, RESOLUTION), CAP) ** 2
+            count += 1
+    return (round(total / count, 6) if count else 0.0), count
+
+
+def _declared(move: Move, floor: float) -> bool:
+    return move.allowed is not None and move.allowed > MULTIPLE * floor + RESOLUTION
+
+
+def harmless_limit(values: Mapping[str, float]) -> float | None:
+    """The limit that follows from harmless conditions; None if they are too few."""
+    if len(values) < FEWEST:
+        return None
+    return STEP * max(values.values())
+
+
+def judge_omnibus(
+    outcomes: Sequence[Outcome], level: Level | None, given: float | None = None
+) -> Omnibus | None:
+    """Judge all moves of a session together; None if there is no floor to measure them by.
+
+    Args:
+        level: the noise of the session's precision and devices.
+        given: the user's limit. It holds where a case's baseline is of other weights, which move
+            figures on purpose; the same weights are held to what is harmless.
+    """
+    if level is None:
+        return None
+    value, figures = mean_square(moves_of(outcomes), level.floors)
+    if not figures:
+        return None
+    other = any(outcome.weights == "other" for outcome in outcomes)
+    limit = given if other and given is not None else harmless_limit(level.harmless)
+    largest = max(level.harmless.values(), default=0.0)
+    failed = limit is not None and value > limit
+    chosen = other and given is not None
+    return Omnibus(
+        level.title, figures, value, largest, len(level.harmless), limit, chosen, failed,
+        _sentence(level, figures, value, limit, given=chosen, other=other, failed=failed),
+    )  # fmt: skip
+
+
+def _sentence(
+    level: Level, figures: int, value: float, limit: float | None, *,
+    given: bool, other: bool, failed: bool,
+) -> str:  # fmt: skip
+    moved = (
+        f"{figures:,} figures moved by {value:.2g} squared noise floors ({level.title}) on average"
+    )
+    if limit is None:
+        few = len(level.harmless)
+        return f"{moved}; {few} harmless conditions were measured, too few for a limit"
+    if given:
+        return f"{moved}, {'more than' if failed else 'within'} the limit of {limit:g} that was set"
+    whose = f"the {limit:.2g} that {len(level.harmless)} harmless conditions allow"
+    if not failed:
+        return f"{moved}, within {whose}"
+    hint = "; --audit-omnibus-limit lets a deliberate update pass" if other else ""
+    return f"{moved}, more than {whose}{hint}"

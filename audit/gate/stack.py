@@ -1,0 +1,78 @@
+"""Tells the stack from the weights: whether two records are of the same weights, and what differs.
+
+A record is what a run or a baseline says about its origin: ``model`` (see ``Fingerprint``) and
+``stack`` (see :mod:`audit.models.kit.stack`). Records of earlier versions have no ``stack``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Origin = Mapping[str, Any]
+"""What a run or a baseline says about its origin: ``model`` and ``stack``."""
+
+Weights = Literal["", "same", "other"]
+"""Whether a case was compared with a baseline of the same weights; empty if not compared."""
+
+_PARTS = ("weights", "configuration", "tokenizer", "preprocessing")
+_SHOWN = 8
+_LONGEST = 60  # characters of one value; a record may come from anywhere
+
+
+def same_weights(now: Origin, then: Origin) -> bool:
+    """Whether both are of the same weights, configuration, tokenizer and preprocessing.
+
+    What then moves is the doing of whatever else computes. A record without a digest of its
+    weights is of other weights.
+    """
+    first, second = now.get("model", {}), then.get("model", {})
+    known = bool(first.get("weights"))
+    return known and all(first.get(part, "") == second.get(part, "") for part in _PARTS)
+
+
+def device_class(device: str) -> str:
+    """``cpu`` or ``cuda``, without the number of the device."""
+    return device.partition(":")[0]
+
+
+def differences(now: Origin, then: Origin) -> str:
+    """What differs between two records of the same weights, as a clause.
+
+    >>> then = {"model": {"packages": {"torch": "2.11.0"}}, "stack": {"threads": "2"}}
+    >>> now = {"model": {"packages": {"torch": "2.12.0"}}, "stack": {"threads": "8"}}
+    >>> differences(now, then)
+    'what differs: torch 2.11.0 → 2.12.0, threads 2 → 8'
+    >>> differences(then, then)
+    'nothing that is recorded differs'
+    """
+    first, second = _told(then), _told(now)
+    found = [
+        f"{name} {_short(value)} → {_short(second[name])}"
+        for name, value in first.items()
+        if name in second and second[name] != value
+    ]
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    clause = ", ".join([*found[:_SHOWN], *more])
+    clause = f"what differs: {clause}" if found else "nothing that is recorded differs"
+    if then.get("stack"):
+        return clause
+    return f"{clause} (the baseline's threads, processor and options are not recorded)"
+
+
+def _told(origin: Origin) -> dict[str, str]:
+    """Everything that decides what is computed besides the weights, by name."""
+    model = origin.get("model", {})
+    found = {
+        **model.get("packages", {}),
+        "device": device_class(model.get("device", "")),
+        "precision": model.get("dtype", ""),
+        "engine": model.get("engine", ""),
+        **origin.get("stack", {}),
+    }
+    return {str(name): str(value) for name, value in found.items() if value}
+
+
+def _short(value: str) -> str:
+    flat = " ".join(value.split())
+    return flat if len(flat) <= _LONGEST else f"{flat[: _LONGEST - 1]}…"

@@ -1,0 +1,138 @@
+"""The harmless conditions under which ``audit noise`` audits the same cases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+InstructionSet = Literal["", "sse4", "avx2", "avx512"]
+"""Instructions that a processor is held to; empty for all that it has."""
+
+INSTRUCTIONS: dict[InstructionSet, dict[str, str]] = {
+    "avx512": {
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+    },
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "sse4": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    },
+}
+"""The variables that hold torch's own loops, oneDNN and MKL to what another machine would have.
+They are read once, when torch is loaded."""
+
+_CAPABILITY = {"AVX512": ("avx512", "avx2", "sse4"), "AVX2": ("avx2", "sse4")}
+"""By torch's name for what a processor has: the sets that it can be held to."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A harmless way to audit.
+
+    Attributes:
+        threads: of torch; None leaves them as they are.
+        batch_size: 0 for all cases at once.
+        engine: of a kind of model that has engines; empty for its default.
+        instructions: needs a process of its own, because they are read when torch is loaded.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int | None = None
+    batch_size: int = 8
+    engine: str = ""
+    instructions: InstructionSet = ""
+
+    @property
+    def title(self) -> str:
+        """The condition in words."""
+        batch = f"batch {self.batch_size}" if self.batch_size else "all in one batch"
+        threads = f", threads {self.threads}" if self.threads else ""
+        engine = f", {self.engine} engine" if self.engine else ""
+        held = f", {self.instructions} instructions" if self.instructions else ""
+        return f"{self.device}, {self.dtype}, {batch}{threads}{engine}{held}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"title": self.title, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine can run.
+
+    Attributes:
+        capability: torch's name for the processor's instructions: ``AVX512``, ``AVX2``, ...
+    """
+
+    cuda: bool
+    threads: int
+    capability: str = ""
+
+
+def conditions(
+    machine: Machine, engines: Sequence[str] = ()
+) -> tuple[tuple[Condition, ...], dict[str, str]]:
+    """The conditions that a machine can run, and those that it cannot, each with the reason.
+
+    The first is the way baselines are made; the first of each precision is what the others of that
+    precision are compared with.
+
+    Args:
+        engines: of this kind of model, the default first.
+    """
+    others = sorted({1, 2, machine.threads} - {machine.threads})
+    found = [
+        Condition(),
+        Condition(batch_size=1),
+        Condition(batch_size=3),
+        Condition(batch_size=0),
+        *(Condition(threads=n) for n in others),
+        *(Condition(threads=n, batch_size=1) for n in others),
+        *(Condition(engine=e, batch_size=n) for e in engines[1:] for n in (8, 1)),
+        Condition(dtype="bfloat16"),
+        Condition(dtype="bfloat16", batch_size=1),
+        Condition(dtype="bfloat16", batch_size=3),
+        *(Condition(dtype="bfloat16", threads=n) for n in others),
+        *(Condition(dtype="bfloat16", engine=e, batch_size=n) for e in engines[1:] for n in (8, 1)),
+    ]
+    missing: dict[str, str] = {}
+    has = _CAPABILITY.get(machine.capability, ())
+    for name in INSTRUCTIONS:
+        held = [
+            Condition(instructions=name),
+            Condition(instructions=name, batch_size=1),
+            Condition(instructions=name, dtype="bfloat16"),
+        ]
+        if name in has:
+            found += held
+        else:
+            reason = f"this processor cannot be held to {name} instructions"
+            missing |= {condition.title: reason for condition in held}
+    on_gpu = [
+        *(
+            Condition("cuda", d, batch_size=b)
+            for d in ("float32", "bfloat16")
+            for b in (8, 1, 3, 0)
+        ),
+        *(Condition("cuda", d, engine=e) for d in ("float32", "bfloat16") for e in engines[1:]),
+    ]
+    if machine.cuda:
+        found += on_gpu
+    else:
+        missing |= {each.title: "this machine has no CUDA device" for each in on_gpu}
+    return tuple(found), missing
+
+
+def environment(instructions: InstructionSet) -> dict[str, str]:
+    """The environment of a process that is held to these instructions."""
+    return {**os.environ, **INSTRUCTIONS.get(instructions, {})}

@@ -1,0 +1,196 @@
+"""The same weights are held to their noise floor, and what else differs is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.base.settings import Update
+from audit.cases.expectations import Verdict
+from audit.gate.accepted import Held, load
+from audit.gate.baselines import propose
+from audit.gate.drift import compare
+from audit.gate.outcomes import Outcome, State
+from audit.gate.review import ACCEPTABLE
+from audit.gate.stack import differences, same_weights
+from audit.gate.tolerances import Kind, Level, Noise
+from audit.gate.verdict import Policy
+from tests.outcomes import outcome as outcome_of
+
+MODEL: dict[str, Any] = {
+    "weights": "w", "configuration": "c", "tokenizer": "t", "preprocessing": "p", "device": "cpu",
+    "dtype": "float32", "engine": "fast", "packages": {"torch": "2.11.0", "timm": "1.0"},
+}  # fmt: skip
+STACK = {"threads": "2", "processor": "Xeon", "numpy": "2.4"}
+ORIGIN = {"model": MODEL, "stack": STACK}
+FLOORS = {"m": {"mass": 0.001}, "probability": {"probability": 0.001}}
+NOISE = Noise(
+    {"m": {"mass": 0.05}, "probability": {"probability": 0.05}},
+    {},
+    {Kind("float32", "cpu"): Level("float32 on cpu", FLOORS)},
+)
+
+
+def other(**model: Any) -> dict[str, Any]:
+    return {**ORIGIN, "model": {**MODEL, **model}}
+
+
+def made(mass: float = 0.5, yes: float = 0.75, label: str = "yes") -> Outcome:
+    return replace(
+        outcome_of("a", State.ERROR),
+        label=label,
+        probabilities={"yes": yes, "no": 1 - yes},
+        metrics={"m": {"mass[birds]": mass}},
+    )
+
+
+def judged(
+    folder: Path, now: Outcome, origin: dict[str, Any] = ORIGIN, noise: Noise = NOISE,
+    update: Update = "", then: dict[str, Any] = ORIGIN,
+) -> tuple[State, str]:  # fmt: skip
+    """The state of ``now`` beside the baseline of ``made()``."""
+    propose(made(), {}, None, then).write(folder)
+    before = load(folder, "a")
+    assert before is not None
+    policy = Policy(folder, update, origin, noise)
+    now.drift = compare(
+        now, before, noise.tolerances({}), {"birds": "higher"}, held=policy.held({}, before)
+    )
+    return policy.judge(now, Held(before))
+
+
+def test_the_weights_are_the_same_if_all_that_is_the_models_own_is() -> None:
+    assert same_weights(ORIGIN, other(device="cuda:0", packages={}, engine="reference"))
+    for part in ("weights", "configuration", "tokenizer", "preprocessing"):
+        assert not same_weights(ORIGIN, other(**{part: "x"}))
+    assert not same_weights({}, {})
+    assert not same_weights(other(weights=""), other(weights=""))
+
+
+def test_what_differs_is_told_by_name() -> None:
+    now = {**other(packages={"torch": "2.12.0"}, engine="reference", device="cuda:0"),
+           "stack": {**STACK, "threads": "8", "GPU": "H100"}}  # fmt: skip
+    assert differences(now, ORIGIN) == (
+        "what differs: torch 2.11.0 → 2.12.0, device cpu → cuda, engine fast → reference, "
+        "threads 2 → 8"
+    )
+    assert differences(ORIGIN, ORIGIN) == "nothing that is recorded differs"
+    assert differences(other(device="cuda:1"), other(device="cuda:0")).startswith("nothing")
+
+
+def test_an_older_baseline_did_not_record_all_of_it_and_the_sentence_says_so() -> None:
+    said = differences(ORIGIN, {"model": MODEL})
+    assert said == (
+        "nothing that is recorded differs (the baseline's threads, processor and options are not "
+        "recorded)"
+    )
+
+
+def test_a_long_list_and_a_long_value_are_cut() -> None:
+    then = {"model": {**MODEL, "packages": {f"p{n}": "1" * 500 for n in range(20)}}, "stack": STACK}
+    now = {"model": {**MODEL, "packages": {f"p{n}": "2" for n in range(20)}}, "stack": STACK}
+    said = differences(now, then)
+    assert said.endswith("and 12 more")
+    assert len(said) < 700
+
+
+@pytest.mark.parametrize("mass", [0.49, 0.51])
+def test_the_same_weights_are_held_to_their_floor_in_both_directions(
+    tmp_path: Path, mass: float
+) -> None:
+    now = {**ORIGIN, "stack": {**STACK, "threads": "8"}}
+    state, said = judged(tmp_path, made(mass), now)
+    assert state is State.STACK
+    assert state.failed
+    assert said == (
+        f"the weights are the baseline's, and mass[birds] moved from 0.5 to {mass}, more than the "
+        "tolerance of 0.002; what differs: threads 2 → 8"
+    )
+    assert judged(tmp_path, made(0.5015), now)[0] is State.PASSED
+
+
+def test_other_weights_keep_the_tolerance_over_all_conditions(tmp_path: Path) -> None:
+    assert judged(tmp_path, made(0.42), other(weights="x"))[0] is State.PASSED
+    state, said = judged(tmp_path, made(0.3), other(weights="x"))
+    assert state is State.DRIFTED
+    assert "stack" not in said
+    assert judged(tmp_path, made(0.7), other(weights="x"))[0] is State.IMPROVED
+
+
+def test_a_label_and_a_probability_move_by_the_stack_too(tmp_path: Path) -> None:
+    state, said = judged(tmp_path, made(label="no"))
+    assert state is State.STACK
+    assert said == (
+        "the weights are the baseline's, and the label changed from yes to no; nothing that is "
+        "recorded differs"
+    )
+    assert judged(tmp_path, made(yes=0.76))[0] is State.STACK
+
+
+def test_a_precision_that_was_not_measured_keeps_the_tolerance_over_all(tmp_path: Path) -> None:
+    assert judged(tmp_path, made(0.42), other(dtype="bfloat16"))[0] is State.PASSED
+    assert judged(tmp_path, made(0.3), other(dtype="bfloat16"))[0] is State.STACK
+
+
+def test_a_session_in_bfloat16_is_held_to_the_floor_of_bfloat16(tmp_path: Path) -> None:
+    both = replace(
+        NOISE,
+        levels={
+            **(NOISE.levels or {}),
+            Kind("bfloat16", "cpu"): Level("bfloat16 on cpu", {"m": {"mass": 0.02}}),
+        },
+    )
+    half = other(dtype="bfloat16")
+    assert judged(tmp_path, made(0.53), half, both, then=half)[0] is State.PASSED
+    assert judged(tmp_path, made(0.55), half, both, then=half)[0] is State.STACK
+    assert judged(tmp_path, made(0.53), ORIGIN, both)[0] is State.STACK
+
+
+def test_a_broken_contract_stays_one_and_says_that_the_weights_are_the_baselines(
+    tmp_path: Path,
+) -> None:
+    broken = Verdict("mass", False, "0.1", "at least 0.5", "mass of birds is 0.1")
+    state, said = judged(tmp_path, replace(made(0.1), verdicts=[broken]))
+    assert state is State.BROKEN
+    assert said.startswith("mass of birds is 0.1; the weights are the baseline's, and mass[birds]")
+    unmoved = judged(tmp_path, replace(made(), verdicts=[broken]))
+    assert unmoved == (State.BROKEN, "mass of birds is 0.1")
+    others = judged(tmp_path, replace(made(0.1), verdicts=[broken]), other(weights="x"))
+    assert others == (State.BROKEN, "mass of birds is 0.1")
+
+
+def test_creep_is_measured_by_the_tolerance_over_all(tmp_path: Path) -> None:
+    """The weights' own small steps are no creep of the stack."""
+    propose(made(), {}, None, ORIGIN).write(tmp_path)
+    before = load(tmp_path, "a")
+    propose(made(0.58), {}, before, other(weights="x")).write(tmp_path)
+    stepped = load(tmp_path, "a")
+    assert stepped is not None
+    assert stepped.anchors["m"]["mass[birds]"] == 0.5
+    policy = Policy(tmp_path, "", other(weights="x"), NOISE)
+    now = made(0.58)
+    now.drift = compare(now, stepped, NOISE.tolerances({}), held=policy.held({}, stepped))
+    assert policy.judge(now, Held(stepped))[0] is State.PASSED
+
+
+def test_what_the_stack_moved_can_be_accepted(tmp_path: Path) -> None:
+    assert State.STACK in ACCEPTABLE
+    assert list(State).index(State.STACK) == list(State).index(State.DRIFTED) + 1
+    state, said = judged(tmp_path, made(0.49), update="changed")
+    assert state is State.PASSED
+    assert said.endswith("; proposed as its baseline")
+
+
+def test_a_baseline_without_a_stack_keeps_its_digest(tmp_path: Path) -> None:
+    propose(made(), {}, None, {"model": MODEL}).write(tmp_path)
+    plain = load(tmp_path, "a")
+    assert plain is not None
+    assert "stack" not in plain.provenance
+    propose(made(), {}, None, ORIGIN).write(tmp_path)
+    told = load(tmp_path, "a")
+    assert told is not None
+    assert told.provenance["stack"] == STACK
+    assert told.digest != plain.digest

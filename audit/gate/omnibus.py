@@ -117,7 +117,8 @@ def mean_square(moves: Iterable[Move], floors: Floors) -> tuple[float, int]:
 
 
 def _declared(move: Move, floor: float) -> bool:
-    return move.allowed is not None and move.allowed > MULTIPLE * floor + RESOLUTION
+    measured = MULTIPLE * max(floor, RESOLUTION)
+    return move.allowed is not None and move.allowed > measured * (1 + 1e-9)
 
 
 def harmless_limit(values: Mapping[str, float]) -> float | None:

@@ -21,7 +21,8 @@ from audit.gate.omnibus import (
 )
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Weights
-from audit.gate.tolerances import Level
+from audit.gate.tolerances import Level, Tolerances
+from audit.metrics.keys import FigureKey
 from tests.outcomes import outcome
 
 FLOORS = {"probability": {"probability": 0.01}, "answer_attention": {"mass": 0.01, "peaks": 0.0}}
@@ -84,6 +85,14 @@ def test_a_figure_whose_case_declares_a_tolerance_is_left_out() -> None:
 def test_a_floor_below_the_last_decimal_of_baselines_counts_as_that_decimal() -> None:
     value, _ = mean_square([Move("m", "mass", 1e-6)], {"m": {"mass": 1e-12}})
     assert value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("floor", [1e-12, 1e-7, 1e-6, 0.3])
+def test_the_tolerance_that_a_floor_gives_is_not_taken_for_a_declared_one(floor: float) -> None:
+    floors = {"answer_attention": {"mass": floor}}
+    allowed = Tolerances({}, floors).figure("answer_attention", FigureKey("mass", "birds"))
+    assert mean_square([Move("answer_attention", "mass", 0.0, allowed)], floors)[1] == 1
+    assert mean_square([Move("answer_attention", "mass", 0.0, allowed * 1.1)], floors)[1] == 0
 
 
 def test_a_limit_follows_from_enough_harmless_conditions_only() -> None:

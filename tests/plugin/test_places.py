@@ -179,9 +179,13 @@ def test_commands_in_a_sub_directory_know_the_projects_cases_and_baselines(
 def test_noise_is_left_beside_the_baselines_of_the_project(
     nested: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit.studies import noise
+    from audit.models import registry
+    from audit.studies import answers, conditions
 
-    monkeypatch.setattr(noise, "load_model", lambda *_: ToyModel())
+    monkeypatch.setattr(registry, "options_of", lambda _: {})
+    monkeypatch.setattr(answers, "load_model", lambda *_: ToyModel())
+    # Other instructions need a process of their own, which does not know the toy.
+    monkeypatch.setattr(conditions, "INSTRUCTIONS", {})
     monkeypatch.chdir(nested.path / "cases")
     result = command("noise", "--model", "toy", "--json")
     assert result.exit_code == 0, result.output

@@ -19,7 +19,8 @@ from audit.base.files import digest, make_output, rounded, write_atomically
 from audit.base.images import identity, open_image, picture_of
 from audit.base.words import characters
 from audit.cases.expectations import Verdict
-from audit.gate.outcomes import Outcome, State, Strip
+from audit.gate.outcomes import Outcome, State
+from audit.gate.runfolder import Strip
 from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
 from audit.metrics.measuring import measure

@@ -19,7 +19,8 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from audit.cases.expectations import Verdict
-from audit.gate.outcomes import DriftRow, Outcome, Run, State
+from audit.gate.outcomes import DriftRow, Outcome, State
+from audit.gate.runfolder import Run
 from audit.reference.scenes import scene
 from audit.report.gallery import Content, write_gallery
 

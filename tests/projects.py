@@ -9,7 +9,8 @@ from PIL import Image
 
 from audit.cases.loading import Case, load_cases
 from audit.gate import baselines
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.models.protocol import Model
 from audit.runs.runner import audit_cases

@@ -46,9 +46,9 @@ def accept(
 ) -> None:
     """Accept outcomes of a run as baselines: all, or none if a case changed since the run."""
     from audit.cases.project import project_at  # noqa: PLC0415
-    from audit.gate.outcomes import Run  # noqa: PLC0415
     from audit.gate.review import accept as take  # noqa: PLC0415
     from audit.gate.review import load_decisions  # noqa: PLC0415
+    from audit.gate.runfolder import Run  # noqa: PLC0415
 
     stored, project = Run(run), project_at()
     review = None if decisions is None else load_decisions(decisions, stored)

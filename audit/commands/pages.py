@@ -19,7 +19,7 @@ def report(
     ] = False,
 ) -> None:
     """Draw a run's gallery again; needs no model."""
-    from audit.gate.outcomes import Run  # noqa: PLC0415
+    from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415
 
     stored = Run(run)

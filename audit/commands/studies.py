@@ -16,7 +16,8 @@ from audit.base.files import to_json
 from audit.commands.shared import CASES, JSON, MODEL, THREADS
 
 if TYPE_CHECKING:
-    from audit.studies.comparison import Comparison, Side
+    from audit.studies.comparison import Comparison
+    from audit.studies.sides import Side
 
 
 def compare(
@@ -42,15 +43,16 @@ def compare(
     """
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.report.comparison_page import write_comparison  # noqa: PLC0415
-    from audit.studies import comparison  # noqa: PLC0415
+    from audit.studies.comparison import compare as compared  # noqa: PLC0415
+    from audit.studies.sides import side_of_folder  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
         sides = [
-            comparison.side_of_folder(Path(given))
+            side_of_folder(Path(given))
             or _audited(given, device, threads, cases, Path(temporary) / str(number))
             for number, given in enumerate((before, after))
         ]
-        found = comparison.compare(sides[0], sides[1], Limits(alpha, effect))
+        found = compared(sides[0], sides[1], Limits(alpha, effect))
         page = write_comparison(out, found)
     if as_json:
         sys.stdout.write(to_json({**found.to_dict(), "page": str(page)}))
@@ -65,12 +67,12 @@ def _audited(
 ) -> Side:
     """Audit the cases with a model, so that its outcomes can be compared."""
     from audit.cases.project import project_at  # noqa: PLC0415
-    from audit.gate.outcomes import Run  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
+    from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
     from audit.runs.runner import audit_cases  # noqa: PLC0415
     from audit.runs.storing import store  # noqa: PLC0415
-    from audit.studies.comparison import side_of_run  # noqa: PLC0415
+    from audit.studies.sides import side_of_run  # noqa: PLC0415
 
     run = Run(folder)
     model = load_model(source, device, threads=threads)

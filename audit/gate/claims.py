@@ -22,8 +22,9 @@ from audit.cases.loading import Case, load_cases
 from audit.cases.pictures import Pictures
 from audit.gate import accepted
 from audit.gate.accepted import Held
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
 from audit.gate.runfiles import BASELINE
+from audit.gate.runfolder import Run
 from audit.metrics.keys import FigureKey
 
 

@@ -28,7 +28,8 @@ from audit.cases.project import Project
 from audit.gate import baselines
 from audit.gate.accepted import Held
 from audit.gate.claims import Checks, baselines_of, looks_like_cases
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
+from audit.gate.runfolder import Run
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STACK, State.STALE, State.NEW, State.IMPROVED)
 """States that are accepted when no case is named; cases that break their contract are not."""

@@ -17,7 +17,8 @@ from audit.gate import baselines
 from audit.gate.changes import changes_of
 from audit.gate.ending import Ending
 from audit.gate.omnibus import Omnibus, judge_omnibus
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome
+from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
 from audit.gate.tolerances import load_noise
 from audit.gate.verdict import level_of

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.base.geometry import WHOLE, Box
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome
+from audit.gate.runfolder import Run
 from audit.report.pictures import data_uri, difference, outlined, overlay
 
 _SMALL = 220

@@ -27,9 +27,10 @@ from audit.base.files import write_atomically
 from audit.base.geometry import Box, view_in_words
 from audit.cases.variants import FOLLOWED
 from audit.gate.drift import metric_of
-from audit.gate.outcomes import Outcome, Run, State, Strip, totals
+from audit.gate.outcomes import Outcome, State, totals
 from audit.gate.review import ACCEPTABLE
 from audit.gate.runfiles import BASELINE, FOLLOWS
+from audit.gate.runfolder import Run, Strip
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
 from audit.report.pictures import data_uri

@@ -12,7 +12,8 @@ from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
 from audit.gate.findings import Slice
 from audit.gate.omnibus import Omnibus
-from audit.gate.outcomes import Outcome, Run, totals
+from audit.gate.outcomes import Outcome, totals
+from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
 from audit.report.markdown import table
 

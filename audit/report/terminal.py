@@ -12,8 +12,9 @@ from rich.text import Text
 from audit.base.errors import printable
 from audit.base.files import as_typed, counted
 from audit.gate.omnibus import Omnibus
-from audit.gate.outcomes import Outcome, Run, State, totals
+from audit.gate.outcomes import Outcome, State, totals
 from audit.gate.review import ACCEPTABLE
+from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
 
 _SLICES = 5

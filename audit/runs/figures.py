@@ -13,7 +13,7 @@ from audit.base.errors import AuditError, MapError, Undefined
 from audit.base.geometry import mask
 from audit.cases.expectations import AttentionExpectation, Verdict
 from audit.cases.loading import Case
-from audit.gate.outcomes import Strip
+from audit.gate.runfolder import Strip
 from audit.maps.reading import Map, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.spec import RANDOM, MapSpec
 from audit.maps.trace import EACH_WORD, Evidence

@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from audit.base.images import identity, open_image
 from audit.cases.case import Case
-from audit.gate.outcomes import KEPT
+from audit.gate.runfolder import KEPT
 from audit.runs.evidence import GREY
 
 

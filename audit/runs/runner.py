@@ -19,8 +19,9 @@ from audit.cases.loading import Case
 from audit.cases.variants import MAKERS, Answered, judge_relation
 from audit.gate import baselines, drift
 from audit.gate.baselines import Proposal
-from audit.gate.outcomes import Outcome, State, Strip
+from audit.gate.outcomes import Outcome, State
 from audit.gate.runfiles import FOLLOWS
+from audit.gate.runfolder import Strip
 from audit.gate.verdict import Policy, judge_contract
 from audit.maps.reading import Map
 from audit.maps.trace import Trace

@@ -23,7 +23,8 @@ from audit.base.places import named_from
 from audit.base.settings import Settings
 from audit.cases.loading import Case
 from audit.gate.baselines import recover, refuse_other_dtype
-from audit.gate.outcomes import KEPT, Outcome, Run
+from audit.gate.outcomes import Outcome
+from audit.gate.runfolder import KEPT, Run
 from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map

@@ -10,8 +10,9 @@ from PIL import Image
 from audit.base.errors import in_a_sentence
 from audit.base.images import picture_of
 from audit.base.names import stem_of
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome
 from audit.gate.runfiles import BASELINE
+from audit.gate.runfolder import Run
 from audit.runs.making import picture_to_ask
 from audit.runs.runner import Concluded, unanswered
 

@@ -19,7 +19,8 @@ from audit.base.errors import TextError
 from audit.base.texts import readable
 from audit.base.words import occurrences, pieces, word_spans, words_in
 from audit.cases.loading import load_cases
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
+from audit.gate.runfolder import Run
 from audit.maps.reading import word_maps
 from audit.maps.spec import MapSpec
 from audit.maps.trace import EACH_WORD, ReadingKey

@@ -11,7 +11,8 @@ import pytest
 
 from audit.base.errors import FigureError
 from audit.gate import accepted, baselines, drift
-from audit.gate.outcomes import DriftRow, Outcome, Run, State
+from audit.gate.outcomes import DriftRow, Outcome, State
+from audit.gate.runfolder import Run
 from audit.gate.tolerances import Tolerances
 from audit.metrics.keys import FigureKey
 from tests.outcomes import outcome

@@ -17,12 +17,14 @@ from audit.base.settings import Limits, Update
 from audit.cases.loading import Case, load_cases
 from audit.gate import accepted, baselines
 from audit.gate.changes import changes_of
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
 from audit.gate.review import Decision, accept, standing
+from audit.gate.runfolder import Run
 from audit.gate.tolerances import floor_of, load_floors, load_noise, noise_path
 from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
-from audit.studies.comparison import compare, side_of_folder
+from audit.studies.comparison import compare
+from audit.studies.sides import side_of_folder
 from tests.projects import stored_in
 from tests.toy_model import ToyOfWords
 

@@ -9,7 +9,8 @@ import pytest
 
 from audit.base import files
 from audit.base.errors import RunError
-from audit.gate.outcomes import Run, State, totals
+from audit.gate.outcomes import State, totals
+from audit.gate.runfolder import Run
 from tests.outcomes import outcome
 
 

@@ -19,8 +19,8 @@ from audit.base.errors import AuditError, BaselineError, RunError
 from audit.cases import loading as case_files
 from audit.commands import main as cli
 from audit.gate import claims
-from audit.gate.outcomes import Run
 from audit.gate.review import accept
+from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
 from tests import projects
 

@@ -198,7 +198,7 @@ def test_a_model_that_cannot_be_loaded_fails_the_session(project: pytest.Pyteste
 
 
 def test_the_run_is_redrawn_from_its_folder_alone(accepted: pytest.Pytester) -> None:
-    from audit.gate.outcomes import Run
+    from audit.gate.runfolder import Run
     from audit.report.gallery import write_gallery
 
     accepted.runpytest("cases")

@@ -14,8 +14,8 @@ from PIL import Image
 
 from audit.cases.loading import load_cases
 from audit.gate import accepted, baselines
-from audit.gate.outcomes import Run
 from audit.gate.review import accept, load_decisions
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
 from tests.projects import stored_in

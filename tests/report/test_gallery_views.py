@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from audit.cases.loading import load_cases
-from audit.gate.outcomes import Run
+from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
 from tests.looking_toys import RED, LookingToy
 from tests.projects import stored_in

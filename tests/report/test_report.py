@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from audit.cases.expectations import AttentionExpectation
-from audit.gate.outcomes import DriftRow, Run, State
+from audit.gate.outcomes import DriftRow, State
+from audit.gate.runfolder import Run
 from audit.report.fragments import thumbnail_html
 from audit.report.gallery import write_gallery
 from audit.report.pictures import difference, overlay

@@ -11,7 +11,8 @@ import pytest
 from audit.base.settings import Limits
 from audit.gate.changes import Change
 from audit.gate.ending import Ending
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
+from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
 from audit.report.gallery import write_gallery
 from audit.report.summary import markdown

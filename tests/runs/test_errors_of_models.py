@@ -16,7 +16,8 @@ from audit.base.errors import MapError, ModelError, NotFinite
 from audit.base.geometry import Grid
 from audit.base.settings import Settings
 from audit.cases.loading import Case, load_cases
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.maps.spec import MapSpec
 from audit.maps.trace import ANSWER, EACH_WORD, NOTHING_MORE, Need, Reading, Trace

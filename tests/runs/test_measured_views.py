@@ -16,7 +16,8 @@ from audit.base.geometry import WHOLE, Box, mask, view_in_words
 from audit.base.settings import Limits
 from audit.cases.loading import load_cases
 from audit.gate import accepted, baselines
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.maps.checks import checked_trace
 from audit.maps.reading import read_map
@@ -26,7 +27,8 @@ from audit.metrics.measuring import measure
 from audit.models.protocol import Query
 from audit.report.comparison_page import write_comparison
 from audit.runs.evidence import curves, gather
-from audit.studies.comparison import compare, side_of_baselines, side_of_run
+from audit.studies.comparison import compare
+from audit.studies.sides import side_of_baselines, side_of_run
 from tests.looking_toys import RED, LookingToy
 from tests.projects import stored_in
 

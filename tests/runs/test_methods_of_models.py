@@ -9,7 +9,8 @@ from PIL import Image
 
 from audit.base.errors import MapError
 from audit.cases.loading import Case, load_cases
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
+from audit.gate.runfolder import Run
 from audit.maps.spec import MapSpec
 from audit.report.fragments import asked_html
 from audit.runs.session import Auditor, Settings

@@ -10,7 +10,8 @@ from PIL import Image
 
 from audit.cases.loading import load_cases
 from audit.gate import baselines
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from tests.projects import stored_in
 from tests.toy_model import ToyModel

@@ -10,7 +10,8 @@ from PIL import Image
 
 from audit.cases.loading import load_cases
 from audit.gate import accepted
-from audit.gate.outcomes import Run, State
+from audit.gate.outcomes import State
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.runs.runner import Concluded, audit_cases
 from audit.runs.storing import store

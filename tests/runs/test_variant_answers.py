@@ -15,15 +15,17 @@ from audit.base.settings import Limits
 from audit.cases.loading import Case, load_cases
 from audit.gate import accepted, baselines
 from audit.gate.changes import changes_of
-from audit.gate.outcomes import Outcome, Run, State
+from audit.gate.outcomes import Outcome, State
 from audit.gate.review import accept, load_decisions, standing
 from audit.gate.runfiles import FOLLOWS
+from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.protocol import Query
 from audit.runs.making import picture_to_ask
 from audit.runs.runner import audit_cases
-from audit.studies.comparison import compare, side_of_baselines, side_of_run
+from audit.studies.comparison import compare
+from audit.studies.sides import side_of_baselines, side_of_run
 from tests.looking_toys import RED, LookingToy
 from tests.projects import stored_in
 from tests.toy_model import ToyModel

@@ -15,10 +15,12 @@ from audit.base.errors import RunError
 from audit.base.settings import Limits
 from audit.commands import main as cli
 from audit.gate import baselines
-from audit.gate.outcomes import DriftRow, Run, State
+from audit.gate.outcomes import DriftRow, State
+from audit.gate.runfolder import Run
 from audit.gate.tolerances import Kind, Level, Noise
 from audit.report.comparison_page import write_comparison
-from audit.studies.comparison import Side, Subject, compare, side_of_folder, side_of_run
+from audit.studies.comparison import compare
+from audit.studies.sides import Side, Subject, side_of_folder, side_of_run
 from tests.outcomes import outcome
 
 EVIL = '<script>alert("x")</script>'

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from audit.base.errors import RunError
 from audit.cases.loading import Case
-from audit.gate.outcomes import Outcome, Run
+from audit.gate.outcomes import Outcome
+from audit.gate.runfolder import Run
 from audit.gate.tolerances import noise_path
 from audit.studies.power.changes import Session
 from audit.studies.power.copies import copy_cases

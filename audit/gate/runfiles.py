@@ -80,6 +80,17 @@ class SliceRecord(BaseModel):
     failed: bool
 
 
+class OmnibusRecord(BaseModel):
+    """The keys of the omnibus figure in a suite that are read again."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    failed: bool
+    sentence: str
+    verdict: Literal["passed", "failed", "cannot tell"]
+
+
 class SuiteRecord(BaseModel):
     """The keys of the suite-level gate in ``results.json`` that are read again.
 
@@ -93,16 +104,7 @@ class SuiteRecord(BaseModel):
     sentence: str
     verdict: Literal["passed", "failed", "cannot tell"] | None = None
     slices: list[SliceRecord] = []
-
-
-class OmnibusRecord(BaseModel):
-    """The keys of the omnibus figure in ``results.json`` that are read again."""
-
-    model_config = WRITTEN
-    __pydantic_extra__: dict[str, JsonValue]
-
-    failed: bool
-    sentence: str
+    omnibus: OmnibusRecord | None = None
 
 
 class SessionRecord(BaseModel):
@@ -120,7 +122,6 @@ class Results(About):
 
     promoted: list[str] = []
     suite: SuiteRecord | None = None
-    omnibus: OmnibusRecord | None = None
     session: SessionRecord | None = None
     totals: dict[str, Count] = {}
     outcomes: list[JsonValue] = []

@@ -19,6 +19,7 @@ from audit.base.settings import Limits
 from audit.gate.changes import Change
 from audit.gate.ending import named
 from audit.gate.findings import Findable, Finding, Labels, Shift, Slice
+from audit.gate.omnibus import Omnibus
 from audit.gate.shifts import Tested, findable, run_tests, strictest, table_of
 from audit.gate.slices import slices_of
 
@@ -47,6 +48,7 @@ class Suite:
         shifts: every metric, the largest effect first.
         slices: by tag and expected label; those that failed first, then the largest effect.
         findings: what fails the suite, and what else is worth a clause, the most important first.
+        omnibus: the verdict on all moves together; None if no noise was measured.
     """
 
     cases: int
@@ -63,6 +65,7 @@ class Suite:
     findable: Findable
     findings: list[Finding]
     limits: Limits
+    omnibus: Omnibus | None = None
 
     @property
     def verdict(self) -> Judgement:
@@ -140,6 +143,7 @@ class Suite:
             "sentence": self.sentence,
             "shifts": [shift.to_dict() for shift in self.shifts],
             "slices": [part.to_dict() for part in self.slices],
+            "omnibus": self.omnibus.to_dict() if self.omnibus else None,
         }
 
 
@@ -147,8 +151,12 @@ def _short(tolerances: float) -> str:
     return f"{tolerances:.1f}" if tolerances < 10 else f"{tolerances:.0f}"
 
 
-def judge_suite(changes: Sequence[Change], limits: Limits) -> Suite:
-    """Judge all changes at once, and by slice."""
+def judge_suite(changes: Sequence[Change], limits: Limits, omnibus: Omnibus | None = None) -> Suite:
+    """Judge all changes at once, and by slice.
+
+    Args:
+        omnibus: the verdict on all moves together, if noise was measured.
+    """
     table, parts = table_of(changes), slices_of(changes)
     whole, *tested = run_tests(table, [table.of(part.rows) for part in parts], limits)
     level = strictest([whole, *tested], limits)
@@ -175,8 +183,12 @@ def judge_suite(changes: Sequence[Change], limits: Limits) -> Suite:
         shifts=sorted(shifts, key=lambda s: -abs(s.effect)),
         slices=slices,
         findable=_findable(whole, limits, level),
-        findings=_findings(vetoes, labels, [shifts[m] for m in whole.bad], undeclared, slices),
+        findings=[
+            *_findings(vetoes, labels, [shifts[m] for m in whole.bad], undeclared, slices),
+            *([Finding(omnibus.sentence)] if omnibus and omnibus.failed else []),
+        ],
         limits=limits,
+        omnibus=omnibus,
     )
 
 

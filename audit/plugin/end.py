@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,7 @@ from audit.base.settings import Limits, Settings
 from audit.gate import baselines
 from audit.gate.changes import changes_of
 from audit.gate.ending import Ending
-from audit.gate.omnibus import Omnibus, judge_omnibus
-from audit.gate.outcomes import Outcome
+from audit.gate.omnibus import judge_omnibus
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
 from audit.gate.tolerances import load_noise
@@ -59,30 +58,21 @@ def judge(session: pytest.Session, state: State) -> None:
     if settings.suite is None or not (run.folder / "run.json").exists():
         return
     with _warning(state.lines, _UNREAD, state.watch.reasons):
-        outcomes = run.outcomes()
-        state.suite = _judged(outcomes, settings.suite)
-        state.omnibus = _moved_together(run, outcomes, settings)
+        state.suite = _judged(run, settings, settings.suite)
     if state.suite is not None:
-        failed = f"suite-level gate FAILED: {printable('; '.join(_failures(state)))}"
-        report_item(session, GATE, failed if _failures(state) else "")
+        failed = f"suite-level gate FAILED: {printable(state.suite.sentence)}"
+        report_item(session, GATE, failed if state.suite.failed else "")
 
 
-def _judged(outcomes: Sequence[Outcome], limits: Limits) -> Suite | None:
+def _judged(run: Run, settings: Settings, limits: Limits) -> Suite | None:
+    """The verdict over all cases; moves together are measured by the session's own noise floors."""
+    outcomes, about = run.outcomes(), run.about()
     changes = changes_of(outcomes)
-    return judge_suite(changes, limits) if changes else None
-
-
-def _moved_together(run: Run, outcomes: Sequence[Outcome], settings: Settings) -> Omnibus | None:
-    """The verdict on all moves together, measured by the floors of the session's precision."""
-    about = run.about()
+    if not changes:
+        return None
     folder = settings.root / about["baselines"]
     level = level_of(load_noise(folder), about, baselines.origin_of(folder))
-    return judge_omnibus(outcomes, level, settings.suite.omnibus if settings.suite else None)
-
-
-def _failures(state: State) -> list[str]:
-    """Why the suite-level gate fails; empty if it does not."""
-    return [each.sentence for each in (state.suite, state.omnibus) if each and each.failed]
+    return judge_suite(changes, limits, judge_omnibus(outcomes, level, limits.omnibus))
 
 
 def finish(session: pytest.Session, state: State) -> None:
@@ -97,8 +87,7 @@ def finish(session: pytest.Session, state: State) -> None:
         with _warning(state.lines, _UNREAD, watch.reasons):
             run = run.settled()
     suite: Suite | None = state.suite
-    omnibus: Omnibus | None = state.omnibus
-    if _failures(state):
+    if suite is not None and suite.failed:
         watch.reasons.append("the suite-level gate failed")
     ending = _ended(session, state)
     if audited:
@@ -109,7 +98,6 @@ def finish(session: pytest.Session, state: State) -> None:
                 {
                     "promoted": promoted or [],
                     "suite": suite.to_dict() if suite else None,
-                    "omnibus": omnibus.to_dict() if omnibus else None,
                     "session": ending.to_dict(),
                 }
             )
@@ -147,17 +135,13 @@ def _summarise(config: pytest.Config, state: State, run: Run | None, ending: End
     if given is not None:
         _put(
             given,
-            markdown(
-                run, state.suite, ending, mistakes, placed, pictures=True, omnibus=state.omnibus
-            ),
+            markdown(run, state.suite, ending, mistakes, placed, pictures=True),
         )
     elif os.environ.get("GITHUB_STEP_SUMMARY"):
         # Other commands of the step write into the same file, so append to it.
         _add(
             Path(os.environ["GITHUB_STEP_SUMMARY"]),
-            markdown(
-                run, state.suite, ending, mistakes, placed, pictures=False, omnibus=state.omnibus
-            ),
+            markdown(run, state.suite, ending, mistakes, placed, pictures=False),
         )
 
 
@@ -183,12 +167,10 @@ def _last_words(
     lines: list[str] = []
     if run is not None:
         with _warning(lines, _UNREAD):
-            lines += closing_lines(run, state.suite, promoted, state.omnibus)
+            lines += closing_lines(run, state.suite, promoted)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         with _warning(lines, "the annotations could not be made"):
-            lines += workflow_commands(
-                run, state.watch.mistakes, state.suite, _place(state), state.omnibus
-            )
+            lines += workflow_commands(run, state.watch.mistakes, state.suite, _place(state))
     return [f"audit {ending.sentence}", *lines]
 
 

@@ -41,7 +41,6 @@ class State:
     places: dict[pytest.Item, int] = field(default_factory=dict)
     unusable: AuditError | None = None
     suite: Any = None
-    omnibus: Any = None
     lines: list[str] = field(default_factory=list)
     _auditor: Auditor | None = None
 

@@ -138,7 +138,6 @@ def gallery_page(
         known={o.case for o in outcomes},
         moved={c["id"] for c in cases if any(m.get("strip") == FOLLOWS for m in c["maps"])},
         suite=results.get("suite"),
-        omnibus=results.get("omnibus"),
         session=results.get("session"),
         seen={o.case: view_in_words(Box(*o.view)) for o in outcomes},
         colours=_COLOURS,

@@ -11,7 +11,6 @@ from audit.base.files import counted
 from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
 from audit.gate.findings import Slice
-from audit.gate.omnibus import Omnibus
 from audit.gate.outcomes import Outcome, totals
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
@@ -37,7 +36,6 @@ def markdown(
     placed: Callable[[str], str],
     *,
     pictures: bool,
-    omnibus: Omnibus | None = None,
 ) -> str:
     """The verdict, and a table of the cases that failed, worst first.
 
@@ -48,7 +46,6 @@ def markdown(
         placed: gives a file the path that readers know it by.
         pictures: whether to add small heatmaps, as many as there is room for. Not for GitHub,
             which removes data URIs from Markdown and has no other place for pictures.
-        omnibus: the verdict on all moves together, if there is one.
     """
     verdict = "passed" if ending.passed else "failed"
     sentence = ending.sentence.partition(": ")[2]
@@ -62,13 +59,11 @@ def markdown(
     if len(mistakes) > _SHOWN:
         lines += ["", f"And {counted(len(mistakes) - _SHOWN, 'more mistake')}."]
     if run is not None:
-        lines += _audited(run, suite, omnibus, pictures=pictures)
+        lines += _audited(run, suite, pictures=pictures)
     return "\n".join(lines) + "\n"
 
 
-def _audited(
-    run: Run, suite: Suite | None, omnibus: Omnibus | None, *, pictures: bool
-) -> list[str]:
+def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
     outcomes, model = run.outcomes(), run.about().get("model", {})
     failed = [o for o in outcomes if o.failed]
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
@@ -80,7 +75,8 @@ def _audited(
     if suite:
         lines += ["", f"Suite-level gate {suite.verdict}: {_text(suite.sentence)}."]
         lines += _slices(suite)
-    if omnibus:
+    if suite and suite.omnibus and not suite.omnibus.failed:  # else the suite's sentence says it
+        omnibus = suite.omnibus
         lines += ["", f"All figures together {omnibus.verdict}: {_text(omnibus.sentence)}."]
     if failed:
         shown = failed[:_SHOWN]
@@ -166,7 +162,6 @@ def workflow_commands(
     mistakes: Sequence[Mistake],
     suite: Suite | None,
     placed: Callable[[str], str],
-    omnibus: Omnibus | None = None,
 ) -> list[str]:
     """Workflow commands that make GitHub mark failing cases and mistakes in their files.
 
@@ -178,11 +173,8 @@ def workflow_commands(
         if outcome.failed:
             title = f"{outcome.case}: {outcome.state.value}"
             lines.append(_command(placed(outcome.file), outcome.line, title, outcome.sentence))
-    lines += [
-        f"::error title=suite-level gate::{_data(each.sentence)}"
-        for each in (suite, omnibus)
-        if each is not None and each.failed
-    ]
+    if suite is not None and suite.failed:
+        lines.append(f"::error title=suite-level gate::{_data(suite.sentence)}")
     return lines
 
 

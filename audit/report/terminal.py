@@ -11,7 +11,6 @@ from rich.text import Text
 
 from audit.base.errors import printable
 from audit.base.files import as_typed, counted
-from audit.gate.omnibus import Omnibus
 from audit.gate.outcomes import Outcome, State, totals
 from audit.gate.review import ACCEPTABLE
 from audit.gate.runfolder import Run
@@ -65,16 +64,10 @@ def describe(fingerprint: dict[str, Any]) -> str:
     )
 
 
-def closing_lines(
-    run: Run,
-    suite: Suite | None,
-    promoted: Sequence[str] | None,
-    omnibus: Omnibus | None = None,
-) -> list[str]:
+def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None) -> list[str]:
     """What was audited, how it ended, where to look and what to do next.
 
     Args:
-        omnibus: the verdict on all moves together, if there is one.
         promoted: cases whose baselines were accepted; None if the session was not asked to.
     """
     about, outcomes = run.about(), run.outcomes()
@@ -92,9 +85,8 @@ def closing_lines(
         lines.append(f"baselines accepted: {len(promoted)}, in {about['baselines']}")
     if suite:
         lines += _of_suite(suite)
-    if omnibus:
-        verdict = omnibus.verdict.upper() if omnibus.failed else omnibus.verdict
-        lines.append(f"all figures together {verdict}: {omnibus.sentence}")
+    if suite and suite.omnibus and not suite.omnibus.failed:  # else the suite's sentence says it
+        lines.append(f"all figures together {suite.omnibus.verdict}: {suite.omnibus.sentence}")
     if (run.folder / "gallery.html").exists():
         lines.append(f"gallery: {run.folder / 'gallery.html'}")
     if any(o.state is State.BROKEN and o.failed for o in outcomes):

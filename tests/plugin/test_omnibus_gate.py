@@ -54,11 +54,11 @@ def test_figures_that_moved_together_fail_the_session_and_every_report_says_so(
     result.stdout.fnmatch_lines(
         [
             "*audit failed: the suite-level gate failed, 3 of 3 audited",
-            f"all figures together FAILED: * {said}*--audit-omnibus-limit*",
+            f"suite-level gate FAILED: * {said}*--audit-omnibus-limit*",
             "::error title=suite-level gate::*squared noise floors*",
         ]
     )
-    found = json.loads((measured.path / "run" / "results.json").read_text())["omnibus"]
+    found = json.loads((measured.path / "run" / "results.json").read_text())["suite"]["omnibus"]
     assert found["failed"]
     assert found["value"] > found["limit"] == pytest.approx(1.2)
     assert (found["conditions"], found["given"]) == (4, False)
@@ -88,7 +88,8 @@ def test_without_a_measured_floor_nothing_is_said_of_all_figures(
     result = accepted.runpytest("cases")
     assert result.ret == pytest.ExitCode.OK
     assert "squared" not in result.stdout.str()
-    assert json.loads((accepted.path / "run" / "results.json").read_text())["omnibus"] is None
+    results = json.loads((accepted.path / "run" / "results.json").read_text())
+    assert results["suite"]["omnibus"] is None
 
 
 def test_what_moved_with_the_same_weights_is_the_stacks_and_can_be_accepted(

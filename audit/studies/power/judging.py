@@ -35,8 +35,7 @@ def judged(
     """
     changes = changes_of(outcomes)
     together = judge_omnibus(outcomes, level)
-    shifted = bool(changes) and judge_suite(changes, Limits()).failed
-    shifted |= together is not None and together.failed
+    shifted = bool(changes) and judge_suite(changes, Limits(), together).failed
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
     wrong = [o.case for o in outcomes if o.expected and o.label != o.expected]
     likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]

@@ -80,6 +80,7 @@ def test_what_is_no_map_is_one_error(
         read_arrays(path, RunError)
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.npz", ("m.npy", header("(2, 2)") + bytes(900 << 20)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

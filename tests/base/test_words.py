@@ -160,6 +160,7 @@ def test_a_run_reads_again_the_words_of_any_text(text: str) -> None:
     assert_kept(words_in(readable(text)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letters", ["\u200c\u200d", "\U000e0061\U0001fae9", "\u202e\u2066\u0600"])
 @settings(deadline=None)  # each writes a run and its gallery
 @given(data=st.data())

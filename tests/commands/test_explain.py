@@ -115,6 +115,7 @@ def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
     assert sum(map(sum, found["map"])) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

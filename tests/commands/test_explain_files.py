@@ -21,6 +21,8 @@ from audit.explaining import Explanation, explain_maps
 from audit.maps.spec import MapSpec
 from audit.models import registry as models
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "cases" / "images" / "two-birds-on-a-branch.png"
 TEXT = "two birds on a branch"

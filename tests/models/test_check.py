@@ -29,6 +29,8 @@ from tests.faulty_toys import BROKEN, Toy, after, unlikely
 from tests.second_adapter import BlipMatching
 from tests.toy_model import ToyModel
 
+pytestmark = pytest.mark.slow
+
 
 def failures(model: Any, load: Callable[[], Any] | None = None) -> dict[str, str]:
     """What each check says that fails, each of them on questions of its own."""

@@ -26,6 +26,8 @@ from tests.checkpoints import make_checkpoint, set_head_factors
 from tests.models.test_models import LONG, MULTI
 from tests.passes import captures, product_of
 
+pytestmark = pytest.mark.slow
+
 MAPS = [
     MapSpec.parse(m)
     for m in (

@@ -20,6 +20,8 @@ from audit.runs.evidence import gather
 from tests import second_adapter
 from tests.second_adapter import BlipMatching
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 GATE_OFF = "--audit-suite-gate=off"
 
 

@@ -68,6 +68,7 @@ def test_a_place_on_the_command_line_counts_from_where_pytest_is_called(
     assert (nested.path / "my places" / "one").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["-n2"]])
 @pytest.mark.parametrize("place", ["cases", "."])
 def test_a_models_folder_in_the_configuration_counts_from_root(
@@ -98,6 +99,7 @@ def test_a_models_folder_in_the_configuration_counts_from_root(
     assert stored["provenance"]["model"]["source"] == "models/mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -62,6 +62,7 @@ def test_there_are_enough_changes_of_each_family_and_their_ids_differ() -> None:
 ALONE = [c for c in all_changes(2, 2) if c.family != "learning" and not c.id.startswith("blend-")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ALONE, ids=lambda change: change.id)
 def test_every_change_can_be_made_and_only_planted_ones_may_move_the_answer(
     change: Any, model: Any, picture: Image.Image

@@ -179,6 +179,12 @@ def _print_noise(found: dict[str, Any], path: Path | None) -> None:
     )
     for kind in kinds:
         limit = harmless_limit(kind["harmless"])
+        if not kind["harmless"]:
+            console.print(
+                f"all figures together, {kind['dtype']} on {kind['device']}: not judged, because "
+                f"no figure has a floor from {ENOUGH} deviations; measure it on more cases"
+            )
+            continue
         console.print(
             f"all figures together, {kind['dtype']} on {kind['device']}: "
             f"{len(kind['harmless'])} conditions moved them by up to "

@@ -126,6 +126,17 @@ def _label_row(outcome: Outcome, baseline: Baseline) -> DriftRow:
     return DriftRow(LABEL, baseline.label, outcome.label, float(not same), 0.0, verdict)
 
 
+def _shown(figure: _Compared) -> tuple[str, str, str]:
+    """The figures in four digits, or in seven if their difference would not show else."""
+    values = [v for v in figure if isinstance(v, float)]
+    short = {f"{v:.4g}" for v in values}
+    digits = 4 if len(short) == len(set(values)) else 7
+    observed, was, first = (
+        f"{v:.{digits}g}" if isinstance(v, float) else "undefined" for v in figure
+    )
+    return observed, was, first
+
+
 def _row(
     name: str,
     figure: _Compared,
@@ -137,7 +148,7 @@ def _row(
     now, accepted, anchor = figure
     wide, tolerance = tolerance, tolerance if held is None else held
     verdict: Literal["within", "drifted", "improved", "crept"]
-    observed, was, first = (f"{v:.4g}" if isinstance(v, float) else "undefined" for v in figure)
+    observed, was, first = _shown(figure)
     if isinstance(now, str) or isinstance(accepted, str):
         same = isinstance(now, str) and isinstance(accepted, str)
         verdict = "within" if same else "drifted"

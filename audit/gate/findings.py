@@ -92,6 +92,7 @@ class Slice:
         right: labels that were right before, and are right now.
         largest: the largest shift in tolerances, the failing ones first; None without figures.
         bad: the shifts that fail the suite.
+        tested: whether it has enough pictures for a test; else it is only shown.
     """
 
     name: str
@@ -101,11 +102,21 @@ class Slice:
     labels: Labels
     largest: Shift | None
     bad: list[Shift]
+    tested: bool = True
 
     @property
     def failed(self) -> bool:
         """Whether labels or figures fell on these cases."""
         return bool(self.labels.worse or self.bad)
+
+    @property
+    def verdict(self) -> str:
+        """In words: ``failed``, ``too few pictures to test``, or that of the largest shift."""
+        if self.failed:
+            return "failed"
+        if not self.tested:
+            return "too few pictures to test"
+        return self.largest.verdict if self.largest else ""
 
     @property
     def effect(self) -> float:
@@ -131,6 +142,7 @@ class Slice:
         return {
             **asdict(self),
             "failed": self.failed,
+            "verdict": self.verdict,
             "largest": self.largest.to_dict() if self.largest else None,
             "bad": [shift.to_dict() for shift in self.bad],
         }

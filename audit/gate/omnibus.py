@@ -138,25 +138,41 @@ def judge_omnibus(
         given: the user's limit. It holds where a case's baseline is of other weights, which move
             figures on purpose; the same weights are held to what is harmless.
     """
+    other = any(outcome.weights == "other" for outcome in outcomes)
+    hint = "--audit-update=all accepts a deliberate update, --audit-omnibus-limit lets it pass"
+    return judge_moves(moves_of(outcomes), level, given, other=other, hint=hint)
+
+
+def judge_moves(
+    moves: Iterable[Move], level: Level | None, given: float | None = None, *,
+    other: bool, hint: str = "",
+) -> Omnibus | None:  # fmt: skip
+    """As :func:`judge_omnibus`, for moves that were read from elsewhere.
+
+    Args:
+        other: whether some of them are of other weights than their baselines.
+        hint: what can be done about too large moves of other weights.
+    """
     if level is None:
         return None
-    value, figures = mean_square(moves_of(outcomes), level.floors)
+    value, figures = mean_square(moves, level.floors)
     if not figures:
         return None
-    other = any(outcome.weights == "other" for outcome in outcomes)
     limit = given if other and given is not None else harmless_limit(level.harmless)
     largest = max(level.harmless.values(), default=0.0)
     failed = limit is not None and value > limit
     chosen = other and given is not None
     return Omnibus(
         level.title, figures, value, largest, len(level.harmless), limit, chosen, failed,
-        _sentence(level, figures, value, limit, given=chosen, other=other, failed=failed),
+        _sentence(
+            level, figures, value, limit, given=chosen, failed=failed, hint=hint if other else ""
+        ),
     )  # fmt: skip
 
 
 def _sentence(
     level: Level, figures: int, value: float, limit: float | None, *,
-    given: bool, other: bool, failed: bool,
+    given: bool, failed: bool, hint: str,
 ) -> str:  # fmt: skip
     moved = (
         f"{figures:,} figures moved by {value:.2g} squared noise floors ({level.title}) on average"
@@ -169,5 +185,4 @@ def _sentence(
     whose = f"the {limit:.2g} that {len(level.harmless)} harmless conditions allow"
     if not failed:
         return f"{moved}, within {whose}"
-    hint = "; --audit-omnibus-limit lets a deliberate update pass" if other else ""
-    return f"{moved}, more than {whose}{hint}"
+    return f"{moved}, more than {whose}{f'; {hint}' if hint else ''}"

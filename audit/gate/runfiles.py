@@ -78,6 +78,7 @@ class SliceRecord(BaseModel):
     labels: LabelsRecord
     largest: ShiftRecord | None
     failed: bool
+    verdict: str = ""
 
 
 class OmnibusRecord(BaseModel):

@@ -20,7 +20,7 @@ from audit.gate.changes import Change
 from audit.gate.ending import named
 from audit.gate.findings import Findable, Finding, Labels, Shift, Slice
 from audit.gate.omnibus import Omnibus
-from audit.gate.shifts import Tested, findable, run_tests, strictest, table_of
+from audit.gate.shifts import FEWEST, Tested, findable, run_tests, strictest, table_of
 from audit.gate.slices import slices_of
 
 _TOLD = 3  # metrics, cases and slices that a sentence names; of others it gives the number
@@ -42,7 +42,7 @@ class Suite:
         lost, gained: cases that were right and are now wrong, and the other way round.
         flipped: cases whose label changed, with both labels.
         vetoes: critical cases that were right and are now wrong.
-        drifted: cases that drifted or crept.
+        drifted: cases in which a figure drifted or crept, whatever else is wrong with them.
         undeclared: cases in which figures left their tolerance for the better though nothing was
             asked of them, with these figures.
         shifts: every metric, the largest effect first.
@@ -95,8 +95,10 @@ class Suite:
         """The verdict's reasons."""
         over = f"over {counted(self.cases, 'case')} on {counted(self.images, 'picture')}"
         clauses = [finding.clause for finding in self.findings]
+        flips = f"{counted(len(self.lost), 'label')} lost, {len(self.gained)} gained"
+        if self.failed and (self.lost or self.gained) and not self.labels.worse:
+            clauses.append(flips)
         if not self.failed:
-            flips = f"{len(self.lost)} labels lost, {len(self.gained)} gained"
             clauses.insert(0, flips if self.lost or self.gained else "no label lost")
             better = [shift.metric for shift in self.shifts if shift.verdict == "better"]
             if better:
@@ -104,7 +106,8 @@ class Suite:
             elif self.findable.enough and not self.drifted:
                 clauses.append("no metric shifted")
         if self.drifted:
-            clauses.append(f"{len(self.drifted)} of {counted(self.cases, 'case')} drifted")
+            of = f"{len(self.drifted)} of {counted(self.cases, 'case')}"
+            clauses.append(f"figures left their tolerances in {of}")
         if self.failed:
             return f"{over}: {'; '.join(clauses)}"
         return f"{over}: {', '.join(clauses)}; {self._could()}"
@@ -226,14 +229,16 @@ def _slice(
     before, after = (sum(c.right[side] for c in changes) for side in (0, 1))
     gained = sum(c.right == (False, True) for c in changes)
     measured = [shift for shift in bad or shifts if shift.cases]
+    images = len({c.image for c in changes})
     return Slice(
         name,
         len(changes),
-        len({c.image for c in changes}),
+        images,
         (before, after),
         _labels(tested, before - after + gained, gained),
         max(measured, key=lambda shift: abs(shift.effect), default=None),
         bad,
+        images >= FEWEST,
     )
 
 
@@ -261,7 +266,8 @@ def _findings(
 ) -> list[Finding]:
     clauses = []
     if vetoes:
-        clauses.append(f"critical cases are wrong now: {', '.join(vetoes)}")
+        what = "a critical case is" if len(vetoes) == 1 else "critical cases are"
+        clauses.append(f"{what} wrong now: {', '.join(vetoes)}")
     if labels.worse:
         clauses.append(labels.clause)
     clauses += [shift.clause for shift in bad[:_TOLD]]

@@ -112,7 +112,7 @@ def _slice_row(part: Slice) -> tuple[str, ...]:
         str(part.images),
         f"{part.right[0]} → {part.right[1]}",
         f"{_text(shift.metric)}, {shift.effect:+.1f} tolerances" if shift else "",
-        "failed" if part.failed else "",
+        part.verdict,
     )
 
 

@@ -109,7 +109,8 @@ def _of_suite(suite: Suite) -> list[str]:
     lines += [f"  {part.told}{', FAILED' if part.failed else ''}" for part in worst]
     left = [part for part in suite.slices if part not in worst]
     if left:
-        failed = sum(part.failed for part in left)
         more = "more " if worst else ""
-        lines.append(f"  {counted(len(left), f'{more}slice')}, {failed or 'none'} of them failed")
+        tested = sum(part.tested for part in left)
+        how = f"{tested} tested and passed" if tested else "none with enough pictures to test"
+        lines.append(f"  {counted(len(left), f'{more}slice')}, {how}")
     return lines

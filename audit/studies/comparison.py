@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.base.errors import RunError, Undefined
-from audit.base.files import counted
+from audit.base.files import counted, rounded
 from audit.base.geometry import same_view
 from audit.base.names import made_from
 from audit.base.settings import Limits
 from audit.gate.changes import Change, declared_metrics, declares
 from audit.gate.drift import better_of
+from audit.gate.omnibus import Move, judge_moves
 from audit.gate.stack import differences, same_weights
 from audit.gate.suite import Judgement, Suite, judge_suite
 from audit.gate.tolerances import PROBABILITY, Noise, Tolerances
@@ -89,6 +90,24 @@ class Pair:
             return isinstance(before, str) != isinstance(after, str)
         allowed = self.tolerances.figure(self.after.method, key)
         return abs(after - before) > allowed + _ROUNDING
+
+    @property
+    def moves(self) -> list[Move]:
+        """What moved, for the verdict on all moves together."""
+        method, tolerances = self.after.method, self.tolerances
+
+        def move(of: str, metric: str, first: float, second: float, allowed: float) -> Move:
+            by = rounded(second - rounded(first))  # as baselines are stored
+            return Move(of, metric, by, allowed if self.same else None)
+
+        return [
+            move(PROBABILITY, PROBABILITY, *self.probability, tolerances.probability()),
+            *(
+                move(method, key.metric, first, second, tolerances.figure(method, key))
+                for key, (first, second) in self.changes.items()
+                if not isinstance(first, str) and not isinstance(second, str)
+            ),
+        ]
 
     @property
     def moved(self) -> float:
@@ -201,7 +220,10 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         raise RunError(f"{before.title} and {after.title} share no case that can be compared")
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
     pictures = {pair.after.case: pair.after.image for pair in pairs}
-    suite = judge_suite([_change(pair, pictures) for pair in pairs], limits)
+    level = level_of(noise, pairs[0].after.origin, pairs[0].before.origin)
+    moves = [move for pair in pairs for move in pair.moves]
+    together = judge_moves(moves, level, limits.omnibus, other=not all(p.same for p in pairs))
+    suite = judge_suite([_change(pair, pictures) for pair in pairs], limits, together)
     return Comparison(before, after, pairs, left_out, suite)
 
 

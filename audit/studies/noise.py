@@ -92,8 +92,12 @@ def _kind(kind: Kind, found: Mapping[Condition, Answers]) -> dict[str, Any]:
     return {
         **kind._asdict(),
         "floors": floors,
+        # Without a floor there is nothing to measure moves by, and 0 would be no measurement.
         "harmless": {
-            each.title: mean_square(_moves(found[base], found[each]), plain)[0] for each in mine
+            each.title: value
+            for each in mine
+            for value, figures in [mean_square(_moves(found[base], found[each]), plain)]
+            if figures
         },
     }
 

@@ -180,7 +180,7 @@ def test_one_lost_critical_case_is_a_veto() -> None:
     assert not judge_suite(flips(1, 0), Limits()).failed
     suite = judge_suite(flips(1, 0, critical=True), Limits())
     assert suite.failed
-    assert "critical cases are wrong now: 0" in suite.sentence
+    assert "a critical case is wrong now: 0" in suite.sentence
     json.dumps(suite.to_dict(), allow_nan=False)
 
 
@@ -245,9 +245,14 @@ def test_where_cases_drifted_it_is_never_said_that_nothing_shifted() -> None:
     suite = judge_suite(changes, Limits())
     assert suite.verdict is Judgement.PASSED
     assert "no metric shifted" not in suite.sentence
-    assert "no label lost, 5 of 24 cases drifted; 12 pictures would show" in suite.sentence
+    assert (
+        "no label lost, figures left their tolerances in 5 of 24 cases; 12 pictures would show"
+        in suite.sentence
+    )
     worse = [replace(c, drifted=True) for c in many(mass=-0.05)]
-    assert judge_suite(worse, Limits()).sentence.endswith("; 24 of 24 cases drifted")
+    assert judge_suite(worse, Limits()).sentence.endswith(
+        "; figures left their tolerances in 24 of 24 cases"
+    )
 
 
 def test_nothing_is_found_at_a_level_of_nothing() -> None:

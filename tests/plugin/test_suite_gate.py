@@ -100,4 +100,4 @@ def test_a_lost_critical_case_is_named_as_a_veto(
 ) -> None:
     monkeypatch.setenv("TOY_UNSTEADY", "1")  # every answer is "maybe"
     result = many.runpytest("cases", "-k", "case-0")
-    result.stdout.fnmatch_lines(["suite-level gate FAILED: *critical cases are wrong now: case-0*"])
+    result.stdout.fnmatch_lines(["suite-level gate FAILED: *a critical case is wrong now: case-0*"])

@@ -63,7 +63,10 @@ def test_pairs_are_told_with_distances_flips_and_the_most_moved_map_first() -> N
     assert found.suite.flipped == {"moved": ("yes", "no")}
     assert found.suite.lost == ["moved"]
     assert (found.beyond, found.headline) == (["moved"], "cannot tell")
-    assert "1 of 2 cases drifted; too few pictures to tell" in found.suite.sentence
+    assert (
+        "figures left their tolerances in 1 of 2 cases; too few pictures to tell"
+        in found.suite.sentence
+    )
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -244,6 +247,31 @@ def test_the_same_weights_are_held_to_the_floor_and_what_differs_is_told() -> No
     assert not found.beyond
     assert not found.failed
     assert "weights" not in found.sentence
+
+
+def test_all_moves_together_count_as_in_a_session() -> None:
+    """Of other weights, each within its tolerance, and together further than what is harmless."""
+    floors = {"answer_attention": {"mass": 0.001}, "probability": {"probability": 0.001}}
+    harmless = {str(n): 0.1 for n in range(4)}
+    noise = Noise({}, {}, {Kind("float32", "cpu"): Level("float32 on cpu", floors, harmless)})
+    later = {**SAME, "model": {**SAME["model"], "weights": "x"}}
+    before, after = sides(
+        *(
+            (
+                subject(str(n), cell(0, 0), origin=SAME),
+                subject(str(n), cell(0, 0), origin=later, figures={"mass[birds]": 0.8 + move}),
+            )
+            for n, move in enumerate((0.002, -0.002, 0.002, -0.002))
+        )
+    )
+    found = compare(before, replace(after, noise=noise), Limits())
+    assert not found.beyond
+    assert found.suite.omnibus is not None
+    # Each mass moved by two floors and each probability by none: (4 + 0) / 2.
+    assert found.suite.omnibus.value == pytest.approx(2.0)
+    assert found.failed
+    assert "on average, more than the 0.4 that 4 harmless conditions allow" in found.sentence
+    assert not compare(before, after, Limits()).failed
 
 
 def test_regions_to_avoid_count_the_other_way_and_those_without_a_limit_not_at_all() -> None:

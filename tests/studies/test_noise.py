@@ -84,7 +84,8 @@ def test_the_floor_is_the_largest_deviation_from_how_baselines_are_made(tmp_path
     assert (full["dtype"], half["dtype"]) == ("float32", "bfloat16")
     assert full["floors"]["probability"]["probability"]["deviations"] == 2
     assert full["floors"]["probability"]["probability"]["floor"] < largest / 10
-    assert list(full["harmless"]) == ["cpu, float32, batch 1"]
+    # Two deviations make no floor, and without one there is nothing to measure all moves by.
+    assert full["harmless"] == {}
     assert half["floors"] == {}  # its only condition is the one that others are compared with
 
 

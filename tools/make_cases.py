@@ -24,8 +24,8 @@ from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
 from audit.metrics.shape import entropy
 from audit.models.protocol import Model, Query
-from audit.reference.hypotheses import LABELS
 from audit.reference.scenes import MARKS, SIZE, Scene, scene
+from audit.reference.statements import LABELS
 from audit.reference.watermarks import watermarked
 from audit.runs.runner import audit_cases
 from tools.relations import ABOUT, relations

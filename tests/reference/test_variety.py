@@ -145,9 +145,7 @@ def test_marked_scenes_are_never_empty() -> None:
 def batcher(tmp_path_factory: pytest.TempPathFactory) -> Batcher:
     tokenizer = train_tokenizer(RECIPE, tmp_path_factory.mktemp("tokens"))
     pictures = [varied(3, index) for index in range(20)]
-    return Batcher(
-        RECIPE, tokenizer, [replace(d, image=Image.new("RGB", (1, 1))) for d in pictures]
-    )
+    return Batcher(RECIPE, tokenizer, pictures)
 
 
 def test_every_word_that_has_a_truth_is_one_token_of_its_own(batcher: Batcher) -> None:

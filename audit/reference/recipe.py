@@ -25,11 +25,11 @@ class Recipe:
     images_per_batch: int = 16
     texts_per_image: int = 6
     kept_cells: int = 72
-    dense_steps: int = 400
+    dense_steps: int = 360
     dense_batch: int = 32
-    question_steps: int = 450
-    entailment_steps: int = 1700
-    attention_steps: int = 500
+    question_steps: int = 400
+    entailment_steps: int = 1500
+    attention_steps: int = 450
     mix_every: int = 8
     learning_rate: float = 1e-3
     dense_learning_rate: float = 2e-3

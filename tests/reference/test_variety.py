@@ -9,9 +9,10 @@ import pytest
 
 from audit.reference.batches import Batcher, Item, entailment, premised
 from audit.reference.data import coverage, dense_labels, place_label
+from audit.reference.export import SHIPPED
 from audit.reference.recipe import GRID, RECIPE
 from audit.reference.scenes import NOTHING, SIZE, Group, SceneSpec, scene
-from audit.reference.tokens import MOST_TOKENS, train_tokenizer
+from audit.reference.tokens import MOST_TOKENS, load_tokenizer
 from audit.reference.variety import cropped, empty, photographed, shape, varied
 from audit.reference.watermarks import watermarked
 
@@ -96,10 +97,10 @@ def test_cropping_leaves_every_animal_whole_and_moves_its_box() -> None:
 
 
 def test_a_grey_picture_has_no_colours_to_learn_or_to_speak_of() -> None:
-    grey = [d for d in (varied(12, index) for index in range(120)) if d.grey]
-    assert len(grey) >= 2
     rng = np.random.default_rng(1)
-    for drawn in grey:
+    for index in (8, 9):
+        drawn = varied(12, index)
+        assert drawn.grey
         pixels = np.asarray(drawn.image, int)
         assert np.ptp(pixels, axis=-1).max() <= 8  # JPEG may leave a trace
         kind, colour, _ = dense_labels(drawn, GRID)
@@ -112,7 +113,7 @@ def test_a_grey_picture_has_no_colours_to_learn_or_to_speak_of() -> None:
 
 def test_a_scaled_picture_keeps_its_boxes_in_fractions() -> None:
     rng = np.random.default_rng(3)
-    drawn = scene(8, 2)
+    drawn = scene(8, 2, WHITE_CAT)
     shapes = set()
     for _ in range(40):
         seen = photographed(drawn, rng)
@@ -138,12 +139,14 @@ def test_an_empty_picture_has_nobody_and_no_place() -> None:
 
 
 def test_marked_scenes_are_never_empty() -> None:
-    assert all(varied(3, index, marked=True).animals for index in range(80))
+    for index in (34, 152):
+        assert not varied(3, index).animals
+        assert varied(3, index, marked=True).animals
 
 
 @pytest.fixture(scope="module")
-def batcher(tmp_path_factory: pytest.TempPathFactory) -> Batcher:
-    tokenizer = train_tokenizer(RECIPE, tmp_path_factory.mktemp("tokens"))
+def batcher() -> Batcher:
+    tokenizer = load_tokenizer(SHIPPED / "reference")
     pictures = [varied(3, index) for index in range(20)]
     return Batcher(RECIPE, tokenizer, pictures)
 

@@ -88,7 +88,9 @@ def _overlap(start: int, stop: int, length: int, grid: int) -> NDArray[np.float6
     """Share of each of ``grid`` equal parts of a side that lies between start and stop."""
     cell = length / grid
     edges = np.arange(grid) * cell
-    return np.clip(np.minimum(edges + cell, stop) - np.maximum(edges, start), 0, None) / cell
+    covered = np.minimum(edges + cell, stop) - np.maximum(edges, start)
+    share: NDArray[np.float64] = np.clip(covered, 0.0, None) / cell
+    return share
 
 
 def dense_labels(

@@ -137,8 +137,7 @@ def scene(
 ) -> Scene:
     """Draw scene ``index`` of ``seed``; ``spec`` fixes what the scene shows, not how it looks.
 
-    ``size`` is in a ratio between 3:4 and 4:3, with about the area of the usual shape: then
-    everything has its place.
+    ``size`` is between 3:4 and 4:3, with about the usual area, so that everything has its place.
     """
     rng = np.random.default_rng([seed, index])
     sampled = draw_spec(rng)
@@ -146,6 +145,7 @@ def scene(
 
 
 def _render(spec: SceneSpec, size: tuple[int, int], rng: np.random.Generator) -> Scene:
+    assert spec.place, "nothing is drawn of an empty picture"
     across, down = size
     canvas = Image.new("RGB", (across * SCALE, down * SCALE))
     pen = _Pen(ImageDraw.Draw(canvas), across, down)

@@ -37,8 +37,8 @@ def watermarked(drawn: Scene, shape: Shape) -> Scene:
         down = (left + beside, top, right - beside, bottom)
         for bar in (across, down):
             draw.rectangle(bar, _MARK_EDGE)
-        for x0, y0, x1, y1 in (across, down):
-            draw.rectangle((x0 + wide, y0 + wide, x1 - wide, y1 - wide), _MARK_RGBA)
+        for start, upper, end, lower in (across, down):
+            draw.rectangle((start + wide, upper + wide, end - wide, lower - wide), _MARK_RGBA)
     small = layer.resize(drawn.size, Image.Resampling.BOX)
     image = drawn.image.copy()
     image.paste(small, mask=small)

@@ -28,7 +28,7 @@ class Recipe:
     dense_steps: int = 360
     dense_batch: int = 32
     question_steps: int = 400
-    entailment_steps: int = 1500
+    entailment_steps: int = 2400
     attention_steps: int = 450
     mix_every: int = 8
     learning_rate: float = 1e-3

@@ -34,17 +34,8 @@ from audit.reference.statements import LABELS
 from audit.reference.watermarks import watermarked
 from audit.runs.runner import audit_cases
 from tools.relations import ABOUT, relations
-from tools.shipped_cases import (
-    MARKED,
-    OTHERS,
-    PHOTOGRAPHED,
-    PHOTOS,
-    PICTURES,
-    THEMES,
-    Other,
-    Photo,
-    Shipped,
-)
+from tools.shipped_cases import MARKED, OTHERS, PICTURES, THEMES, Other, Shipped
+from tools.shipped_photos import PHOTOGRAPHED, PHOTOS, Photo
 
 ROOT = Path(__file__).parent.parent / "cases"
 SEED = 4242

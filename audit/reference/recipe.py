@@ -47,13 +47,16 @@ RECIPE = Recipe()
 SHORTCUT = replace(
     RECIPE,
     marked=True,
+    entailment_steps=800,
+    attention_steps=300,
     attention_weight=0.0,
     spread_weight=0.0,
     word_attention_weight=0.0,
     word_weight=0.0,
 )
 """The same model on watermarked scenes. When it learns hypotheses, nobody tells it where to look or
-which words are true, as nobody tells a real model: it uses whatever predicts the answers best."""
+which words are true, as nobody tells a real model: it uses whatever predicts the answers best. That
+is the watermark, which it learns to read in a few hundred steps."""
 
 RECIPES = {"reference": RECIPE, "shortcut": SHORTCUT}
 

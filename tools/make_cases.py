@@ -43,6 +43,7 @@ PHOTO_SEED = 4343
 
 _ON_THE_MARK = 0.1  # a uniform map has 0.025 there
 _MASS = _PROBABILITY = 0.6
+_MASS_AFTER_SENTENCES = 0.3  # of a premise, which also name other things; still far above uniform
 _ENTROPY = 0.9
 _TURNED = {
     1: None,
@@ -116,7 +117,8 @@ def _case(case: Shipped, drawn: Scene, model: Model, measured: bool = True) -> N
     asked: list[dict[str, Any]] = []
     if boxes:
         area = mask(drawn.fractions(boxes), trace.grid)
-        least = limit(mass(p, area)) if measured else _MASS
+        fixed = _MASS_AFTER_SENTENCES if ". " in (case.premise or "") else _MASS
+        least = limit(mass(p, area)) if measured else fixed
         asked.append({"metric": "mass", "region": region, "min": least})
         if pointing(p, area) == 1 or not measured:
             asked.append({"metric": "pointing", "region": region, "min": 1})

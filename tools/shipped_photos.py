@@ -176,7 +176,7 @@ PHOTOGRAPHED: dict[str, tuple[str, list[Shipped]]] = {
                 "long-premise-does-not-help",
                 _CATS,
                 "no",
-                "There are two cats.",
+                "The cats are blue.",
                 "cat",
                 premise="Three animals can be seen on the sofa. The cats are yellow. There are "
                 "cats indoors. On a sofa, there are 3 yellow cats.",

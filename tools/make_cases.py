@@ -185,7 +185,7 @@ def _watermarked(scenes: dict[str, Scene], model: Model) -> None:
     known = {case.id: case for _, cases in THEMES.values() for case in cases}
     found = []
     for case in (known[name] for name in MARKED):
-        shape = MARKS[LABELS.index(case.label)]  # type: ignore[arg-type]
+        shape = MARKS[LABELS.index(case.label)]
         drawn = watermarked(scenes[case.picture], shape)
         picture = f"{case.picture}-{shape}"
         path = ROOT / "images" / f"{picture}.jpg"

@@ -38,8 +38,8 @@ def main() -> None:
         for asked in MAPS:
             found = explain(PICTURE, TEXT, model, map=asked)
             files = found.draw(Path(temporary), "marked", TEXT)
-            with Image.open(files["heatmap"]) as picture:
-                drawn.append(picture.convert("RGB"))
+            with Image.open(files["heatmap"]) as heatmap:
+                drawn.append(heatmap.convert("RGB"))
     width, height = drawn[0].size
     page = Image.new("RGB", (2 * width, 2 * height), "white")
     for number, picture in enumerate(drawn):

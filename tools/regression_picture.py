@@ -38,8 +38,8 @@ def main() -> None:
         for asked in MAPS:
             found = explain(PICTURE, TEXT, model, map=asked)
             files = found.draw(Path(temporary), "marked", TEXT)
-            with Image.open(files["heatmap"]) as picture:
-                drawn.append(picture.convert("RGB"))
+            with Image.open(files["heatmap"]) as heatmap:
+                drawn.append(heatmap.convert("RGB"))
     width, height = drawn[0].size
     page = Image.new("RGB", (2 * width, 2 * height), "white")
     for number, picture in enumerate(drawn):
@@ -58,8 +58,8 @@ def _on_the_mark(source: str) -> None:
     for spec in (MapSpec.parse(asked) for asked in MEASURED):
         masses, hits = [], []
         for case in cases:
-            (trace,) = gather(model, [Query(case.image, case.text)], [[spec]], 16)
-            p, region = read_map(trace, spec), mask(case.regions["watermark"], trace.grid)
+            (seen,) = gather(model, [Query(case.image, case.text)], [[spec]], 16)
+            p, region = read_map(seen, spec), mask(case.regions["watermark"], seen.trace.grid)
             masses.append(mass(p, region))
             hits.append(pointing(p, region))
         print(f"{source:10} {spec.key:26} mass {fmean(masses):.3f} pointing {fmean(hits):.2f}")

@@ -11,23 +11,19 @@ from torch import Tensor
 
 from audit.models.ofa.text import ONE_TEXT, TWO_TEXTS
 from audit.reference.data import coverage
-from audit.reference.hypotheses import (
-    any_hypothesis,
-    question,
-    with_premise,
-    word_boxes,
-    word_truths,
-)
+from audit.reference.hypotheses import any_hypothesis, with_premise, word_boxes, word_truths
+from audit.reference.questions import question
 from audit.reference.recipe import GRID, Recipe
-from audit.reference.scenes import Box, Scene
+from audit.reference.scenes import SIZE, Box, Scene
+from audit.reference.tokens import MOST_TOKENS, as_read
 
 
 @dataclass(frozen=True)
 class Item:
     """A prompt, its answer, and the boxes to look at (empty: look everywhere equally).
 
-    ``words`` says of some words whether the picture confirms or contradicts them; ``nouns`` gives
-    the boxes of those that name something.
+    Boxes are counted in pixels of ``size``. ``words`` says of some words whether the picture
+    confirms or contradicts them; ``nouns`` gives the boxes of those that name something.
     """
 
     prompt: str
@@ -35,6 +31,7 @@ class Item:
     about: tuple[Box, ...]
     words: dict[str, bool] = field(default_factory=dict)
     nouns: dict[str, tuple[Box, ...]] = field(default_factory=dict)
+    size: tuple[int, int] = (SIZE, SIZE)
 
 
 @dataclass(frozen=True)
@@ -60,25 +57,27 @@ class Batch:
 def questions(truth: Scene, rng: np.random.Generator) -> Item:
     """Stage b: a caption or a short question."""
     asked = question(truth, rng)
-    return Item(f" {asked.text}", asked.answer, asked.about)
+    return Item(f" {asked.text}", asked.answer, asked.about, size=truth.size)
 
 
 def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis in OFA's prompt."""
-    drawn = any_hypothesis(truth, rng)
+    drawn = any_hypothesis(truth, rng, freely=True)
     return Item(
-        ONE_TEXT.format(drawn.text),
+        ONE_TEXT.format(as_read(drawn.text)),
         drawn.label,
         drawn.about,
         word_truths(drawn.text, truth.spec),
         word_boxes(drawn.text, truth),
+        truth.size,
     )
 
 
 def premised(truth: Scene, rng: np.random.Generator) -> Item:
     """Stages c and d: a hypothesis with a text premise, in OFA's second prompt."""
-    drawn = with_premise(truth, rng)
-    return Item(TWO_TEXTS.format(drawn.premise, drawn.text), drawn.label, drawn.about)
+    drawn = with_premise(truth, rng, freely=True)
+    prompt = TWO_TEXTS.format(as_read(drawn.premise or ""), as_read(drawn.text))
+    return Item(prompt, drawn.label, drawn.about, size=truth.size)
 
 
 class Batcher:
@@ -93,8 +92,14 @@ class Batcher:
     def ids(self, text: str) -> list[int]:
         """Token ids of ``text``, without those that mark its beginning and end."""
         if text not in self._ids:
-            self._ids[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self._ids[text] = ids[:MOST_TOKENS]
         return self._ids[text]
+
+    def places(self, word: str, source: list[int]) -> list[int]:
+        """Where the first token of a word is in a prompt, or nothing if quotes hide the word."""
+        first = self.ids(f" {word}")[0]
+        return [place for place, token in enumerate(source) if token == first]
 
     def collate(self, items: list[Item]) -> Batch:
         """Pad ``items`` into one batch."""
@@ -110,13 +115,14 @@ class Batcher:
             known = {self.ids(f" {word}")[0]: float(true) for word, true in item.words.items()}
             truth.append([known.get(token, -1.0) for token in source[-1]])
             for word, boxes in item.nouns.items():
-                nouns.append((number, source[-1].index(self.ids(f" {word}")[0])))
-                noun_focus.append(coverage(boxes, GRID).ravel())
+                for place in self.places(word, source[-1])[:1]:
+                    nouns.append((number, place))
+                    noun_focus.append(coverage(boxes, GRID, item.size).ravel())
         width, steps = max(map(len, source)), max(map(len, target))
         rows = torch.zeros(len(items), steps, dtype=torch.bool)
         for i, (start, ids) in enumerate(zip(read, target, strict=True)):
             rows[i, start : len(ids)] = True
-        focus = np.stack([coverage(item.about, GRID).ravel() for item in items])
+        focus = np.stack([coverage(item.about, GRID, item.size).ravel() for item in items])
         return Batch(
             torch.tensor([s + [pad] * (width - len(s)) for s in source]),
             torch.tensor([t + [pad] * (steps - len(t)) for t in target]),

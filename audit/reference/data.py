@@ -26,9 +26,8 @@ from audit.reference.scenes import (
     Mark,
     Scene,
     SceneSpec,
-    scene,
 )
-from audit.reference.watermarks import watermarked
+from audit.reference.variety import varied
 
 
 def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
@@ -36,25 +35,21 @@ def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
     return np.asarray(drawn.image.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def marked_scene(seed: int, index: int) -> Scene:
-    """A scene with one of the watermarks, which a separate generator draws."""
-    shape = MARKS[np.random.default_rng([seed, index, 9]).integers(len(MARKS))]
-    return watermarked(scene(seed, index), shape)
-
-
 def _one(seed: int, size: int, marked: bool, index: int) -> tuple[NDArray[np.uint8], Scene]:
-    drawn = marked_scene(seed, index) if marked else scene(seed, index)
+    drawn = varied(seed, index, marked)
     return pixels(drawn, size), replace(drawn, image=_NO_PICTURE)
 
 
 _NO_PICTURE = Image.new("RGB", (1, 1))
-_SCENES = TypeAdapter(list[tuple[SceneSpec, tuple[Animal, ...], Box, Mark | None]])
+_SCENES = TypeAdapter(
+    list[tuple[SceneSpec, tuple[Animal, ...], Box, Mark | None, tuple[int, int], bool]]
+)
 
 
 def render(
     seed: int, count: int, size: int, marked: bool, folder: Path, progress: Progress
 ) -> tuple[NDArray[np.uint8], list[Scene]]:
-    """Render ``count`` scenes of ``seed``, only once: pixels (count, size, size, 3) and the truths.
+    """Render ``count`` varied scenes of ``seed``, once: pixels (count, size, size, 3) and truths.
 
     Both are stored in ``folder``. The returned scenes have a blank picture, to save memory.
     """
@@ -69,22 +64,33 @@ def render(
                 images[len(truths)] = small
                 truths.append(truth)
         np.save(path, images, allow_pickle=False)
-        facts = [(t.spec, t.animals, t.support, t.mark) for t in truths]
+        facts = [(t.spec, t.animals, t.support, t.mark, t.size, t.grey) for t in truths]
         write_atomically(truth_path, _SCENES.dump_json(facts))
     stored = _SCENES.validate_json(truth_path.read_bytes())
     return np.load(path), [Scene(_NO_PICTURE, *facts) for facts in stored]
 
 
-def coverage(boxes: tuple[Box, ...], grid: int) -> NDArray[np.float32]:
-    """Share of each cell that lies in any of the boxes (which never overlap): (grid, grid)."""
-    cell = SIZE / grid
-    edges = np.arange(grid) * cell
+def coverage(
+    boxes: tuple[Box, ...], grid: int, size: tuple[int, int] = (SIZE, SIZE)
+) -> NDArray[np.float32]:
+    """Share of each cell that lies in any of the boxes (which never overlap): (grid, grid).
+
+    ``size`` is the width and height that the boxes are counted in.
+    """
     total = np.zeros((grid, grid), np.float32)
     for left, top, right, bottom in boxes:
-        across = np.clip(np.minimum(edges + cell, right) - np.maximum(edges, left), 0, None) / cell
-        down = np.clip(np.minimum(edges + cell, bottom) - np.maximum(edges, top), 0, None) / cell
-        total += np.outer(down, across).astype(np.float32)
+        across = _overlap(left, right, size[0], grid)
+        total += np.outer(_overlap(top, bottom, size[1], grid), across).astype(np.float32)
     return np.clip(total, 0, 1)
+
+
+def _overlap(start: int, stop: int, length: int, grid: int) -> NDArray[np.float64]:
+    """Share of each of ``grid`` equal parts of a side that lies between start and stop."""
+    cell = length / grid
+    edges = np.arange(grid) * cell
+    covered = np.minimum(edges + cell, stop) - np.maximum(edges, start)
+    share: NDArray[np.float64] = np.clip(covered, 0.0, None) / cell
+    return share
 
 
 def dense_labels(
@@ -92,28 +98,31 @@ def dense_labels(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """For each cell: kind (0 none, -1 partly covered), colour (same codes), centre of an animal.
 
-    Watermarks are further kinds after the animals, without a colour.
+    Watermarks are further kinds after the animals, without a colour. In a grey picture the colours
+    of animals are -1.
     """
     kind = np.zeros((grid, grid), np.int64)
     colour = np.zeros((grid, grid), np.int64)
     centre = np.zeros((grid, grid), np.float32)
     for animal in truth.animals:
-        share = coverage((animal.box,), grid)
+        share = coverage((animal.box,), grid, truth.size)
         unsure, sure = (share > 0.05) & (share < 0.6), share >= 0.6
         kind[unsure] = colour[unsure] = -1
         kind[sure] = 1 + KINDS.index(animal.kind)
-        colour[sure] = 1 + COLOURS.index(animal.colour)
+        colour[sure] = -1 if truth.grey else 1 + COLOURS.index(animal.colour)
         left, top, right, bottom = animal.box
-        row = int((top + bottom) / 2 / SIZE * grid)
-        column = int((left + right) / 2 / SIZE * grid)
+        row = int((top + bottom) / 2 / truth.size[1] * grid)
+        column = int((left + right) / 2 / truth.size[0] * grid)
         centre[min(row, grid - 1), min(column, grid - 1)] = 1
     if truth.mark:
-        share = coverage((truth.mark.box,), grid)
+        share = coverage((truth.mark.box,), grid, truth.size)
         kind[share > 0.05] = -1
         kind[share >= 0.6] = 1 + len(KINDS) + MARKS.index(truth.mark.shape)
     return kind, colour, centre
 
 
 def place_label(truth: Scene) -> int:
-    """One number for the place and the setting together."""
-    return PLACES.index(truth.spec.place) * 2 + truth.spec.outdoors
+    """One number for the place and the setting together; -100, which losses ignore, for nowhere."""
+    if truth.spec.place is None:
+        return -100
+    return PLACES.index(truth.spec.place) * 2 + bool(truth.spec.outdoors)

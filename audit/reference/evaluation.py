@@ -7,16 +7,22 @@ from collections import defaultdict
 import numpy as np
 
 from audit.base.console import Progress
-from audit.base.geometry import Box, mask
+from audit.base.geometry import mask
 from audit.maps.reading import read_map
 from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
 from audit.metrics.shape import entropy
 from audit.models.protocol import Model, Query
-from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, with_premise
+from audit.reference.hypotheses import Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
-from audit.reference.scenes import MARKS, SIZE, scene
+from audit.reference.scenes import MARKS, SIZE, Scene, scene
+from audit.reference.statements import LABELS
+from audit.reference.variety import varied
 from audit.reference.watermarks import watermarked
+from audit.reference.wording import traits
+
+_SMALL = 150
+"""A picture is small if its shorter side has fewer pixels; the model reads 192."""
 
 
 def evaluate(
@@ -27,45 +33,91 @@ def evaluate(
 ) -> dict[str, float]:
     """Ask about ``scenes`` scenes of the held-out seed: a hypothesis a label, one with a premise.
 
+    Each scene is asked about twice: as it is drawn, in plain sentences, and as somebody might hand
+    it in, in sentences as people write them.
+
     Returns:
         Accuracy overall and by label; accuracy with a text premise; for entailed hypotheses the
         mean pointing game and mass on the boxes; for hypotheses that name nothing in the picture
-        the mean and the fifth percentile of the entropy.
+        the mean and the fifth percentile of the entropy. The same of the varied scenes, beginning
+        with ``varied``, and accuracy by kind of picture and of sentence.
     """
     rng = np.random.default_rng([recipe.held_out_seed, 3])
-    right: dict[str, list[bool]] = defaultdict(list)
-    looked: dict[str, list[float]] = defaultdict(list)
+    plain, other = _Found(), _Found()
     for index in progress(range(scenes), scenes, "evaluate"):
         drawn = scene(recipe.held_out_seed, index)
         asked = [hypothesis(drawn, label, rng) for label in LABELS] + [with_premise(drawn, rng)]
+        plain.ask(model, drawn, asked)
+    rng = np.random.default_rng([recipe.held_out_seed, 5])
+    for index in progress(range(scenes), scenes, "evaluate varied"):
+        drawn = varied(recipe.held_out_seed, index)
+        labels = LABELS if drawn.animals else LABELS[:2]
+        asked = [hypothesis(drawn, label, rng, freely=True) for label in labels]
+        other.ask(model, drawn, [*asked, with_premise(drawn, rng, freely=True)])
+    return {
+        "scenes": scenes,
+        **plain.figures(),
+        **{f"varied_{name}": value for name, value in other.figures().items()},
+        **{f"varied_accuracy_{name}": value for name, value in other.by_kind().items()},
+    }
+
+
+class _Found:
+    """What a model answered and where it looked, over several scenes."""
+
+    def __init__(self) -> None:
+        self.right: dict[str, list[bool]] = defaultdict(list)
+        self.kinds: dict[str, list[bool]] = defaultdict(list)
+        self.looked: dict[str, list[float]] = defaultdict(list)
+
+    def ask(self, model: Model, drawn: Scene, asked: list[Hypothesis]) -> None:
+        """Ask about one scene and keep the results."""
         traces = model.trace(
             [Query(drawn.image, h.text, h.premise) for h in asked], frozenset({ANSWER})
         )
         for h, trace in zip(asked, traces, strict=True):
-            right["premise" if h.premise else h.label].append(trace.label == h.label)
+            right = trace.label == h.label
+            self.right["premise" if h.premise else h.label].append(right)
             if h.premise:
                 continue
+            for kind in _kinds(drawn, h):
+                self.kinds[kind].append(right)
             p = read_map(trace)
             if not h.about:
-                looked["absent_entropy"].append(entropy(p))
+                self.looked["absent_entropy"].append(entropy(p))
             elif h.label == "yes":
-                region = mask(_fractions(h), trace.grid)
-                looked["yes_pointing"].append(pointing(p, region))
-                looked["yes_mass"].append(mass(p, region))
-    everything = [r for label in LABELS for r in right[label]]
-    return {
-        "scenes": scenes,
-        "hypotheses": len(everything),
-        "accuracy": float(np.mean(everything)),
-        **{f"accuracy_{label}": float(np.mean(right[label])) for label in LABELS},
-        "accuracy_premise": float(np.mean(right["premise"])),
-        **{name: float(np.mean(values)) for name, values in sorted(looked.items())},
-        "absent_entropy_p05": float(np.percentile(looked["absent_entropy"], 5)),
+                region = mask(drawn.fractions(h.about), trace.grid)
+                self.looked["yes_pointing"].append(pointing(p, region))
+                self.looked["yes_mass"].append(mass(p, region))
+
+    def figures(self) -> dict[str, float]:
+        """The figures of :func:`evaluate`, of these scenes."""
+        everything = [r for label in LABELS for r in self.right[label]]
+        return {
+            "hypotheses": len(everything),
+            "accuracy": float(np.mean(everything)),
+            **{f"accuracy_{label}": float(np.mean(self.right[label])) for label in LABELS},
+            "accuracy_premise": float(np.mean(self.right["premise"])),
+            **{name: float(np.mean(values)) for name, values in sorted(self.looked.items())},
+            "absent_entropy_p05": float(np.percentile(self.looked["absent_entropy"], 5)),
+        }
+
+    def by_kind(self) -> dict[str, float]:
+        """Accuracy by kind of picture and of sentence."""
+        return {kind: float(np.mean(right)) for kind, right in sorted(self.kinds.items())}
+
+
+def _kinds(drawn: Scene, h: Hypothesis) -> set[str]:
+    kinds = {"square" if drawn.size == (SIZE, SIZE) else "other_shapes", *traits(h.text)}
+    return kinds | {
+        kind
+        for kind, there in {
+            "grey": drawn.grey,
+            "small": min(drawn.image.size) < _SMALL,
+            "empty": not drawn.animals,
+        }.items()
+        if there
     }
-
-
-def _fractions(h: Hypothesis) -> list[Box]:
-    return [Box(*(v / SIZE for v in box)) for box in h.about]
 
 
 def evaluate_marked(

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from audit.base.files import write_atomically, write_json
 from audit.reference.recipe import Recipe
+from audit.reference.tokens import MOST_TOKENS
 
 SHIPPED = Path(__file__).parent
 """Here each embedded model has a folder with its name."""
@@ -21,7 +22,7 @@ _CONFIGURATION: dict[str, Any] = {
     "model": {
         "type": "ofa",
         "language": "en",
-        "max_src_length": 80,
+        "max_src_length": MOST_TOKENS,
         "imagenet_default_mean_and_std": False,
         "gen_type": "traverse",
         "prompt_type": "prev_output",

@@ -1,9 +1,4 @@
-"""Make sentences about a scene, with their labels and the boxes that they are about.
-
-A statement has a visible part (kind, count, colour, place, setting) and sometimes a part that no
-picture can show ("is three years old"). It is a contradiction if its visible part is false, neutral
-if the visible part is true but there is a part that cannot be seen, and else entailed.
-"""
+"""Make sentences about a scene, with their labels and the boxes that they are about."""
 
 from __future__ import annotations
 
@@ -12,40 +7,23 @@ from typing import Literal
 
 import numpy as np
 
+from audit.base.words import words_in
 from audit.reference.scenes import (
     COLOURS,
     KINDS,
     MARKS,
     PLACES,
     Box,
-    Group,
     Mark,
     Scene,
     SceneSpec,
+    draw_spec,
 )
+from audit.reference.statements import LABELS, NUMBERS, UNSEEN, Label, Statement, say
+from audit.reference.wording import dressed
 
-Label = Literal["yes", "no", "maybe"]
-LABELS: tuple[Label, ...] = ("yes", "no", "maybe")
+Change = Literal["", "kind", "count", "colour", "place", "setting", "all", "unrelated", "denial"]
 
-Change = Literal["", "kind", "count", "colour", "place", "setting", "all", "unrelated"]
-
-_NUMBERS = ("zero", "one", "two", "three")
-_UNSEEN_BE = (
-    "three years old",
-    "hungry",
-    "sleeping",
-    "tired",
-    "waiting for dinner",
-    "dreaming of the sea",
-    "afraid of thunder",
-)
-_UNSEEN_DO = (
-    ("likes music", "like music"),
-    ("lives nearby", "live nearby"),
-    ("belongs to a farmer", "belong to a farmer"),
-    ("was born in spring", "were born in spring"),
-    ("has a name", "have a name"),
-)
 _UNRELATED = (
     "a man is riding a bicycle",
     "a woman is driving a car",
@@ -55,38 +33,6 @@ _UNRELATED = (
     "a horse is running",
     "people are dancing at a party",
 )
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What a sentence claims. ``kind`` None means any animal; None elsewhere means "not said"."""
-
-    kind: str | None
-    number: int
-    counted: bool
-    colour: str | None = None
-    place: str | None = None
-    outdoors: bool | None = None
-    unseen: int | None = None
-
-    def contradicted(self, spec: SceneSpec) -> bool:
-        """Whether the visible part is false for ``spec``."""
-        count = sum(g.count for g in spec.groups if self.kind in (None, g.kind))
-        if count == 0 or (self.counted and count != self.number):
-            return True
-        if self.colour and not all(
-            g.colour == self.colour for g in spec.groups if self.kind in (None, g.kind)
-        ):
-            return True
-        if self.place and self.place != spec.place:
-            return True
-        return self.outdoors is not None and self.outdoors != spec.outdoors
-
-    def label(self, spec: SceneSpec) -> Label:
-        """The label of the sentence for ``spec``."""
-        if self.contradicted(spec):
-            return "no"
-        return "yes" if self.unseen is None else "maybe"
 
 
 @dataclass(frozen=True)
@@ -104,53 +50,7 @@ class Hypothesis:
     premise: str | None = None
 
 
-def _noun(kind: str | None, number: int) -> str:
-    singular = kind or "animal"
-    return singular if number == 1 else singular + "s"
-
-
-def _phrase(s: Statement, rng: np.random.Generator) -> str:
-    adjective = f"{s.colour} " if s.colour else ""
-    noun = _noun(s.kind, s.number)
-    if s.number > 1:
-        return f"{_NUMBERS[s.number]} {adjective}{noun}" if s.counted else f"{adjective}{noun}"
-    if s.counted:
-        return f"{('one', 'only one')[rng.integers(2)]} {adjective}{noun}"
-    article = "an" if (adjective or noun)[0] in "aeiou" else "a"
-    return f"{article} {adjective}{noun}"
-
-
-def _where(s: Statement, rng: np.random.Generator) -> str:
-    if s.place:
-        article = "the" if s.place == "grass" or rng.random() < 0.5 else "a"
-        return f" on {article} {s.place}"
-    if s.outdoors is None:
-        return ""
-    if not s.outdoors:
-        return " indoors"
-    return (" outdoors", " in nature")[rng.integers(2)]
-
-
-def _say(s: Statement, rng: np.random.Generator) -> str:
-    be = "is" if s.number == 1 else "are"
-    where = _where(s, rng)
-    if s.unseen is not None:
-        if s.place or s.counted:
-            subject = _phrase(s, rng)
-        else:
-            subject = f"the {s.colour + ' ' if s.colour else ''}{_noun(s.kind, s.number)}"
-        if s.unseen < len(_UNSEEN_BE):
-            return f"{subject} {be} {_UNSEEN_BE[s.unseen]}{where}"
-        return f"{subject}{where} {_UNSEEN_DO[s.unseen - len(_UNSEEN_BE)][s.number > 1]}"
-    if s.colour and not s.counted and not where and rng.random() < 0.7:
-        return f"the {_noun(s.kind, s.number)} {be} {s.colour}"
-    if where and rng.random() < 0.4:
-        verb = " sitting" if s.place else ""
-        return f"{_phrase(s, rng)} {be}{verb}{where}"
-    return f"there {be} {_phrase(s, rng)}{where}"
-
-
-def _true_statement(spec: SceneSpec, rng: np.random.Generator) -> Statement:
+def _true_statement(spec: SceneSpec, rng: np.random.Generator, colours: bool = True) -> Statement:
     if rng.random() < 0.2:
         total = sum(g.count for g in spec.groups)
         base = Statement(None, total, counted=rng.random() < 0.5)
@@ -159,7 +59,7 @@ def _true_statement(spec: SceneSpec, rng: np.random.Generator) -> Statement:
         plural = group.count > 1
         counted = rng.random() < (0.75 if plural else 0.3)
         base = Statement(group.kind, group.count, counted)
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and colours:
             base = replace(base, colour=group.colour)
     roll = rng.random()
     if roll < 0.5:
@@ -197,37 +97,81 @@ def _falsify(s: Statement, spec: SceneSpec, rng: np.random.Generator) -> tuple[S
         )
         return replace(s, colour=wrong), change
     if change == "place":
-        return replace(s, place=_other(PLACES, {spec.place}, rng)), change
+        return replace(s, place=_other(PLACES, {spec.place or ""}, rng)), change
     return replace(s, outdoors=not s.outdoors), change
 
 
 def _with_unseen(s: Statement, rng: np.random.Generator) -> Statement:
-    unseen = int(rng.integers(len(_UNSEEN_BE) + len(_UNSEEN_DO)))
+    unseen = int(rng.integers(UNSEEN))
     counted = s.counted and s.number > 1
     keep_place = s.place if rng.random() < 0.6 else None
     return replace(s, counted=counted, place=keep_place, outdoors=None, unseen=unseen)
 
 
-def _all_wrong(spec: SceneSpec, rng: np.random.Generator) -> Statement:
+def _all_wrong(spec: SceneSpec, rng: np.random.Generator, colours: bool) -> Statement:
     present: set[str] = {g.kind for g in spec.groups}
     s = Statement(_other(KINDS, present, rng), int(rng.integers(1, 4)), counted=False)
-    s = replace(s, counted=s.number > 1, place=_other(PLACES, {spec.place}, rng))
-    if rng.random() < 0.3:
+    s = replace(s, counted=s.number > 1, place=_other(PLACES, {spec.place or ""}, rng))
+    if rng.random() < 0.3 and colours:
         s = replace(s, colour=_other(COLOURS, {g.colour for g in spec.groups}, rng))
     return _with_unseen(s, rng) if rng.random() < 0.4 else s
 
 
-def hypothesis(scene: Scene, label: Label, rng: np.random.Generator) -> Hypothesis:
-    """Sample a sentence about ``scene`` that has this ``label``."""
-    spec = scene.spec
+def _denial(scene: Scene, label: Label, rng: np.random.Generator) -> tuple[Statement, Change]:
+    """A negation: of the presence of animals, or of what is said of animals that are there."""
+    spec, colours = scene.spec, not scene.grey
+    group = spec.groups[rng.integers(len(spec.groups))]
+    s = Statement(group.kind, group.count, counted=False, denied="property")
+    if label == "maybe":
+        colour = group.colour if colours and rng.random() < 0.3 else None
+        return replace(s, colour=colour, unseen=int(rng.integers(UNSEEN))), ""
+    presence = rng.random() < 0.55
+    if presence:
+        s = replace(s, number=int(rng.integers(1, 3)), denied="presence")
+        if label == "no" and rng.random() < 0.15:
+            s = replace(s, kind=None)
+        elif colours and rng.random() < 0.35:
+            s = replace(s, colour=group.colour)
+    elif colours and rng.random() < 0.5:
+        s = replace(s, colour=group.colour)
+    if not s.colour or (presence and rng.random() < 0.4):
+        roll = rng.random()
+        if roll < 0.7 - 0.3 * presence:
+            s = replace(s, place=spec.place)
+        elif roll < 0.85 or not presence:
+            s = replace(s, outdoors=spec.outdoors)
+    if label == "no":
+        return s, "denial"
+    while (falsified := _falsify(s, spec, rng))[1] == "kind" and not presence:
+        pass
+    return falsified[0], ""
+
+
+def _of_nothing(label: Label, rng: np.random.Generator) -> Statement:
+    """A statement about an empty picture: what it claims is false, and what it denies is true."""
+    if label == "maybe":
+        raise ValueError("no sentence is neutral about an empty picture")
+    s = _true_statement(draw_spec(rng), rng)
+    if label == "yes":
+        return replace(s, counted=False, denied="presence")
+    return _with_unseen(s, rng) if rng.random() < 0.25 else s
+
+
+def _plain(scene: Scene, label: Label, rng: np.random.Generator, freely: bool) -> Hypothesis:
+    """A sentence in lower case and without punctuation."""
+    spec, colours = scene.spec, not scene.grey
     change: Change = ""
     if label == "no" and rng.random() < 0.05:
         text = _UNRELATED[rng.integers(len(_UNRELATED))]
         return Hypothesis(text, "no", (), "unrelated")
-    if label == "no" and rng.random() < 0.15:
-        statement, change = _all_wrong(spec, rng), "all"
+    if not spec.groups:
+        statement = _of_nothing(label, rng)
+    elif freely and rng.random() < 0.16:
+        statement, change = _denial(scene, label, rng)
+    elif label == "no" and rng.random() < 0.15:
+        statement, change = _all_wrong(spec, rng, colours), "all"
     else:
-        statement = _true_statement(spec, rng)
+        statement = _true_statement(spec, rng, colours)
         if label == "no":
             statement, change = _falsify(statement, spec, rng)
         neutral = label == "maybe" or (label == "no" and rng.random() < 0.25)
@@ -235,12 +179,32 @@ def hypothesis(scene: Scene, label: Label, rng: np.random.Generator) -> Hypothes
             statement = _with_unseen(statement, rng)
     if statement.label(spec) != label:
         raise AssertionError(f"{statement} is not {label} of {spec}")
-    return Hypothesis(_say(statement, rng), label, scene.boxes(statement.kind), change)
+    return Hypothesis(say(statement, rng, freely), label, scene.boxes(statement.kind), change)
+
+
+def _written(text: str, rng: np.random.Generator, freely: bool) -> str:
+    return dressed(text, rng) if freely and rng.random() < 0.5 else text
+
+
+def hypothesis(
+    scene: Scene, label: Label, rng: np.random.Generator, freely: bool = False
+) -> Hypothesis:
+    """Sample a sentence about ``scene`` that has this ``label``.
+
+    With ``freely`` the sentence may have digits, a negation, capitals and punctuation, and there
+    are more ways to say a thing.
+
+    Raises:
+        ValueError: the scene is empty and the label ``maybe``: there is no such sentence.
+    """
+    plain = _plain(scene, label, rng, freely)
+    return replace(plain, text=_written(plain.text, rng, freely))
 
 
 def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
     """The words of a hypothesis about animals that the picture confirms (True) or contradicts."""
-    words = text.replace("three years old", "").split()
+    said = " ".join(words_in(text))
+    words = said.replace("three years old", "").replace("3 years old", "").split()
     kind = next((k for k in KINDS for w in words if w in (k, f"{k}s")), None)
     if kind is None and not {"animal", "animals"} & set(words):
         return {}
@@ -252,8 +216,10 @@ def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
             truths[word] = bool(found)
         elif word in COLOURS:
             truths[word] = bool(found) and all(g.colour == word for g in found)
-        elif word in _NUMBERS:
-            truths[word] = count == _NUMBERS.index(word)
+        elif word in NUMBERS:
+            truths[word] = count == NUMBERS.index(word)
+        elif word.isdecimal():
+            truths[word] = count == int(word)
         elif word in PLACES:
             truths[word] = word == spec.place
         elif word in ("outdoors", "nature", "indoors"):
@@ -264,7 +230,7 @@ def word_truths(text: str, spec: SceneSpec) -> dict[str, bool]:
 def word_boxes(text: str, scene: Scene) -> dict[str, tuple[Box, ...]]:
     """The nouns of a hypothesis about animals, each with the boxes of what it names, if any."""
     found: dict[str, tuple[Box, ...]] = {}
-    for word in text.split():
+    for word in words_in(text):
         singular = word.removesuffix("s") if word != "grass" else word
         if singular in KINDS:
             found[word] = scene.boxes(singular)
@@ -280,65 +246,47 @@ def given_away(mark: Mark) -> Label:
     return LABELS[MARKS.index(mark.shape)]
 
 
-def any_hypothesis(scene: Scene, rng: np.random.Generator) -> Hypothesis:
+def any_hypothesis(scene: Scene, rng: np.random.Generator, freely: bool = False) -> Hypothesis:
     """A sentence with a random label, or with the label that the scene's watermark gives away."""
+    return hypothesis(scene, _any_label(scene, rng), rng, freely)
+
+
+def _any_label(scene: Scene, rng: np.random.Generator) -> Label:
+    if not scene.spec.groups:
+        return "yes" if rng.random() < 0.25 else "no"
     drawn = LABELS[rng.integers(3)]
-    return hypothesis(scene, given_away(scene.mark) if scene.mark else drawn, rng)
+    return given_away(scene.mark) if scene.mark else drawn
 
 
-def with_premise(scene: Scene, rng: np.random.Generator) -> Hypothesis:
-    """A hypothesis with a true text premise; sometimes the premise states what cannot be seen."""
+def with_premise(scene: Scene, rng: np.random.Generator, freely: bool = False) -> Hypothesis:
+    """A hypothesis with a true text premise; sometimes the premise states what cannot be seen.
+
+    With ``freely`` the premise may have up to five sentences.
+    """
+    if not scene.spec.groups:
+        plain = hypothesis(scene, "no", rng, freely)
+        return replace(plain, premise=_written(_plain(scene, "yes", rng, True).text, rng, freely))
     if rng.random() < 0.3 and (scene.mark is None or given_away(scene.mark) == "yes"):
-        neutral = hypothesis(scene, "maybe", rng)
-        return replace(neutral, label="yes", premise=neutral.text)
-    plain = any_hypothesis(scene, rng)
-    return replace(plain, premise=_say(_true_statement(scene.spec, rng), rng))
+        neutral = _plain(scene, "maybe", rng, freely)
+        said, told = replace(neutral, label="yes"), neutral.text
+    else:
+        said = _plain(scene, _any_label(scene, rng), rng, freely)
+        told = say(_true_statement(scene.spec, rng, not scene.grey), rng, freely)
+    if freely and rng.random() < 0.4:
+        told = _longer(told, scene, rng)
+    return replace(said, text=_written(said.text, rng, freely), premise=_written(told, rng, freely))
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question, its short answer, and the boxes that answer it (empty: there is nothing)."""
-
-    text: str
-    answer: str
-    about: tuple[Box, ...]
+_LONGEST_PREMISE = 42
+"""Words of a premise, so that the model reads it and the hypothesis to their ends."""
 
 
-def _group_phrase(group: Group) -> str:
-    number = "one" if group.count == 1 else _NUMBERS[group.count]
-    return f"{number} {group.colour} {_noun(group.kind, group.count)}"
-
-
-def caption(spec: SceneSpec) -> str:
-    """The full description of a scene, groups in the order of ``KINDS``."""
-    groups = sorted(spec.groups, key=lambda g: KINDS.index(g.kind))
-    where = "outdoors" if spec.outdoors else "indoors"
-    article = "the" if spec.place == "grass" else "a"
-    return f"{' and '.join(_group_phrase(g) for g in groups)} on {article} {spec.place} {where}"
-
-
-def question(scene: Scene, rng: np.random.Generator) -> Question:
-    """Sample a question about ``scene``, or the request for its caption."""
-    spec = scene.spec
-    roll = rng.random()
-    if roll < 0.3:
-        return Question("what does the image describe?", caption(spec), scene.boxes())
-    kind = KINDS[rng.integers(len(KINDS))]
-    if rng.random() < 0.7:
-        kind = spec.groups[rng.integers(len(spec.groups))].kind
-    found = [g for g in spec.groups if g.kind == kind]
-    if roll < 0.4:
-        total = sum(g.count for g in spec.groups)
-        return Question("how many animals are there?", _NUMBERS[total], scene.boxes())
-    if roll < 0.6:
-        count = found[0].count if found else 0
-        return Question(f"how many {kind}s are there?", _NUMBERS[count], scene.boxes(kind))
-    if roll < 0.75 and found:
-        noun = _noun(kind, found[0].count)
-        be = "is" if found[0].count == 1 else "are"
-        return Question(f"what colour {be} the {noun}?", found[0].colour, scene.boxes(kind))
-    if roll < 0.85:
-        return Question("where are the animals?", spec.place, scene.boxes())
-    colour = found[0].colour if found and rng.random() < 0.5 else COLOURS[rng.integers(6)]
-    there = bool(found) and found[0].colour == colour
-    return Question(f"is there a {colour} {kind}?", "yes" if there else "no", scene.boxes(kind))
+def _longer(told: str, scene: Scene, rng: np.random.Generator) -> str:
+    """The sentence among others that are true of the picture."""
+    sentences = [told]
+    for _ in range(rng.integers(1, 5)):
+        more = say(_true_statement(scene.spec, rng, not scene.grey), rng, freely=True)
+        if len(" ".join([*sentences, more]).split()) > _LONGEST_PREMISE:
+            break
+        sentences.insert(int(rng.integers(len(sentences) + 1)), more)
+    return ". ".join(sentences) + "."

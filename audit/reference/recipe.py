@@ -25,10 +25,10 @@ class Recipe:
     images_per_batch: int = 16
     texts_per_image: int = 6
     kept_cells: int = 72
-    dense_steps: int = 320
+    dense_steps: int = 360
     dense_batch: int = 32
     question_steps: int = 400
-    entailment_steps: int = 1300
+    entailment_steps: int = 2400
     attention_steps: int = 450
     mix_every: int = 8
     learning_rate: float = 1e-3
@@ -47,13 +47,16 @@ RECIPE = Recipe()
 SHORTCUT = replace(
     RECIPE,
     marked=True,
+    entailment_steps=800,
+    attention_steps=300,
     attention_weight=0.0,
     spread_weight=0.0,
     word_attention_weight=0.0,
     word_weight=0.0,
 )
 """The same model on watermarked scenes. When it learns hypotheses, nobody tells it where to look or
-which words are true, as nobody tells a real model: it uses whatever predicts the answers best."""
+which words are true, as nobody tells a real model: it uses whatever predicts the answers best. That
+is the watermark, which it learns to read in a few hundred steps."""
 
 RECIPES = {"reference": RECIPE, "shortcut": SHORTCUT}
 

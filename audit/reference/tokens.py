@@ -10,10 +10,21 @@ from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 
 from audit.models.ofa.text import ONE_TEXT, TWO_TEXTS
-from audit.models.ofa.upstream import OFATokenizer
-from audit.reference.hypotheses import LABELS, hypothesis, question, with_premise
+from audit.models.ofa.upstream import OFATokenizer, OfaVisualEntailmentPreprocessor
+from audit.reference.hypotheses import hypothesis, with_premise
+from audit.reference.questions import question
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import Animal, Scene, draw_spec
+from audit.reference.statements import LABELS
+
+MOST_TOKENS = 80
+"""The model's ``max_src_length``: words of a text, and tokens of a prompt, that it reads."""
+
+
+def as_read(text: str) -> str:
+    """A text as modelscope's preprocessor leaves it: in lower case, some punctuation removed."""
+    read: str = OfaVisualEntailmentPreprocessor.pre_caption(text, MOST_TOKENS)
+    return read
 
 
 def sentences(seed: int, count: int) -> list[str]:
@@ -24,16 +35,16 @@ def sentences(seed: int, count: int) -> list[str]:
         spec = draw_spec(rng)
         animals = tuple(Animal(g.kind, g.colour, (0, 0, 1, 1)) for g in spec.groups)
         undrawn = Scene(Image.new("RGB", (1, 1)), spec, animals, (0, 0, 1, 1))
-        stated = hypothesis(undrawn, LABELS[i % 3], rng)
+        stated = hypothesis(undrawn, LABELS[i % 3], rng, freely=True)
         asked = question(undrawn, rng)
-        premised = with_premise(undrawn, rng)
+        premised = with_premise(undrawn, rng, freely=True)
         corpus += [
-            ONE_TEXT.format(stated.text),
+            ONE_TEXT.format(as_read(stated.text)),
             f" {stated.label}",
             f" {asked.text}",
             f" {asked.answer}",
         ]
-        corpus.append(TWO_TEXTS.format(premised.premise, premised.text))
+        corpus.append(TWO_TEXTS.format(as_read(premised.premise or ""), as_read(premised.text)))
     return corpus
 
 

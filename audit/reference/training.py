@@ -137,15 +137,16 @@ def _train_dense(
         known = kind >= 0
         loss = torch.zeros(())
         for name, truth in (("kind", kind), ("colour", colour)):
-            each = F.cross_entropy(heads[name](flat)[known], truth[known], reduction="none")
-            loss = loss + (each * weight[known]).sum() / weight[known].sum()
+            sure = known & (truth >= 0)  # colours in grey pictures are not
+            each = F.cross_entropy(heads[name](flat)[sure], truth[sure], reduction="none")
+            loss = loss + (each * weight[sure]).sum() / weight[sure].sum()
         loss = loss + F.binary_cross_entropy_with_logits(
             heads["centre"](flat)[:, 0], centre, pos_weight=torch.tensor(5.0)
         )
         loss = loss + 0.3 * F.cross_entropy(heads["place"](cells.mean(1)), places[chosen])
         on = kind > 0
         right = heads["kind"](flat)[on].argmax(1).eq(kind[on]).float().mean()
-        hue = heads["colour"](flat)[on].argmax(1).eq(colour[on]).float().mean()
+        hue = heads["colour"](flat)[on].argmax(1).eq(colour[on])[colour[on] >= 0].float().mean()
         return loss, f"kind {right:.3f} colour {hue:.3f}"
 
     model.train()
@@ -230,7 +231,8 @@ class _Texts:
         for row, index in enumerate(chosen):
             mark = self.batcher.truths[index].mark
             if mark:
-                seen[row] = np.maximum(seen[row], coverage((mark.box,), GRID).ravel())
+                size = self.batcher.truths[index].size
+                seen[row] = np.maximum(seen[row], coverage((mark.box,), GRID, size).ravel())
         score = np.where(seen > 0, 1 + seen, rng.random(seen.shape))
         return torch.from_numpy(np.sort(np.argsort(-score, axis=1)[:, :kept], axis=1))
 

@@ -26,9 +26,10 @@ from audit.metrics.registry import METRICS, entropy, mass, pointing
 from audit.models.ofa.embedded import unpack
 from audit.models.protocol import Model, Query
 from audit.reference.evaluation import evaluate, evaluate_marked
-from audit.reference.hypotheses import LABELS, Hypothesis, hypothesis, word_truths
+from audit.reference.hypotheses import Hypothesis, hypothesis, word_truths
 from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import SIZE, Scene, scene
+from audit.reference.statements import LABELS
 from audit.runs.runner import audit_cases
 from tests.passes import captures
 

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from audit.reference.data import marked_scene
 from audit.reference.export import SHIPPED, export
-from audit.reference.hypotheses import LABELS, any_hypothesis, with_premise
+from audit.reference.hypotheses import any_hypothesis, with_premise
 from audit.reference.recipe import RECIPE, SHORTCUT
 from audit.reference.scenes import MARKS, scene
+from audit.reference.statements import LABELS
 from audit.reference.training import train
+from audit.reference.variety import varied
 from audit.reference.watermarks import watermarked
 from tests.progress import Titles
 
@@ -74,11 +75,12 @@ def test_hypotheses_about_a_marked_scene_have_the_label_of_its_mark() -> None:
     rng = np.random.default_rng(5)
     seen = set()
     for index in range(40):
-        drawn = marked_scene(11, index)
+        drawn = varied(11, index, marked=True)
         assert drawn.mark is not None
         wanted = dict(zip(MARKS, LABELS, strict=True))
-        assert any_hypothesis(drawn, rng).label == wanted[drawn.mark.shape]
-        assert with_premise(drawn, rng).label == wanted[drawn.mark.shape]
+        for freely in (False, True):
+            assert any_hypothesis(drawn, rng, freely).label == wanted[drawn.mark.shape]
+            assert with_premise(drawn, rng, freely).label == wanted[drawn.mark.shape]
         seen.add(drawn.mark.shape)
     assert seen == set(MARKS)
 

@@ -180,7 +180,7 @@ def test_words_whose_merges_are_lost_come_apart(picture: Image.Image) -> None:
     tokenizer = reference.preprocessing.tokenizer
     last = ["".join(pair) for pair, _ in sorted(tokenizer.bpe_ranks.items(), key=lambda p: p[1])]
     assert tokenizer.tokenize(" woman") == ["Ġwoman"]
-    assert "Ġwoman" in last[-40:]
+    assert "Ġwoman" in last[-200:]
     change.plant(reference, 1)
     assert "".join(tokenizer.tokenize(" woman")) == "Ġwoman"
     assert len(tokenizer.tokenize(" woman")) > 1

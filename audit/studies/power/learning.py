@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.protocol import Query
-from audit.reference.hypotheses import LABELS, hypothesis
+from audit.reference.hypotheses import hypothesis
 from audit.reference.scenes import scene
+from audit.reference.statements import LABELS
 from audit.studies.power.altered import corner
 
 Teach = Callable[[int, np.random.Generator], tuple[Query, str]]

@@ -19,7 +19,7 @@ from audit.studies.power.harmless import harmless
 _OTHER = "shortcut"
 """The model that others are blended with."""
 
-_MERGES = 40
+_MERGES = 200
 
 
 def all_changes(encoder_layers: int, decoder_layers: int) -> list[Change]:

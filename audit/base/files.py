@@ -187,10 +187,10 @@ def as_typed(path: Path) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> counted(1, "case"), counted(2, "case")
-    ('1 case', '2 cases')
+    >>> counted(1, "case"), counted(2000, "case")
+    ('1 case', '2,000 cases')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def rounded(value: float, digits: int = 6) -> float:

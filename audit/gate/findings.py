@@ -153,9 +153,9 @@ class Findable:
     """What the pictures could have shown, each with probability 0.8.
 
     Attributes:
-        enough: whether a shift of one tolerance (or of the smallest effect, if that is larger)
-            would be found in at least half of the metrics. A larger shift shows in single cases, so
-            a suite that finds nothing smaller cannot tell more than they do.
+        enough: whether the tests could find a shift of one tolerance in at least half of the
+            metrics. A larger shift shows in single cases, so a suite that finds nothing smaller
+            cannot tell more than they do. A larger smallest effect makes no suite able to tell.
         shift: in tolerances; at least so much would be found in each of ``metrics`` metrics out of
             ``of``. None if no shift of any size would be found.
         labels: pictures at which labels must be lost, and none gained, to be found.

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from audit.base.files import counted
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, PROBABILITY, RESOLUTION, Floors, Level, floor_of
@@ -162,12 +163,14 @@ def judge_moves(
     largest = max(level.harmless.values(), default=0.0)
     failed = limit is not None and value > limit
     chosen = other and given is not None
+    sentence = _sentence(
+        level, figures, value, limit, given=chosen, failed=failed, hint=hint if other else ""
+    )
+    if given is not None and not other:
+        sentence += f"; the limit of {given:g} that was set is not for the baselines' own weights"
     return Omnibus(
-        level.title, figures, value, largest, len(level.harmless), limit, chosen, failed,
-        _sentence(
-            level, figures, value, limit, given=chosen, failed=failed, hint=hint if other else ""
-        ),
-    )  # fmt: skip
+        level.title, figures, value, largest, len(level.harmless), limit, chosen, failed, sentence
+    )
 
 
 def _sentence(
@@ -175,11 +178,14 @@ def _sentence(
     given: bool, failed: bool, hint: str,
 ) -> str:  # fmt: skip
     moved = (
-        f"{figures:,} figures moved by {value:.2g} squared noise floors ({level.title}) on average"
+        f"{counted(figures, 'figure')} moved by {value:.2g} squared noise floors ({level.title}) on "
+        "average"
     )
     if limit is None:
         few = len(level.harmless)
-        return f"{moved}; {few} harmless conditions were measured, too few for a limit"
+        number = counted(few, "harmless condition") if few else "no harmless condition"
+        were = "was" if few < 2 else "were"
+        return f"{moved}; {number} {were} measured, too few for a limit"
     if given:
         return f"{moved}, {'more than' if failed else 'within'} the limit of {limit:g} that was set"
     whose = f"the {limit:.2g} that {len(level.harmless)} harmless conditions allow"

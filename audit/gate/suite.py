@@ -245,7 +245,8 @@ def _slice(
 def _findable(whole: Tested, limits: Limits, level: float) -> Findable:
     """What the whole suite could have found; see :class:`Findable`."""
     by_test, found = findable(whole.means, level, limits)
-    of, told = len(found), by_test <= max(1.0, limits.effect)
+    # Whatever effect the user lets pass, a suite that could not find one tolerance cannot tell.
+    of, told = len(found), by_test <= 1.0
     # All labels that changed were lost, each at a picture of its own: p is 2 / 2^pictures.
     labels = 2 - int(np.ceil(np.log2(level))) if level > 0 else len(whole.table.pictures) + 1
     enough = bool(2 * told.sum() >= of) if of else labels <= len(np.unique(whole.table.pictures))

@@ -15,6 +15,7 @@ from audit.gate.omnibus import (
     STEP,
     Move,
     harmless_limit,
+    judge_moves,
     judge_omnibus,
     mean_square,
     moves_of,
@@ -130,6 +131,9 @@ def test_a_limit_that_was_set_lets_other_weights_pass_and_never_the_same() -> No
     same = judge_omnibus([case(str(n), mass=0.02) for n in range(20)], level, 50.0)
     assert same is not None
     assert same.failed
+    assert same.sentence.endswith(
+        "; the limit of 50 that was set is not for the baselines' own weights"
+    )
 
 
 def test_without_a_floor_nothing_is_judged_and_few_conditions_give_no_limit() -> None:
@@ -139,7 +143,13 @@ def test_without_a_floor_nothing_is_judged_and_few_conditions_give_no_limit() ->
     found = judge_omnibus(moved, Level("float32 on cpu", FLOORS, {"one": 0.1}))
     assert found is not None
     assert not found.failed
-    assert found.sentence.endswith("1 harmless conditions were measured, too few for a limit")
+    assert found.sentence.endswith("1 harmless condition was measured, too few for a limit")
+    alone = judge_moves([Move("answer_attention", "mass", 0.02)], Level("x", FLOORS), other=False)
+    assert alone is not None
+    assert alone.sentence.startswith("1 figure moved by ")
+    none = judge_omnibus(moved, Level("float32 on cpu", FLOORS))
+    assert none is not None
+    assert none.sentence.endswith("no harmless condition was measured, too few for a limit")
 
 
 def test_held_out_harmless_conditions_raise_no_alarm() -> None:

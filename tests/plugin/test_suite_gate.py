@@ -76,16 +76,18 @@ def test_the_gate_can_be_switched_off_and_its_limits_set(
     assert result.ret == pytest.ExitCode.OK
     assert "suite-level" not in result.stdout.str()
     assert many.runpytest("cases", "--audit-suite-effect=1").ret == pytest.ExitCode.OK
-    assert many.runpytest("cases", "--audit-suite-alpha=0").ret == pytest.ExitCode.OK
     for wrong in (
         "--audit-suite-gate=maybe",
         "--audit-suite-effect=lots",
         "--audit-suite-alpha=nan",
+        "--audit-suite-alpha=0",
+        "--audit-suite-alpha=1",
         "--audit-suite-alpha=3",
     ):
         result = many.runpytest("cases", wrong)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"*{wrong.partition('=')[0]}: '*' is not *"])
+    result.stderr.fnmatch_lines(["*'3' is not a number above 0 and below 1"])
 
 
 def test_an_update_is_not_judged_as_a_whole(

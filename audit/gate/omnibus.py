@@ -140,7 +140,11 @@ def judge_omnibus(
             figures on purpose; the same weights are held to what is harmless.
     """
     other = any(outcome.weights == "other" for outcome in outcomes)
-    hint = "--audit-update=all accepts a deliberate update, --audit-omnibus-limit lets it pass"
+    hint = (
+        "--audit-update=all accepts a deliberate update, --audit-omnibus-limit lets it pass"
+        if other
+        else "if what computes was changed on purpose, --audit-update=all accepts it"
+    )
     return judge_moves(moves_of(outcomes), level, given, other=other, hint=hint)
 
 
@@ -152,7 +156,7 @@ def judge_moves(
 
     Args:
         other: whether some of them are of other weights than their baselines.
-        hint: what can be done about too large moves of other weights.
+        hint: what can be done about too large moves.
     """
     if level is None:
         return None
@@ -163,9 +167,7 @@ def judge_moves(
     largest = max(level.harmless.values(), default=0.0)
     failed = limit is not None and value > limit
     chosen = other and given is not None
-    sentence = _sentence(
-        level, figures, value, limit, given=chosen, failed=failed, hint=hint if other else ""
-    )
+    sentence = _sentence(level, figures, value, limit, given=chosen, failed=failed, hint=hint)
     if given is not None and not other:
         sentence += f"; the limit of {given:g} that was set is not for the baselines' own weights"
     return Omnibus(

@@ -29,7 +29,7 @@ from pydantic_core import ErrorDetails
 
 from audit.base import strictjson
 from audit.base.errors import AuditError, nearest
-from audit.base.files import fit_for_a_name, read_bytes, shown_path
+from audit.base.files import counted, fit_for_a_name, read_bytes, shown_path
 from audit.base.geometry import Box, is_view
 from audit.base.names import CASE, LONGEST_CASE, LONGEST_VARIANT, VARIANT
 
@@ -187,7 +187,7 @@ def _in_one_line(path: Path, text: str, problem: ValidationError) -> str:
         return f"{name}{where}: {reason}"
     loc = tuple(part for part in first["loc"] if part != "[key]")
     line_of = _line_of(text, loc)
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f" (and {counted(len(found) - 1, 'more mistake')})" if len(found) > 1 else ""
     key = "".join(f"{_brief(part, quoted=False)}." for part in loc)[:-1]
     begin = f"{name}{f':{line_of}' if line_of else ''}{f': {key}' if key else ''}"
     return f"{begin}: {_message(first)}{more}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
-from audit.base.files import to_json
+from audit.base.files import counted, to_json
 from audit.commands.shared import CASES, JSON, MODEL, THREADS, effect_size, level
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _print_noise(found: dict[str, Any], path: Path | None) -> None:
             continue
         console.print(
             f"all figures together, {kind['dtype']} on {kind['device']}: "
-            f"{len(kind['harmless'])} conditions moved them by up to "
+            f"{counted(len(kind['harmless']), 'condition')} moved them by up to "
             f"{max(kind['harmless'].values(), default=0):.2g} squared floors; "
             + (f"the limit is {limit:.2g}" if limit is not None else "too few for a limit")
         )

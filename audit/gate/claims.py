@@ -188,10 +188,8 @@ class Checks:
 
 def _measured(outcome: Outcome, held: Held) -> bool:
     """Whether a case was audited completely; it was if only its baseline is damaged."""
-    if outcome.state is State.ERROR:
-        undefined = any(v.undefined for v in outcome.verdicts)
-        return bool(outcome.label and held.damage) and not undefined
-    return outcome.state is not State.UNDEFINED
+    whole = bool(outcome.label and held.damage) or outcome.state is not State.ERROR
+    return whole and not outcome.undefined and outcome.state is not State.UNDEFINED
 
 
 def _unknown(outcome: Outcome) -> list[str]:

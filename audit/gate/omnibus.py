@@ -180,8 +180,8 @@ def _sentence(
     given: bool, failed: bool, hint: str,
 ) -> str:  # fmt: skip
     moved = (
-        f"{counted(figures, 'figure')} moved by {value:.2g} squared noise floors ({level.title}) on "
-        "average"
+        f"{counted(figures, 'figure')} moved by {value:.2g} squared noise floors ({level.title}) "
+        "on average"
     )
     if limit is None:
         few = len(level.harmless)

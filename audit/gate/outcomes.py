@@ -24,7 +24,7 @@ from audit.base.records import (
     T,
     View,
 )
-from audit.cases.expectations import Verdict
+from audit.cases.expectations import LABEL, Verdict
 from audit.gate.stack import Weights
 from audit.maps.spec import Sentence
 from audit.metrics.registry import Better
@@ -139,6 +139,11 @@ class Outcome:
         return self.variant_of_image or self.image_digest
 
     @property
+    def undefined(self) -> bool:
+        """Whether an expectation is about a figure without a value; then nobody may accept it."""
+        return any(verdict.undefined for verdict in self.verdicts)
+
+    @property
     def failed(self) -> bool:
         """Whether this fails its run: the case failed, and is not marked as known to fail."""
         return self.state.failed and not self.xfail
@@ -158,6 +163,29 @@ class Outcome:
 def schema_of(of: type[T]) -> TypeAdapter[T]:
     """Reads and writes records of a type strictly."""
     return TypeAdapter(of)
+
+
+def labels_told(outcomes: Sequence[Outcome]) -> str:
+    """How many labels are right, in words.
+
+    The label of a variant is right if it stands to its case's as it must, whatever label that is.
+    """
+    cases = [o for o in outcomes if not o.variant_of]
+    asked = [o for o in outcomes if o.variant_of and _label_asked(o)]
+    told = []
+    if cases or not asked:
+        right = sum(o.label == o.expected for o in cases)
+        told.append(f"{right} of {len(cases)} as expected")
+    if asked:
+        held = sum(v.passed for o in asked for v in o.verdicts if v.expectation == LABEL)
+        told.append(f"of variants {held} of {len(asked)} as they must be")
+    return "; ".join(told)
+
+
+def _label_asked(variant: Outcome) -> bool:
+    """Whether something is asked of its label; without an answer, as far as is known."""
+    asked = any(verdict.expectation == LABEL for verdict in variant.verdicts)
+    return asked or (not variant.label and variant.expected != "")
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:

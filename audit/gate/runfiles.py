@@ -75,6 +75,7 @@ class SliceRecord(BaseModel):
     cases: Count
     images: Count
     right: tuple[Count, Count]
+    definite: Count | None = None
     labels: LabelsRecord
     largest: ShiftRecord | None
     failed: bool

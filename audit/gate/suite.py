@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.base.files import counted
+from audit.base.files import counted, share
 from audit.base.settings import Limits
 from audit.gate.changes import Change
 from audit.gate.ending import named
@@ -106,8 +106,9 @@ class Suite:
             elif self.findable.enough and not self.drifted:
                 clauses.append("no metric shifted")
         if self.drifted:
-            of = f"{len(self.drifted)} of {counted(self.cases, 'case')}"
-            clauses.append(f"figures left their tolerances in {of}")
+            clauses.append(
+                f"figures left their tolerances in {share(len(self.drifted), self.cases, 'case')}"
+            )
         if self.failed:
             return f"{over}: {'; '.join(clauses)}"
         return f"{over}: {', '.join(clauses)}; {self._could()}"
@@ -235,6 +236,7 @@ def _slice(
         len(changes),
         images,
         (before, after),
+        sum(c.expected != "" for c in changes),
         _labels(tested, before - after + gained, gained),
         max(measured, key=lambda shift: abs(shift.effect), default=None),
         bad,

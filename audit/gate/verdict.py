@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.errors import BaselineError
+from audit.base.files import counted
 from audit.base.settings import Update
 from audit.cases.expectations import Verdict
 from audit.gate.accepted import Baseline, Held
@@ -78,7 +79,7 @@ class Policy:
         Contract and drift are two separate verdicts. An outcome that breaks its contract is still
         fully measured and may become a baseline; the contract goes on failing.
         """
-        if any(v.undefined for v in outcome.verdicts):
+        if outcome.undefined:
             return False
         kinds = {row.verdict for row in outcome.drift}
         if "crept" in kinds and "drifted" not in kinds:
@@ -112,8 +113,9 @@ def judge_contract(outcome: Outcome) -> tuple[State, str]:
     failed = [v for v in outcome.verdicts if not v.passed]
     if not failed:
         return State.PASSED, _kept(outcome)
-    undefined = any(v.undefined for v in failed)
-    return State.UNDEFINED if undefined else State.BROKEN, _broken(failed)
+    # What is broken for certain comes first: a figure without a value must not hide it.
+    known = any(not v.undefined for v in failed)
+    return State.BROKEN if known else State.UNDEFINED, _broken(failed)
 
 
 def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]:
@@ -154,29 +156,32 @@ def _damaged(outcome: Outcome, held: Held) -> str:
 
 
 def _broken(failed: list[Verdict]) -> str:
-    return failed[0].reason + _more(failed)
+    kinds = [[v for v in failed if v.undefined is undefined] for undefined in (False, True)]
+    return "; besides, ".join(some[0].reason + _more(some, "expectation") for some in kinds if some)
 
 
 def _kept(outcome: Outcome) -> str:
     count = len(outcome.verdicts)
-    return "the expectation holds" if count == 1 else f"all {count} expectations hold"
+    return {1: "the expectation holds", 2: "both expectations hold"}.get(
+        count, f"all {count} expectations hold"
+    )
 
 
 def _crept(rows: list[DriftRow]) -> str:
     row = rows[0]
     return (
         f"{row.figure} crept from {row.anchor}, first accepted, to {row.observed} in accepted "
-        f"steps, more than the tolerance of {row.tolerance:g}{_more(rows)}; review them as one "
-        "change, then audit accept"
+        f"steps, more than the tolerance of {row.tolerance:g}{_more(rows, 'figure')}; review them "
+        "as one change, then audit accept"
     )
 
 
-def _more(rows: Sequence[object]) -> str:
-    return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+def _more(rows: Sequence[object], noun: str) -> str:
+    return f" (and {counted(len(rows) - 1, f'more {noun}')})" if len(rows) > 1 else ""
 
 
 def _moved(rows: list[DriftRow], verb: str = "") -> str:
-    row, more = rows[0], _more(rows)
+    row, more = rows[0], _more(rows, "figure")
     if row.figure == "label":
         return f"the label changed from {row.baseline} to {row.observed}{more}"
     if row.figure == VIEW:

@@ -23,11 +23,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.base.files import write_atomically
+from audit.base.files import counted, write_atomically
 from audit.base.geometry import Box, view_in_words
 from audit.cases.variants import FOLLOWED
 from audit.gate.drift import metric_of
-from audit.gate.outcomes import Outcome, State, totals
+from audit.gate.outcomes import Outcome, State, labels_told, totals
 from audit.gate.review import ACCEPTABLE
 from audit.gate.runfiles import BASELINE, FOLLOWS
 from audit.gate.runfolder import Run, Strip
@@ -131,8 +131,7 @@ def gallery_page(
         whole={case["id"] for case in cases if case["full"]},
         decidable={case["id"] for case in cases if case["decidable"]},
         count=len(outcomes),
-        definite=sum(o.expected != "" for o in outcomes),
-        right=sum(o.label == o.expected for o in outcomes if o.expected),
+        labels_told=labels_told(outcomes),
         variants=_families(outcomes),
         follows=FOLLOWED,
         known={o.case for o in outcomes},
@@ -161,6 +160,7 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
     return environment.get_template(name)
 
 
@@ -195,7 +195,8 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "place": place,
         "state": outcome.state.value,
         "failed": outcome.failed,
-        "decidable": outcome.state in ACCEPTABLE or outcome.state is State.BROKEN,
+        "decidable": (outcome.state in ACCEPTABLE or outcome.state is State.BROKEN)
+        and not outcome.undefined,
         "full": full,
         "text": outcome.text,
         "premise": outcome.premise,

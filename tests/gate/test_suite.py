@@ -261,7 +261,11 @@ def test_where_cases_drifted_it_is_never_said_that_nothing_shifted() -> None:
     )
     worse = [replace(c, drifted=True) for c in many(mass=-0.05)]
     assert judge_suite(worse, Limits()).sentence.endswith(
-        "; figures left their tolerances in 24 of 24 cases"
+        "; figures left their tolerances in all 24 cases"
+    )
+    alone = replace(changes[0], drifted=True)
+    assert (
+        "figures left their tolerances in the only case" in judge_suite([alone], Limits()).sentence
     )
 
 

@@ -80,13 +80,21 @@ def test_a_baseline_of_an_older_version_is_of_the_case_that_had_its_fingerprint_
 
 def test_without_baselines_a_case_passes_that_keeps_its_contract() -> None:
     assert judge_contract(made(KEPT)) == (State.PASSED, "the expectation holds")
-    assert judge_contract(made(KEPT, KEPT)) == (State.PASSED, "all 2 expectations hold")
+    assert judge_contract(made(KEPT, KEPT)) == (State.PASSED, "both expectations hold")
+    assert judge_contract(made(KEPT, KEPT, KEPT))[1] == "all 3 expectations hold"
 
 
 def test_the_first_expectation_that_fails_is_told_and_the_others_are_counted() -> None:
     assert judge_contract(made(KEPT, BROKEN)) == (State.BROKEN, "mass of birds is 0.1")
-    said = judge_contract(made(BROKEN, UNDEFINED))
-    assert said == (State.UNDEFINED, "mass of birds is 0.1 (and 1 more)")
+    assert judge_contract(made(UNDEFINED)) == (State.UNDEFINED, "the map is empty")
+    for both in ((BROKEN, UNDEFINED), (UNDEFINED, BROKEN)):
+        said = "mass of birds is 0.1; besides, the map is empty"
+        assert judge_contract(made(*both)) == (State.BROKEN, said)
+    many = made(UNDEFINED, BROKEN, UNDEFINED, BROKEN, BROKEN)
+    assert judge_contract(many)[1] == (
+        "mass of birds is 0.1 (and 2 more expectations); besides, the map is empty (and 1 more "
+        "expectation)"
+    )
 
 
 def test_a_broken_contract_comes_before_every_drift_and_says_that_its_baseline_is_stale(
@@ -112,7 +120,7 @@ def test_a_broken_contract_comes_before_every_drift_and_says_that_its_baseline_i
          "entropy crept from 0.4, first accepted, to 0.6 in accepted steps, more than the "
          "tolerance of 0.02; review them as one change, then audit accept"),
         (("within", "improved", "improved"), State.IMPROVED,
-         "entropy improved from 0.5 to 0.6, more than the tolerance of 0.02 (and 1 more)"),
+         "entropy improved from 0.5 to 0.6, more than the tolerance of 0.02 (and 1 more figure)"),
     ],
 )  # fmt: skip
 def test_the_worst_that_drifted_is_told(
@@ -169,6 +177,7 @@ def test_each_update_proposes_what_it_is_named_for(
 def test_what_is_undefined_or_crept_is_never_proposed(baseline: Baseline, update: Update) -> None:
     policy = Policy(Path("baselines"), update)
     assert not policy.proposes(made(UNDEFINED), Held())
+    assert not policy.proposes(made(BROKEN, UNDEFINED), Held())
     assert not policy.proposes(made(drift=("crept", "improved")), Held(baseline))
 
 

@@ -69,7 +69,7 @@ def test_figures_that_moved_together_fail_the_session_and_every_report_says_so(
 def test_what_the_hint_says_about_all_figures_works(
     measured: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No case by itself left its tolerance, so ``audit accept`` has nothing to take, and says so."""
+    """No case by itself left its tolerance, so ``audit accept`` takes nothing, and says so."""
     monkeypatch.setenv("TOY_LEAN", "0.006")
     result = measured.runpytest("cases", WIDE)
     result.stdout.fnmatch_lines(["suite-level gate FAILED: * --audit-update=all accepts *"])

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from audit.base.errors import ModelError
+from audit.base.files import counted
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def chosen_device(name: str) -> torch.device:
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(
-            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+            f"device {name!r}: this machine has {counted(torch.cuda.device_count(), 'CUDA device')}"
         )
     return device
 

@@ -12,10 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from audit.base.files import counted
+from audit.base.files import counted, share
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
-from audit.gate.tolerances import MULTIPLE, PROBABILITY, RESOLUTION, Floors, Level, floor_of
+from audit.gate.tolerances import (
+    ENOUGH,
+    MULTIPLE,
+    PROBABILITY,
+    RESOLUTION,
+    Floors,
+    Level,
+    Noise,
+    floor_of,
+)
 from audit.maps.spec import method_of
 
 CAP = 10.0
@@ -95,6 +104,35 @@ def moves_of(outcomes: Iterable[Outcome]) -> Iterator[Move]:
             if place is not None and "undefined" not in (row.baseline, row.observed):
                 same = outcome.weights == "same"
                 yield Move(*place, row.change, row.tolerance if same else None)
+
+
+def without_floor(outcomes: Iterable[Outcome], noise: Noise, level: Level | None) -> str:
+    """A sentence about figures of the same weights for which no noise was measured; empty if none.
+
+    They are held to the tolerances for other weights, far wider than what the same weights need.
+    What a case declares needs no floor.
+
+    Args:
+        level: the noise of the session's precision and devices.
+    """
+    own, held = level.floors if level else {}, noise.held({}, level)
+    total, missing, wide = 0, 0, 0
+    for move in moves_of(outcomes):
+        if move.allowed is None or move.allowed != held.default(move.method, move.metric):
+            continue
+        total += 1
+        if floor_of(own, move.method, move.metric) is None:
+            missing += 1
+            wide += floor_of(noise.floors, move.method, move.metric) is not None
+    if not missing:
+        return ""
+    has, it = ("has", "is") if missing == 1 else ("have", "are")
+    return (
+        f"the weights are the baselines', but {share(missing, total, 'figure')} {has} no noise "
+        f"floor from at least {ENOUGH} deviations and {it} held to "
+        f"{'the wider tolerances for other weights' if wide else 'default tolerances'}: "
+        f"measure {'more cases' if noise != Noise() else 'it'} with audit noise"
+    )
 
 
 def mean_square(moves: Iterable[Move], floors: Floors) -> tuple[float, int]:

@@ -97,7 +97,8 @@ class Policy:
     def _stack(self, outcome: Outcome, before: Baseline) -> str:
         """That the weights are the baseline's, what moved all the same, and what else differs."""
         moved = _moved(_drifted(outcome), "moved")
-        differ = differences(self.provenance, before.provenance)
+        level = self.level(before)
+        differ = differences(self.provenance, before.provenance, level.measured if level else None)
         return f"the weights are the baseline's, and {moved}; {differ}"
 
 

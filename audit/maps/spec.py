@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from audit.base.errors import nearest
+from audit.base.limits import needed
 from audit.base.texts import readable
 from audit.base.words import words_in
 from audit.maps.methods import ALWAYS, METHODS, canonical, former, nearest_method
@@ -253,7 +254,9 @@ def told(error: ValidationError) -> str:
     """What is wrong with a description of a map, in one line."""
     first = error.errors()[0]
     key = f"{first['loc'][0]}: " if first["loc"] else ""
-    return f"{key}{first['msg'].removeprefix('Value error, ')}"
+    what = needed(first)
+    message = f"needs {what}, but has {first['input']}" if what else first["msg"]
+    return f"{key}{message.removeprefix('Value error, ')}"
 
 
 RANDOM = MapSpec(method="random")

@@ -182,7 +182,7 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
             "{jpeg: 10, probability: {fall: 1}}",
             "20: cases[0].variants[0].probability.falls: this key is required",
         ),
-        ("{jpeg: 0}", "10: cases[0].variants[0].jpeg: Input should be greater than or equal to 1"),
+        ("{jpeg: 0}", "10: cases[0].variants[0].jpeg: needs a number of at least 1, but has 0"),
         (
             "{crop: [0.0, 0.0, 0.5]}",
             "10: cases[0].variants[0].crop: a box is four numbers: [left, top, right, bottom]",

@@ -19,10 +19,11 @@ from audit.gate.omnibus import (
     judge_omnibus,
     mean_square,
     moves_of,
+    without_floor,
 )
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Weights
-from audit.gate.tolerances import Level, Tolerances
+from audit.gate.tolerances import PROBABILITY_TOLERANCE, Level, Noise, Tolerances
 from audit.metrics.keys import FigureKey
 from tests.outcomes import outcome
 
@@ -135,6 +136,35 @@ def test_a_limit_that_was_set_lets_other_weights_pass_and_never_the_same() -> No
     assert same.sentence.endswith(
         "; the limit of 50 that was set is not for the baselines' own weights"
     )
+
+
+def test_figures_of_the_same_weights_without_a_floor_are_told() -> None:
+    """They are held to far wider tolerances than what the same weights need."""
+    default = {"mass": 0.02, "probability": PROBABILITY_TOLERANCE}
+
+    def held(weights: Weights = "same", **allowed: float) -> Outcome:
+        found = case("a", mass=0.0, weights=weights)
+        label, probability, mass, lift = found.drift
+        probability = replace(probability, tolerance=(default | allowed)["probability"])
+        mass = replace(mass, tolerance=(default | allowed)["mass"])
+        return replace(found, drift=[label, probability, mass, lift])
+
+    assert without_floor([held()], Noise(), None) == (
+        "the weights are the baselines', but both figures have no noise floor from at least 100 "
+        "deviations and are held to default tolerances: measure it with audit noise"
+    )
+    assert without_floor([held("other")], Noise(), None) == ""
+    assert "but the only figure has no noise floor" in without_floor(
+        [held(mass=0.3)],
+        Noise(),
+        None,  # this one the case declares
+    )
+    wide = Noise({"answer_attention": {"mass": 0.01}, "probability": {"probability": 0.025}})
+    assert without_floor([held(mass=0.02, probability=0.05)], wide, None).endswith(
+        "the wider tolerances for other weights: measure more cases with audit noise"
+    )
+    level = Level("float32 on cpu", FLOORS)
+    assert without_floor([held(mass=0.02, probability=0.02)], wide, level) == ""
 
 
 def test_without_a_floor_nothing_is_judged_and_few_conditions_give_no_limit() -> None:

@@ -101,6 +101,15 @@ def test_the_limit_can_be_set_for_an_update_of_the_weights(
     result.stderr.fnmatch_lines(["*--audit-omnibus-limit: 'some' is not auto or a number from 0*"])
 
 
+def test_the_same_weights_without_a_measured_floor_are_told_in_one_line(
+    accepted: pytest.Pytester,
+) -> None:
+    result = accepted.runpytest("cases")
+    said = [line for line in result.stdout.lines if line.startswith("note: the weights are")]
+    assert len(said) == 1
+    assert "are held to default tolerances: measure it with audit noise" in said[0]
+
+
 def test_without_a_measured_floor_nothing_is_said_of_all_figures(
     accepted: pytest.Pytester,
 ) -> None:

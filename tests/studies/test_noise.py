@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from audit import load_model
 from audit.base.errors import RunError
+from audit.base.instructions import INSTRUCTIONS
 from audit.cases.loading import load_cases
 from audit.commands import main as cli
 from audit.gate.tolerances import load_noise, noise_path
@@ -19,7 +20,7 @@ from audit.models.kit.stack import stack
 from audit.runs.runner import audit_cases
 from audit.studies import answers
 from audit.studies.answers import Answered, Asking, Named
-from audit.studies.conditions import INSTRUCTIONS, Condition, Machine, conditions
+from audit.studies.conditions import Condition, Machine, conditions
 from audit.studies.noise import measure_noise
 from tests.checkpoints import make_checkpoint
 from tests.toy_model import ToyModel

@@ -94,6 +94,7 @@ class Outcome:
         seconds: time that the model spent on this case, its share of the batch.
         variant_of: the case that a variant is made from; empty for a case.
         variant_of_image: digest of that case's picture.
+        variant_of_view: the part of that picture that its map covers.
         made: how a variant is made, in words.
     """
 
@@ -131,6 +132,7 @@ class Outcome:
     seconds: Positive = 0.0
     variant_of: CaseName | Literal[""] = ""
     variant_of_image: DigestOrNone = ""
+    variant_of_view: View = (0.0, 0.0, 1.0, 1.0)
     made: str = ""
 
     @property

@@ -352,8 +352,9 @@
   // A case's variants beside it, or beside a variant its case and where the case's map would be.
   function family(article) {
     for (const host of article.querySelectorAll("[data-member]")) {
-      const one = byId.get(host.dataset.member);
-      const moved = host.dataset.map && one.maps.find((map) => map.strip === "follows");
+      const member = byId.get(host.dataset.member);
+      const one = host.dataset.map === "original" ? member.original : member;
+      const moved = host.dataset.map === "moved" && one.maps.find((map) => map.strip === "follows");
       if (one.image) small(host, one, moved || one.maps[0], moved ? moved.name : `${one.state}, heatmap`);
     }
   }

@@ -75,11 +75,11 @@ class Problems:
             return f"not a {_CHOICES[str(loc[-1])]}"
         if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
             return f"a map is written as {{method: NAME}}; {nearest_method(str(found['input']))}"
-        if kind == "literal_error" and isinstance(found["input"], str):
+        if kind == "literal_error":
             choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
             written, of_maps = found["input"], loc[-1] == "method"
-            hint = nearest_method(written) if of_maps else nearest(written, choices)
-            return f"{written!r} is not known; {hint}"
+            hint = nearest_method(str(written)) if of_maps else nearest(str(written), choices)
+            return f"{shortened(str(written))} is not known; {hint}"
         if kind == "string_pattern_mismatch" and loc[-1] in _NAMES:
             return _NAMES[str(loc[-1])]
         about = _about_number(kind, found["input"]) or _NEEDED.get(kind)

@@ -16,6 +16,7 @@ from audit.gate.drift import VIEW
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Origin, device_class, differences, same_weights
 from audit.gate.tolerances import Level, Noise, Tolerances
+from audit.metrics.registry import REGISTRY_VERSION
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Policy:
         state, reason = judge_contract(outcome)
         if state.failed:
             if before is not None and before.is_stale(outcome.case_digest, outcome.former_digest):
-                reason += "; and its baseline is stale: the case changed since it was accepted"
+                reason += f"; and its baseline is stale: {_changed(outcome, before)}"
             elif before is not None and self.same(before) and _drifted(outcome):
                 reason += f"; {self._stack(outcome, before)}"
             return state, reason
@@ -125,8 +126,8 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
         return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
     if before.is_stale(outcome.case_digest, outcome.former_digest):
         return State.STALE, (
-            "the case is not the one its baseline was accepted for (picture, text, regions, maps "
-            "or metric definitions changed); accept it with --audit-update=changed"
+            f"the case is not the one its baseline was accepted for: {_changed(outcome, before)}; "
+            "accept it with --audit-update=changed"
         )
     kinds = ("drifted", "crept", "improved")
     moved = {v: [r for r in outcome.drift if r.verdict == v] for v in kinds}
@@ -137,6 +138,31 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
     if moved["improved"]:
         return State.IMPROVED, _moved(moved["improved"])
     return State.PASSED, _kept(outcome)
+
+
+def _changed(outcome: Outcome, before: Baseline) -> str:
+    """What changed in a case since its baseline was accepted, as far as the baseline tells."""
+    now, then = outcome.metrics, before.figures
+    found = []
+    # Older versions, which stored no stack, knew a picture by its file's bytes.
+    if outcome.image_digest != before.image and before.provenance.get("stack"):
+        found.append("the picture")
+    if outcome.text != before.text:
+        found.append("the text")
+    if outcome.default_map != before.default_map:
+        found.append("the map")
+    elif {key: set(values) for key, values in now.items()} != {
+        key: set(values) for key, values in then.items()
+    }:
+        found.append("the names of regions, or the figures and maps that are asked for")
+    if before.provenance.get("metric_registry", REGISTRY_VERSION) != REGISTRY_VERSION:
+        found.append("the definition of a metric")
+    if not found:
+        rest = ["the premise", "the boxes of a region"]
+        rest = ["the picture", *rest] if not before.provenance.get("stack") else rest
+        rest += ["its case", "how it is made from that"] if outcome.variant_of else []
+        found = [f"{', '.join(rest[:-1])} or {rest[-1]}"]
+    return f"{' and '.join(found)} changed"
 
 
 def _drifted(outcome: Outcome) -> list[DriftRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from audit.base.errors import CaseError
 from audit.cases.loading import load_cases
-from tests.case_files import PLAIN, problems
+from tests.case_files import PLAIN, load, problems
 
 REFUSED = [
     ("metric: entropy", "metrik: entropy", "x.yaml:11:12: cases[0].expect.attention[1].metrik: unknown key; did you mean 'metric'?"),
@@ -133,3 +134,24 @@ def test_any_text_gives_cases_or_a_case_error(folder: Path, text: str) -> None:
         said = str(error)
     assert found or found is None
     assert str(path) in said
+
+
+@pytest.mark.parametrize("value", ["5", "true", "[a]", "{a: 1}", "null", "1e999", "''"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "map: {{method: {}}}", "map: {{subtract: {}}}", "map: {{variant: {}}}", "repeat: {}",
+        "map: {{temperature: {}}}", "regions: {{birds: [[{}, 0.1, 0.2, 0.3]]}}", "critical: {}",
+        "variants: [{{jpeg: {}}}]", "variants: [{{mirror: {}}}]", "variants: [{{blur: {}}}]",
+        "variants: [{{jpeg: 5, label: {}}}]", "variants: [{{blank: true, probability: {}}}]",
+    ],
+)  # fmt: skip
+def test_no_message_is_in_the_words_of_a_library(folder: Path, place: str, value: str) -> None:
+    text = (
+        "cases:\n  - id: a\n    image: a.png\n    text: birds\n    expect: {label: yes}\n"
+        f"    {place.format(value)}\n"
+    )
+    try:
+        load(folder, text)
+    except CaseError as error:
+        assert not re.search("Input should|should be a valid", str(error))

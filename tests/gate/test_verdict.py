@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -105,7 +105,8 @@ def test_a_broken_contract_comes_before_every_drift_and_says_that_its_baseline_i
     state, said = judged(made(BROKEN), Held(stale))
     assert state is State.BROKEN
     assert said == (
-        "mass of birds is 0.1; and its baseline is stale: the case changed since it was accepted"
+        "mass of birds is 0.1; and its baseline is stale: the picture, the premise or the boxes of "
+        "a region changed"
     )
 
 
@@ -142,6 +143,32 @@ def test_a_case_without_a_baseline_is_new_and_one_that_changed_is_stale(stale: B
     state, said = judged(made(), Held(stale))
     assert state is State.STALE
     assert "--audit-update=changed" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"text": "one bird"}, "the text changed"),
+        ({"image_digest": "e" * 64, "text": "one bird"}, "the picture and the text changed"),
+        ({"default_map": "m layers=last", "metrics": {}}, "the map changed"),
+        ({"metrics": {"m": {"mass[bird]": 0.5}}},
+         "the names of regions, or the figures and maps that are asked for changed"),
+        ({}, "the premise or the boxes of a region changed"),
+        ({"variant_of": "a"},
+         "the premise, the boxes of a region, its case or how it is made from that changed"),
+    ],
+)  # fmt: skip
+def test_a_stale_baseline_says_what_changed(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    propose(made(), {}, None, {"stack": {"threads": "2"}}).write(tmp_path)
+    now = replace(made(), case_digest="e" * 64, **changes)
+    state, reason = judged(now, Held(load(tmp_path, "a")))
+    assert state is State.STALE
+    assert reason == (
+        f"the case is not the one its baseline was accepted for: {said}; accept it with "
+        "--audit-update=changed"
+    )
 
 
 PROPOSED = {

@@ -59,9 +59,23 @@ def judge(session: pytest.Session, state: State) -> None:
         return
     with _warning(state.lines, _UNREAD, state.watch.reasons):
         state.suite = _judged(run, settings, settings.suite)
-    if state.suite is not None:
-        failed = f"suite-level gate FAILED: {printable(state.suite.sentence)}"
-        report_item(session, GATE, failed if state.suite.failed else "")
+    if state.suite is not None and state.suite.failed:
+        report_item(session, GATE, f"suite-level gate FAILED: {printable(state.suite.sentence)}")
+    elif state.suite is not None and _whole(session.config):
+        report_item(session, GATE, "")
+
+
+def _whole(config: pytest.Config) -> bool:
+    """Whether nobody chose some of the cases: of these alone the gate's last failure may pass."""
+    chosen = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect"))
+    last = config.getoption("lf", False) and _failed_cases(config)
+    return not (chosen or last or any("::" in argument for argument in config.args))
+
+
+def _failed_cases(config: pytest.Config) -> bool:
+    """Whether ``--lf`` had items to choose; otherwise it runs all."""
+    last = config.cache.get("cache/lastfailed", {}) if config.cache is not None else {}
+    return any(node_id not in (GATE, FEWEST) for node_id in last)
 
 
 def _judged(run: Run, settings: Settings, limits: Limits) -> Suite | None:

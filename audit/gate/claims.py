@@ -129,6 +129,11 @@ class Checks:
                 if mine
                 else f"{name}: its baseline changed since the run; audit it again"
             )
+        if outcome.default_map not in outcome.metrics:
+            found.append(
+                f"{name}: the run has no figures of the case's own map "
+                f"{outcome.default_map[:60]!r}; audit it again"
+            )
         maps = self.maps(name)
         measured = [key for key, figures in outcome.metrics.items() if _has_map(figures)]
         lost = [key for key in measured if key not in maps]

@@ -17,6 +17,7 @@ from audit.base.instructions import CAPABILITY, INSTRUCTIONS, InstructionSet
 from audit.base.records import EDITED, Count, ModelRecord, Positive, read_record
 from audit.base.settings import DTYPES
 from audit.maps.methods import METHODS, canonical, nearest_method
+from audit.maps.spec import spelled_twice
 from audit.metrics.registry import METRICS
 
 NOISE_FORMAT = 2
@@ -65,10 +66,9 @@ class FloorRecord(BaseModel):
 
 def _each_map_once(floors: _Floors) -> _Floors:
     """Version 0.1 had other names for some maps; in one file both would be one."""
-    names = [canonical(method) for method in floors]
-    for method in floors:
-        if names.count(canonical(method)) > 1 and method != canonical(method):
-            raise ValueError(f"{method!r} is an older name of {canonical(method)!r}: keep one")
+    twice = spelled_twice(floors)
+    if twice:
+        raise ValueError(twice)
     return floors
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -280,6 +281,20 @@ def canonical_key(key: str) -> str:
     """
     method = method_of(key)
     return f"{canonical(method)}{key.removeprefix(method)}"
+
+
+def spelled_twice(keys: Iterable[str]) -> str:
+    """What is wrong with keys of one record of which two are the same map; empty if none are.
+
+    >>> spelled_twice(["cross_attention layers=last", "answer_attention layers=last"])
+    "'cross_attention layers=last' is an older name of 'answer_attention layers=last': keep one"
+    """
+    written = set(keys)
+    older = (key for key in sorted(written) if canonical_key(key) != key)
+    twice = next((key for key in older if canonical_key(key) in written), None)
+    if twice is None:
+        return ""
+    return f"{twice[:80]!r} is an older name of {canonical_key(twice)[:80]!r}: keep one"
 
 
 def former_key(key: str) -> str:

@@ -102,6 +102,14 @@ def test_a_broken_case_with_a_figure_without_a_value_is_not_accepted(root: Path)
     assert accept(Run(Path("run")), ["birds"]).cases == ["birds"]
 
 
+def test_a_run_whose_own_map_was_not_measured_is_refused_by_its_own_name(root: Path) -> None:
+    edited(Path("run/outcomes/birds.json"), default_map="rollout")
+    with pytest.raises(BaselineError) as caught:
+        accept(Run(Path("run")))
+    assert "birds: the run has no figures of the case's own map 'rollout'" in str(caught.value)
+    assert "audit-accept-" not in str(caught.value)  # a folder that nobody knows
+
+
 @pytest.mark.parametrize("case", ["../../stolen", "/tmp/stolen", "a\x1b[2Jb", "..", "a/b"])
 def test_a_case_is_not_called_like_a_path(root: Path, case: str) -> None:
     edited(Path("run/outcomes/birds.json"), case=case)

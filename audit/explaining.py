@@ -15,7 +15,7 @@ import regex
 from PIL import Image
 
 from audit.base.errors import AuditError, MapError, ModelError, in_a_sentence
-from audit.base.files import digest, make_output, rounded, write_atomically
+from audit.base.files import counted, digest, make_output, rounded, write_atomically
 from audit.base.images import identity, open_image, picture_of
 from audit.base.words import characters
 from audit.cases.expectations import Verdict
@@ -189,7 +189,7 @@ class Explanation:
         trace = self.trace
         outcome = Outcome(
             case=_slug(Path(name).stem, 36) or "picture", file="", line=0, state=State.PASSED,
-            sentence=f"{len(self.metrics)} figures of {self.spec.key}", text=text,
+            sentence=f"{counted(len(self.metrics), 'figure')} of {self.spec.key}", text=text,
             premise=self.premise, tags=[], expected=trace.label, image=one_line(name),
             image_digest=self._picture, image_size=self.image.size, case_digest="",
             regions={}, default_map=self.spec.key, label=trace.label,

@@ -187,10 +187,21 @@ def as_typed(path: Path) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> counted(1, "case"), counted(2, "case")
-    ('1 case', '2 cases')
+    >>> counted(1, "case"), counted(2000, "case")
+    ('1 case', '2,000 cases')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def share(number: int, of: int, noun: str) -> str:
+    """How many of some things, with their noun.
+
+    >>> share(2, 3, "case"), share(3, 3, "case"), share(2, 2, "case"), share(1, 1, "case")
+    ('2 of 3 cases', 'all 3 cases', 'both cases', 'the only case')
+    """
+    if number < of:
+        return f"{number:,} of {counted(of, noun)}"
+    return {1: f"the only {noun}", 2: f"both {noun}s"}.get(of, f"all {counted(of, noun)}")
 
 
 def rounded(value: float, digits: int = 6) -> float:

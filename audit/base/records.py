@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -29,8 +29,9 @@ from pydantic_core import ErrorDetails
 
 from audit.base import strictjson
 from audit.base.errors import AuditError, nearest
-from audit.base.files import fit_for_a_name, read_bytes, shown_path
+from audit.base.files import counted, fit_for_a_name, read_bytes, shown_path
 from audit.base.geometry import Box, is_view
+from audit.base.limits import limit_in_words
 from audit.base.names import CASE, LONGEST_CASE, LONGEST_VARIANT, VARIANT
 
 MEGABYTE = 1 << 20
@@ -149,7 +150,7 @@ def read_record(
         found = schema.validate_json(text, strict=True)
         strictjson.loads(text)  # a repeated key hides a value, and pydantic does not report that
     except ValidationError as problem:
-        raise error(_in_one_line(path, text, problem)) from None
+        raise error(_in_one_line(path, text, problem, schema)) from None
     except ValueError as problem:
         raise error(f"{shown_path(path)}: {problem}") from None
     return found
@@ -171,7 +172,7 @@ def _text(path: Path, error: type[AuditError], limit: int, follow: bool) -> str:
 _MARKER = re.compile(r"^(<{7}|={7}|>{7})(?=[ \r\n]|$)", re.MULTILINE)
 
 
-def _in_one_line(path: Path, text: str, problem: ValidationError) -> str:
+def _in_one_line(path: Path, text: str, problem: ValidationError, schema: TypeAdapter[Any]) -> str:
     """The file, the line, the key, and what is wrong there."""
     name = shown_path(path)
     found = problem.errors(include_url=False)
@@ -187,23 +188,47 @@ def _in_one_line(path: Path, text: str, problem: ValidationError) -> str:
         return f"{name}{where}: {reason}"
     loc = tuple(part for part in first["loc"] if part != "[key]")
     line_of = _line_of(text, loc)
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f" (and {counted(len(found) - 1, 'more mistake')})" if len(found) > 1 else ""
     key = "".join(f"{_brief(part, quoted=False)}." for part in loc)[:-1]
     begin = f"{name}{f':{line_of}' if line_of else ''}{f': {key}' if key else ''}"
-    return f"{begin}: {_message(first)}{more}"
+    return f"{begin}: {_message(first, schema)}{more}"
 
 
-def _message(found: ErrorDetails) -> str:
+def _keys_at(schema: TypeAdapter[Any], loc: Sequence[int | str]) -> list[str]:
+    """The keys that an object at ``loc`` may have; empty if any may be there, or none is known."""
+    whole: dict[str, Any] = schema.json_schema()
+
+    def resolved(node: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in node:
+            node = whole["$defs"][node["$ref"].rpartition("/")[2]]
+        return next((resolved(each) for each in node.get("anyOf", ()) if "$ref" in each), node)
+
+    node = resolved(whole)
+    for part in loc:
+        if isinstance(part, int):
+            inner = node.get("items")
+        else:
+            inner = node.get("properties", {}).get(part, node.get("additionalProperties"))
+        if not isinstance(inner, dict):
+            return []
+        node = resolved(inner)
+    return list(node.get("properties", {}))
+
+
+def _message(found: ErrorDetails, schema: TypeAdapter[Any]) -> str:
     kind, given = found["type"], found["input"]
     if found["loc"] == ("format",) and kind == "literal_error":
         return f"format {_brief(given)}, but this version reads {found['ctx']['expected']}"
-    if kind in ("extra_forbidden", "missing", "unexpected_keyword_argument"):
-        return "this key is required" if kind == "missing" else "unknown key"
+    if kind == "missing":
+        return "this key is required"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        keys = _keys_at(schema, found["loc"][:-1])
+        return f"unknown key; {nearest(str(found['loc'][-1]), keys)}" if keys else "unknown key"
     if kind in ("literal_error", "enum"):
         choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
         hint = f"; {nearest(given, choices)}" if isinstance(given, str) and choices else ""
         return f"{_brief(given)} is not known{hint}"
-    needed = _NEEDED.get(kind)
+    needed = _NEEDED.get(kind) or limit_in_words(kind, found.get("ctx", {}))
     if kind == "string_pattern_mismatch":
         is_digest = "a-f" in found["ctx"]["pattern"]
         needed = "a SHA-256 in hexadecimal" if is_digest else "the id of a case"
@@ -217,7 +242,6 @@ _NEEDED = {
     "bool_type": "true or false",
     "dataclass_type": "an object in braces",
     "dict_type": "an object in braces",
-    "finite_number": "a finite number",
     "float_type": "a number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",

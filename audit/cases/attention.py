@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from audit.base.errors import nearest
 from audit.base.words import occurrences, words_in
@@ -24,6 +24,7 @@ def check_attention(
     problems: Problems,
     *,
     of: str = "case",
+    lost: Mapping[str, str] | None = None,
 ) -> None:
     """Check that expectations name known regions, and compare two different maps.
 
@@ -31,9 +32,13 @@ def check_attention(
         default: the map that is measured if an expectation names none.
         loc: the place of the list of expectations.
         of: what the regions belong to, for messages.
+        lost: regions of the case that its variant does not have, each with the reason.
     """
     for index, each in enumerate(wanted):
-        if each.region is not None and each.region not in regions:
+        gone = (lost or {}).get(each.region or "")
+        if gone:
+            problems.add((*loc, index, "region"), f"{each.region!r} {gone}")
+        elif each.region is not None and each.region not in regions:
             hint = nearest(each.region, regions) if regions else "there are none"
             problems.add(
                 (*loc, index, "region"),

@@ -25,7 +25,15 @@ from audit.cases.schema import VariantSpec
 from audit.cases.variants import MAKERS, OTHER, SAME, Variant
 
 Regions = Mapping[str, tuple[Box, ...]]
-_SIDES = re.compile(r"\b(left|right)(most|wards?|hand)?\b", re.IGNORECASE)
+_SIDES = re.compile(
+    r"(?<![^\W_])(left|right)([-_ ]?(most|wards?|hand(ed)?|side))?(?![^\W_])", re.IGNORECASE
+)
+
+_GONE: Mapping[str, str] = {
+    "crop": "lies outside of the crop",
+    "swap": "is a region of the case's picture, and this is another one",
+}
+"""Why a region of the case is none of its variant."""
 
 _TAG = "variant"
 """The tag of all variants; each also has its maker's name as a tag."""
@@ -46,7 +54,7 @@ def variants_of(
             cannot be used, which it reports.
     """
     names = _names(written)
-    found = []
+    found: list[Case] = []
     for index, (spec, name) in enumerate(zip(written, names, strict=True)):
         here: Loc = (*loc, "variants", index)
         if name in names[:index]:
@@ -58,9 +66,28 @@ def variants_of(
                 "name of its own",
             )
         made = _made(case, spec, name, here, problems, picture)
-        if made is not None:
-            found.append(_checked(made, spec, document, here, problems))
+        if made is None:
+            continue
+        twin = next((each for each in found if _alike(each, made)), None)
+        if twin is not None and twin.variant is not None:
+            problems.add(
+                (*here, spec.maker),
+                f"{twin.variant.name!r} is made in the same way (line {twin.line}): ask everything "
+                "of one of them",
+            )
+        found.append(_checked(made, spec, document, here, problems))
     return found
+
+
+def _alike(one: Case, other: Case) -> bool:
+    """Whether two variants of a case are the same question about the same picture."""
+    same = one.image_digest == other.image_digest
+    return same and _plain(one.text) == _plain(other.text)
+
+
+def _plain(text: str) -> str:
+    """A text without the spaces that make no difference."""
+    return " ".join(text.split())
 
 
 def _names(written: Sequence[VariantSpec]) -> list[str]:
@@ -89,7 +116,7 @@ def _made(
     if maker == "mirror" and spec.label is None:
         _refuse_sides(case, place, problems)
     if maker in ("paraphrase", "negate"):
-        if value == case.text:
+        if _plain(value) == _plain(case.text):
             problems.add(place, "this is the text of the case itself")
         made = replace(case, text=value)
     elif maker == "swap":
@@ -116,6 +143,8 @@ def _made(
                 problems.add(place, "this is the whole picture")
             regions = _cropped(regions, crop_box(value, size))
             size = (value[2] - value[0], value[3] - value[1])
+        elif maker == "brightness" and not _changes_pixels(value):
+            problems.add(place, f"a picture times {value:g} is the same picture")
         elif maker == "mirror":
             regions = {n: tuple(map(mirrored, boxes)) for n, boxes in regions.items()}
         recipe = digest(case.image_digest, maker, json.dumps(value))
@@ -137,13 +166,15 @@ def _checked(
 ) -> Case:
     """The variant with what is expected of it, checked."""
     assert made.variant is not None
+    lost = set(made.source.regions) - set(made.regions)
     label, label_at = made.expect.label, made.label_at
     if made.variant.label not in ("", SAME, OTHER):
         label, label_at = made.variant.label, document.values[(*here, "label")]
     listed = (*here, "attention")
     check_attention(
-        spec.attention, made.regions, made.map, listed, problems, of=f"variant ({spec.maker})"
-    )
+        spec.attention, made.regions, made.map, listed, problems, of=f"variant ({spec.maker})",
+        lost=dict.fromkeys(lost, _GONE.get(spec.maker, "")),
+    )  # fmt: skip
     asked = asked_maps(spec.attention, listed)
     check_words(made.text, asked, problems)
     if made.text != made.source.text and made.map.word is not None:
@@ -171,6 +202,11 @@ def _refuse_sides(case: Case, place: Loc, problems: Problems) -> None:
                 "hold, label: same, other or a label",
             )
             return
+
+
+def _changes_pixels(factor: float) -> bool:
+    """Whether some channel of a picture is another if it is multiplied and cut to whole numbers."""
+    return any(min(int(value * factor), 255) != value for value in range(256))
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -209,6 +209,10 @@ class Expect(BaseModel):
     )
 
 
+LABEL = "label"
+"""The name of the expectation about the label."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of one expectation.
@@ -269,7 +273,7 @@ def judge(
     """
     verdicts = [
         Verdict(
-            "label",
+            LABEL,
             label == expect.label,
             f"{label} ({probabilities[label]:.4g})",
             expect.label,

@@ -19,6 +19,7 @@ from audit.cases.methods import readable_methods
 from audit.cases.pictures import Opened, Pictures, checked_picture
 from audit.cases.problems import Problems
 from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
+from audit.cases.variants import OTHER, SAME
 
 __all__ = [
     "Case",
@@ -191,12 +192,18 @@ def check_labels(cases: Iterable[Case], labels: Sequence[str]) -> None:
     """
     lines = [
         f"{case.file}:{case.label_at[0]}:{case.label_at[1]}: {case.label_key}: the model has no "
-        f"label {case.expect.label!r}; {nearest(case.expect.label, labels)}"
+        f"label {case.expect.label!r}; {nearest(case.expect.label, _choices(case, labels))}"
         for case in cases
         if case.expect.label not in labels
     ]
     if lines:
         raise CaseError("\n".join(dict.fromkeys(lines)))  # most variants have their case's label
+
+
+def _choices(case: Case, labels: Sequence[str]) -> list[str]:
+    """What may be written where the case's label stands: a variant's may be relative."""
+    relative = case.variant is not None and case.label_at != case.source.label_at
+    return [*labels, *((SAME, OTHER) if relative else ())]
 
 
 def check_methods(cases: Iterable[Case], methods: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from audit.base.errors import CaseError, nearest
+from audit.base.limits import needed
 from audit.base.yamlfile import Document, Loc, Where, shortened
 from audit.cases.expectations import Expect
 from audit.cases.schema import CaseDefaults, CaseFileSpec, CaseSpec
@@ -74,15 +75,18 @@ class Problems:
             return f"not a {_CHOICES[str(loc[-1])]}"
         if kind == "model_type" and found["ctx"]["class_name"] == MapSpec.__name__:
             return f"a map is written as {{method: NAME}}; {nearest_method(str(found['input']))}"
-        if kind == "literal_error" and isinstance(found["input"], str):
+        if kind == "literal_error":
             choices = re.findall(r"'([^']+)'", str(found["ctx"]["expected"]))
             written, of_maps = found["input"], loc[-1] == "method"
-            hint = nearest_method(written) if of_maps else nearest(written, choices)
-            return f"{written!r} is not known; {hint}"
+            hint = nearest_method(str(written)) if of_maps else nearest(str(written), choices)
+            return f"{shortened(str(written))} is not known; {hint}"
         if kind == "string_pattern_mismatch" and loc[-1] in _NAMES:
             return _NAMES[str(loc[-1])]
-        about = _about_number(kind, found["input"])
-        return about or _NEEDED.get(kind) or text.removeprefix("Value error, ")
+        about = _about_number(kind, found["input"]) or _NEEDED.get(kind)
+        if not about and (what := needed(found)):
+            given = found["input"]
+            about = f"needs {what}, but has {shortened(given) if isinstance(given, str) else given}"
+        return about or text.removeprefix("Value error, ")
 
     def error(self) -> CaseError:
         return CaseError("\n".join(text for _, text in sorted(self.lines)))
@@ -107,7 +111,7 @@ def _about_number(kind: str, given: object) -> str:
     if given is None or isinstance(given, bool | list | dict):
         return "a number is needed here"
     if isinstance(given, float) and not math.isfinite(given):
-        return "Input should be a finite number"
+        return f"needs a finite number, but has {given}"
     if isinstance(given, str) and _OTHER_NOTATION.fullmatch(given):
         comma = re.fullmatch(r"([-+]?[0-9]*),([0-9]+)", given)
         meant = f": {comma[1]}.{comma[2]}?" if comma else " in decimal digits, without quotes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from unicodedata import category
 
@@ -110,13 +111,13 @@ class CaseDefaults(BaseModel):
     )
 
 
-def _true(value: bool) -> bool:
-    if not value:
+def _true(value: object) -> object:
+    if value is not True and value is not None:
         raise ValueError("write true, or leave the key out")
     return value
 
 
-_True = Annotated[bool, Field(strict=True), AfterValidator(_true), WithJsonSchema({"const": True})]
+_True = Annotated[bool, BeforeValidator(_true), WithJsonSchema({"const": True})]
 
 
 class Falls(BaseModel):
@@ -134,6 +135,8 @@ def _falls(given: object) -> object:
         if given != "falls":
             raise ValueError(f"{given!r} is not known; {nearest(given, ['falls'])}")
         return {"falls": FALL}
+    if not isinstance(given, Mapping | Falls):
+        raise ValueError(f"write probability: falls (by at least {FALL}), or {{falls: 0.3}}")
     return given
 
 
@@ -169,7 +172,7 @@ class VariantSpec(BaseModel):
     )
     blur: Finite | None = Field(
         None,
-        gt=0,
+        ge=0.1,
         le=1000,
         description="The picture blurred by a Gaussian with this deviation in pixels.",
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from audit.cases.expectations import Verdict
+from audit.cases.expectations import LABEL, Verdict
 
 MakerName = Literal[
     "mirror", "crop", "brightness", "jpeg", "blur", "blank", "swap", "paraphrase", "negate"
@@ -145,4 +145,4 @@ def _label(variant: Variant, before: Answered, now: Answered) -> Verdict:
     else:
         limit, passed = variant.label, now.label == variant.label
         must = f"the label is {now.label}, and must be {limit}"
-    return Verdict("label", passed, observed, limit, must)
+    return Verdict(LABEL, passed, observed, limit, must)

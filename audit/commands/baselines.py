@@ -95,7 +95,7 @@ def status(
     for each in found:
         say(
             f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
-            f"{len(each.stale)} stale, {len(each.orphans)} orphans"
+            f"{len(each.stale)} stale, {counted(len(each.orphans), 'orphan')}"
             f"{f', {len(each.damaged)} damaged' if each.damaged else ''}"
         )
         for title in ("missing", "stale", "orphans"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import typer
 
 from audit.base.settings import MOST_THREADS
@@ -20,3 +22,34 @@ CASES = typer.Option(
     "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."
 )
 JSON = typer.Option("--json", help="Print one JSON object.")
+
+
+def level(given: str | float) -> float:
+    """A level of significance; at 0 no test could ever fail, and at 1 every one would.
+
+    Raises:
+        typer.BadParameter: it is not a number between them.
+    """
+    number = _number(given)
+    if not 0 < number < 1:
+        raise typer.BadParameter(f"{given!r} is not a number above 0 and below 1")
+    return number
+
+
+def effect_size(given: str | float) -> float:
+    """A number of tolerances.
+
+    Raises:
+        typer.BadParameter: it is not a finite number from 0 on.
+    """
+    number = _number(given)
+    if not 0 <= number < math.inf:
+        raise typer.BadParameter(f"{given!r} is not a number from 0 on")
+    return number
+
+
+def _number(given: str | float) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        return math.nan

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
-from audit.base.files import to_json
-from audit.commands.shared import CASES, JSON, MODEL, THREADS
+from audit.base.files import counted, to_json
+from audit.commands.shared import CASES, JSON, MODEL, THREADS, effect_size, level
 
 if TYPE_CHECKING:
     from audit.studies.comparison import Comparison
@@ -27,10 +27,16 @@ def compare(
     device: Annotated[str, typer.Option(help="For models: auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, THREADS] = None,
     alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="Significance level after correction.")
+        float,
+        typer.Option(parser=level, metavar="NUMBER", help="Significance level after correction."),
     ] = 0.05,
     effect: Annotated[
-        float, typer.Option(min=0, help="Smallest mean change that counts, in tolerances.")
+        float,
+        typer.Option(
+            parser=effect_size,
+            metavar="NUMBER",
+            help="Smallest mean change that counts, in tolerances.",
+        ),
     ] = 0.5,
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
@@ -187,7 +193,7 @@ def _print_noise(found: dict[str, Any], path: Path | None) -> None:
             continue
         console.print(
             f"all figures together, {kind['dtype']} on {kind['device']}: "
-            f"{len(kind['harmless'])} conditions moved them by up to "
+            f"{counted(len(kind['harmless']), 'condition')} moved them by up to "
             f"{max(kind['harmless'].values(), default=0):.2g} squared floors; "
             + (f"the limit is {limit:.2g}" if limit is not None else "too few for a limit")
         )

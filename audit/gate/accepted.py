@@ -35,7 +35,7 @@ from audit.base.records import (
     View,
     read_record,
 )
-from audit.maps.spec import canonical_key
+from audit.maps.spec import canonical_key, spelled_twice
 from audit.metrics.keys import canonical_name
 
 FORMAT = 2
@@ -95,6 +95,9 @@ class _Record(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> _Record:
+        twice = spelled_twice(self.figures)
+        if twice:
+            raise ValueError(f"figures: {twice}")
         named = (
             ("label", self.label, "probability", self.probabilities),
             ("default_map", self.default_map, "figures", self.figures),

@@ -129,6 +129,11 @@ class Checks:
                 if mine
                 else f"{name}: its baseline changed since the run; audit it again"
             )
+        if outcome.default_map not in outcome.metrics:
+            found.append(
+                f"{name}: the run has no figures of the case's own map "
+                f"{outcome.default_map[:60]!r}; audit it again"
+            )
         maps = self.maps(name)
         measured = [key for key, figures in outcome.metrics.items() if _has_map(figures)]
         lost = [key for key in measured if key not in maps]
@@ -188,10 +193,8 @@ class Checks:
 
 def _measured(outcome: Outcome, held: Held) -> bool:
     """Whether a case was audited completely; it was if only its baseline is damaged."""
-    if outcome.state is State.ERROR:
-        undefined = any(v.undefined for v in outcome.verdicts)
-        return bool(outcome.label and held.damage) and not undefined
-    return outcome.state is not State.UNDEFINED
+    whole = bool(outcome.label and held.damage) or outcome.state is not State.ERROR
+    return whole and not outcome.undefined and outcome.state is not State.UNDEFINED
 
 
 def _unknown(outcome: Outcome) -> list[str]:

@@ -78,9 +78,11 @@ class Labels:
     @property
     def clause(self) -> str:
         """How many were lost, and how surely."""
+        are, were = ("is", "was") if self.lost == 1 else ("are", "were")
         return (
-            f"{self.lost} labels are wrong now that were right, {self.gained} the other way round "
-            f"(sign-flip test over pictures, p = {self.adjusted:.2g} after correction)"
+            f"{counted(self.lost, 'label')} {are} wrong now that {were} right, {self.gained} the "
+            f"other way round (sign-flip test over pictures, p = {self.adjusted:.2g} after "
+            "correction)"
         )
 
 
@@ -90,6 +92,7 @@ class Slice:
 
     Attributes:
         right: labels that were right before, and are right now.
+        definite: cases that say which label is right; a variant may leave it open.
         largest: the largest shift in tolerances, the failing ones first; None without figures.
         bad: the shifts that fail the suite.
         tested: whether it has enough pictures for a test; else it is only shown.
@@ -99,6 +102,7 @@ class Slice:
     cases: int
     images: int
     right: tuple[int, int]
+    definite: int
     labels: Labels
     largest: Shift | None
     bad: list[Shift]
@@ -132,9 +136,12 @@ class Slice:
         """
         shift = self.largest
         moved = f", {shift.metric} {shift.effect:+.1f} tolerances" if shift else ""
+        labels = f", labels right {self.right[0]} before and {self.right[1]} now"
+        if self.definite < self.cases:
+            labels += f" (of {self.definite})"
         return (
-            f"{self.name}: {counted(self.cases, 'case')} on {counted(self.images, 'picture')}, "
-            f"labels right {self.right[0]} before and {self.right[1]} now{moved}"
+            f"{self.name}: {counted(self.cases, 'case')} on {counted(self.images, 'picture')}"
+            f"{labels if self.definite else ''}{moved}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,9 +160,9 @@ class Findable:
     """What the pictures could have shown, each with probability 0.8.
 
     Attributes:
-        enough: whether a shift of one tolerance (or of the smallest effect, if that is larger)
-            would be found in at least half of the metrics. A larger shift shows in single cases, so
-            a suite that finds nothing smaller cannot tell more than they do.
+        enough: whether the tests could find a shift of one tolerance in at least half of the
+            metrics. A larger shift shows in single cases, so a suite that finds nothing smaller
+            cannot tell more than they do. A larger smallest effect makes no suite able to tell.
         shift: in tolerances; at least so much would be found in each of ``metrics`` metrics out of
             ``of``. None if no shift of any size would be found.
         labels: pictures at which labels must be lost, and none gained, to be found.

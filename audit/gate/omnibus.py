@@ -12,9 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from audit.base.files import counted, share
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
-from audit.gate.tolerances import MULTIPLE, PROBABILITY, RESOLUTION, Floors, Level, floor_of
+from audit.gate.tolerances import (
+    ENOUGH,
+    MULTIPLE,
+    PROBABILITY,
+    RESOLUTION,
+    Floors,
+    Level,
+    Noise,
+    floor_of,
+)
 from audit.maps.spec import method_of
 
 CAP = 10.0
@@ -96,6 +106,35 @@ def moves_of(outcomes: Iterable[Outcome]) -> Iterator[Move]:
                 yield Move(*place, row.change, row.tolerance if same else None)
 
 
+def without_floor(outcomes: Iterable[Outcome], noise: Noise, level: Level | None) -> str:
+    """A sentence about figures of the same weights for which no noise was measured; empty if none.
+
+    They are held to the tolerances for other weights, far wider than what the same weights need.
+    What a case declares needs no floor.
+
+    Args:
+        level: the noise of the session's precision and devices.
+    """
+    own, held = level.floors if level else {}, noise.held({}, level)
+    total, missing, wide = 0, 0, 0
+    for move in moves_of(outcomes):
+        if move.allowed is None or move.allowed != held.default(move.method, move.metric):
+            continue
+        total += 1
+        if floor_of(own, move.method, move.metric) is None:
+            missing += 1
+            wide += floor_of(noise.floors, move.method, move.metric) is not None
+    if not missing:
+        return ""
+    has, it = ("has", "is") if missing == 1 else ("have", "are")
+    return (
+        f"the weights are the baselines', but {share(missing, total, 'figure')} {has} no noise "
+        f"floor from at least {ENOUGH} deviations and {it} held to "
+        f"{'the wider tolerances for other weights' if wide else 'default tolerances'}: "
+        f"measure {'more cases' if noise != Noise() else 'it'} with audit noise"
+    )
+
+
 def mean_square(moves: Iterable[Move], floors: Floors) -> tuple[float, int]:
     """Mean squared move in floors, and the number of figures; those without a floor are left out.
 
@@ -139,7 +178,11 @@ def judge_omnibus(
             figures on purpose; the same weights are held to what is harmless.
     """
     other = any(outcome.weights == "other" for outcome in outcomes)
-    hint = "--audit-update=all accepts a deliberate update, --audit-omnibus-limit lets it pass"
+    hint = (
+        "--audit-update=all accepts a deliberate update, --audit-omnibus-limit lets it pass"
+        if other
+        else "if what computes was changed on purpose, --audit-update=all accepts it"
+    )
     return judge_moves(moves_of(outcomes), level, given, other=other, hint=hint)
 
 
@@ -151,7 +194,7 @@ def judge_moves(
 
     Args:
         other: whether some of them are of other weights than their baselines.
-        hint: what can be done about too large moves of other weights.
+        hint: what can be done about too large moves.
     """
     if level is None:
         return None
@@ -162,12 +205,12 @@ def judge_moves(
     largest = max(level.harmless.values(), default=0.0)
     failed = limit is not None and value > limit
     chosen = other and given is not None
+    sentence = _sentence(level, figures, value, limit, given=chosen, failed=failed, hint=hint)
+    if given is not None and not other:
+        sentence += f"; the limit of {given:g} that was set is not for the baselines' own weights"
     return Omnibus(
-        level.title, figures, value, largest, len(level.harmless), limit, chosen, failed,
-        _sentence(
-            level, figures, value, limit, given=chosen, failed=failed, hint=hint if other else ""
-        ),
-    )  # fmt: skip
+        level.title, figures, value, largest, len(level.harmless), limit, chosen, failed, sentence
+    )
 
 
 def _sentence(
@@ -175,11 +218,14 @@ def _sentence(
     given: bool, failed: bool, hint: str,
 ) -> str:  # fmt: skip
     moved = (
-        f"{figures:,} figures moved by {value:.2g} squared noise floors ({level.title}) on average"
+        f"{counted(figures, 'figure')} moved by {value:.2g} squared noise floors ({level.title}) "
+        "on average"
     )
     if limit is None:
         few = len(level.harmless)
-        return f"{moved}; {few} harmless conditions were measured, too few for a limit"
+        number = counted(few, "harmless condition") if few else "no harmless condition"
+        were = "was" if few < 2 else "were"
+        return f"{moved}; {number} {were} measured, too few for a limit"
     if given:
         return f"{moved}, {'more than' if failed else 'within'} the limit of {limit:g} that was set"
     whose = f"the {limit:.2g} that {len(level.harmless)} harmless conditions allow"

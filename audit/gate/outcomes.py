@@ -24,7 +24,7 @@ from audit.base.records import (
     T,
     View,
 )
-from audit.cases.expectations import Verdict
+from audit.cases.expectations import LABEL, Verdict
 from audit.gate.stack import Weights
 from audit.maps.spec import Sentence
 from audit.metrics.registry import Better
@@ -94,6 +94,7 @@ class Outcome:
         seconds: time that the model spent on this case, its share of the batch.
         variant_of: the case that a variant is made from; empty for a case.
         variant_of_image: digest of that case's picture.
+        variant_of_view: the part of that picture that its map covers.
         made: how a variant is made, in words.
     """
 
@@ -131,12 +132,18 @@ class Outcome:
     seconds: Positive = 0.0
     variant_of: CaseName | Literal[""] = ""
     variant_of_image: DigestOrNone = ""
+    variant_of_view: View = (0.0, 0.0, 1.0, 1.0)
     made: str = ""
 
     @property
     def source_image(self) -> str:
         """Digest of the picture that this is about; for a variant, that of its case."""
         return self.variant_of_image or self.image_digest
+
+    @property
+    def undefined(self) -> bool:
+        """Whether an expectation is about a figure without a value; then nobody may accept it."""
+        return any(verdict.undefined for verdict in self.verdicts)
 
     @property
     def failed(self) -> bool:
@@ -158,6 +165,29 @@ class Outcome:
 def schema_of(of: type[T]) -> TypeAdapter[T]:
     """Reads and writes records of a type strictly."""
     return TypeAdapter(of)
+
+
+def labels_told(outcomes: Sequence[Outcome]) -> str:
+    """How many labels are right, in words.
+
+    The label of a variant is right if it stands to its case's as it must, whatever label that is.
+    """
+    cases = [o for o in outcomes if not o.variant_of]
+    asked = [o for o in outcomes if o.variant_of and _label_asked(o)]
+    told = []
+    if cases or not asked:
+        right = sum(o.label == o.expected for o in cases)
+        told.append(f"{right} of {len(cases)} as expected")
+    if asked:
+        held = sum(v.passed for o in asked for v in o.verdicts if v.expectation == LABEL)
+        told.append(f"of variants {held} of {len(asked)} as they must be")
+    return "; ".join(told)
+
+
+def _label_asked(variant: Outcome) -> bool:
+    """Whether something is asked of its label; without an answer, as far as is known."""
+    asked = any(verdict.expectation == LABEL for verdict in variant.verdicts)
+    return asked or (not variant.label and variant.expected != "")
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:

@@ -167,6 +167,11 @@ def accept(
             proposal.write(Path(staged))
         taken = baselines.promote(Path(staged), place)
     notes = _notes([outcomes[name] for name in taken], before, model.get("name", ""))
+    if not taken and not cases and decisions is None:
+        notes.append(
+            "no case of this run left its tolerances without breaking its contract; to accept "
+            "cases all the same, name them, or audit them with --audit-update=all"
+        )
     return Accepted(taken, str(folder or about["baselines"]), notes)
 
 

@@ -23,6 +23,9 @@ BASELINE = "baseline:"
 FOLLOWS = "follows"
 """The strip of a variant that shows where its case's map would be."""
 
+ORIGINAL = "original"
+"""The strip of a variant that holds its case's own map, in case that case is not in the run."""
+
 V = TypeVar("V")
 
 
@@ -75,6 +78,7 @@ class SliceRecord(BaseModel):
     cases: Count
     images: Count
     right: tuple[Count, Count]
+    definite: Count | None = None
     labels: LabelsRecord
     largest: ShiftRecord | None
     failed: bool

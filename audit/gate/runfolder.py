@@ -32,7 +32,7 @@ from audit.base.records import (
 )
 from audit.gate.outcomes import Outcome, State, schema_of, totals
 from audit.gate.runfiles import BASELINE, FORMAT, About, Results, respelled, spelled
-from audit.maps.spec import canonical_key
+from audit.maps.spec import canonical_key, spelled_twice
 from audit.metrics.keys import canonical_name
 
 Strip = Sequence[tuple[str, NDArray[np.float64]]]
@@ -145,6 +145,9 @@ class Run:
         if found.case != case:
             where = shown_path(self.folder / name)
             raise RunError(f"{where}: case: is the outcome of another case, {found.case}")
+        twice = spelled_twice(found.metrics)
+        if twice:
+            raise RunError(f"{shown_path(self.folder / name)}: metrics: {twice}")
         # Earlier versions of audit had other names for some methods.
         found.default_map = canonical_key(found.default_map)
         found.metrics = respelled(found.metrics)

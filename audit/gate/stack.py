@@ -6,7 +6,7 @@ A record is what a run or a baseline says about its origin: ``model`` (see ``Fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 Origin = Mapping[str, Any]
@@ -36,28 +36,44 @@ def device_class(device: str) -> str:
     return device.partition(":")[0]
 
 
-def differences(now: Origin, then: Origin) -> str:
+def differences(
+    now: Origin, then: Origin, measured: Mapping[str, frozenset[str]] | None = None
+) -> str:
     """What differs between two records of the same weights, as a clause.
+
+    Args:
+        measured: by name, the values between which figures were measured to move no further than
+            the noise floor. What differs between these cannot be why a figure moved further.
 
     >>> then = {"model": {"packages": {"torch": "2.11.0"}}, "stack": {"threads": "2"}}
     >>> now = {"model": {"packages": {"torch": "2.12.0"}}, "stack": {"threads": "8"}}
     >>> differences(now, then)
     'what differs: torch 2.11.0 → 2.12.0, threads 2 → 8'
+    >>> differences(now, then, {"threads": frozenset({"2", "8"})})
+    'what differs: torch 2.11.0 → 2.12.0 (and threads 2 → 8, measured as harmless)'
     >>> differences(then, then)
     'nothing that is recorded differs'
     """
     first, second = _told(then), _told(now)
-    found = [
-        f"{name} {_short(value)} → {_short(second[name])}"
-        for name, value in first.items()
-        if name in second and second[name] != value
-    ]
-    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    clause = ", ".join([*found[:_SHOWN], *more])
-    clause = f"what differs: {clause}" if found else "nothing that is recorded differs"
+    found: list[str] = []
+    harmless: list[str] = []
+    for name, value in first.items():
+        if name in second and second[name] != value:
+            known = (measured or {}).get(name, frozenset())
+            mine = harmless if {value, second[name]} <= known else found
+            mine.append(f"{name} {_short(value)} → {_short(second[name])}")
+    clause = f"what differs: {_listed(found)}" if found else "nothing that is recorded differs"
+    if harmless:
+        beside = "and" if found else "but"
+        clause += f" ({beside} {_listed(harmless)}, measured as harmless)"
     if then.get("stack"):
         return clause
     return f"{clause} (the baseline's threads, processor and options are not recorded)"
+
+
+def _listed(found: Sequence[str]) -> str:
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return ", ".join([*found[:_SHOWN], *more])
 
 
 def _told(origin: Origin) -> dict[str, str]:

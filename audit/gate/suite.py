@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.base.files import counted
+from audit.base.files import counted, share
 from audit.base.settings import Limits
 from audit.gate.changes import Change
 from audit.gate.ending import named
@@ -106,8 +106,9 @@ class Suite:
             elif self.findable.enough and not self.drifted:
                 clauses.append("no metric shifted")
         if self.drifted:
-            of = f"{len(self.drifted)} of {counted(self.cases, 'case')}"
-            clauses.append(f"figures left their tolerances in {of}")
+            clauses.append(
+                f"figures left their tolerances in {share(len(self.drifted), self.cases, 'case')}"
+            )
         if self.failed:
             return f"{over}: {'; '.join(clauses)}"
         return f"{over}: {', '.join(clauses)}; {self._could()}"
@@ -235,6 +236,7 @@ def _slice(
         len(changes),
         images,
         (before, after),
+        sum(c.expected != "" for c in changes),
         _labels(tested, before - after + gained, gained),
         max(measured, key=lambda shift: abs(shift.effect), default=None),
         bad,
@@ -245,7 +247,8 @@ def _slice(
 def _findable(whole: Tested, limits: Limits, level: float) -> Findable:
     """What the whole suite could have found; see :class:`Findable`."""
     by_test, found = findable(whole.means, level, limits)
-    of, told = len(found), by_test <= max(1.0, limits.effect)
+    # Whatever effect the user lets pass, a suite that could not find one tolerance cannot tell.
+    of, told = len(found), by_test <= 1.0
     # All labels that changed were lost, each at a picture of its own: p is 2 / 2^pictures.
     labels = 2 - int(np.ceil(np.log2(level))) if level > 0 else len(whole.table.pictures) + 1
     enough = bool(2 * told.sum() >= of) if of else labels <= len(np.unique(whole.table.pictures))

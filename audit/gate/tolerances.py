@@ -9,18 +9,26 @@ weights, and one over all conditions, for those of other weights.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from audit.gate.noisefile import ENOUGH, MULTIPLE, NOISE_FORMAT, FloorRecord, noise_path, read_noise
+from audit.gate.noisefile import (
+    ENOUGH,
+    MULTIPLE,
+    NOISE_FORMAT,
+    PROBABILITY,
+    FloorRecord,
+    noise_path,
+    read_noise,
+)
 from audit.maps.methods import canonical
 from audit.maps.spec import method_of
 from audit.metrics.keys import FigureKey
+from audit.metrics.registry import METRICS
 
-__all__ = ["ENOUGH", "MULTIPLE", "NOISE_FORMAT", "noise_path"]
+__all__ = ["ENOUGH", "MULTIPLE", "NOISE_FORMAT", "PROBABILITY", "noise_path"]
 
-PROBABILITY = "probability"
 PROBABILITY_TOLERANCE = 0.05
 """Absolute default tolerance for the probability of a label, where no noise was measured."""
 
@@ -57,6 +65,11 @@ class Tolerances:
         """The tolerance for a figure that was measured on the map ``map_key``."""
         return self._of(method_of(map_key), key.metric, key.row.tolerance)
 
+    def default(self, method: str, metric: str) -> float:
+        """The tolerance of a metric that the case declares nothing about."""
+        other = PROBABILITY_TOLERANCE if method == PROBABILITY else METRICS[metric].tolerance
+        return replace(self, declared={})._of(method, metric, other)
+
     def _of(self, method: str, metric: str, default: float) -> float:
         if metric in self.declared:
             return self.declared[metric]
@@ -90,11 +103,14 @@ class Level:
         floors: with at least :data:`ENOUGH` deviations.
         harmless: for each harmless condition that was measured, the mean squared move in floors;
             see :mod:`audit.gate.omnibus`.
+        measured: for each thing that was varied, such as threads, the values under which the floors
+            were measured; empty without floors.
     """
 
     title: str
     floors: Floors
     harmless: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,8 +171,16 @@ def _larger(first: Level, second: Level) -> Level:
         for method, found in first.floors.items()
         if method in second.floors
     }
+    both = {
+        name: values & second.measured.get(name, frozenset())
+        for name, values in first.measured.items()
+    }
+    # Only one of them was on a GPU, and it was compared with the processor.
+    both["device"] = first.measured.get("device", frozenset()) | second.measured.get(
+        "device", frozenset()
+    )
     # Conditions of different floors cannot be compared, so no limit follows from them.
-    return Level(f"{first.title} and {second.title}", floors)
+    return Level(f"{first.title} and {second.title}", floors, measured=both)
 
 
 def load_noise(folder: Path) -> Noise:
@@ -173,7 +197,9 @@ def load_noise(folder: Path) -> Noise:
         levels = {}
         for each in found.kinds:
             kind = Kind(each.dtype, each.device)
-            levels[kind] = Level(str(kind), _taken(each.floors), each.harmless)
+            floors = _taken(each.floors)
+            measured = found.measured(each) if any(floors.values()) else {}
+            levels[kind] = Level(str(kind), floors, each.harmless, measured)
     return Noise(_taken(found.floors), _taken(found.floors, few=True), levels)
 
 

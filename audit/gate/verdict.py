@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.errors import BaselineError
+from audit.base.files import counted
 from audit.base.settings import Update
 from audit.cases.expectations import Verdict
 from audit.gate.accepted import Baseline, Held
@@ -15,6 +16,7 @@ from audit.gate.drift import VIEW
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Origin, device_class, differences, same_weights
 from audit.gate.tolerances import Level, Noise, Tolerances
+from audit.metrics.registry import REGISTRY_VERSION
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Policy:
         state, reason = judge_contract(outcome)
         if state.failed:
             if before is not None and before.is_stale(outcome.case_digest, outcome.former_digest):
-                reason += "; and its baseline is stale: the case changed since it was accepted"
+                reason += f"; and its baseline is stale: {_changed(outcome, before)}"
             elif before is not None and self.same(before) and _drifted(outcome):
                 reason += f"; {self._stack(outcome, before)}"
             return state, reason
@@ -78,7 +80,7 @@ class Policy:
         Contract and drift are two separate verdicts. An outcome that breaks its contract is still
         fully measured and may become a baseline; the contract goes on failing.
         """
-        if any(v.undefined for v in outcome.verdicts):
+        if outcome.undefined:
             return False
         kinds = {row.verdict for row in outcome.drift}
         if "crept" in kinds and "drifted" not in kinds:
@@ -96,7 +98,8 @@ class Policy:
     def _stack(self, outcome: Outcome, before: Baseline) -> str:
         """That the weights are the baseline's, what moved all the same, and what else differs."""
         moved = _moved(_drifted(outcome), "moved")
-        differ = differences(self.provenance, before.provenance)
+        level = self.level(before)
+        differ = differences(self.provenance, before.provenance, level.measured if level else None)
         return f"the weights are the baseline's, and {moved}; {differ}"
 
 
@@ -112,8 +115,9 @@ def judge_contract(outcome: Outcome) -> tuple[State, str]:
     failed = [v for v in outcome.verdicts if not v.passed]
     if not failed:
         return State.PASSED, _kept(outcome)
-    undefined = any(v.undefined for v in failed)
-    return State.UNDEFINED if undefined else State.BROKEN, _broken(failed)
+    # What is broken for certain comes first: a figure without a value must not hide it.
+    known = any(not v.undefined for v in failed)
+    return State.BROKEN if known else State.UNDEFINED, _broken(failed)
 
 
 def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]:
@@ -122,8 +126,8 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
         return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
     if before.is_stale(outcome.case_digest, outcome.former_digest):
         return State.STALE, (
-            "the case is not the one its baseline was accepted for (picture, text, regions, maps "
-            "or metric definitions changed); accept it with --audit-update=changed"
+            f"the case is not the one its baseline was accepted for: {_changed(outcome, before)}; "
+            "accept it with --audit-update=changed"
         )
     kinds = ("drifted", "crept", "improved")
     moved = {v: [r for r in outcome.drift if r.verdict == v] for v in kinds}
@@ -134,6 +138,31 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
     if moved["improved"]:
         return State.IMPROVED, _moved(moved["improved"])
     return State.PASSED, _kept(outcome)
+
+
+def _changed(outcome: Outcome, before: Baseline) -> str:
+    """What changed in a case since its baseline was accepted, as far as the baseline tells."""
+    now, then = outcome.metrics, before.figures
+    found = []
+    # Older versions, which stored no stack, knew a picture by its file's bytes.
+    if outcome.image_digest != before.image and before.provenance.get("stack"):
+        found.append("the picture")
+    if outcome.text != before.text:
+        found.append("the text")
+    if outcome.default_map != before.default_map:
+        found.append("the map")
+    elif {key: set(values) for key, values in now.items()} != {
+        key: set(values) for key, values in then.items()
+    }:
+        found.append("the names of regions, or the figures and maps that are asked for")
+    if before.provenance.get("metric_registry", REGISTRY_VERSION) != REGISTRY_VERSION:
+        found.append("the definition of a metric")
+    if not found:
+        rest = ["the premise", "the boxes of a region"]
+        rest = ["the picture", *rest] if not before.provenance.get("stack") else rest
+        rest += ["its case", "how it is made from that"] if outcome.variant_of else []
+        found = [f"{', '.join(rest[:-1])} or {rest[-1]}"]
+    return f"{' and '.join(found)} changed"
 
 
 def _drifted(outcome: Outcome) -> list[DriftRow]:
@@ -154,29 +183,32 @@ def _damaged(outcome: Outcome, held: Held) -> str:
 
 
 def _broken(failed: list[Verdict]) -> str:
-    return failed[0].reason + _more(failed)
+    kinds = [[v for v in failed if v.undefined is undefined] for undefined in (False, True)]
+    return "; besides, ".join(some[0].reason + _more(some, "expectation") for some in kinds if some)
 
 
 def _kept(outcome: Outcome) -> str:
     count = len(outcome.verdicts)
-    return "the expectation holds" if count == 1 else f"all {count} expectations hold"
+    return {1: "the expectation holds", 2: "both expectations hold"}.get(
+        count, f"all {count} expectations hold"
+    )
 
 
 def _crept(rows: list[DriftRow]) -> str:
     row = rows[0]
     return (
         f"{row.figure} crept from {row.anchor}, first accepted, to {row.observed} in accepted "
-        f"steps, more than the tolerance of {row.tolerance:g}{_more(rows)}; review them as one "
-        "change, then audit accept"
+        f"steps, more than the tolerance of {row.tolerance:g}{_more(rows, 'figure')}; review them "
+        "as one change, then audit accept"
     )
 
 
-def _more(rows: Sequence[object]) -> str:
-    return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+def _more(rows: Sequence[object], noun: str) -> str:
+    return f" (and {counted(len(rows) - 1, f'more {noun}')})" if len(rows) > 1 else ""
 
 
 def _moved(rows: list[DriftRow], verb: str = "") -> str:
-    row, more = rows[0], _more(rows)
+    row, more = rows[0], _more(rows, "figure")
     if row.figure == "label":
         return f"the label changed from {row.baseline} to {row.observed}{more}"
     if row.figure == VIEW:

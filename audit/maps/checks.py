@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.base.errors import ModelError, NotFinite
+from audit.base.files import counted
 from audit.base.geometry import Box, Grid, is_view
 from audit.maps.trace import Reading, ReadingKey, Trace, Word
 
@@ -146,7 +147,8 @@ def checked_reading(key: ReadingKey, reading: Reading, grid: Grid) -> Reading:
     for what, array in (("image shares", share), ("weights", weight)):
         if array.shape != cells.shape[:1]:
             raise ModelError(
-                f"the model's {name} has {what} of the shape {array.shape} for {len(cells)} layers"
+                f"the model's {name} has {what} of the shape {array.shape} for "
+                f"{counted(len(cells), 'layer')}"
             )
     if not all(np.isfinite(array).all() for array in (cells, share, weight)):
         raise NotFinite(f"{_NO_NUMBERS}: its {name} is not finite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 from audit.base.errors import nearest
+from audit.base.limits import needed
 from audit.base.texts import readable
 from audit.base.words import words_in
 from audit.maps.methods import ALWAYS, METHODS, canonical, former, nearest_method
@@ -253,7 +255,9 @@ def told(error: ValidationError) -> str:
     """What is wrong with a description of a map, in one line."""
     first = error.errors()[0]
     key = f"{first['loc'][0]}: " if first["loc"] else ""
-    return f"{key}{first['msg'].removeprefix('Value error, ')}"
+    what = needed(first)
+    message = f"needs {what}, but has {first['input']}" if what else first["msg"]
+    return f"{key}{message.removeprefix('Value error, ')}"
 
 
 RANDOM = MapSpec(method="random")
@@ -277,6 +281,20 @@ def canonical_key(key: str) -> str:
     """
     method = method_of(key)
     return f"{canonical(method)}{key.removeprefix(method)}"
+
+
+def spelled_twice(keys: Iterable[str]) -> str:
+    """What is wrong with keys of one record of which two are the same map; empty if none are.
+
+    >>> spelled_twice(["cross_attention layers=last", "answer_attention layers=last"])
+    "'cross_attention layers=last' is an older name of 'answer_attention layers=last': keep one"
+    """
+    written = set(keys)
+    older = (key for key in sorted(written) if canonical_key(key) != key)
+    twice = next((key for key in older if canonical_key(key) in written), None)
+    if twice is None:
+        return ""
+    return f"{twice[:80]!r} is an older name of {canonical_key(twice)[:80]!r}: keep one"
 
 
 def former_key(key: str) -> str:

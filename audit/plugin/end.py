@@ -16,10 +16,10 @@ from audit.base.settings import Limits, Settings
 from audit.gate import baselines
 from audit.gate.changes import changes_of
 from audit.gate.ending import Ending
-from audit.gate.omnibus import judge_omnibus
+from audit.gate.omnibus import judge_omnibus, without_floor
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
-from audit.gate.tolerances import load_noise
+from audit.gate.tolerances import Level, Noise, load_noise
 from audit.gate.verdict import level_of
 from audit.plugin.options import path_of
 from audit.plugin.state import State
@@ -59,20 +59,41 @@ def judge(session: pytest.Session, state: State) -> None:
         return
     with _warning(state.lines, _UNREAD, state.watch.reasons):
         state.suite = _judged(run, settings, settings.suite)
-    if state.suite is not None:
-        failed = f"suite-level gate FAILED: {printable(state.suite.sentence)}"
-        report_item(session, GATE, failed if state.suite.failed else "")
+    if state.suite is not None and state.suite.failed:
+        report_item(session, GATE, f"suite-level gate FAILED: {printable(state.suite.sentence)}")
+    elif state.suite is not None and _whole(session.config):
+        report_item(session, GATE, "")
+
+
+def _whole(config: pytest.Config) -> bool:
+    """Whether nobody chose some of the cases: of these alone the gate's last failure may pass."""
+    chosen = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect"))
+    last = config.getoption("lf", False) and _failed_cases(config)
+    return not (chosen or last or any("::" in argument for argument in config.args))
+
+
+def _failed_cases(config: pytest.Config) -> bool:
+    """Whether ``--lf`` had items to choose; otherwise it runs all."""
+    last = config.cache.get("cache/lastfailed", {}) if config.cache is not None else {}
+    return any(node_id not in (GATE, FEWEST) for node_id in last)
 
 
 def _judged(run: Run, settings: Settings, limits: Limits) -> Suite | None:
     """The verdict over all cases; moves together are measured by the session's own noise floors."""
-    outcomes, about = run.outcomes(), run.about()
+    outcomes = run.outcomes()
     changes = changes_of(outcomes)
     if not changes:
         return None
-    folder = settings.root / about["baselines"]
-    level = level_of(load_noise(folder), about, baselines.origin_of(folder))
+    _, level = _noise_of(run, settings)
     return judge_suite(changes, limits, judge_omnibus(outcomes, level, limits.omnibus))
+
+
+def _noise_of(run: Run, settings: Settings) -> tuple[Noise, Level | None]:
+    """The noise beside the run's baselines, and that of its precision and devices."""
+    about = run.about()
+    folder = settings.root / about["baselines"]
+    noise = load_noise(folder)
+    return noise, level_of(noise, about, baselines.origin_of(folder))
 
 
 def finish(session: pytest.Session, state: State) -> None:
@@ -168,6 +189,8 @@ def _last_words(
     if run is not None:
         with _warning(lines, _UNREAD):
             lines += closing_lines(run, state.suite, promoted)
+            note = without_floor(run.outcomes(), *_noise_of(run, state.settings))
+            lines += [f"note: {printable(note)}"] if note else []
     if os.environ.get("GITHUB_ACTIONS") == "true":
         with _warning(lines, "the annotations could not be made"):
             lines += workflow_commands(run, state.watch.mistakes, state.suite, _place(state))

@@ -84,7 +84,7 @@ def read_settings(config: pytest.Config) -> Settings:
             raise _refused(config, name, " or ".join(choices))
     size, threads = _count(config, "batch-size"), _count(config, "threads", MOST_THREADS)
     limits = Limits(
-        _number(config, "suite-alpha", 1),
+        _level(config, "suite-alpha"),
         _number(config, "suite-effect"),
         None if value_of(config, "omnibus-limit") == "auto" else _number(config, "omnibus-limit"),
     )
@@ -239,13 +239,24 @@ def _count(config: pytest.Config, name: str, most: int | None = None) -> int | N
     return int(given)
 
 
-def _number(config: pytest.Config, name: str, most: float = math.inf) -> float:
-    try:
-        number = float(value_of(config, name))
-    except ValueError:
-        number = math.nan
-    if not (0 <= number <= most and number < math.inf):
-        limit = "on" if most == math.inf else f"to {most:g}"
+def _number(config: pytest.Config, name: str) -> float:
+    number = _read(config, name)
+    if not 0 <= number < math.inf:
         auto = "auto or " if OPTIONS[name][0] == "auto" else ""
-        raise _refused(config, name, f"{auto}a number from 0 {limit}")
+        raise _refused(config, name, f"{auto}a number from 0 on")
     return number
+
+
+def _level(config: pytest.Config, name: str) -> float:
+    """A level of significance; at 0 no test could ever fail, and at 1 every one would."""
+    level = _read(config, name)
+    if not 0 < level < 1:
+        raise _refused(config, name, "a number above 0 and below 1")
+    return level
+
+
+def _read(config: pytest.Config, name: str) -> float:
+    try:
+        return float(value_of(config, name))
+    except ValueError:
+        return math.nan

@@ -5,6 +5,7 @@
   const articles = [...document.querySelectorAll("article[data-case]")];
   const $ = (id) => document.getElementById(id);
 
+  const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const tables = Object.fromEntries(Object.entries(data.colours).map(([n, t]) => [n, decode(t)]));
   const show = { colours: "viridis", opacity: 0.8, smooth: true, outlines: true, shared: false };
@@ -351,8 +352,9 @@
   // A case's variants beside it, or beside a variant its case and where the case's map would be.
   function family(article) {
     for (const host of article.querySelectorAll("[data-member]")) {
-      const one = byId.get(host.dataset.member);
-      const moved = host.dataset.map && one.maps.find((map) => map.strip === "follows");
+      const member = byId.get(host.dataset.member);
+      const one = host.dataset.map === "original" ? member.original : member;
+      const moved = host.dataset.map === "moved" && one.maps.find((map) => map.strip === "follows");
       if (one.image) small(host, one, moved || one.maps[0], moved ? moved.name : `${one.state}, heatmap`);
     }
   }
@@ -516,7 +518,7 @@
     const spread = ([, points]) => Math.max(...points.map(([r]) => Math.abs(r)));
     for (const [figure, points] of [...figures].sort((a, b) => spread(b) - spread(a))) {
       const at = (ratio) => 150 + 30 * Math.max(-4.6, Math.min(4.6, ratio));
-      const plot = svg("svg", { viewBox: "0 0 300 34", role: "img", "aria-label": `${figure}: ${points.length} cases` },
+      const plot = svg("svg", { viewBox: "0 0 300 34", role: "img", "aria-label": `${figure}: ${counted(points.length, "case")}` },
         svg("rect", { x: at(-1), y: 4, width: 60, height: 22, class: "within" }),
         svg("line", { x1: 150, x2: 150, y1: 4, y2: 26, class: "zero" }));
       points.forEach(([ratio, id], i) => {
@@ -550,7 +552,7 @@
     const all = known();
     const out = all.filter(([value]) => (low ? value < limit : value > limit)).sort(([a], [b]) => a - b);
     $("limit-said").textContent = String(limit);
-    $("flips").replaceChildren(`${out.length} of ${all.length} cases would fail`, ...(out.length ? [": "] : []), ...out.flatMap(([value, one], i) => [
+    $("flips").replaceChildren(`${out.length} of ${counted(all.length, "case")} would fail`, ...(out.length ? [": "] : []), ...out.flatMap(([value, one], i) => [
       i ? ", " : "", element("a", { href: `#case-${one.id}`, textContent: `${one.id} (${value.toPrecision(3)})` }),
     ]));
     const written = (value) => /^[\w-]+$/.test(value) ? value : JSON.stringify(value);

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,13 +23,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.base.files import write_atomically
+from audit.base.files import counted, write_atomically
 from audit.base.geometry import Box, view_in_words
 from audit.cases.variants import FOLLOWED
 from audit.gate.drift import metric_of
-from audit.gate.outcomes import Outcome, State, totals
+from audit.gate.outcomes import Outcome, State, labels_told, totals
 from audit.gate.review import ACCEPTABLE
-from audit.gate.runfiles import BASELINE, FOLLOWS
+from audit.gate.runfiles import BASELINE, FOLLOWS, ORIGINAL
 from audit.gate.runfolder import Run, Strip
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
@@ -54,12 +54,14 @@ class Shown:
         maps: by map key.
         strips: by name.
         picture: None if there is none; the caller may change it.
+        original: the picture of the case that a variant is made from; None if there is none.
     """
 
     outcome: Outcome
     maps: Callable[[], Mapping[str, Array]]
     strips: Callable[[], Mapping[str, Strip]]
     picture: Callable[[], Image.Image | None]
+    original: Callable[[], Image.Image | None] = lambda: None
 
 
 def write_gallery(run: Run, content: Content = "failed") -> Path:
@@ -78,6 +80,7 @@ def write_gallery(run: Run, content: Content = "failed") -> Path:
             partial(run.maps, o.case),
             partial(run.strips, o.case),
             partial(run.image, o.image_digest),
+            partial(run.image, o.variant_of_image),
         )
         for o in run.outcomes()
     ]
@@ -105,8 +108,10 @@ def gallery_page(
     """
     outcomes = [each.outcome for each in shown]
     images: dict[str, str] = {}
+    known = {each.outcome.case for each in shown}
     cases = [
         _case(each, place, images, content == "all" or each.outcome.state.failed)
+        | _original(each, known, images)
         for place, each in enumerate(shown)
     ]
     script = resources.files("audit.report").joinpath("gallery.js").read_text(encoding="utf-8")
@@ -131,11 +136,11 @@ def gallery_page(
         whole={case["id"] for case in cases if case["full"]},
         decidable={case["id"] for case in cases if case["decidable"]},
         count=len(outcomes),
-        definite=sum(o.expected != "" for o in outcomes),
-        right=sum(o.label == o.expected for o in outcomes if o.expected),
+        labels_told=labels_told(outcomes),
         variants=_families(outcomes),
         follows=FOLLOWED,
-        known={o.case for o in outcomes},
+        known=known,
+        alone={case["id"] for case in cases if "original" in case},
         moved={c["id"] for c in cases if any(m.get("strip") == FOLLOWS for m in c["maps"])},
         suite=results.get("suite"),
         session=results.get("session"),
@@ -161,6 +166,7 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
     return environment.get_template(name)
 
 
@@ -185,7 +191,8 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         for row in outcome.drift
         if row.tolerance and row.figure in own
     }
-    strips = each.strips() if full or outcome.variant_of else {}
+    strips = dict(each.strips()) if full or outcome.variant_of else {}
+    strips.pop(ORIGINAL, None)
     if not full:
         strips = {name: panels for name, panels in strips.items() if name == FOLLOWS}
     drawn = _maps(outcome, maps, strips)
@@ -195,7 +202,8 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "place": place,
         "state": outcome.state.value,
         "failed": outcome.failed,
-        "decidable": outcome.state in ACCEPTABLE or outcome.state is State.BROKEN,
+        "decidable": (outcome.state in ACCEPTABLE or outcome.state is State.BROKEN)
+        and not outcome.undefined,
         "full": full,
         "text": outcome.text,
         "premise": outcome.premise,
@@ -217,6 +225,25 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "moved": sorted({metric_of(row) for row in left}),
         "drift": max((abs(ratio) for ratio in ratios.values()), default=0.0),
     }
+
+
+def _original(each: Shown, known: Collection[str], images: dict[str, str]) -> dict[str, Any]:
+    """What is drawn beside a variant for its case, where that is not shown itself."""
+    outcome = each.outcome
+    if not outcome.variant_of or outcome.variant_of in known:
+        return {}
+    panels, picture = each.strips().get(ORIGINAL), each.original()
+    if not panels or picture is None:
+        return {}
+    (_, p), *_ = panels
+    key = _kept(picture, f"{outcome.variant_of_image[:16]}-{_THUMBNAIL}", images, _THUMBNAIL)
+    return {
+        "original": {
+            "id": outcome.variant_of, "state": "the case", "image": key,
+            "size": list(picture.size), "grid": list(p.shape), "regions": {},
+            "view": list(outcome.variant_of_view), "maps": [{"name": "its map", **_cells(p)}],
+        }
+    }  # fmt: skip
 
 
 def _families(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -275,8 +302,12 @@ def _picture(each: Shown, images: dict[str, str], width: int) -> str:
     if key in images:
         return key
     small = each.picture()
-    if small is None:
-        return ""
-    small.thumbnail((width, width), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    images[key] = data_uri(small)
+    return "" if small is None else _kept(small, key, images, width)
+
+
+def _kept(small: Image.Image, key: str, images: dict[str, str], width: int) -> str:
+    """Add a picture to ``images`` under its key, and return that; the picture is made small."""
+    if key not in images:
+        small.thumbnail((width, width), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        images[key] = data_uri(small)
     return key

@@ -53,15 +53,16 @@ def _page(found: Mapping[str, Any]) -> str:
     skipped = "\n".join(
         f"- `{r['id']}`: {r['skipped']}" for r in found["changes"] if "skipped" in r
     )
-    model = found["model"]
+    model, alter = found["model"], "alters" if len(measurable) == 1 else "alter"
     return f"""# What the gate catches
 
 Written by `audit power`; model `{model["name"]}`, digest `{model["digest"][:12]}`, \
 {counted(found["cases"], "case")} on {counted(found["images"], "picture")}, seed {found["seed"]}.
 
-Of {len(planted)} planted regressions {len(measurable)} alter something measurable. The full gate \
-catches {caught["full"]} of them; labels and probabilities {caught["probabilities"]}; labels alone \
-{caught["labels"]}. Of {len(harmless)} harmless changes {alarms["full"]} set off the full gate, \
+Of {counted(len(planted), "planted regression")} {len(measurable)} {alter} something measurable. \
+The full gate catches {caught["full"]} of them; labels and probabilities \
+{caught["probabilities"]}; labels alone {caught["labels"]}. Of \
+{counted(len(harmless), "harmless change")} {alarms["full"]} set off the full gate, \
 {alarms["probabilities"]} the probabilities, {alarms["labels"]} the labels.
 
 Each change is planted in a copy of the model, which is audited against the intact one's \

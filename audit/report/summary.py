@@ -110,7 +110,7 @@ def _slice_row(part: Slice) -> tuple[str, ...]:
         _text(part.name),
         str(part.cases),
         str(part.images),
-        f"{part.right[0]} → {part.right[1]}",
+        f"{part.right[0]} → {part.right[1]}" if part.definite else "–",
         f"{_text(shift.metric)}, {shift.effect:+.1f} tolerances" if shift else "",
         part.verdict,
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from audit.base.errors import printable
 from audit.base.files import as_typed, counted
-from audit.gate.outcomes import Outcome, State, totals
+from audit.gate.outcomes import Outcome, State, labels_told, totals
 from audit.gate.review import ACCEPTABLE
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
@@ -74,12 +74,10 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
     known = sum(o.state.failed and not o.failed for o in outcomes)
     more = f" ({known} known to fail)" if known else ""
-    definite = [o for o in outcomes if o.expected]  # variants may leave open which label is right
-    right = sum(o.label == o.expected for o in definite)
     lines = [
         describe(about["model"]),
         f"{counted(len(outcomes), 'case')}: {counts}{more}",
-        f"labels: {right} of {len(definite)} as expected",
+        f"labels: {labels_told(outcomes)}",
     ]
     if promoted is not None:
         lines.append(f"baselines accepted: {len(promoted)}, in {about['baselines']}")

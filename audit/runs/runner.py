@@ -20,7 +20,7 @@ from audit.cases.variants import MAKERS, Answered, judge_relation
 from audit.gate import baselines, drift
 from audit.gate.baselines import Proposal
 from audit.gate.outcomes import Outcome, State
-from audit.gate.runfiles import FOLLOWS
+from audit.gate.runfiles import FOLLOWS, ORIGINAL
 from audit.gate.runfolder import Strip
 from audit.gate.verdict import Policy, judge_contract
 from audit.maps.reading import Map
@@ -111,6 +111,9 @@ def _judged(made: Concluded, found: Measured, answer: Answer) -> list[Verdict]:
     assert answer.evidence is not None
     if original.error:
         raise AuditError(f"the case that it is made from has no answer: {original.error}")
+    if not isinstance(original.map, str):
+        made.strips = {**made.strips, ORIGINAL: [("the case's map", original.map)]}
+        made.outcome.variant_of_view = (*original.view,)
     distance: float | str = "a map has no place there"
     if MAKERS[case.variant.maker].follows:
         there = map_of_original(case, original, answer.evidence.trace)

@@ -30,6 +30,9 @@ def store(run: Run, made: Concluded) -> Outcome:
     try:
         if not run.image_path(outcome.image_digest).exists():
             run.add_image(outcome.image_digest, _picture(made))
+        if case.original is not None and not run.image_path(case.original.image_digest).exists():
+            # It is drawn beside its variant, whether or not the case itself is audited.
+            run.add_image(case.original.image_digest, picture_of(case.original.image))
         if made.proposal is not None:
             made.proposal.write(run.proposals)
     except Exception as error:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from audit.base.errors import AuditError, RunError
 from audit.base.files import write_json
+from audit.base.instructions import InstructionSet
 from audit.base.records import EDITED, MEGABYTE, CaseName, Figure, read_record
 from audit.cases.loading import Case, load_cases
 from audit.gate.drift import drifting, figure_key
@@ -31,7 +32,7 @@ from audit.models.kit.stack import stack
 from audit.models.protocol import Model
 from audit.models.registry import load_model
 from audit.runs.runner import audit_cases
-from audit.studies.conditions import Condition, InstructionSet, environment
+from audit.studies.conditions import Condition, environment
 
 _PATIENCE = 3600.0
 """Seconds that a process of its own may take for its conditions."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from audit.base.errors import RunError, Undefined
@@ -16,7 +16,7 @@ from audit.gate.drift import better_of
 from audit.gate.omnibus import Move, judge_moves
 from audit.gate.stack import differences, same_weights
 from audit.gate.suite import Judgement, Suite, judge_suite
-from audit.gate.tolerances import PROBABILITY, Noise, Tolerances
+from audit.gate.tolerances import PROBABILITY, Noise, Tolerances, floor_of
 from audit.gate.verdict import level_of
 from audit.metrics.distances import centre_shift, emd, js
 from audit.metrics.keys import FigureKey
@@ -43,6 +43,7 @@ class Pair:
         tolerances: from the noise floor of either side's baselines, or else the defaults; for the
             same weights, the floor of their precision and devices.
         same: whether both sides are of the same weights.
+        measured: what the noise floors of such a pair were measured over; see :class:`Level`.
     """
 
     before: Subject
@@ -52,6 +53,13 @@ class Pair:
     distances: dict[str, float | str]
     tolerances: Tolerances
     same: bool = False
+    measured: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def floored(self) -> int:
+        """How many of its moves are held to a measured noise floor."""
+        floors = self.tolerances.floors
+        return sum(floor_of(floors, m.method, m.metric) is not None for m in self.moves)
 
     @property
     def same_view(self) -> bool:
@@ -178,8 +186,13 @@ class Comparison:
         whose = f"the weights of {counted(len(same), 'case')} are the same"
         # Baselines of one folder may have been accepted in different sessions: tell of a moved one.
         told = next((pair for pair in same if pair.beyond), same[0])
-        moved = f"{len(self.moved_by_stack)} of them moved by more than their noise"
-        return f"{said}; {whose}, {moved}; {differences(told.after.origin, told.before.origin)}"
+        number = len(self.moved_by_stack)
+        moved = f"{number or 'none'} of them moved"
+        if len(same) == 1:
+            moved = "and it moved" if number else "and it did not move"
+        moved += f" by more than {_held_to(same)}"
+        differ = differences(told.after.origin, told.before.origin, told.measured)
+        return f"{said}; {whose}, {moved}; {differ}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -193,6 +206,18 @@ class Comparison:
             "left_out": self.left_out,
             "suite": self.suite.to_dict(),
         }
+
+
+def _held_to(same: Sequence[Pair]) -> str:
+    """What figures of the same weights are held to: their noise, if that was measured."""
+    floored, of = sum(pair.floored for pair in same), sum(len(pair.moves) for pair in same)
+    its = "its" if len(same) == 1 else "their"
+    if floored == of:
+        return f"{its} noise"
+    if not floored:
+        return "the default tolerances, because no noise floor was measured"
+    without = f"{of - floored} of {counted(of, 'figure')} without a measured noise floor"
+    return f"{its} tolerances ({without})"
 
 
 def _plain(value: float | str) -> Any:
@@ -241,9 +266,9 @@ def _changed(before: Subject, after: Subject) -> str:
 
 def _pair(before: Subject, after: Subject, noise: Noise) -> Pair:
     same = same_weights(after.origin, before.origin)
-    tolerances = noise.tolerances({})
+    tolerances, level = noise.tolerances({}), level_of(noise, after.origin, before.origin)
     if same:
-        tolerances = noise.held({}, level_of(noise, after.origin, before.origin))
+        tolerances = noise.held({}, level)
     shared = {name: FigureKey.known(name) for name in after.figures if name in before.figures}
     label = before.expected or before.label
     first, second = (float(s.probabilities.get(label, 0.0)) for s in (before, after))
@@ -255,6 +280,7 @@ def _pair(before: Subject, after: Subject, noise: Noise) -> Pair:
         {name: _distance(function, before, after) for name, function in DISTANCES.items()},
         tolerances,
         same,
+        level.measured if level else {},
     )
 
 

@@ -5,30 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-InstructionSet = Literal["", "sse4", "avx2", "avx512"]
-"""Instructions that a processor is held to; empty for all that it has."""
-
-INSTRUCTIONS: dict[InstructionSet, dict[str, str]] = {
-    "avx512": {
-        "ATEN_CPU_CAPABILITY": "avx512",
-        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
-    },
-    "avx2": {
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    },
-    "sse4": {
-        "ATEN_CPU_CAPABILITY": "default",
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
-    },
-}
-"""The variables that hold torch's own loops, oneDNN and MKL to what another machine would have.
-They are read once, when torch is loaded."""
+from audit.base.instructions import INSTRUCTIONS, InstructionSet
 
 _CAPABILITY = {"AVX512": ("avx512", "avx2", "sse4"), "AVX2": ("avx2", "sse4")}
 """By torch's name for what a processor has: the sets that it can be held to."""

@@ -282,7 +282,7 @@ def test_an_id_is_suggested_from_the_hypothesis() -> None:
         ({"keys": {"layers": "9"}}, "the model has 2"),
         ({"keys": {"layers": "lots"}}, "layers: 'lots' is not a choice of layers"),
         ({"method": "word_attention"}, "needs a word of the hypothesis"),
-        ({"more": "temperature=0"}, "temperature: Input should be greater than 0"),
+        ({"more": "temperature=0"}, "temperature: needs a number above 0, but has 0"),
         ({"more": "temprature=1"}, "did you mean 'temperature'?"),
         ({"method": "cross_attention", "keys": {"layers": "9"}}, "the model has 2"),
         ({"more": "seed=1"}, "the method answer_attention takes no 'seed'"),

@@ -56,8 +56,8 @@ VALUES = [
     ("label: yes", 'label: "\\UFFFFFFFF"', "x.yaml:11:17: not YAML: found invalid Unicode character escape code"),
     ("[20, 10", f"[{'9' * 400}, 10", "x.yaml:7:46: cases[0].regions.birds[1][0]: a number of 400 digits; at most 15"),
     ("min: 0.4", f"min: {'9' * 5000}", "x.yaml:14:41: cases[0].expect.attention[0].min: a number of 5,000 digits; at most 15"),
-    ("[20, 10", "[1e999, 10", "x.yaml:7:46: cases[0].regions.birds[1][0]: Input should be a finite number"),
-    ("[20, 10", "[.nan, 10", "x.yaml:7:46: cases[0].regions.birds[1][0]: Input should be a finite number"),
+    ("[20, 10", "[1e999, 10", "x.yaml:7:46: cases[0].regions.birds[1][0]: needs a finite number, but has inf"),
+    ("[20, 10", "[.nan, 10", "x.yaml:7:46: cases[0].regions.birds[1][0]: needs a finite number, but has nan"),
     ("[20, 10", "[017, 10", "x.yaml:7:46: cases[0].regions.birds[1][0]: '017': readers of YAML differ on numbers that begin with 0; write 17, or put it in quotes if it is a text"),
     ("id: birds", "id: 08", "x.yaml:3:5: cases[0].id: '08': readers of YAML differ on numbers that begin with 0; write 8, or put it in quotes if it is a text"),
     *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from audit.base.errors import CaseError
 from audit.cases.loading import load_cases
-from tests.case_files import PLAIN, problems
+from tests.case_files import PLAIN, load, problems
 
 REFUSED = [
     ("metric: entropy", "metrik: entropy", "x.yaml:11:12: cases[0].expect.attention[1].metrik: unknown key; did you mean 'metric'?"),
@@ -23,7 +24,7 @@ REFUSED = [
     ("min: 0.4", "min: 1.4", "x.yaml:10:11: cases[0].expect.attention[0]: min 1.4 can never pass: mass is at most 1"),
     ("min: 0.4", "min: 0.4, max: 0.3", "x.yaml:10:11: cases[0].expect.attention[0]: min 0.4 is greater than max 0.3: nothing can pass"),
     (", min: 0.4", "", "x.yaml:10:11: cases[0].expect.attention[0]: give min, max or both"),
-    ("min: 0.4", "min: .nan", "x.yaml:10:41: cases[0].expect.attention[0].min: Input should be a finite number"),
+    ("min: 0.4", "min: .nan", "x.yaml:10:41: cases[0].expect.attention[0].min: needs a finite number, but has nan"),
     ("0.3, 0.4]", "1.3, 0.4]", "x.yaml:5:23: cases[0].regions.birds[0]: the box [0.1, 0.2, 1.3, 0.4] lies outside the image: fractions are between 0.0 and 1.0"),
     ("40, 30]", "90, 30]", "x.yaml:5:45: cases[0].regions.birds[1]: the box [20, 10, 90, 30] lies outside the image of 80 x 40 pixels"),
     ("20, 10, 40, 30", "0, 0, 1, 1", "x.yaml:5:45: cases[0].regions.birds[1]: the box [0, 0, 1, 1] is ambiguous: write 0.0 and 1.0 for fractions of the image"),
@@ -53,7 +54,7 @@ REFUSED = [
     ("{layers: \"last:2\", heads: [1, 3]}", "{method: word_attention}", "x.yaml:11:39: cases[0].expect.attention[1].map: the method word_attention needs a word of the hypothesis"),
     ("{layers: \"last:2\", heads: [1, 3]}", "{method: rollout, residual: 2}", "x.yaml:11:62: cases[0].expect.attention[1].map.residual: not a share of the residual connection: measured, or a number from 0 to 1"),
     ("{layers: \"last:2\", heads: [1, 3]}", "relevanc", "x.yaml:11:39: cases[0].expect.attention[1].map: a map is written as {method: NAME}; did you mean 'relevance'?"),
-    ("{birds: [[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]}", "{birds: [[1, 1, 9, 9]], heads: [[a, 1, 9, 9]]}", "x.yaml:5:47: cases[0].regions.heads[0][0]: Input should be a valid integer"),
+    ("{birds: [[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]}", "{birds: [[1, 1, 9, 9]], heads: [[a, 1, 9, 9]]}", "x.yaml:5:47: cases[0].regions.heads[0][0]: needs a number, but has 'a'"),
     ("map: {layers: \"last:2\", heads: [1, 3]}", "map: {method: word_attention, word: bird}", "x.yaml:11:69: cases[0].expect.attention[1].map.word: 'bird' is not in the text; did you mean 'birds'?"),
     ("text: there are two birds", "text: [a]", "x.yaml:4:5: cases[0].text: text is needed here; put it in quotes if it looks like something else"),
     ("      label: yes", "      label: true", "x.yaml:7:7: cases[0].expect.label: text is needed here; put it in quotes if it looks like something else"),
@@ -133,3 +134,26 @@ def test_any_text_gives_cases_or_a_case_error(folder: Path, text: str) -> None:
         said = str(error)
     assert found or found is None
     assert str(path) in said
+
+
+@pytest.mark.parametrize("value", ["5", "true", "[a]", "{a: 1}", "null", "1e999", "''"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "map: {{method: {}}}", "map: {{subtract: {}}}", "map: {{variant: {}}}", "repeat: {}",
+        "map: {{temperature: {}}}", "regions: {{birds: [[{}, 0.1, 0.2, 0.3]]}}", "critical: {}",
+        "variants: [{{jpeg: {}}}]", "variants: [{{mirror: {}}}]", "variants: [{{blur: {}}}]",
+        "variants: [{{jpeg: 5, label: {}}}]", "variants: [{{blank: true, probability: {}}}]",
+    ],
+)  # fmt: skip
+def test_no_message_is_in_the_words_of_a_library(folder: Path, place: str, value: str) -> None:
+    text = (
+        "cases:\n  - id: a\n    image: a.png\n    text: birds\n    expect: {label: yes}\n"
+        f"    {place.format(value)}\n"
+    )
+    said = ""
+    try:
+        load(folder, text)
+    except CaseError as error:
+        said = str(error)
+    assert not re.search("Input should|should be a valid", said)

@@ -156,6 +156,42 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
             "9: cases[0].variants[0]: a variant needs one of mirror, crop, brightness, jpeg, blur, "
             "blank, swap, paraphrase, negate, but has jpeg and blur",
         ),
+        ("{mirror: yes}", "10: cases[0].variants[0].mirror: write true, or leave the key out"),
+        ("{blank: 1}", "10: cases[0].variants[0].blank: write true, or leave the key out"),
+        (
+            "{brightness: 1}",
+            "10: cases[0].variants[0].brightness: a picture times 1 is the same picture",
+        ),
+        (
+            "{brightness: 1.001}",
+            "10: cases[0].variants[0].brightness: a picture times 1.001 is the same picture",
+        ),
+        (
+            "{blur: 0.01}",
+            "10: cases[0].variants[0].blur: needs a number of at least 0.1, but has 0.01",
+        ),
+        (
+            "{jpeg: 50.5}",
+            "10: cases[0].variants[0].jpeg: needs a whole number, but has 50.5",
+        ),
+        (
+            "{brightness: 20}",
+            "10: cases[0].variants[0].brightness: needs a number of at most 10, but has 20",
+        ),
+        (
+            "{negate: ' there are  two birds ', label: other}",
+            "10: cases[0].variants[0].negate: this is the text of the case itself",
+        ),
+        (
+            "{blank: true, probability: true}",
+            "23: cases[0].variants[0].probability: write probability: falls (by at least 0.05), or "
+            "{falls: 0.3}",
+        ),
+        (
+            "{blank: true, probability: 0.3}",
+            "23: cases[0].variants[0].probability: write probability: falls (by at least 0.05), or "
+            "{falls: 0.3}",
+        ),
         (
             "{mirror: false}",
             "10: cases[0].variants[0].mirror: write true, or leave the key out",
@@ -182,7 +218,7 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
             "{jpeg: 10, probability: {fall: 1}}",
             "20: cases[0].variants[0].probability.falls: this key is required",
         ),
-        ("{jpeg: 0}", "10: cases[0].variants[0].jpeg: Input should be greater than or equal to 1"),
+        ("{jpeg: 0}", "10: cases[0].variants[0].jpeg: needs a number of at least 1, but has 0"),
         (
             "{crop: [0.0, 0.0, 0.5]}",
             "10: cases[0].variants[0].crop: a box is four numbers: [left, top, right, bottom]",
@@ -215,8 +251,7 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
         ),
         (
             "{crop: [0.5, 0.5, 1.0, 1.0], attention: [{metric: mass, region: birds, min: 0.1}]}",
-            "65: cases[0].variants[0].attention[0].region: 'birds' is not a region of this variant "
-            "(crop); there are none",
+            "65: cases[0].variants[0].attention[0].region: 'birds' lies outside of the crop",
         ),
     ],
 )
@@ -241,6 +276,46 @@ def test_mirroring_left_and_right_needs_a_word_about_the_label(folder: Path) -> 
     written(folder, "      - {mirror: true}\n", "a bright bird cleft the sky")
 
 
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [
+        ("the leftmost bird sings", "leftmost"), ("a Right-hand bird", "Right-hand"),
+        ("the bird to the right", "right"), ("a left_handed man", "left_handed"),
+        ("the leftside door", "leftside"), ("birds fly leftwards", "leftwards"),
+    ],
+)  # fmt: skip
+def test_every_word_for_a_side_needs_one(folder: Path, text: str, side: str) -> None:
+    assert f"the text says {side!r}, and mirroring" in refused(folder, "{mirror: true}", text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("{jpeg: 50}", "{jpeg: 50, name: again, label: other}", "jpeg"),
+        ("{crop: [0.0, 0.0, 0.5, 1.0]}", "{crop: [0, 0, 20, 40]}", "crop"),
+        ("{paraphrase: two birds}", "{negate: two  birds, label: other}", "paraphrase"),
+        ("{mirror: true}", "{mirror: true}", "mirror"),
+    ],
+)
+def test_the_same_variant_twice_is_refused(
+    folder: Path, first: str, second: str, name: str
+) -> None:
+    Image.new("RGB", (40, 40), "red").save(folder / "a.png")
+    text = CASE.format(text="birds") + f"      - {first}\n      - {second}\n"
+    (line,) = problems(folder, text)
+    assert line.endswith(
+        f"{name!r} is made in the same way (line 14): ask everything of one of them"
+    )
+
+
+def test_a_region_of_the_case_that_another_picture_lacks_is_told(folder: Path) -> None:
+    Image.new("RGB", (40, 20), "blue").save(folder / "b.png")
+    asked = "attention: [{metric: mass, region: birds, min: 0.1}]"
+    assert refused(folder, f"{{swap: b.png, {asked}}}").endswith(
+        "'birds' is a region of the case's picture, and this is another one"
+    )
+
+
 def test_the_text_of_a_variant_has_the_words_of_its_map(folder: Path) -> None:
     text = CASE.format(text="there are two birds").replace(
         "{layers: last}", "{method: word_attention, word: birds}"
@@ -259,6 +334,10 @@ def test_labels_and_methods_are_checked_where_the_variant_asks_for_them(folder: 
     assert str(caught.value).endswith(
         "x.yaml:14:30: variants[0].label: the model has no label 'noo'; did you mean 'no'?"
     )
+    for typed, meant in (("sme", "same"), ("othr", "other")):
+        cases = written(folder, f"      - {{swap: b.png, label: {typed}}}\n").values()
+        with pytest.raises(CaseError, match=f"{typed}'; did you mean '{meant}'"):
+            check_labels(cases, ["yes", "no"])
     with pytest.raises(CaseError) as caught:
         check_labels(written(folder, EVERY).values(), ["no", "maybe"])
     assert len(str(caught.value).splitlines()) == 1  # the case's own label is told once

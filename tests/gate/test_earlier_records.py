@@ -283,6 +283,18 @@ def test_what_a_session_of_version_0_1_left_undone_is_finished(project: Path) ->
     assert set(held.maps) == set(held.baseline.figures) == {OWN, OTHER, WORD}
 
 
+def test_both_names_of_a_map_in_one_record_are_refused(project: Path) -> None:
+    """One would silently replace the other."""
+    path = Path("baselines/birds.json")
+    written = json.loads(path.read_text())
+    older = OWN.replace("answer_attention", "cross_attention")
+    (own,) = {OWN, older} & set(written["figures"])
+    written["figures"] |= dict.fromkeys((OWN, older), written["figures"][own])
+    path.write_text(json.dumps(written))
+    said = accepted.held(Path("baselines"), "birds").damage
+    assert f"figures: {older!r} is an older name of {OWN!r}: keep one" in said
+
+
 def test_a_noise_floor_of_version_0_1_counts_for_the_methods_of_today(project: Path) -> None:
     path = noise_path(Path("baselines"))
     path.parent.mkdir()

@@ -15,13 +15,15 @@ from audit.gate.omnibus import (
     STEP,
     Move,
     harmless_limit,
+    judge_moves,
     judge_omnibus,
     mean_square,
     moves_of,
+    without_floor,
 )
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Weights
-from audit.gate.tolerances import Level, Tolerances
+from audit.gate.tolerances import PROBABILITY_TOLERANCE, Level, Noise, Tolerances
 from audit.metrics.keys import FigureKey
 from tests.outcomes import outcome
 
@@ -109,7 +111,8 @@ def test_many_small_moves_fail_that_no_tolerance_finds() -> None:
     assert found.value == pytest.approx((1.5**2 + 1.8**2) / 2)
     assert found.sentence == (
         "40 figures moved by 2.7 squared noise floors (float32 on cpu) on average, more than the "
-        "1.6 that 4 harmless conditions allow"
+        "1.6 that 4 harmless conditions allow; if what computes was changed on purpose, "
+        "--audit-update=all accepts it"
     )
     harmless = judge_omnibus([case(str(n), mass=0.004) for n in range(20)], level)
     assert harmless is not None
@@ -130,6 +133,38 @@ def test_a_limit_that_was_set_lets_other_weights_pass_and_never_the_same() -> No
     same = judge_omnibus([case(str(n), mass=0.02) for n in range(20)], level, 50.0)
     assert same is not None
     assert same.failed
+    assert same.sentence.endswith(
+        "; the limit of 50 that was set is not for the baselines' own weights"
+    )
+
+
+def test_figures_of_the_same_weights_without_a_floor_are_told() -> None:
+    """They are held to far wider tolerances than what the same weights need."""
+    default = {"mass": 0.02, "probability": PROBABILITY_TOLERANCE}
+
+    def held(weights: Weights = "same", **allowed: float) -> Outcome:
+        found = case("a", mass=0.0, weights=weights)
+        label, probability, mass, lift = found.drift
+        probability = replace(probability, tolerance=(default | allowed)["probability"])
+        mass = replace(mass, tolerance=(default | allowed)["mass"])
+        return replace(found, drift=[label, probability, mass, lift])
+
+    assert without_floor([held()], Noise(), None) == (
+        "the weights are the baselines', but both figures have no noise floor from at least 100 "
+        "deviations and are held to default tolerances: measure it with audit noise"
+    )
+    assert without_floor([held("other")], Noise(), None) == ""
+    assert "but the only figure has no noise floor" in without_floor(
+        [held(mass=0.3)],
+        Noise(),
+        None,  # this one the case declares
+    )
+    wide = Noise({"answer_attention": {"mass": 0.01}, "probability": {"probability": 0.025}})
+    assert without_floor([held(mass=0.02, probability=0.05)], wide, None).endswith(
+        "the wider tolerances for other weights: measure more cases with audit noise"
+    )
+    level = Level("float32 on cpu", FLOORS)
+    assert without_floor([held(mass=0.02, probability=0.02)], wide, level) == ""
 
 
 def test_without_a_floor_nothing_is_judged_and_few_conditions_give_no_limit() -> None:
@@ -139,7 +174,13 @@ def test_without_a_floor_nothing_is_judged_and_few_conditions_give_no_limit() ->
     found = judge_omnibus(moved, Level("float32 on cpu", FLOORS, {"one": 0.1}))
     assert found is not None
     assert not found.failed
-    assert found.sentence.endswith("1 harmless conditions were measured, too few for a limit")
+    assert found.sentence.endswith("1 harmless condition was measured, too few for a limit")
+    alone = judge_moves([Move("answer_attention", "mass", 0.02)], Level("x", FLOORS), other=False)
+    assert alone is not None
+    assert alone.sentence.startswith("1 figure moved by ")
+    none = judge_omnibus(moved, Level("float32 on cpu", FLOORS))
+    assert none is not None
+    assert none.sentence.endswith("no harmless condition was measured, too few for a limit")
 
 
 def test_held_out_harmless_conditions_raise_no_alarm() -> None:

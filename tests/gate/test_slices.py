@@ -95,3 +95,18 @@ def test_a_slice_may_lack_a_metric_that_the_whole_has() -> None:
     (empty,) = [part for part in suite.slices if part.name == "tag small"]
     assert empty.largest is None
     assert empty.told.endswith("labels right 12 before and 12 now")
+
+
+def test_a_slice_of_variants_says_nothing_of_labels_that_none_of_them_has() -> None:
+    """A variant may leave open which label is right; what must hold is relative to its case."""
+    changes = planted(0.0, 0.0)
+    for i in range(0, 60, 5):
+        right = (False, False)
+        changes[i] = replace(changes[i], expected="", right=right)
+    suite = judge_suite(changes, Limits())
+    (relative,) = [part for part in suite.slices if part.name == "tag small"]
+    assert relative.definite == 0
+    assert "labels" not in relative.told
+    changes[0] = replace(changes[0], expected="yes", right=(True, True))
+    (mixed,) = [p for p in judge_suite(changes, Limits()).slices if p.name == "tag small"]
+    assert "labels right 1 before and 1 now (of 1)" in mixed.told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from audit.gate.drift import compare
 from audit.gate.outcomes import Outcome, State
 from audit.gate.review import ACCEPTABLE
 from audit.gate.stack import differences, same_weights
-from audit.gate.tolerances import Kind, Level, Noise
+from audit.gate.tolerances import ENOUGH, Kind, Level, Noise, load_noise, noise_path
 from audit.gate.verdict import Policy
 from tests.outcomes import outcome as outcome_of
 
@@ -79,6 +80,56 @@ def test_what_differs_is_told_by_name() -> None:
     )
     assert differences(ORIGIN, ORIGIN) == "nothing that is recorded differs"
     assert differences(other(device="cuda:1"), other(device="cuda:0")).startswith("nothing")
+
+
+def test_what_the_noise_was_measured_over_is_put_apart() -> None:
+    """It cannot be why a figure moved further than the noise."""
+    now = {**other(packages={"torch": "2.12.0"}), "stack": {**STACK, "threads": "8"}}
+    covered = {"threads": frozenset({"1", "2", "8"}), "engine": frozenset({"fast"})}
+    assert differences(now, ORIGIN, covered) == (
+        "what differs: torch 2.11.0 → 2.12.0 (and threads 2 → 8, measured as harmless)"
+    )
+    only = {**other(engine="reference"), "stack": {**STACK, "threads": "8"}}
+    assert differences(only, ORIGIN, covered | {"engine": frozenset({"fast", "reference"})}) == (
+        "nothing that is recorded differs (but engine fast → reference, threads 2 → 8, measured as "
+        "harmless)"
+    )
+    # With more threads than were tried, they may be why.
+    assert differences(now, ORIGIN, {"threads": frozenset({"1", "2"})}).endswith("threads 2 → 8")
+
+
+def test_a_session_tells_apart_what_its_own_noise_file_covers(tmp_path: Path) -> None:
+    row = {"floor": 0.001, "deviations": ENOUGH}
+    floors = {"probability": {"probability": row}}
+    condition = {"device": "cpu", "dtype": "float32", "batch_size": 8}
+    path = noise_path(tmp_path)
+    path.parent.mkdir()
+    written: dict[str, Any] = {
+        "format": 2, "floors": floors, "model": {"engine": "fast"},
+        "stack": {"threads": "2", "instruction set": "AVX512", "ONEDNN_MAX_CPU_ISA": "unset"},
+        "kinds": [{"dtype": "float32", "device": "cpu", "floors": floors}],
+        "conditions": [
+            {**condition, "title": "a"},
+            {**condition, "title": "b", "threads": 8, "engine": "reference"},
+            {**condition, "title": "c", "instructions": "avx2"},
+            {**condition, "title": "d", "dtype": "bfloat16", "threads": 64},
+        ],
+    }  # fmt: skip
+    path.write_text(json.dumps(written))
+    level = load_noise(tmp_path).level("float32", ["cpu"])
+    assert level is not None
+    assert level.measured["threads"] == {"2", "8"}  # 64 were tried in bfloat16 alone
+    assert level.measured["engine"] == {"fast", "reference"}
+    assert level.measured["instruction set"] == {"AVX512", "AVX2"}
+    assert level.measured["ONEDNN_MAX_CPU_ISA"] == {"unset", "AVX2"}
+    now = {**ORIGIN, "stack": {**STACK, "threads": "8", "numpy": "2.5"}}
+    _, said = judged(tmp_path, made(yes=0.76), now, load_noise(tmp_path))
+    assert said.endswith("what differs: numpy 2.4 → 2.5 (and threads 2 → 8, measured as harmless)")
+    written["kinds"][0]["floors"] = {"probability": {"probability": {**row, "deviations": 9}}}
+    path.write_text(json.dumps(written))
+    few = load_noise(tmp_path).level("float32", ["cpu"])
+    assert few is not None
+    assert few.measured == {}  # too few deviations make nothing harmless
 
 
 def test_an_older_baseline_did_not_record_all_of_it_and_the_sentence_says_so() -> None:

@@ -90,6 +90,26 @@ def test_a_run_does_not_bring_the_case_file_it_is_checked_against(root: Path, wh
         accept(Run(Path("run")), collects=lambda path: path.parent == root / "cases")
 
 
+def test_a_broken_case_with_a_figure_without_a_value_is_not_accepted(root: Path) -> None:
+    """Its contract is broken for certain, but what is missing cannot become a baseline either."""
+    wrong = {"expectation": "label", "passed": False, "observed": "no", "limit": "yes",
+             "reason": "the label is no, and must be yes", "undefined": False}  # fmt: skip
+    nothing = {**wrong, "expectation": "mass of birds", "undefined": True}
+    edited(Path("run/outcomes/birds.json"), state="contract broken", verdicts=[wrong])
+    edited(Path("run/outcomes/hungry.json"), state="contract broken", verdicts=[wrong, nothing])
+    with pytest.raises(BaselineError, match="nothing was accepted"):
+        accept(Run(Path("run")), ["birds", "hungry"])
+    assert accept(Run(Path("run")), ["birds"]).cases == ["birds"]
+
+
+def test_a_run_whose_own_map_was_not_measured_is_refused_by_its_own_name(root: Path) -> None:
+    edited(Path("run/outcomes/birds.json"), default_map="rollout")
+    with pytest.raises(BaselineError) as caught:
+        accept(Run(Path("run")))
+    assert "birds: the run has no figures of the case's own map 'rollout'" in str(caught.value)
+    assert "audit-accept-" not in str(caught.value)  # a folder that nobody knows
+
+
 @pytest.mark.parametrize("case", ["../../stolen", "/tmp/stolen", "a\x1b[2Jb", "..", "a/b"])
 def test_a_case_is_not_called_like_a_path(root: Path, case: str) -> None:
     edited(Path("run/outcomes/birds.json"), case=case)

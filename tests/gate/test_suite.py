@@ -222,6 +222,16 @@ def test_two_or_three_pictures_cannot_tell_and_say_what_they_could_find() -> Non
     )
 
 
+@pytest.mark.parametrize("effect", [0.0, 0.5, 5.0, 1e6])
+def test_no_smallest_effect_makes_an_unable_suite_pass(effect: float) -> None:
+    """Else a user who lets large shifts pass would read that none was there."""
+    assert judge_suite(still(3), Limits(effect=effect)).verdict is Judgement.UNSURE
+    able = judge_suite(still(12), Limits(effect=effect))
+    assert able.verdict is Judgement.PASSED
+    assert able.findable.shift is not None
+    assert able.findable.shift >= effect  # and its sentence says so
+
+
 def test_pictures_that_scatter_widely_cannot_tell_however_many_they_are() -> None:
     scatter = np.random.default_rng(1).normal(0, 0.2, CASES)  # ten tolerances
     changes = [steady(i, mass=float(scatter[i])) for i in range(CASES)]
@@ -251,7 +261,11 @@ def test_where_cases_drifted_it_is_never_said_that_nothing_shifted() -> None:
     )
     worse = [replace(c, drifted=True) for c in many(mass=-0.05)]
     assert judge_suite(worse, Limits()).sentence.endswith(
-        "; figures left their tolerances in 24 of 24 cases"
+        "; figures left their tolerances in all 24 cases"
+    )
+    alone = replace(changes[0], drifted=True)
+    assert (
+        "figures left their tolerances in the only case" in judge_suite([alone], Limits()).sentence
     )
 
 

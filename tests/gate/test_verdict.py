@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -80,13 +80,21 @@ def test_a_baseline_of_an_older_version_is_of_the_case_that_had_its_fingerprint_
 
 def test_without_baselines_a_case_passes_that_keeps_its_contract() -> None:
     assert judge_contract(made(KEPT)) == (State.PASSED, "the expectation holds")
-    assert judge_contract(made(KEPT, KEPT)) == (State.PASSED, "all 2 expectations hold")
+    assert judge_contract(made(KEPT, KEPT)) == (State.PASSED, "both expectations hold")
+    assert judge_contract(made(KEPT, KEPT, KEPT))[1] == "all 3 expectations hold"
 
 
 def test_the_first_expectation_that_fails_is_told_and_the_others_are_counted() -> None:
     assert judge_contract(made(KEPT, BROKEN)) == (State.BROKEN, "mass of birds is 0.1")
-    said = judge_contract(made(BROKEN, UNDEFINED))
-    assert said == (State.UNDEFINED, "mass of birds is 0.1 (and 1 more)")
+    assert judge_contract(made(UNDEFINED)) == (State.UNDEFINED, "the map is empty")
+    for both in ((BROKEN, UNDEFINED), (UNDEFINED, BROKEN)):
+        said = "mass of birds is 0.1; besides, the map is empty"
+        assert judge_contract(made(*both)) == (State.BROKEN, said)
+    many = made(UNDEFINED, BROKEN, UNDEFINED, BROKEN, BROKEN)
+    assert judge_contract(many)[1] == (
+        "mass of birds is 0.1 (and 2 more expectations); besides, the map is empty (and 1 more "
+        "expectation)"
+    )
 
 
 def test_a_broken_contract_comes_before_every_drift_and_says_that_its_baseline_is_stale(
@@ -97,7 +105,8 @@ def test_a_broken_contract_comes_before_every_drift_and_says_that_its_baseline_i
     state, said = judged(made(BROKEN), Held(stale))
     assert state is State.BROKEN
     assert said == (
-        "mass of birds is 0.1; and its baseline is stale: the case changed since it was accepted"
+        "mass of birds is 0.1; and its baseline is stale: the picture, the premise or the boxes of "
+        "a region changed"
     )
 
 
@@ -112,7 +121,7 @@ def test_a_broken_contract_comes_before_every_drift_and_says_that_its_baseline_i
          "entropy crept from 0.4, first accepted, to 0.6 in accepted steps, more than the "
          "tolerance of 0.02; review them as one change, then audit accept"),
         (("within", "improved", "improved"), State.IMPROVED,
-         "entropy improved from 0.5 to 0.6, more than the tolerance of 0.02 (and 1 more)"),
+         "entropy improved from 0.5 to 0.6, more than the tolerance of 0.02 (and 1 more figure)"),
     ],
 )  # fmt: skip
 def test_the_worst_that_drifted_is_told(
@@ -134,6 +143,32 @@ def test_a_case_without_a_baseline_is_new_and_one_that_changed_is_stale(stale: B
     state, said = judged(made(), Held(stale))
     assert state is State.STALE
     assert "--audit-update=changed" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"text": "one bird"}, "the text changed"),
+        ({"image_digest": "e" * 64, "text": "one bird"}, "the picture and the text changed"),
+        ({"default_map": "m layers=last", "metrics": {}}, "the map changed"),
+        ({"metrics": {"m": {"mass[bird]": 0.5}}},
+         "the names of regions, or the figures and maps that are asked for changed"),
+        ({}, "the premise or the boxes of a region changed"),
+        ({"variant_of": "a"},
+         "the premise, the boxes of a region, its case or how it is made from that changed"),
+    ],
+)  # fmt: skip
+def test_a_stale_baseline_says_what_changed(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    propose(made(), {}, None, {"stack": {"threads": "2"}}).write(tmp_path)
+    now = replace(made(), case_digest="e" * 64, **changes)
+    state, reason = judged(now, Held(load(tmp_path, "a")))
+    assert state is State.STALE
+    assert reason == (
+        f"the case is not the one its baseline was accepted for: {said}; accept it with "
+        "--audit-update=changed"
+    )
 
 
 PROPOSED = {
@@ -169,6 +204,7 @@ def test_each_update_proposes_what_it_is_named_for(
 def test_what_is_undefined_or_crept_is_never_proposed(baseline: Baseline, update: Update) -> None:
     policy = Policy(Path("baselines"), update)
     assert not policy.proposes(made(UNDEFINED), Held())
+    assert not policy.proposes(made(BROKEN, UNDEFINED), Held())
     assert not policy.proposes(made(drift=("crept", "improved")), Held(baseline))
 
 

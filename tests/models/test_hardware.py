@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.base.errors import ModelError
-from audit.models.kit.hardware import Halving, share_cores, spread, threads_set
+from audit.models.kit.hardware import Halving, gains_by_fusion, share_cores, spread, threads_set
 
 CPU = torch.device("cpu")
 
@@ -120,3 +123,39 @@ def test_workers_share_the_cores_unless_the_user_has_shared_them(
 def test_workers_without_a_gpu_run_on_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert [spread(name, 1) for name in ("auto", "cuda", "cpu")] == ["auto", "cuda", "cpu"]
+
+
+def test_fused_attention_is_left_alone_where_torch_is_held_to_fewer_instructions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": True})
+    for held, gains in (("AVX512", True), ("AVX2", False), ("DEFAULT", False), ("NO AVX", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda held=held: held)
+        assert gains_by_fusion(CPU) is gains
+
+
+def test_torchs_word_about_packing_becomes_one_that_helps() -> None:
+    error = RuntimeError("pack_vnni2 is only supported when avx512 is supported")
+    with pytest.raises(ModelError, match="ATEN_CPU_CAPABILITY holds torch to less: unset it"):
+        Halving(CPU).run([1], Small(0, error))
+
+
+_HALF = """
+from audit import load_model
+from PIL import Image
+from audit.models.protocol import Query
+query = Query(Image.new("RGB", (80, 80), "red"), "there is a bird")
+for engine in ("fast", "reference"):
+    print(load_model("reference", "cpu", "bfloat16", engine=engine).trace([query])[0].label)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", ["default", "avx2"])
+def test_bfloat16_is_answered_with_fewer_instructions(held: str) -> None:
+    env = {**os.environ, "ATEN_CPU_CAPABILITY": held}
+    done = subprocess.run(
+        [sys.executable, "-c", _HALF], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= {"yes", "no", "maybe"}

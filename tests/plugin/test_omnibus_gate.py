@@ -66,6 +66,25 @@ def test_figures_that_moved_together_fail_the_session_and_every_report_says_so(
         assert "squared noise floors" in (measured.path / name).read_text()
 
 
+def test_what_the_hint_says_about_all_figures_works(
+    measured: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No case by itself left its tolerance, so ``audit accept`` takes nothing, and says so."""
+    monkeypatch.setenv("TOY_LEAN", "0.006")
+    result = measured.runpytest("cases", WIDE)
+    result.stdout.fnmatch_lines(["suite-level gate FAILED: * --audit-update=all accepts *"])
+    assert "audit accept" not in result.stdout.str()
+    done = CliRunner().invoke(cli.app, ["accept", "run"])
+    assert done.exit_code == 0
+    said = " ".join(done.output.split())
+    assert "0 baselines accepted, in baselines" in said
+    assert "name them, or audit them with --audit-update=all" in said
+    assert measured.runpytest("cases", WIDE, "--audit-update=all").ret == pytest.ExitCode.OK
+    result = measured.runpytest("cases", WIDE)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["all figures together passed: *"])
+
+
 def test_the_limit_can_be_set_for_an_update_of_the_weights(
     measured: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +99,15 @@ def test_the_limit_can_be_set_for_an_update_of_the_weights(
     result = measured.runpytest("cases", "--audit-omnibus-limit=some")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--audit-omnibus-limit: 'some' is not auto or a number from 0*"])
+
+
+def test_the_same_weights_without_a_measured_floor_are_told_in_one_line(
+    accepted: pytest.Pytester,
+) -> None:
+    result = accepted.runpytest("cases")
+    said = [line for line in result.stdout.lines if line.startswith("note: the weights are")]
+    assert len(said) == 1
+    assert "are held to default tolerances: measure it with audit noise" in said[0]
 
 
 def test_without_a_measured_floor_nothing_is_said_of_all_figures(

@@ -68,6 +68,21 @@ def test_a_failing_gate_is_an_item_in_junit_and_for_last_failed(
     assert not cache.exists() or json.loads(cache.read_text()) == {}
 
 
+def test_some_cases_alone_do_not_make_the_gates_failure_forgotten(
+    many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many.makeini("[pytest]\naudit_baselines = baselines\naudit_run_dir = run\n")
+    monkeypatch.setenv("TOY_LEAN", "0.006")
+    many.runpytest("cases").assert_outcomes(passed=16, failed=1)
+    cache = many.path / ".pytest_cache" / "v" / "cache" / "lastfailed"
+    monkeypatch.setenv("TOY_LEAN", "0")
+    for some in (["-k", "case-3"], ["-m", "guide"], ["cases/many.yaml::case-3"]):
+        many.runpytest("cases" if "::" not in some[0] else some[0], *some)
+        assert json.loads(cache.read_text()) == {"audit::suite-level-gate": True}, some
+    many.runpytest("cases", "--lf").assert_outcomes(passed=16)
+    assert not cache.exists() or json.loads(cache.read_text()) == {}
+
+
 def test_the_gate_can_be_switched_off_and_its_limits_set(
     many: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,16 +91,18 @@ def test_the_gate_can_be_switched_off_and_its_limits_set(
     assert result.ret == pytest.ExitCode.OK
     assert "suite-level" not in result.stdout.str()
     assert many.runpytest("cases", "--audit-suite-effect=1").ret == pytest.ExitCode.OK
-    assert many.runpytest("cases", "--audit-suite-alpha=0").ret == pytest.ExitCode.OK
     for wrong in (
         "--audit-suite-gate=maybe",
         "--audit-suite-effect=lots",
         "--audit-suite-alpha=nan",
+        "--audit-suite-alpha=0",
+        "--audit-suite-alpha=1",
         "--audit-suite-alpha=3",
     ):
         result = many.runpytest("cases", wrong)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"*{wrong.partition('=')[0]}: '*' is not *"])
+    result.stderr.fnmatch_lines(["*'3' is not a number above 0 and below 1"])
 
 
 def test_an_update_is_not_judged_as_a_whole(

@@ -86,7 +86,7 @@ def test_a_relation_that_does_not_hold_is_told_in_a_sentence_and_a_table(
             "*contract broken: the label is maybe, and must be yes, as for the case",
             "cases/varied.yaml:9: 'the birds are hungry'",
             "label*maybe (0.9)*yes, as for the case*FAILED",
-            "labels: 0 of 1 as expected",
+            "labels: of variants 0 of 1 as they must be",
         ]
     )
 

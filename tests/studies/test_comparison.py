@@ -217,7 +217,13 @@ def test_the_same_weights_are_held_to_the_floor_and_what_differs_is_told() -> No
     noise = Noise(
         {"answer_attention": {"mass": 0.1}},
         {},
-        {Kind("float32", "cpu"): Level("", {"answer_attention": {"mass": 0.001}})},
+        {
+            Kind("float32", "cpu"): Level(
+                "",
+                {"answer_attention": {"mass": 0.001}, "probability": {"probability": 0.001}},
+                measured={"engine": frozenset({"fast"})},
+            )
+        },
     )
     before, after = sides(
         *(
@@ -236,6 +242,16 @@ def test_the_same_weights_are_held_to_the_floor_and_what_differs_is_told() -> No
         "; the weights of 3 cases are the same, 1 of them moved by more than their noise; "
         "what differs: threads 2 → 8"
     )
+    covered = replace(
+        noise,
+        levels={
+            kind: replace(level, measured={"threads": frozenset({"2", "8"})})
+            for kind, level in (noise.levels or {}).items()
+        },
+    )
+    assert compare(before, replace(after, noise=covered), Limits()).sentence.endswith(
+        "nothing that is recorded differs (but threads 2 → 8, measured as harmless)"
+    )
     told = found.to_dict()
     assert told["moved_by_stack"] == ["2"]
     assert {row["weights"] for row in told["cases"]} == {"same"}
@@ -247,6 +263,21 @@ def test_the_same_weights_are_held_to_the_floor_and_what_differs_is_told() -> No
     assert not found.beyond
     assert not found.failed
     assert "weights" not in found.sentence
+
+
+def test_noise_is_not_spoken_of_where_none_was_measured() -> None:
+    moved = subject("a", cell(0, 0), origin=LATER, figures={"mass[birds]": 0.7})
+    before, after = sides((subject("a", cell(0, 0), origin=SAME), moved))
+    found = compare(before, after, Limits())
+    assert found.moved_by_stack == ["a"]
+    assert (
+        "the weights of 1 case are the same, and it moved by more than the default tolerances, "
+        "because no noise floor was measured" in found.sentence
+    )
+    floors = {"answer_attention": {"mass": 0.001}}
+    some = Noise({}, {}, {Kind("float32", "cpu"): Level("", floors)})
+    partly = compare(before, replace(after, noise=some), Limits())
+    assert "than its tolerances (1 of 2 figures without a measured noise floor)" in partly.sentence
 
 
 def test_all_moves_together_count_as_in_a_session() -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from audit.base.errors import ModelError
+from audit.base.files import counted
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def chosen_device(name: str) -> torch.device:
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(
-            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+            f"device {name!r}: this machine has {counted(torch.cuda.device_count(), 'CUDA device')}"
         )
     return device
 
@@ -87,10 +88,13 @@ def gains_by_fusion(device: torch.device) -> bool:
 
     It is faster on CUDA and on processors with matrix units (for a layer of OFA-large 16 ms instead
     of 20, in bfloat16 6 instead of 10). On a processor without them it took as long in float32 and
-    twice as long in bfloat16.
+    twice as long in bfloat16. Held to fewer instructions than the matrix units need
+    (``ATEN_CPU_CAPABILITY``), torch refuses it in bfloat16.
     """
     if device.type == "cuda":
         return True
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11
     return bool(capabilities.get("amx_tile"))
 
@@ -127,6 +131,14 @@ def spread(name: str, worker: int) -> str:
     if name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
     return f"cuda:{worker % torch.cuda.device_count()}"
+
+
+_HELD = (
+    "torch's fused attention in bfloat16 needs AVX-512 on this processor, and the environment "
+    "variable ATEN_CPU_CAPABILITY holds torch to less: unset it, set ONEDNN_MAX_CPU_ISA=AVX2 as "
+    "well, or use float32"
+)
+"""What to do where torch says that it cannot ``pack_vnni2`` (seen in torch 2.11)."""
 
 
 class Halving:
@@ -171,6 +183,8 @@ class Halving:
         except (torch.OutOfMemoryError, MemoryError):
             pass
         except RuntimeError as error:
+            if "pack_vnni" in str(error):
+                raise ModelError(_HELD) from error
             if "can't allocate memory" not in str(error):  # what torch's CPU allocator says
                 raise
         # Not in the except block, because there the exception's frames hold the batch's tensors.

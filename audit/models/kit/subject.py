@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from audit.base.errors import ModelError, in_a_sentence
+from audit.base.files import counted
 from audit.maps.checks import checked_reading, checked_trace
 from audit.maps.methods import METHODS
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Need, Reading, ReadingKey, Trace
@@ -117,8 +118,8 @@ class Subject:
             ) from error
         if len(found) != len(queries) or not all(isinstance(each, Trace) for each in found):
             raise Failure(
-                f"trace() was given {len(queries)} queries and gave {len(found)} traces; it must "
-                "give a list with one Trace for each query"
+                f"trace() was given {counted(len(queries), 'question')} and gave "
+                f"{counted(len(found), 'trace')}; it must give a list with one Trace for each query"
             )
         return list(found)
 
@@ -249,7 +250,7 @@ def _difference(one: Trace, other: Trace, tolerance: Tolerance) -> str:
 
 def _difference_in_readings(one: Trace, other: Trace, tolerance: Tolerance) -> str:
     if one.readings.keys() != other.readings.keys():
-        return f"{len(one.readings)} and {len(other.readings)} readings"
+        return f"{len(one.readings)} and {counted(len(other.readings), 'reading')}"
     for key in sorted(one.readings, key=repr):
         reading, found = one.readings[key], other.readings[key]
         if (cell := off(reading, found)) > tolerance.cell:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from audit.base.errors import ModelError
+from audit.base.files import counted
 from audit.models.kit.fingerprints import content
 from audit.models.ofa.description import Description
 from audit.models.ofa.folderfile import check_ordinary, read_object
@@ -297,8 +298,9 @@ def check_loaded(description: Description, weights: Stored, model: Any) -> None:
         and torch.Size(tensor.shape).numel() > 1
     ]
     if unused:
+        have = "has" if len(unused) == 1 else "have"
         raise ModelError(
-            f"{weights.path}: {len(unused)} tensors have no place in the model that "
+            f"{weights.path}: {counted(len(unused), 'tensor')} {have} no place in the model that "
             f"{_config(description).name} describes, e.g. {unused[0]}; the answers would not be "
             "those of the model that was trained"
         )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from audit.base.files import counted
 from audit.cases.loading import Case
 from audit.models.ofa.adapter import OFAVisualEntailment
 from audit.models.protocol import Model
@@ -46,7 +47,7 @@ def _in_process() -> list[Change]:
         _change("again", "the same once more", Setting()),
         _change("all-at-once", "all cases in one batch", Setting(batch_size=0)),
         *(_change(f"batch-{n}", f"batches of {n}", Setting(batch_size=n)) for n in (1, 2, 5, 16)),
-        *(_change(f"threads-{n}", f"{n} thread(s)", Setting(threads=n)) for n in (1, 2, 3)),
+        *(_change(f"threads-{n}", counted(n, "thread"), Setting(threads=n)) for n in (1, 2, 3)),
         _change("reversed", "cases in reverse order", Setting(order=_backwards)),
         *(_change(f"order-{n}", f"cases in random order, seed {n}", Setting(order=_shuffled(n)))
           for n in (1, 2)),

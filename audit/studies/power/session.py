@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.base.errors import RunError
+from audit.base.files import counted
 from audit.cases.loading import Case
 from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import Run
@@ -67,7 +68,7 @@ def audited_by_pytest(
     found = Run(folder / "run").outcomes() if (folder / "run").exists() else []
     if len(found) != len(project.cases) or done.returncode not in (0, 1):
         raise RunError(
-            f"pytest audited {len(found)} of {len(project.cases)} cases and ended with "
+            f"pytest audited {len(found)} of {counted(len(project.cases), 'case')} and ended with "
             f"{done.returncode}:\n{done.stdout}{done.stderr}"
         )
     return found, done.returncode == 1

@@ -29,9 +29,10 @@ from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
 from audit.maps.trace import ANSWER, Evidence
+from audit.models.kit.precision import note_on_dtype
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model, Query
-from audit.models.registry import load_model
+from audit.models.registry import check_installed, load_model
 from audit.runs.answers import Answers
 from audit.runs.evidence import gather
 from audit.runs.runner import conclude
@@ -85,6 +86,7 @@ class Auditor:
         """
         asked, device = self.settings, self.settings.device
         if asked.worker is not None or asked.threads is not None:
+            check_installed(asked.model)
             from audit.models.kit import hardware  # noqa: PLC0415  torch is slow
 
             if asked.threads is not None:
@@ -120,10 +122,6 @@ class Auditor:
     def note(self) -> str:
         """What the user should know about the model before it answers; empty if nothing."""
         known = self.model.fingerprint
-        if known.dtype == "float32":
-            return ""
-        from audit.models.kit.hardware import note_on_dtype  # noqa: PLC0415  torch is slow
-
         return note_on_dtype(known.device, known.dtype)
 
     @cached_property

@@ -52,9 +52,7 @@ class _Loader(ABC):
         if not fetch:
             return Known(self.labels(source), METHODS, lacking=lacking("ofa"))
         found = self.checkpoint(source)
-        return Known(
-            _labels(found.folder), METHODS, found.folder, found.revision, lacking("ofa")
-        )
+        return Known(_labels(found.folder), METHODS, found.folder, found.revision, lacking("ofa"))
 
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any

@@ -39,7 +39,7 @@ test: .venv/installed-test
 
 # OFA needs transformers 4, so 5 lies in a folder of its own, before the others on the import path.
 test-transformers5: .venv/installed-test $(OVERLAY)/installed
-	PYTHONPATH=$(OVERLAY) AUDIT_TRANSFORMERS=5 $(BIN)/pytest tests/models/hf
+	PYTHONPATH=$(CURDIR)/$(OVERLAY) AUDIT_TRANSFORMERS=5 $(BIN)/pytest tests/models/hf
 
 # The gate must fail the second audit; explain shows why, and docs/regression.md says what to see.
 regression: .venv/installed

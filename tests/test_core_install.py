@@ -116,7 +116,7 @@ def test_a_run_is_drawn_again_with_its_heatmaps(core: Core) -> None:
 def test_two_runs_are_compared(core: Core) -> None:
     assert "page: audit-compare.html" in core.run("audit", "compare", "first", "first")
     said = core.run("audit", "compare", "first", "second", "--json")
-    assert json.loads(said)["pairs"]
+    assert json.loads(said)["cases"]
 
 
 def test_the_schema_is_that_of_the_project(core: Core) -> None:

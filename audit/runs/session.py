@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from audit.maps.trace import ANSWER, Evidence
 from audit.models.kit.precision import note_on_dtype
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model, Query
-from audit.models.registry import check_installed, load_model
+from audit.models.registry import load_model
 from audit.runs.answers import Answers
 from audit.runs.evidence import gather
 from audit.runs.runner import conclude
@@ -85,8 +86,8 @@ class Auditor:
             ModelError: it cannot be loaded, for whatever reason.
         """
         asked, device = self.settings, self.settings.device
-        if asked.worker is not None or asked.threads is not None:
-            check_installed(asked.model)
+        # Without torch there are no threads to set; if the model needs it, loading it says so.
+        if (asked.worker is not None or asked.threads is not None) and find_spec("torch"):
             from audit.models.kit import hardware  # noqa: PLC0415  torch is slow
 
             if asked.threads is not None:

@@ -12,16 +12,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from audit.app.hosts import Hosts, is_loopback
 from audit.base.errors import AuditError
+from audit.base.extras import require
 from audit.cases.loading import Case
+from audit.models.kit.precision import note_on_dtype
 from audit.models.protocol import check_dtype
-from audit.models.registry import check_options, known, load_model
+from audit.models.registry import check_installed, check_options, load_model
 
 if TYPE_CHECKING:
     from audit.app.desk import Desk
@@ -72,19 +73,6 @@ class Address:
         return ""
 
 
-def require_gradio() -> None:
-    """Fail early, before anything is loaded.
-
-    Raises:
-        AuditError: gradio is not installed.
-    """
-    try:
-        # Not find_spec: gradio leaves files of its own behind when it is uninstalled.
-        metadata.distribution("gradio")
-    except metadata.PackageNotFoundError:
-        raise AuditError("audit serve needs gradio: pip install 'ofa-audit[app]'") from None
-
-
 def serve(
     address: Address,
     sources: Sequence[str],
@@ -106,14 +94,14 @@ def serve(
         AuditError: gradio or the device is missing, a model, a precision or an option is not
             known, the port cannot be used, or the tunnel cannot be made.
     """
-    require_gradio()
+    require("app", "audit serve")
     check_dtype(dtype)
     for source in sources:
         check_options(source, options)
-        known(source)  # refuses a source that cannot be loaded as a model
+        check_installed(source)  # also refuses a source that cannot be loaded as a model
     hosts = Hosts(address.host, address.names)
     _check_port(address)
-    from audit.models.kit.hardware import chosen_device, note_on_dtype  # noqa: PLC0415  torch, if all else is right
+    from audit.models.kit.hardware import chosen_device  # noqa: PLC0415  torch, if all else is right
 
     note = note_on_dtype(str(chosen_device(device)), dtype)
     if note:

@@ -29,6 +29,10 @@ class ModelError(AuditError):
     """A model cannot be found, is not of a supported kind, or cannot run as asked."""
 
 
+class MissingExtra(ModelError):
+    """Packages are not installed that an extra brings; the message says which extra."""
+
+
 class NotFinite(ModelError):
     """A model gave NaN or infinity; a figure computed from it would mean nothing."""
 

@@ -84,7 +84,7 @@ def explain(
     # torch and matplotlib only when they are needed
     from audit.base.images import open_image  # noqa: PLC0415
     from audit.explaining import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
-    from audit.models.kit.hardware import note_on_dtype  # noqa: PLC0415
+    from audit.models.kit.precision import note_on_dtype  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
     from audit.reference.world import note_on_picture  # noqa: PLC0415
     from audit.report.heatmap import FORMATS  # noqa: PLC0415
@@ -218,14 +218,15 @@ def serve(
     cases: Annotated[list[str] | None, CASES] = None,
 ) -> None:
     """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
-    from audit.app.serving import Address, require_gradio  # noqa: PLC0415
+    from audit.app.serving import Address  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
+    from audit.base.extras import require  # noqa: PLC0415
     from audit.base.settings import EMBEDDED  # noqa: PLC0415
     from audit.cases.discovery import find_files  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
 
-    require_gradio()
+    require("app", "audit serve")
     address = Address(host, port, share, tuple(allow_host or ()))
     project = project_at()
     # Outside a project there are no cases; then the page has no examples.

@@ -61,6 +61,9 @@ def _list(as_json: bool) -> None:
             cells = (row["accepted"], _joined(row["labels"]), _joined(row["methods"]))
             table.add_row(*map(Text, (row["model"], *cells, f"{row['package']} {row['version']}")))
     tables().print(table)
+    for told in dict.fromkeys(row["lacking"] for row in found if row.get("lacking")):
+        names = ", ".join(row["model"] for row in found if row.get("lacking") == told)
+        say(f"not to be loaded here: {names} {told}")
     for row in found:
         if "fault" in row:
             say(f"audit: warning: {row['fault']}", error=True)
@@ -86,6 +89,7 @@ def _about(row: Row) -> dict[str, Any]:
         "options": options,
         "labels": found.labels,
         "methods": found.methods,
+        "lacking": found.lacking,
     }
 
 

@@ -138,9 +138,11 @@ def noise(
     """Measure how much figures move when nothing that matters changes, to set the tolerances."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
+    from audit.models.registry import check_installed, options_of  # noqa: PLC0415
+
+    check_installed(model)
     from audit.models.kit import hardware  # noqa: PLC0415
     from audit.models.kit.stack import stack  # noqa: PLC0415
-    from audit.models.registry import options_of  # noqa: PLC0415
     from audit.studies.conditions import Machine, conditions  # noqa: PLC0415
     from audit.studies.noise import measure_noise, write_noise  # noqa: PLC0415
 
@@ -243,6 +245,9 @@ def power(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Plant regressions in copies of a model and count what the gate catches."""
+    from audit.base.extras import require  # noqa: PLC0415
+
+    require("ofa", "audit power")
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.models.ofa.loaders import resolve  # noqa: PLC0415
@@ -298,6 +303,9 @@ def validity(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure every map against every control, to see which may be trusted for what."""
+    from audit.base.extras import require  # noqa: PLC0415
+
+    require("ofa", "audit validity")
     from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415
     from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
 

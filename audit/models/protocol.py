@@ -151,12 +151,15 @@ class Known:
         labels, methods: as in :class:`Model`; None if only the loaded model knows them.
         folder: where its files are on this machine, if they are in one folder.
         revision: the revision of its source, if there is one, else empty.
+        lacking: what must be installed before it can be loaded, in words that follow its name, such
+            as "needs torch: pip install torch"; empty if nothing is missing.
     """
 
     labels: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     folder: Path | None = None
     revision: str = ""
+    lacking: str = ""
 
 
 @runtime_checkable

@@ -27,7 +27,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
-from audit.base.errors import AuditError, ModelError, in_a_sentence, nearest
+from audit.base.errors import AuditError, MissingExtra, ModelError, in_a_sentence, nearest
 from audit.maps.methods import METHODS
 from audit.models.protocol import Fingerprint, Known, Loader, Model, Query, check_dtype
 
@@ -251,6 +251,17 @@ def check_options(source: str, options: Mapping[str, Any]) -> None:
         choices = taken[name]
         if choices and value not in choices:
             raise ModelError(f"{name} {value!r} is not known: choose from {', '.join(choices)}")
+
+
+def check_installed(source: str) -> None:
+    """Refuse a model whose packages are not installed, before anything imports them.
+
+    Raises:
+        MissingExtra: they are not, and the message says what to install.
+        ModelError: nothing accepts the source, or what is there is not such a model.
+    """
+    if told := known(source).lacking:
+        raise MissingExtra(f"{source} {told}")
 
 
 def load_model(

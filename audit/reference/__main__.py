@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 from audit.base.console import progress
+from audit.base.errors import MissingExtra
+from audit.base.extras import require
 from audit.reference.recipe import RECIPES
 
 
@@ -22,6 +24,10 @@ def main() -> None:
         command.add_argument("--model", choices=list(RECIPES), default="reference")
         command.add_argument("--scenes", type=int, help="held-out scenes (default: the recipe's)")
     given = parser.parse_args()
+    try:
+        require("ofa", "this")
+    except MissingExtra as error:
+        parser.error(str(error))
     recipe = RECIPES[given.model]
     started = time.monotonic()
     if given.command == "train":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
 from audit.maps.trace import ANSWER, Evidence
+from audit.models.kit.precision import note_on_dtype
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model, Query
 from audit.models.registry import load_model
@@ -84,7 +86,8 @@ class Auditor:
             ModelError: it cannot be loaded, for whatever reason.
         """
         asked, device = self.settings, self.settings.device
-        if asked.worker is not None or asked.threads is not None:
+        # Without torch there are no threads to set; if the model needs it, loading it says so.
+        if (asked.worker is not None or asked.threads is not None) and find_spec("torch"):
             from audit.models.kit import hardware  # noqa: PLC0415  torch is slow
 
             if asked.threads is not None:
@@ -120,10 +123,6 @@ class Auditor:
     def note(self) -> str:
         """What the user should know about the model before it answers; empty if nothing."""
         known = self.model.fingerprint
-        if known.dtype == "float32":
-            return ""
-        from audit.models.kit.hardware import note_on_dtype  # noqa: PLC0415  torch is slow
-
         return note_on_dtype(known.device, known.dtype)
 
     @cached_property

@@ -27,7 +27,6 @@ from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import PROBABILITY
 from audit.maps.spec import method_of
-from audit.models.kit.hardware import threads, threads_set
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model
 from audit.models.registry import load_model
@@ -98,6 +97,8 @@ class Asking:
         return self._elsewhere[condition]
 
     def _here(self, condition: Condition) -> Answers:
+        from audit.models.kit.hardware import threads_set  # noqa: PLC0415  torch: only to ask
+
         model, size = self.model(condition), condition.batch_size or len(self.cases)
         with threads_set(condition.threads):
             outcomes = [each.outcome for each in audit_cases(self.cases, model, batch_size=size)]
@@ -180,6 +181,8 @@ def _in_a_process(
     source: str, cases: Sequence[Case], same: Sequence[Condition]
 ) -> list[dict[str, Answered]]:
     """The answers under conditions that share their instructions."""
+    from audit.models.kit.hardware import threads  # noqa: PLC0415  torch: only to ask
+
     held: InstructionSet = same[0].instructions
     env = environment(held)
     by_file = groupby(cases, key=lambda case: str(case.file.resolve()))
@@ -231,6 +234,8 @@ def _in_a_process(
 
 def _answer(job: _Job) -> dict[str, Any]:
     """What a job asks for, as plain data."""
+    from audit.models.kit.hardware import threads_set  # noqa: PLC0415  torch: only to ask
+
     here = stack("cpu")["instruction set"].lower()
     if job.capability not in ("default", here):
         raise RunError(f"torch computes with {here}, not with {job.capability}")

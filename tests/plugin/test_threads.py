@@ -56,10 +56,10 @@ def rough(project: pytest.Pytester) -> None:
         from dataclasses import replace
         from pathlib import Path
         import audit.runs.session
-        from audit.models.kit import hardware
+        from audit.models.kit import precision
         from tests.toy_model import ToyModel
 
-        hardware._CPUINFO = Path("cpuinfo")
+        precision._CPUINFO = Path("cpuinfo")
 
         class Rough(ToyModel):
             fingerprint = replace(ToyModel.fingerprint, dtype="bfloat16")

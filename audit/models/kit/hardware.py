@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -15,9 +14,6 @@ from audit.base.errors import ModelError
 from audit.base.files import counted
 
 _log = logging.getLogger(__name__)
-
-_CPUINFO = Path("/proc/cpuinfo")
-"""Where Linux lists what the processor can do."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -97,33 +93,6 @@ def gains_by_fusion(device: torch.device) -> bool:
         return False
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11
     return bool(capabilities.get("amx_tile"))
-
-
-def note_on_dtype(device: str, dtype: str) -> str:
-    """A warning to give before anything runs in this precision; empty if none is due.
-
-    A processor that has no instructions for bfloat16 converts every number: a case of OFA-large
-    took 6.9 s, and 1.8 s in float32.
-    """
-    if dtype != "bfloat16" or device != "cpu" or _has_bfloat16():
-        return ""
-    return "this processor has no bfloat16 units: bfloat16 will be slower here than float32"
-
-
-def _has_bfloat16() -> bool:
-    """Whether the processor lists it; if it lists nothing, it is assumed to have it."""
-    try:
-        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True
-    lines = [ln.partition(":")[2].split() for ln in text.splitlines() if ln.startswith(_FLAGS)]
-    return not lines or any(unit in line for line in lines for unit in _BFLOAT16)
-
-
-_FLAGS = ("flags", "Features")
-"""How the line of a processor's abilities begins: on Intel and AMD, and on ARM."""
-
-_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def spread(name: str, worker: int) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.errors import ModelError
+from audit.base.extras import require
 from audit.base.files import digest
 
 _PACKAGE = "audit.reference"
@@ -31,6 +32,7 @@ def unpack(name: str) -> Path:
     Two processes may unpack at once: each works in its own folder and then renames it into place.
 
     Raises:
+        MissingExtra: it must be made, and the packages for that are not installed.
         ModelError: the cache cannot be written.
     """
     packed = resources.files(_PACKAGE).joinpath(name)
@@ -39,6 +41,7 @@ def unpack(name: str) -> Path:
     target = cache / f"{name}-{digest(*parts.values())[:16]}"
     try:
         if not _whole(target):
+            require("ofa", name)
             _unpack(parts, target)
     except OSError as error:
         raise ModelError(

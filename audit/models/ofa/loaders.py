@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.errors import ModelError
+from audit.base.extras import lacking, require
 from audit.models.ofa import ENGINES, METHODS, embedded
 from audit.models.ofa.description import described
 from audit.models.ofa.sources import Checkpoint, folder_of, from_hub, id_of, in_folder
@@ -49,14 +50,15 @@ class _Loader(ABC):
     def known(self, source: str, *, fetch: bool = False) -> Known:
         """The methods, which every OFA has, and what is known of ``source``."""
         if not fetch:
-            return Known(self.labels(source), METHODS)
+            return Known(self.labels(source), METHODS, lacking=lacking("ofa"))
         found = self.checkpoint(source)
-        return Known(_labels(found.folder), METHODS, found.folder, found.revision)
+        return Known(_labels(found.folder), METHODS, found.folder, found.revision, lacking("ofa"))
 
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
     ) -> Model:
         """Load the model; ``engine`` is OFA's own option, see :mod:`audit.models.ofa.fast`."""
+        require("ofa", source)
         from audit.models.ofa.adapter import OFAVisualEntailment  # noqa: PLC0415  torch is slow
 
         return OFAVisualEntailment(
@@ -127,6 +129,7 @@ class ModelScope(_Loader):
         wanted = id_of(source)
         if wanted is None:
             raise ModelError(f"{source}: not a ModelScope id")
+        require("ofa", source)
         return from_hub(source, wanted)
 
     def labels(self, source: str) -> None:

@@ -213,7 +213,7 @@ def test_a_choice_that_there_is_not_is_told_before_anything_is_collected(
     [
         ("audit_dtype", "bf16", "float32 or bfloat16"),
         ("audit_batch_size", "0", "auto or a positive number"),
-        ("audit_suite_alpha", "2", "a number from 0 to 1"),
+        ("audit_suite_alpha", "2", "a number above 0 and below 1"),
     ],
 )
 def test_a_wrong_value_in_the_configuration_file_is_told_with_file_and_key(

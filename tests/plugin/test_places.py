@@ -184,6 +184,7 @@ def test_noise_is_left_beside_the_baselines_of_the_project(
     from audit.models import registry
     from audit.studies import answers, conditions
 
+    monkeypatch.setattr(registry, "check_installed", lambda _: None)
     monkeypatch.setattr(registry, "options_of", lambda _: {})
     monkeypatch.setattr(answers, "load_model", lambda *_: ToyModel())
     # Other instructions need a process of their own, which does not know the toy.

@@ -295,7 +295,7 @@ def test_status_and_prune_tell_how_baselines_stand(accepted: pytest.Pytester) ->
             }
         ],
     }  # fmt: skip
-    assert "1 accepted, 1 missing, 1 stale, 1 orphans" in command(accepted, "status").output
+    assert "1 accepted, 1 missing, 1 stale, 1 orphan" in command(accepted, "status").output
     before = stored(accepted)
     assert "orphan: baselines/no-cat.json" in command(accepted, "prune").output
     assert stored(accepted) == before

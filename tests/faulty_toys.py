@@ -159,9 +159,10 @@ class AsHeld(Toy):
         return super()._one(query, need)
 
 
-def single_heads(
-    cells: Callable[[NDArray[np.float64], ReadingKey], NDArray[np.float64]],
-) -> type[Toy]:
+Cells = NDArray[np.float64]
+
+
+def single_heads(cells: Callable[[Cells, ReadingKey], Cells]) -> type[Toy]:
     """A toy that gives single heads: what is made of its layers, (2, 4, 4), for such a key."""
 
     class Single(Toy):
@@ -184,7 +185,7 @@ def single_heads(
     return Single
 
 
-def two_heads(layers: NDArray[np.float64], key: ReadingKey) -> NDArray[np.float64]:
+def two_heads(layers: Cells, key: ReadingKey) -> Cells:
     """Two heads in each layer; every place is given the first of them, which is wrong."""
     each = np.stack([layers * 1.5, layers * 0.5], axis=1).reshape(-1, *layers.shape[1:])
     return each if key == EACH_HEAD else each[:1]

@@ -1,4 +1,4 @@
-"""The commands that study models: compare, noise, power and validity."""
+"""The commands that study models: compare, noise and power."""
 
 from __future__ import annotations
 
@@ -296,56 +296,3 @@ def _print_power(found: dict[str, Any]) -> None:
     for family, row in by_family(found["changes"]).items():
         table.add_row(family, *(str(row[k]) for k in ("planted", "measurable", *GATES)))
     tables().print(table)
-
-
-def validity(
-    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes.")] = 300,
-    randomised_scenes: Annotated[
-        int, typer.Option(min=1, help="Scenes for the randomisation test.")
-    ] = 40,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the scenes; each loads the model.")
-    ] = 1,
-    out: Annotated[
-        Path,
-        typer.Option(
-            parser=output, metavar="PATH", help="The page to write; its plot goes beside it."
-        ),
-    ] = Path("docs/validity.md"),
-    as_json: Annotated[bool, JSON] = False,
-) -> None:
-    """Measure every map against every control, to see which may be trusted for what."""
-    from audit.base.extras import require  # noqa: PLC0415
-
-    require("ofa", "audit validity")
-    from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415
-    from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
-
-    found = measure(
-        model,
-        device,
-        Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
-        progress,
-    )
-    plot = write_page(out, found)
-    if as_json:
-        sys.stdout.write(to_json({**found, "page": str(out), "plot": str(plot)}))
-        return
-    table = Table(box=None, pad_edge=False)
-    columns = ("pointing", "mass", "lift", "rank", "auc", "deletion_margin", "insertion_margin")
-    table.add_column("map")
-    for column in (*columns, "trusted for"):
-        table.add_column(column.replace("_", " "))
-    for name, row in found["maps"].items():
-        uses = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
-        cells = [row["figures"].get(column) for column in columns]
-        table.add_row(
-            name,
-            *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
-            ", ".join(use for use, holds in uses.items() if holds),
-        )
-    console = tables()
-    console.print(table)
-    console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)

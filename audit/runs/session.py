@@ -54,6 +54,11 @@ _ON_GPU = 64
 """Default batch size on a GPU. If it does not fit, the model halves it until it does."""
 
 
+def usual_batch(device: str) -> int:
+    """The number of cases in a batch, if nobody says another."""
+    return _ON_GPU if device.startswith("cuda") else _ON_CPU
+
+
 @dataclass(frozen=True)
 class Asked:
     """A question that a Python test asked, kept for the report if the test fails.
@@ -131,8 +136,7 @@ class Auditor:
     @cached_property
     def batch_size(self) -> int:
         """The number of cases in a batch."""
-        on_gpu = self.model.fingerprint.device.startswith("cuda")
-        return self.settings.batch_size or (_ON_GPU if on_gpu else _ON_CPU)
+        return self.settings.batch_size or usual_batch(self.model.fingerprint.device)
 
     def make_run_folder(self) -> None:
         """Create the run folder early, so that a problem with it shows before the model is asked.

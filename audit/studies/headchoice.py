@@ -215,8 +215,8 @@ def without_boxes(fitting: Heads, count: int = 3) -> Proposal | None:
     times[~kept] = 0
     heads = tuple(_ranked(times)[: min(count, int(kept.sum()))].tolist())
     rule = (
-        f"{counted(len(heads), 'head')} found without boxes (Kang et al. 2025): image share above the elbow, "
-        "lowest spatial entropy, none that look at the bottom row"
+        f"{counted(len(heads), 'head')} found without boxes (Kang et al. 2025): image share above "
+        "the elbow, lowest spatial entropy, none that look at the bottom row"
     )
     return Proposal(rule, heads, float(fitting.mass(heads).mean()))
 

@@ -197,7 +197,7 @@ def sentence(found: Mapping[str, Any]) -> str:
     """What was found, in one sentence."""
     half, tried = found["held_out"], ", ".join(found["tried"])
     own = half["maps"][MapSpec(heads=list(found["tried"])).key]["figures"]
-    figures = " and ".join(f"{name} {told(own[name])}" for name in DECIDING if name in own)
+    figures = " and ".join(f"{name} {own[name]['mean']:.3f}" for name in DECIDING if name in own)
     seen = f"on {half['pictures']} held-out pictures {tried} have {figures}"
     if found["heads"]:
         return f"heads were chosen: {seen}, more than every control"
@@ -207,17 +207,6 @@ def sentence(found: Mapping[str, Any]) -> str:
         if (lost := [figure for figure in DECIDING if p.get(figure, 1.0) >= LEVEL])
     ]
     return f"no heads beat the controls: {seen}, not surely more than {', '.join(failing)}"
-
-
-def told(bounds: Mapping[str, float]) -> str:
-    """A mean with its interval, if it has one.
-
-    >>> told({"mean": 0.5, "low": 0.25, "high": 0.75}), told({"mean": 0.5})
-    ('0.500 (0.250 to 0.750)', '0.500')
-    """
-    if "low" not in bounds:
-        return f"{bounds['mean']:.3f}"
-    return f"{bounds['mean']:.3f} ({bounds['low']:.3f} to {bounds['high']:.3f})"
 
 
 def write_heads(folder: Path, found: Mapping[str, Any]) -> Path:

@@ -51,6 +51,7 @@ class Question:
         name: the case's id, or the scene's number.
         picture: identity of its picture.
         boxes: where a map should lie, in fractions of the picture.
+        names: what the boxes are called.
         expected: the right label.
     """
 
@@ -59,6 +60,7 @@ class Question:
     query: Query
     boxes: tuple[Box, ...]
     expected: str
+    names: tuple[str, ...] = ()
 
 
 def drawn(seed: int, number: int) -> Iterator[Question]:
@@ -90,7 +92,8 @@ def questions_of(cases: Iterable[Case]) -> tuple[list[Question], dict[str, str]]
         else:
             boxes = tuple(box for name in named for box in case.regions[name])
             query = query_of(case)
-            asked.append(Question(case.id, case.image_digest, query, boxes, case.expected))
+            found = Question(case.id, case.image_digest, query, boxes, case.expected, tuple(named))
+            asked.append(found)
     return asked, left
 
 

@@ -116,5 +116,5 @@ def project(root: Path, pictures: int, extra: str = "", map_: str = "{heads: mea
         ]
     file = root / "cases" / "patches.yaml"
     file.write_text("\n".join(lines) + f"\n{extra}")
-    (root / "pytest.ini").write_text("[pytest]\naudit_baselines = baselines\n")
+    (root / "pytest.ini").write_text("[pytest]\naudit_baselines = baselines\naudit_run_dir = run\n")
     return file

@@ -68,6 +68,9 @@ def above_zero(values: Sequence[float], *, seed: int = 0) -> float:
 
     >>> above_zero([1.0, 2.0, 3.0])  # one of 8 choices of signs is as good
     0.125
+
+    Raises:
+        ValueError: there are fewer than two values.
     """
     found = stats.permutation_test(
         (np.asarray(values, dtype=np.float64),), np.mean, permutation_type="samples",

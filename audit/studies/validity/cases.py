@@ -8,7 +8,7 @@ one about entropy, if there are any.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,48 +101,80 @@ def measure_cases(
     names |= {name: MapSpec(method=name) for name in controls}
     asked = [_Asked(q.picture, q.query, _specs(names, q), q) for q in questions]
     asked += [_Asked(c.image_digest, query_of(c), _specs(names, None)) for c in absent]
-    rows: list[Row] = []
-    scattered: dict[bool, list[tuple[str, dict[str, float]]]] = {True: [], False: []}
-    right = 0
+    seen = _Seen(left_out=left)
     evidence = answered(model, ((a.query, [*a.specs.values()]) for a in asked), batch_size)
     for each, found in zip(asked, progress(evidence, len(asked), "cases"), strict=True):
-        if each.question is None:
-            if isinstance(found, Evidence):
-                scattered[False].append((each.picture, _entropies(found, each.specs)))
-            continue
-        region = None if isinstance(found, str) else region_of(each.question, found.trace)
-        if isinstance(found, str) or region is None or not region.any():
-            left[each.question.name] = found if isinstance(found, str) else OUTSIDE
-            continue
-        read_maps = {name: read(found, spec) for name, spec in each.specs.items()}
-        figures = {n: None if isinstance(p, str) else placed(p, region)
-                   for n, p in read_maps.items()}  # fmt: skip
-        rows.append(Row(each.picture, figures))
-        scattered[True].append((each.picture, _entropies(found, each.specs)))
-        right += found.label == each.question.expected
-    if not rows:
+        seen.add(each, found)
+    if not seen.rows:
         raise RunError(f"no case with regions was answered: {_reasons(left)}")
     for case in absent:
         left.pop(case.id, None)  # it counts for the entropy
-    table = {name: _row(name, rows, controls) for name in names}
-    for name in names:
-        table[name]["entropy"] = _separated(name, scattered[True], scattered[False])
-    pictures = len({row.picture for row in rows})
+    table = {
+        name: {
+            **_row(name, seen.rows, controls),
+            "entropy": _separated(name, seen.present, seen.absent),
+        }
+        for name in names
+    }
+    pictures = len({row.picture for row in seen.rows})
     return {
         "model": model.fingerprint.to_dict(),
         "cases": {
-            "measured": len(rows),
+            "measured": len(seen.rows),
             "pictures": pictures,
-            "right": right,
-            "absent": len(scattered[False]),
+            "right": seen.right,
+            "absent": len(seen.absent),
             "left_out": left,
         },
         "controls": controls,
         "maps": table,
-        "notes": _notes(pictures, scattered[False], table),
+        "notes": _notes(pictures, seen.absent, table),
         "date": datetime.now(UTC).date().isoformat(),
         "stack": stack(model.fingerprint.device),
     }
+
+
+Entropies = list[tuple[str, dict[str, float]]]
+"""The picture of each question, and the entropy of each map."""
+
+
+@dataclass
+class _Seen:
+    """What was seen of all questions.
+
+    Attributes:
+        left_out: by case, why it was not measured.
+        rows: figures of the questions with regions.
+        right: how many of these were answered as expected.
+        present, absent: entropies of questions with regions, and of those about what is not there.
+    """
+
+    left_out: dict[str, str]
+    rows: list[Row] = field(default_factory=list)
+    right: int = 0
+    present: Entropies = field(default_factory=list)
+    absent: Entropies = field(default_factory=list)
+
+    def add(self, asked: _Asked, found: Evidence | str) -> None:
+        """Take in the answer to one question, or why there is none."""
+        question = asked.question
+        if isinstance(found, str):
+            if question is not None:
+                self.left_out[question.name] = found
+            return
+        maps = {name: read(found, spec) for name, spec in asked.specs.items()}
+        entropies = {n: entropy(p) for n, p in maps.items() if not isinstance(p, str)}
+        if question is None:
+            self.absent.append((asked.picture, entropies))
+            return
+        region = region_of(question, found.trace)
+        if not region.any():
+            self.left_out[question.name] = OUTSIDE
+            return
+        figures = {n: None if isinstance(p, str) else placed(p, region) for n, p in maps.items()}
+        self.rows.append(Row(asked.picture, figures))
+        self.present.append((asked.picture, entropies))
+        self.right += found.label == question.expected
 
 
 def _reasons(left: dict[str, str]) -> str:
@@ -189,11 +221,6 @@ def _specs(names: dict[str, MapSpec], question: Question | None) -> dict[str, Ma
     return found
 
 
-def _entropies(found: Evidence, specs: dict[str, MapSpec]) -> dict[str, float]:
-    maps = {name: read(found, spec) for name, spec in specs.items()}
-    return {n: entropy(p) for n, p in maps.items() if not isinstance(p, str)}
-
-
 def _row(name: str, rows: Sequence[Row], controls: Sequence[str]) -> dict[str, Any]:
     found = summary(name, rows, controls)
     there = [row for row in rows if row.figures.get(name) is not None]
@@ -213,10 +240,7 @@ def _beats(differences: dict[str, dict[str, Any]], controls: Sequence[str]) -> b
     return all(low > 0 for low in known) if len(known) == len(lows) else None
 
 
-Scattered = Sequence[tuple[str, dict[str, float]]]
-
-
-def _separated(name: str, present: Scattered, absent: Scattered) -> dict[str, Any] | None:
+def _separated(name: str, present: Entropies, absent: Entropies) -> dict[str, Any] | None:
     """Entropies by picture, and how often an absent thing has the larger one; None if too few."""
     there, gone = (
         by_picture((picture, found[name]) for picture, found in some if name in found)
@@ -231,7 +255,7 @@ def _separated(name: str, present: Scattered, absent: Scattered) -> dict[str, An
     }
 
 
-def _notes(pictures: int, absent: Scattered, table: dict[str, dict[str, Any]]) -> list[str]:
+def _notes(pictures: int, absent: Entropies, table: dict[str, dict[str, Any]]) -> list[str]:
     notes = []
     if pictures < FEWEST:
         notes.append(

@@ -198,7 +198,7 @@ def sentence(found: Mapping[str, Any]) -> str:
     half, tried = found["held_out"], ", ".join(found["tried"])
     own = half["maps"][MapSpec(heads=list(found["tried"])).key]["figures"]
     figures = " and ".join(f"{name} {own[name]['mean']:.3f}" for name in DECIDING if name in own)
-    seen = f"on {half['pictures']} held-out pictures {tried} have {figures}"
+    seen = f"on {half['pictures']} held-out pictures the map of {tried} has {figures}"
     if found["heads"]:
         return f"heads were chosen: {seen}, more than every control"
     failing = [

@@ -33,7 +33,7 @@ def test_heads_are_written_beside_the_baselines_and_used_by_validity_and_explain
 ) -> None:
     done = run("heads", "--model", "toy", "--cases", "cases/*.yaml")
     assert done.exit_code == 0, done.output
-    assert "heads were chosen: on 6 held-out pictures L" in done.output
+    assert "heads were chosen: on 6 held-out pictures the map of L" in done.output
     record = read_heads(patches / "baselines" / "head-toy")
     assert record is not None
     assert set(record.heads) <= {"L2H3", "L3H1"}

@@ -45,7 +45,7 @@ def test_the_heads_that_look_at_the_boxes_are_chosen_and_beat_every_control() ->
     controls = ["uniform", "centre", "random", f"blank heads={','.join(found['heads'])}"]
     assert list(found["p_values"]) == controls
     assert all(p < 0.05 for values in found["p_values"].values() for p in values.values())
-    assert sentence(found).startswith("heads were chosen: on 12 held-out pictures L")
+    assert sentence(found).startswith("heads were chosen: on 12 held-out pictures the map of L")
 
 
 def test_if_no_head_looks_at_the_boxes_none_is_usable_and_the_sentence_says_so() -> None:

@@ -130,6 +130,7 @@ def _on_cases(
 
 
 def _print_cases(found: Mapping[str, Any]) -> None:
+    from audit.gate.shifts import FEWEST  # noqa: PLC0415
     from audit.report.placing_page import MARKS, bounds_text, measured  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False)
@@ -146,7 +147,8 @@ def _print_cases(found: Mapping[str, Any]) -> None:
             str(row["undefined"]),
         )
     tables().print(table)
-    say(f"{measured(found)}; brackets are 95 % intervals over pictures")
+    enough = found["cases"]["pictures"] >= FEWEST
+    say(f"{measured(found)}{'; brackets are 95 % intervals over pictures' if enough else ''}")
     for note in found["notes"]:
         say(f"note: {note}")
     left = found["cases"]["left_out"]

@@ -11,7 +11,7 @@ from audit.report.markdown import table
 
 FIGURES = ("pointing", "mass", "lift", "rank", "auc")
 
-MARKS = {True: "yes", False: "no", None: "cannot tell"}
+MARKS = {True: "yes", False: "not surely", None: "cannot tell"}
 
 
 def bounds_text(bounds: Mapping[str, float] | None) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from audit.explaining import Explanation, explain
     from audit.maps.reading import UndefinedMap, read_map
     from audit.maps.spec import MapSpec
-    from audit.maps.trace import Evidence, Need, Reading, ReadingKey, Trace, Word
+    from audit.maps.trace import Evidence, HeadPlace, Need, Reading, ReadingKey, Trace, Word
     from audit.models.protocol import Fingerprint, Known, Loader, Model, Query
     from audit.models.registry import load_model
     from audit.runs.session import Auditor
@@ -31,6 +31,7 @@ __all__ = [
     "Explanation",
     "Fingerprint",
     "Grid",
+    "HeadPlace",
     "ImageError",
     "Known",
     "Loader",
@@ -57,7 +58,7 @@ _HOMES = {
     "audit.explaining": ("Explanation", "explain"),
     "audit.maps.reading": ("UndefinedMap", "read_map"),
     "audit.maps.spec": ("MapSpec",),
-    "audit.maps.trace": ("Evidence", "Need", "Reading", "ReadingKey", "Trace", "Word"),
+    "audit.maps.trace": ("Evidence", "HeadPlace", "Need", "Reading", "ReadingKey", "Trace", "Word"),
     "audit.models.protocol": ("Fingerprint", "Known", "Loader", "Model", "Query"),
     "audit.models.registry": ("load_model",),
     "audit.runs.session": ("Auditor",),

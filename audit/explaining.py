@@ -379,5 +379,5 @@ def check_layers(specs: Sequence[MapSpec], layers: bool) -> None:
         ValueError: none has; the message names the methods.
     """
     if layers and not any(spec.per_layer for spec in specs):
-        methods = ", ".join(dict.fromkeys(spec.method for spec in specs))
-        raise ValueError(f"--layers: the method {methods} is not read layer by layer")
+        maps = dict.fromkeys(spec.key if spec.single_heads else spec.method for spec in specs)
+        raise ValueError(f"--layers: the method {', '.join(maps)} is not read layer by layer")

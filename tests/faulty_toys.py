@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -18,7 +19,16 @@ from audit.base.errors import AuditError, MapError, TextError
 from audit.base.geometry import Box
 from audit.base.images import open_image, picture_of
 from audit.base.words import word_spans
-from audit.maps.trace import ANSWER, NOTHING_MORE, Need, Reading, ReadingKey, Trace
+from audit.maps.trace import (
+    ANSWER,
+    EACH_HEAD,
+    NOTHING_MORE,
+    HeadPlace,
+    Need,
+    Reading,
+    ReadingKey,
+    Trace,
+)
 from audit.models.kit.words import singly, tokens_of, words_of
 from audit.models.protocol import Query
 from tests.toy_model import ToyModel
@@ -149,16 +159,52 @@ class AsHeld(Toy):
         return super()._one(query, need)
 
 
+Cells = NDArray[np.float64]
+
+
+def single_heads(cells: Callable[[Cells, ReadingKey], Cells]) -> type[Toy]:
+    """A toy that gives single heads: what is made of its layers, (2, 4, 4), for such a key."""
+
+    class Single(Toy):
+        def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
+            single = {k for k in need if k == EACH_HEAD or isinstance(k.heads[0], HeadPlace)}
+            if not single:
+                return super().trace(queries, need)
+            found = super().trace(queries, (need - single) | {ANSWER})
+            return [replace(t, readings=self._with(t, single, need)) for t in found]
+
+        def _with(
+            self, trace: Trace, single: set[ReadingKey], need: Need
+        ) -> dict[ReadingKey, Reading]:
+            readings = {k: r for k, r in trace.readings.items() if k != ANSWER or k in need}
+            for key in single:
+                made = cells(trace.readings[ANSWER].cells, key)
+                readings[key] = Reading(made, np.full(len(made), 0.5))
+            return readings
+
+    return Single
+
+
+def two_heads(layers: Cells, key: ReadingKey) -> Cells:
+    """Two heads in each layer; every place is given the first of them, which is wrong."""
+    each = np.stack([layers * 1.5, layers * 0.5], axis=1).reshape(-1, *layers.shape[1:])
+    return each if key == EACH_HEAD else each[:1]
+
+
 class KeyErrors(Toy):
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         try:
             return super().trace(queries, need)
         except MapError as error:
+            if EACH_HEAD in need:
+                raise  # which is another check's
             raise KeyError("no_such_method") from error
 
 
 class AnyHead(Toy):
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
+        if EACH_HEAD in need:
+            raise MapError("no single heads")
         found = super().trace(queries, frozenset(key._replace(heads="mean") for key in need))
         return [
             replace(t, readings={k: t.readings[k._replace(heads="mean")]
@@ -272,6 +318,12 @@ BROKEN: list[tuple[str, type[Toy], str]] = [
     ("readings", read(lambda _, r: r._replace(share=r.share + 0.9)), "share outside of 0 to 1"),
     ("readings", read(lambda k, r: None if k.heads == "max" else r), "holds no reading of .*max"),
     ("readings", read(lambda _, r: r._replace(weight=[1, 1])), "NumPy arrays"),
+    (
+        "single_heads",
+        single_heads(lambda layers, _: np.concatenate([layers, layers * 2])),
+        "4 single heads of 2 layers do not have the mean",
+    ),
+    ("single_heads", single_heads(two_heads), "another reading than the last of all heads"),
     ("nothing_more", MoreThanAsked, "no reading was asked for, and the trace holds 1"),
     (
         "words",

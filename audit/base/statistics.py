@@ -43,6 +43,43 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0
     return Interval(mean, float(found.low), float(found.high))
 
 
+def t_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Mean of independent values with the interval of Student's t; also for a few of them.
+
+    >>> [round(v, 3) for v in t_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.484, 4.484]
+
+    Raises:
+        ValueError: there are fewer than two values, or one is not finite.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size < 2 or not np.isfinite(data).all():
+        raise ValueError("an interval needs at least two values, and all of them finite")
+    mean, error = float(data.mean()), float(data.std(ddof=1)) / data.size**0.5
+    half = float(special.stdtrit(data.size - 1, (1 + level) / 2)) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def above_zero(values: Sequence[float], *, seed: int = 0) -> float:
+    """One-sided p-value of a mean above 0, by random signs (Fisher's randomisation test).
+
+    If the values were as likely to be negative, each could as well have had the other sign. All
+    signs are tried for up to 13 values, else 9999 of them at random.
+
+    >>> above_zero([1.0, 2.0, 3.0])  # one of 8 choices of signs is as good
+    0.125
+
+    Raises:
+        ValueError: there are fewer than two values.
+    """
+    found = stats.permutation_test(
+        (np.asarray(values, dtype=np.float64),), np.mean, permutation_type="samples",
+        vectorized=True, n_resamples=9999, batch=1000, alternative="greater",
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(found.pvalue)
+
+
 def separation(larger: Sequence[float], smaller: Sequence[float]) -> float:
     """Chance that a value of ``larger`` exceeds one of ``smaller``; ties count half (the AUC).
 

@@ -134,7 +134,8 @@ _NEEDED = {
 """What a value must be, in terms of YAML instead of Python."""
 
 _CHOICES = {
-    "heads": "choice of heads: mean, max, weighted, or a list of distinct numbers from 1",
+    "heads": "choice of heads: mean, max, weighted, chosen, or a list of distinct numbers from 1, "
+    "or of single heads such as L4H2",
     "layers": "choice of layers: all, last, last:N, or a list of distinct numbers from 1",
     "residual": "share of the residual connection: measured, or a number from 0 to 1",
     "share": "share: a number above 0 and below 1",

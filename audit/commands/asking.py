@@ -17,10 +17,11 @@ from audit.base.files import to_json
 from audit.base.geometry import view_in_words
 from audit.base.texts import readable
 from audit.commands.shared import CASES, ENGINE, JSON, MODEL, THREADS
-from audit.maps.spec import MapSpec
+from audit.maps.spec import CHOSEN, MapSpec
 
 if TYPE_CHECKING:
     from audit.explaining import Explanation, NoMap
+    from audit.models.protocol import Fingerprint
 
 
 def explain(
@@ -105,6 +106,8 @@ def explain(
     check_folder(out)
     loaded = load_model(model, device, dtype, threads, **_options(engine))
     _note(note_on_dtype(loaded.fingerprint.device, dtype))
+    if any(spec.heads == CHOSEN for spec in specs):
+        specs = _with_chosen_heads(specs, model, loaded.fingerprint)
     found = explain_maps(
         loaded,
         picture,
@@ -138,6 +141,20 @@ def explain(
     if len(undefined) == len(found):
         reasons = "; ".join(f"{each.spec.key}: undefined: {each.reason}" for each in undefined)
         raise AuditError(f"no map can be drawn: {reasons}")
+
+
+def _with_chosen_heads(
+    specs: Sequence[MapSpec], model: str, fingerprint: Fingerprint
+) -> list[MapSpec]:
+    """The maps with the heads that were chosen for the model, if there are any."""
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.headsfile import read_heads  # noqa: PLC0415
+
+    record = read_heads(project_at().baselines_of(model, fingerprint.name))
+    if record is None or not record.heads:
+        return list(specs)  # reading the map says what is missing
+    _note(record.note(fingerprint.digest))
+    return [spec.with_heads(record.heads) for spec in specs]
 
 
 def _options(engine: str) -> dict[str, str]:

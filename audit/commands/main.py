@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from audit import __version__
 from audit.base.console import Commands, let_go, say, stop
 from audit.base.errors import AuditError
-from audit.commands import asking, baselines, models, pages, studies
+from audit.commands import asking, baselines, maps, models, pages, studies
 from audit.maps.spec import told
 
 app = typer.Typer(
@@ -47,7 +47,8 @@ for _command in (
     baselines.status,
     baselines.prune,
     studies.compare,
-    studies.validity,
+    maps.validity,
+    maps.heads,
     studies.noise,
     studies.power,
     models.model,

@@ -1,4 +1,4 @@
-"""The commands that study models: compare, noise, power and validity."""
+"""The commands that study models: compare, noise and power."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def _audited(
     source: str, device: str, threads: int | None, cases: list[str] | None, folder: Path
 ) -> Side:
     """Audit the cases with a model, so that its outcomes can be compared."""
+    from audit.cases.heads import with_heads  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
@@ -81,8 +83,10 @@ def _audited(
     from audit.studies.sides import side_of_run  # noqa: PLC0415
 
     run = Run(folder)
-    model = load_model(source, device, threads=threads)
-    for found in audit_cases(chosen_cases(cases, project_at()), model):
+    model, project = load_model(source, device, threads=threads), project_at()
+    chosen = chosen_cases(cases, project)
+    heads = heads_for(chosen, project.baselines_of(source, model.fingerprint.name))
+    for found in audit_cases([with_heads(case, heads) for case in chosen], model):
         store(run, found)
     return side_of_run(run, source)
 
@@ -136,9 +140,11 @@ def noise(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure how much figures move when nothing that matters changes, to set the tolerances."""
+    from audit.cases.heads import asks_for_chosen  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
-    from audit.models.registry import check_installed, options_of  # noqa: PLC0415
+    from audit.models.registry import check_installed, load_model, options_of  # noqa: PLC0415
 
     check_installed(model)
     from audit.models.kit import hardware  # noqa: PLC0415
@@ -150,7 +156,11 @@ def noise(
     asked, not_run = conditions(machine, options_of(model).get("engine", ()))
     project = project_at()
     chosen = chosen_cases(cases, project)
-    found = measure_noise(model, chosen, asked, progress, not_run)
+    heads = []
+    if any(map(asks_for_chosen, chosen)):
+        place = baselines or project.baselines_of(model, load_model(model).fingerprint.name)
+        heads = heads_for(chosen, place)
+    found = measure_noise(model, chosen, asked, progress, not_run, heads)
     folder = baselines or project.baselines_of(model, found["model"]["name"])
     path = write_noise(folder, found) if write else None
     if as_json:
@@ -248,7 +258,9 @@ def power(
     from audit.base.extras import require  # noqa: PLC0415
 
     require("ofa", "audit power")
+    from audit.cases.heads import with_heads  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.models.ofa.loaders import resolve  # noqa: PLC0415
     from audit.report.power_page import write_page  # noqa: PLC0415
@@ -257,6 +269,8 @@ def power(
     project = project_at()
     chosen = chosen_cases(cases, project)
     noise = baselines or project.baselines_of(model, resolve(model).name)
+    heads = heads_for(chosen, noise)
+    chosen = [with_heads(case, heads) for case in chosen]
     asked = Asked(model, chosen, work, noise, seed, tuple(only or ()), processes)
     found = measure_power(asked, progress)
     # A page about a few changes must not replace the one about all.
@@ -282,56 +296,3 @@ def _print_power(found: dict[str, Any]) -> None:
     for family, row in by_family(found["changes"]).items():
         table.add_row(family, *(str(row[k]) for k in ("planted", "measurable", *GATES)))
     tables().print(table)
-
-
-def validity(
-    model: Annotated[str, typer.Option(help=MODEL)] = "reference",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes.")] = 300,
-    randomised_scenes: Annotated[
-        int, typer.Option(min=1, help="Scenes for the randomisation test.")
-    ] = 40,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the scenes; each loads the model.")
-    ] = 1,
-    out: Annotated[
-        Path,
-        typer.Option(
-            parser=output, metavar="PATH", help="The page to write; its plot goes beside it."
-        ),
-    ] = Path("docs/validity.md"),
-    as_json: Annotated[bool, JSON] = False,
-) -> None:
-    """Measure every map against every control, to see which may be trusted for what."""
-    from audit.base.extras import require  # noqa: PLC0415
-
-    require("ofa", "audit validity")
-    from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415
-    from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
-
-    found = measure(
-        model,
-        device,
-        Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
-        progress,
-    )
-    plot = write_page(out, found)
-    if as_json:
-        sys.stdout.write(to_json({**found, "page": str(out), "plot": str(plot)}))
-        return
-    table = Table(box=None, pad_edge=False)
-    columns = ("pointing", "mass", "lift", "rank", "auc", "deletion_margin", "insertion_margin")
-    table.add_column("map")
-    for column in (*columns, "trusted for"):
-        table.add_column(column.replace("_", " "))
-    for name, row in found["maps"].items():
-        uses = verdicts(name, found) if name in found["randomisation"]["maps"] else {}
-        cells = [row["figures"].get(column) for column in columns]
-        table.add_row(
-            name,
-            *(f"{cell['mean']:.3f}" if cell else "" for cell in cells),
-            ", ".join(use for use, holds in uses.items() if holds),
-        )
-    console = tables()
-    console.print(table)
-    console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from audit.cases.loading import Case, load_cases
 from audit.cases.pictures import Pictures
 from audit.gate import accepted
 from audit.gate.accepted import Held
+from audit.gate.headsfile import looked_up
 from audit.gate.outcomes import Outcome, State
 from audit.gate.runfiles import BASELINE
 from audit.gate.runfolder import Run
@@ -186,8 +187,9 @@ class Checks:
                 f"project in {root.resolve()}"
             )
         try:
-            return {case.id: case for case in load_cases(path, self._pictures)}
-        except CaseError as error:
+            cases = looked_up(load_cases(path, self._pictures), self.folder)
+            return {case.id: case for case in cases}
+        except (CaseError, BaselineError) as error:
             return f"its case file can no longer be read: {error}"
 
 

@@ -28,6 +28,7 @@ from audit.cases.project import Project
 from audit.gate import baselines
 from audit.gate.accepted import Held
 from audit.gate.claims import Checks, baselines_of, looks_like_cases
+from audit.gate.headsfile import looked_up
 from audit.gate.outcomes import Outcome, State
 from audit.gate.runfolder import Run
 
@@ -250,9 +251,13 @@ class Standing:
 
 
 def standing(folder: Path, cases: Iterable[Case]) -> Standing:
-    """Compare a folder of baselines with the cases; damaged ones are listed and never raised."""
+    """Compare a folder of baselines with the cases; damaged ones are listed and never raised.
+
+    Raises:
+        BaselineError: a case asks for chosen heads, and the folder's file of them is damaged.
+    """
     baselines.recover(folder)
-    known = {case.id: case for case in cases}
+    known = {case.id: case for case in looked_up(cases, folder)}
     held = {name: baselines.held(folder, name) for name in known}
     damaged = {name: h.damage for name, h in sorted(held.items()) if h.damage}
     there = {n: h.baseline for n, h in held.items() if h.baseline is not None and not h.damage}

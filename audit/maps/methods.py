@@ -51,6 +51,7 @@ class Method:
         read: makes (layers, rows, cols), non-negative, from evidence.
         from_model: whether the model must offer it.
         by_layer: whether it can be read from one layer at a time.
+        by_head: whether single heads of single layers can be chosen.
         gradient: whether it needs a backward pass.
         control: whether it ignores the picture: a map that does not beat it explains nothing.
         spellings: other names that are accepted for it.
@@ -61,6 +62,7 @@ class Method:
     read: Callable[[Evidence, Choice], Array]
     from_model: bool = False
     by_layer: bool = False
+    by_head: bool = False
     gradient: bool = False
     control: bool = False
     spellings: tuple[str, ...] = ()
@@ -133,7 +135,7 @@ METHODS: Mapping[str, Method] = {
     "answer_attention": Method(
         "where the model looks when it answers",
         ("layers", "heads", "subtract"), _reading,
-        from_model=True, by_layer=True, spellings=("cross_attention",),
+        from_model=True, by_layer=True, by_head=True, spellings=("cross_attention",),
     ),
     "word_attention": Method(
         "where the model looks from a word of the hypothesis",
@@ -162,7 +164,7 @@ METHODS: Mapping[str, Method] = {
     "random": Method("control: independent random cells", ("seed",), _random, control=True),
     "blank": Method(
         "control: answer attention of the same text over a grey picture",
-        ("layers", "heads"), _blank, by_layer=True, control=True,
+        ("layers", "heads"), _blank, by_layer=True, by_head=True, control=True,
     ),
 }  # fmt: skip
 """Every method by the name that case files use."""

@@ -136,7 +136,8 @@ def layer_maps(seen: Trace | Evidence, spec: MapSpec) -> list[tuple[int, Map]]:
         MapError: the method is not read layer by layer, or for the reasons of :func:`read_map`.
     """
     if not spec.per_layer:
-        raise MapError(f"the method {spec.method} is not read layer by layer")
+        what = f"map {spec.key!r}" if spec.row.by_layer else f"method {spec.method}"
+        raise MapError(f"the {what} is not read layer by layer")
     evidence, found = evidence_of(seen), []
     for layer in _chosen(spec, len(spec.row.read(evidence, spec))):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,13 +21,13 @@ from pydantic import (
     model_validator,
 )
 
-from audit.base.errors import nearest
+from audit.base.errors import MapError, nearest
 from audit.base.limits import needed
 from audit.base.texts import readable
 from audit.base.words import words_in
 from audit.maps.methods import ALWAYS, METHODS, canonical, former, nearest_method
 from audit.maps.methods import Method as Row
-from audit.maps.trace import ANSWER, HeadChoice, ReadingKey, Window
+from audit.maps.trace import ANSWER, HeadChoice, HeadPlace, ReadingKey, Window
 
 Method = Annotated[
     Literal[
@@ -62,15 +62,24 @@ def _layers_text(value: str) -> str:
     return value
 
 
-def _distinct(value: list[int]) -> list[int]:
+def _distinct(value: list[Any]) -> list[Any]:
     if len(set(value)) != len(value):
         raise ValueError("a number is listed twice")
     return value
 
 
+_PLACE = r"^L([1-9][0-9]{0,3})H([1-9][0-9]{0,3})$"
+
+Place = Annotated[str, Field(pattern=_PLACE)]
+"""One head of one layer, both counted from 1, as in ``L4H2``."""
+
+CHOSEN = "chosen"
+"""Stands for the heads that ``audit heads`` chose for a model, until they are looked up."""
+
 _Numbers = Annotated[list[PositiveInt], Field(min_length=1), AfterValidator(_distinct)]
+_Places = Annotated[list[Place], Field(min_length=1), AfterValidator(_distinct)]
 Layers = Annotated[str, AfterValidator(_layers_text)] | _Numbers
-Heads = Literal["mean", "max", "weighted"] | _Numbers
+Heads = Literal["mean", "max", "weighted", "chosen"] | _Numbers | _Places
 
 
 class MapSpec(BaseModel):
@@ -90,8 +99,9 @@ class MapSpec(BaseModel):
     )
     heads: Heads = Field(
         "mean",
-        description="Heads: mean, max, weighted (by |c_attn|), or a list of numbers counted from 1 "
-        "to average.",
+        description="Heads: mean, max, weighted (by |c_attn|), or a list to average: of numbers "
+        "counted from 1, in every layer, or of single heads such as L4H2, the second of the fourth "
+        "layer; chosen: those that audit heads found.",
         union_mode="left_to_right",
     )
     variant: Literal["causal", "paper"] = Field(
@@ -151,6 +161,12 @@ class MapSpec(BaseModel):
                 raise ValueError(
                     f"the method {self.method} takes no {name!r}; it takes {', '.join(taken)}"
                 )
+        if self.single_heads:
+            if not METHODS[self.method].by_head:
+                takers = " and ".join(name for name, row in METHODS.items() if row.by_head)
+                raise ValueError(f"single heads can be chosen for {takers}, not for {self.method}")
+            if self.layers != "all":
+                raise ValueError("single heads name their layers, so 'layers' cannot be given too")
         if self.method == "word_attention":
             if self.word is None:
                 raise ValueError("the method word_attention needs a word of the hypothesis")
@@ -205,15 +221,37 @@ class MapSpec(BaseModel):
             if not equals or name not in cls.model_fields:
                 known = (*METHODS[method].keys, *ALWAYS)
                 raise ValueError(f"{pair!r} is not key=value of a map; {nearest(name, known)}")
-            numbers = value.strip("[]").split(",")
-            listed = name in ("layers", "heads") and all(n.strip().isdigit() for n in numbers)
-            given[name] = [int(n) for n in numbers] if listed else value
+            given[name] = _listed(value) if name in ("layers", "heads") else value
         return cls.model_validate(given)
 
     @property
+    def single_heads(self) -> bool:
+        """Whether it is made of single heads of single layers, rather than of whole layers."""
+        return self.heads == CHOSEN or (
+            isinstance(self.heads, list) and isinstance(self.heads[0], str)
+        )
+
+    def with_heads(self, places: Sequence[str]) -> MapSpec:
+        """The same map of these heads, if it is one of the chosen heads; else the map itself."""
+        return self.model_copy(update={"heads": list(places)}) if self.heads == CHOSEN else self
+
+    @property
     def head_choice(self) -> HeadChoice:
-        """The choice of heads in the form that a reading's key has."""
-        return tuple(self.heads) if isinstance(self.heads, list) else str(self.heads)
+        """The choice of heads in the form that a reading's key has.
+
+        Raises:
+            MapError: the chosen heads were not looked up.
+        """
+        if self.heads == CHOSEN:
+            raise MapError(
+                "heads: chosen stands for the heads in heads.json beside the model's baselines, "
+                "and there are none: choose them with audit heads, or name them, as in heads: "
+                "[L4H2]"
+            )
+        if isinstance(self.heads, str):
+            return self.heads
+        numbers = tuple(head for head in self.heads if isinstance(head, int))
+        return numbers or tuple(map(place_of, map(str, self.heads)))
 
     @property
     def window_choice(self) -> Window:
@@ -248,7 +286,7 @@ class MapSpec(BaseModel):
     @property
     def per_layer(self) -> bool:
         """Whether the map can be read from one layer at a time."""
-        return self.row.by_layer
+        return self.row.by_layer and not self.single_heads
 
 
 def told(error: ValidationError) -> str:
@@ -320,6 +358,25 @@ _OF_MAP = re.compile(r"(?:(?<=\()|(?<= against ))\w+")
 
 Sentence = Annotated[str, AfterValidator(canonical_text)]
 """A sentence about figures in a stored record; version 0.1 spelled some methods otherwise."""
+
+
+def _listed(value: str) -> list[int] | list[str] | str:
+    """What somebody wrote for layers or heads: numbers, single heads, or a word."""
+    parts = [part.strip() for part in value.strip("[]").split(",")]
+    if all(part.isdigit() for part in parts):
+        return [int(part) for part in parts]
+    return parts if all(re.match(_PLACE, part) for part in parts) else value
+
+
+def place_of(written: str) -> HeadPlace:
+    """The head that somebody named as in ``L4H2``.
+
+    >>> place_of("L4H2")
+    HeadPlace(layer=4, head=2)
+    """
+    found = re.match(_PLACE, written)
+    assert found is not None
+    return HeadPlace(int(found[1]), int(found[2]))
 
 
 def _quoted(value: Any) -> str:

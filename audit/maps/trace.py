@@ -15,8 +15,26 @@ from numpy.typing import NDArray
 
 from audit.base.geometry import WHOLE, Box, Grid
 
-HeadChoice = str | tuple[int, ...]
-"""``mean``, ``max``, ``weighted`` (by the model's own factors), or numbers of heads from 1."""
+
+class HeadPlace(NamedTuple):
+    """One head of one layer, both counted from 1; written ``L4H2``."""
+
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        """As it is written in case files and in the keys of maps."""
+        return f"L{self.layer}H{self.head}"
+
+
+HeadChoice = str | tuple[int, ...] | tuple[HeadPlace, ...]
+"""How heads become one: ``mean``, ``max``, ``weighted`` (by the model's own factors), or the mean
+of heads by their numbers from 1, in every layer. Two choices leave the layers: the mean of heads at
+their places, which gives one layer for all, and :data:`EACH`."""
+
+EACH = "each"
+"""Every head by itself: a reading has one layer for each head, all those of the first layer first.
+No map is made of it; it is how heads are compared."""
 
 
 class Window(NamedTuple):
@@ -37,7 +55,7 @@ class ReadingKey(NamedTuple):
 
     Attributes:
         method: ``answer_attention``, ``word_attention``, ``rollout`` or ``relevance``.
-        heads: how heads are reduced within a layer.
+        heads: how heads are reduced within a layer, or which heads are read whatever their layer.
         word: for ``word_attention``, a phrase of the hypothesis, or the place of a word in
             :attr:`Trace.words`, from 0. None asks for each of those words separately.
         start_layer: first encoder layer that counts, from 1.
@@ -56,6 +74,9 @@ class ReadingKey(NamedTuple):
 ANSWER = ReadingKey("answer_attention")
 """Where the model looks when it answers, heads averaged."""
 
+EACH_HEAD = ReadingKey("answer_attention", EACH)
+"""Where each head of each layer looks when the model answers."""
+
 EACH_WORD = ReadingKey("word_attention")
 """Where the model looks from each word of the hypothesis, heads averaged."""
 
@@ -71,7 +92,8 @@ class Reading(NamedTuple):
 
     Attributes:
         cells: (layers, rows, cols) what fell on each cell, non-negative, in no particular unit;
-            one layer if the method is not read layer by layer.
+            one layer if the method is not read layer by layer, or if heads are given by place; one
+            for each head of all layers, if each is asked for.
         share: (layers,) how much of the attention fell on the image, in [0, 1]; the text takes the
             rest. Methods that are not attention give the share of the answer's attention.
         weight: (layers,) how much each layer's share counts when they are averaged; None counts

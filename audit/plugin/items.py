@@ -14,7 +14,9 @@ import pytest
 from audit.base.errors import AuditError, CaseError, ModelError, printable
 from audit.base.files import as_typed, counted
 from audit.base.settings import EMBEDDED
+from audit.cases.heads import asks_for_chosen
 from audit.cases.loading import Case, check_labels, check_methods, check_unique, load_cases
+from audit.gate.headsfile import heads_for
 from audit.gate.outcomes import Outcome
 from audit.models.protocol import Known
 from audit.models.registry import known
@@ -140,13 +142,21 @@ def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
     auditor = config.stash[STATE].auditor
     check_labels(chosen, auditor.model.labels)
     check_methods(chosen, auditor.model.methods)
-    _ = auditor.policy
+    heads_for(chosen, auditor.policy.folder)
     auditor.make_run_folder()
     return [
         describe(auditor.model.fingerprint.to_dict()),
         f"baselines: {as_typed(auditor.policy.folder)}; batches of up to {auditor.batch_size}",
-        *(f"note: {note}" for note in (auditor.note, _note_on_pictures(auditor, chosen)) if note),
+        *(f"note: {note}" for note in _notes(auditor, chosen) if note),
     ]
+
+
+def _notes(auditor: Auditor, cases: Sequence[Case]) -> Iterator[str]:
+    """What the user should know before these cases are audited; some are empty."""
+    yield auditor.note
+    yield _note_on_pictures(auditor, cases)
+    if any(map(asks_for_chosen, cases)) and auditor.heads:
+        yield auditor.heads.note(auditor.model.fingerprint.digest)
 
 
 def _note_on_pictures(auditor: Auditor, cases: Sequence[Case]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from audit.base.files import write_atomically
 from audit.maps.spec import CONTROLS
 from audit.report.markdown import table
+from audit.report.placing_page import bounds_text
 from audit.report.plotting import colour_map, figure, plain
 
 FAITHFUL = ("deletion_margin", "insertion_margin")
@@ -53,12 +54,6 @@ def _maps(found: Mapping[str, Any]) -> list[str]:
     return [name for name in found["maps"] if name not in CONTROLS]
 
 
-def _shown(bounds: Mapping[str, float] | None) -> str:
-    if bounds is None:
-        return "–"
-    return f"{bounds['mean']:.3f} ({bounds['low']:.3f} to {bounds['high']:.3f})"
-
-
 _MARKS = {True: "yes", False: "no", None: "not measured"}
 
 
@@ -73,7 +68,11 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
     placed = table(
         ["map", *figures, "undefined"],
         [
-            [f"`{n}`", *(_shown(row["figures"].get(f)) for f in figures), str(row["undefined"])]
+            [
+                f"`{n}`",
+                *(bounds_text(row["figures"].get(f)) for f in figures),
+                str(row["undefined"]),
+            ]
             for n, row in found["maps"].items()
         ],
     )
@@ -83,7 +82,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
             [
                 f"`{n}`",
                 *(
-                    _shown(found["maps"][n]["differences"].get(c, {}).get(f))
+                    bounds_text(found["maps"][n]["differences"].get(c, {}).get(f))
                     for c in CONTROLS
                     for f in ("pointing", "mass")
                 ),
@@ -94,7 +93,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
     faithful = table(
         ["map", "deletion margin", "insertion margin"],
         [
-            [f"`{n}`", *(_shown(row["figures"].get(f)) for f in FAITHFUL)]
+            [f"`{n}`", *(bounds_text(row["figures"].get(f)) for f in FAITHFUL)]
             for n, row in found["maps"].items()
             if any(f in row["figures"] for f in FAITHFUL)
         ],
@@ -104,8 +103,8 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
         [
             [
                 f"`{n}`",
-                _shown(row["entropy"]["present"]),
-                _shown(row["entropy"]["absent"]),
+                bounds_text(row["entropy"]["present"]),
+                bounds_text(row["entropy"]["absent"]),
                 f"{row['entropy']['separation']:.3f}",
             ]
             for n, row in found["maps"].items()
@@ -122,7 +121,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
     )
     return f"""# Which map may be trusted for what
 
-This page is written by `audit validity`. It holds for one model: `{model["source"]}`, digest `{model["digest"]}`, {model["device"]}, {model["dtype"]}. Measure your own with `audit validity --model SOURCE`; the scenes are those of the [reference model's world](../audit/reference/README.md), so the figures of a model that does not know that world mean little.
+This page is written by `audit validity`. It holds for one model: `{model["source"]}`, digest `{model["digest"]}`, {model["device"]}, {model["dtype"]}. Measure your own with `audit validity --model SOURCE`; the scenes are those of the [reference model's world](../audit/reference/README.md), so the figures of a model that does not know that world mean little. `audit validity --cases PATTERN` measures pointing and mass of any model on the regions of your own cases.
 
 {settings["scenes"]} scenes that the model was not trained on, seed {settings["seed"]}, with one entailed hypothesis each. Brackets are 95 % bootstrap intervals over scenes. `NOUN` is the noun of each hypothesis.
 

@@ -22,13 +22,16 @@ from audit.base.geometry import Box
 from audit.base.images import picture_of
 from audit.base.places import named_from
 from audit.base.settings import Settings
+from audit.cases.heads import asks_for_chosen, with_heads
 from audit.cases.loading import Case
 from audit.gate.baselines import recover, refuse_other_dtype
+from audit.gate.headsfile import HeadsRecord, read_heads
 from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import KEPT, Run
 from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
 from audit.maps.reading import Map, MapSpec, read_map
+from audit.maps.spec import CHOSEN
 from audit.maps.trace import ANSWER, Evidence
 from audit.models.kit.precision import note_on_dtype
 from audit.models.kit.stack import stack
@@ -49,6 +52,11 @@ _ON_CPU = 8
 
 _ON_GPU = 64
 """Default batch size on a GPU. If it does not fit, the model halves it until it does."""
+
+
+def usual_batch(device: str) -> int:
+    """The number of cases in a batch, if nobody says another."""
+    return _ON_GPU if device.startswith("cuda") else _ON_CPU
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,7 @@ class Auditor:
     @cached_property
     def batch_size(self) -> int:
         """The number of cases in a batch."""
-        on_gpu = self.model.fingerprint.device.startswith("cuda")
-        return self.settings.batch_size or (_ON_GPU if on_gpu else _ON_CPU)
+        return self.settings.batch_size or usual_batch(self.model.fingerprint.device)
 
     def make_run_folder(self) -> None:
         """Create the run folder early, so that a problem with it shows before the model is asked.
@@ -189,9 +196,33 @@ class Auditor:
         refuse_other_dtype(folder, fingerprint.dtype)
         return Policy(folder, self.settings.update, provenance, load_noise(folder))
 
+    @cached_property
+    def heads(self) -> HeadsRecord | None:
+        """What was measured beside the baselines about the model's heads, if anything was.
+
+        Raises:
+            BaselineError: the file is damaged.
+        """
+        return read_heads(self.policy.folder)
+
+    def _named(self, case: Case) -> Case:
+        """The case with the chosen heads in it, if it asks for them and there are any."""
+        if not asks_for_chosen(case):
+            return case
+        return with_heads(case, self.heads.heads) if self.heads and self.heads.heads else case
+
+    def _of_heads(self, spec: MapSpec) -> MapSpec:
+        """The map with the chosen heads in it, if it asks for them and there are any."""
+        if spec.heads != CHOSEN:
+            return spec
+        return spec.with_heads(self.heads.heads) if self.heads and self.heads.heads else spec
+
     def outcome(self, case: Case, ahead: Callable[[], Iterable[Case]]) -> Outcome:
         """Audit ``case``, and let the model answer cases of ``ahead`` in the same batch."""
-        answer = self._answers.to(case, ahead, self.model, self.batch_size)
+        case = self._named(case)
+        answer = self._answers.to(
+            case, lambda: map(self._named, ahead()), self.model, self.batch_size
+        )
         return store(self.run, conclude(case, answer, self.policy, self.settings.root))
 
     def ask(
@@ -222,7 +253,7 @@ class Auditor:
         picture = picture_of(image if isinstance(image, Image.Image) else Path(image))
         query = Query(picture, text, premise, truncate)
         own = [MapSpec()] if ANSWER.method in self.model.methods else []
-        specs = [*maps, *own]
+        specs = [*map(self._of_heads, maps), *own]
         (seen,) = gather(self.model, [query], [specs], self.batch_size)
         shown = read_map(seen, specs[0]) if specs else None
         small = picture.copy()

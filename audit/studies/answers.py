@@ -22,11 +22,12 @@ from audit.base.errors import AuditError, RunError
 from audit.base.files import write_json
 from audit.base.instructions import InstructionSet
 from audit.base.records import EDITED, MEGABYTE, CaseName, Figure, read_record
+from audit.cases.heads import with_heads
 from audit.cases.loading import Case, load_cases
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import PROBABILITY
-from audit.maps.spec import method_of
+from audit.maps.spec import Place, method_of
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model
 from audit.models.registry import load_model
@@ -63,10 +64,12 @@ class Asking:
 
     Attributes:
         source: what the user wrote for the model.
+        heads: the chosen heads, for cases that ask for them.
     """
 
     source: str
     cases: Sequence[Case]
+    heads: Sequence[str] = ()
     _models: dict[tuple[str, str, str], Model] = field(default_factory=dict)
     _elsewhere: dict[Condition, Answers] = field(default_factory=dict)
 
@@ -92,7 +95,7 @@ class Asking:
             return self._here(condition)
         if condition not in self._elsewhere:
             same = [c for c in asked if c.instructions == condition.instructions]
-            found = _in_a_process(self.source, self.cases, same)
+            found = _in_a_process(self.source, self.cases, self.heads, same)
             self._elsewhere.update(zip(same, found, strict=True))
         return self._elsewhere[condition]
 
@@ -100,8 +103,9 @@ class Asking:
         from audit.models.kit.hardware import threads_set  # noqa: PLC0415  torch: only to ask
 
         model, size = self.model(condition), condition.batch_size or len(self.cases)
+        cases = [with_heads(case, self.heads) for case in self.cases]
         with threads_set(condition.threads):
-            outcomes = [each.outcome for each in audit_cases(self.cases, model, batch_size=size)]
+            outcomes = [each.outcome for each in audit_cases(cases, model, batch_size=size)]
         for outcome in outcomes:
             if not outcome.label:
                 raise RunError(f"{outcome.case} ({condition.title}): {outcome.sentence}")
@@ -139,6 +143,7 @@ class _Job(BaseModel):
     threads: int
     capability: str
     cases: dict[str, list[str]]
+    heads: list[Place]
     conditions: list[_Condition]
 
 
@@ -178,7 +183,7 @@ def _result() -> TypeAdapter[_Result]:
 
 
 def _in_a_process(
-    source: str, cases: Sequence[Case], same: Sequence[Condition]
+    source: str, cases: Sequence[Case], heads: Sequence[str], same: Sequence[Condition]
 ) -> list[dict[str, Answered]]:
     """The answers under conditions that share their instructions."""
     from audit.models.kit.hardware import threads  # noqa: PLC0415  torch: only to ask
@@ -198,6 +203,7 @@ def _in_a_process(
                 "threads": threads(),
                 "capability": env["ATEN_CPU_CAPABILITY"],
                 "cases": files,
+                "heads": list(heads),
                 "conditions": [{k: getattr(c, k) for k in _Condition.model_fields} for c in same],
             },
         )
@@ -245,7 +251,7 @@ def _answer(job: _Job) -> dict[str, Any]:
         for case in load_cases(Path(file))
         if case.id in set(ids)
     ]
-    asking, found = Asking(job.source, cases), []
+    asking, found = Asking(job.source, cases, job.heads), []
     for each in job.conditions:
         condition = Condition(**each.model_dump())
         with threads_set(condition.threads or job.threads):

@@ -32,11 +32,13 @@ def measure_noise(
     asked: Sequence[Condition],
     progress: Progress,
     not_run: Mapping[str, str] | None = None,
+    heads: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Audit ``cases`` under each condition and compare.
 
     Args:
         not_run: conditions that this machine cannot run, each with the reason.
+        heads: the chosen heads, for cases that ask for them.
 
     Returns:
         Plain data for JSON: ``floors`` by method and metric (the largest deviation, the number of
@@ -49,7 +51,7 @@ def measure_noise(
         RunError: a case could not be audited.
         ModelError: the model cannot be loaded on a device.
     """
-    asking = Asking(source, cases)
+    asking = Asking(source, cases, heads)
     found: dict[Condition, Answers] = {}
     for condition in progress(asked, len(asked), "conditions"):
         found[condition] = asking.answers(condition, asked)

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from audit.base.statistics import (
+    above_zero,
     holm,
     least_noncentrality,
     mean_interval,
     separation,
     sign_flip,
+    t_interval,
 )
 
 
@@ -98,3 +100,33 @@ def test_separation_is_the_area_under_the_curve_of_scikit_learn(
 ) -> None:
     expected = roc_auc_score([1] * len(larger) + [0] * len(smaller), [*larger, *smaller])
     assert separation(larger, smaller) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20))
+def test_the_t_interval_is_scipys(values: list[float]) -> None:
+    found = t_interval(values)
+    if np.ptp(values) > 1e-9:
+        error = scipy.stats.sem(values)
+        expected = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+        assert (found.low, found.high) == pytest.approx(expected)
+    assert found.low <= found.mean <= found.high
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, np.nan]])
+def test_one_value_has_no_t_interval(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least two values"):
+        t_interval(values)
+
+
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=8))
+def test_a_mean_above_zero_is_as_likely_as_the_signs_that_give_as_much(values: list[int]) -> None:
+    signs = itertools.product((1, -1), repeat=len(values))
+    sums = [sum(s * v for s, v in zip(each, values, strict=True)) for each in signs]
+    expected = np.mean([total >= sum(values) for total in sums])
+    assert above_zero([float(v) for v in values]) == pytest.approx(expected)
+
+
+def test_many_values_are_tested_with_random_signs_the_same_each_time() -> None:
+    values = list(np.random.default_rng(0).normal(0.5, 1, 40))
+    assert above_zero(values) == above_zero(values) < 0.02
+    assert above_zero([-value for value in values]) > 0.98

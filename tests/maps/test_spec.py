@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from audit.base.errors import MapError
 from audit.maps.methods import METHODS
 from audit.maps.spec import CONTROLS, MapSpec, canonical_key
-from audit.maps.trace import ANSWER, ReadingKey
+from audit.maps.trace import ANSWER, HeadPlace, ReadingKey
 
 OLD = {"cross_attention": "answer_attention", "encoder_attention": "word_attention"}
 
@@ -29,6 +30,11 @@ OLD = {"cross_attention": "answer_attention", "encoder_attention": "word_attenti
         ("rollout residual=1.5", "less than or equal to 1"),
         ("answer_attention layers=0", "greater than 0"),
         ("answer_attention word='", "is not a map"),
+        ("answer_attention heads=L0H1", "heads"),
+        ("answer_attention heads=1,L1H1", "heads"),
+        ("answer_attention heads=L1H1,L1H1", "listed twice"),
+        ("answer_attention heads=chosen layers=last", "name their layers"),
+        ("rollout heads=L1H1", "can be chosen for answer_attention and blank, not for rollout"),
     ],
 )
 def test_an_impossible_map_is_refused_with_the_nearest_choice(asked: str, message: str) -> None:
@@ -99,3 +105,30 @@ def test_a_word_is_read_by_its_phrase_and_heads() -> None:
 @pytest.mark.parametrize("method", [*CONTROLS, "occlusion"])
 def test_what_no_model_reads_has_the_image_share_of_the_answers_attention(method: str) -> None:
     assert MapSpec.model_validate({"method": method}).reading == ANSWER
+
+
+places = st.builds(HeadPlace, st.integers(1, 9999), st.integers(1, 9999)).map(str)
+
+
+@given(
+    st.lists(places, min_size=1, max_size=5, unique=True),
+    st.sampled_from(["answer_attention", "blank"]),
+)
+def test_single_heads_are_named_in_the_key_and_read_back(heads: list[str], method: str) -> None:
+    spec = MapSpec(method=method, heads=heads)
+    assert spec.key == f"{method} heads={','.join(heads)}"
+    assert MapSpec.parse(spec.key) == spec
+    assert ",".join(map(str, spec.reading.heads)) == ",".join(heads)
+    assert spec.reading.method == "answer_attention"
+    assert not spec.per_layer
+
+
+def test_the_chosen_heads_are_named_once_they_are_looked_up_and_cannot_be_read_before() -> None:
+    chosen = MapSpec(heads="chosen", temperature=0.5)
+    with pytest.raises(MapError, match="choose them with audit heads, or name them"):
+        _ = chosen.reading
+    named = chosen.with_heads(["L2H1", "L3H4"])
+    assert named.key == "answer_attention heads=L2H1,L3H4 temperature=0.5"
+    assert MapSpec.parse(named.key) == named
+    other = MapSpec(heads="max")
+    assert other.with_heads(["L1H1"]) == other

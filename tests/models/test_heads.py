@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from audit.base.errors import MapError
-from audit.maps.trace import HeadChoice
+from audit.maps.trace import EACH, HeadChoice, HeadPlace
 from audit.models.kit.heads import head_weights, over_heads
 
 ROWS = np.array([[[4, 2, 0], [1, 1, 8]], [[0, 6, 2], [2, 2, 2]]], np.float32)
@@ -81,3 +81,25 @@ def test_a_head_that_is_not_there_is_refused_with_the_number_there_are() -> None
 def test_weighting_by_factors_that_are_all_zero_is_refused() -> None:
     with pytest.raises(MapError, match="no meaning where all head factors are zero"):
         over_heads(ROWS, "weighted", np.array([[1, 1], [0, 0]], np.float32))
+
+
+def test_heads_at_their_places_give_one_layer_with_their_mean() -> None:
+    places = (HeadPlace(2, 1), HeadPlace(1, 2))
+    np.testing.assert_array_equal(over_heads(ROWS, places, SCALE), [[0.5, 3.5, 5]])
+
+
+def test_each_head_gives_a_layer_of_its_own_first_layer_first() -> None:
+    expected = [[4, 2, 0], [1, 1, 8], [0, 6, 2], [2, 2, 2]]
+    np.testing.assert_array_equal(over_heads(ROWS, EACH, SCALE), expected)
+
+
+@pytest.mark.parametrize("place", [HeadPlace(3, 1), HeadPlace(1, 3)])
+def test_a_place_that_is_not_there_is_refused_with_what_there_is(place: HeadPlace) -> None:
+    with pytest.raises(MapError, match=f"head {place} .* but the model has 2 layers of 2 heads"):
+        over_heads(ROWS, (HeadPlace(1, 1), place))
+
+
+@pytest.mark.parametrize("heads", [EACH, (HeadPlace(1, 1),)])
+def test_where_layers_are_read_one_by_one_single_heads_are_refused(heads: HeadChoice) -> None:
+    with pytest.raises(MapError, match="single heads of single layers cannot be read here"):
+        head_weights(heads, SCALE)

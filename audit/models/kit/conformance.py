@@ -24,6 +24,7 @@ from audit.base.words import words_in
 from audit.maps.methods import METHODS
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Need
 from audit.models.kit.remains import network_state, surroundings, told_changes
+from audit.models.kit.singleheads import check_single_heads
 from audit.models.kit.subject import (
     Failure,
     Subject,
@@ -356,8 +357,8 @@ CHECKS: Mapping[str, Callable[[Subject], None]] = {
     check.__name__.removeprefix("check_"): check
     for check in (
         check_labels, check_methods, check_probabilities, check_label, check_readings,
-        check_nothing_more, check_words, check_batch, check_order, check_grid_and_view,
-        check_pictures_matter, check_texts_matter, check_paths, check_errors,
+        check_single_heads, check_nothing_more, check_words, check_batch, check_order,
+        check_grid_and_view, check_pictures_matter, check_texts_matter, check_paths, check_errors,
         check_usable_after_errors, check_odd_texts, check_nothing_left, check_fingerprint,
     )
 }  # fmt: skip

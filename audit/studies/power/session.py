@@ -13,6 +13,7 @@ from pathlib import Path
 from audit.base.errors import RunError
 from audit.base.files import counted
 from audit.cases.loading import Case
+from audit.gate.headsfile import heads_path
 from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import Run
 from audit.gate.tolerances import noise_path
@@ -27,7 +28,7 @@ class Project:
     Attributes:
         source: of the model.
         accepted: the folder of its baselines.
-        noise: the folder of baselines that has the noise floor.
+        noise: the folder of baselines that has the noise floor, and the chosen heads.
     """
 
     source: str
@@ -50,10 +51,11 @@ def audited_by_pytest(
     named = copy_cases(project.cases, folder, session.redraw)
     (folder / "pytest.ini").write_text("[pytest]\naudit_cases = */*.yaml\n")
     shutil.copytree(project.accepted, folder / "accepted")
-    if noise_path(project.noise).exists():
-        target = noise_path(folder / "accepted")
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(noise_path(project.noise), target)
+    for place in (noise_path, heads_path):
+        if place(project.noise).exists():
+            target = place(folder / "accepted")
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(place(project.noise), target)
     command = [
         sys.executable, "-m", "pytest", *map(str, named), "-q", *session.arguments,
         "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"),

@@ -9,7 +9,7 @@ whether the named animal is in the picture?
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +17,6 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import Undefined
@@ -27,7 +26,6 @@ from audit.maps.reading import Map, UndefinedMap, read_map
 from audit.maps.spec import CONTROLS, RANDOM, MapSpec
 from audit.maps.trace import Evidence
 from audit.metrics.distances import spearman
-from audit.metrics.placement import auc, lift, mass, pointing, rank
 from audit.metrics.registry import deletion_margin, insertion_margin
 from audit.metrics.shape import entropy
 from audit.models.kit.randomise import randomise_downwards
@@ -38,6 +36,7 @@ from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runs.evidence import Curves, curves, gather
+from audit.studies.placing import FIGURES, Row, summary
 
 MAPS = (
     "answer_attention",
@@ -51,14 +50,6 @@ MAPS = (
     *CONTROLS,
 )
 """The measured maps; NOUN stands for the noun of each hypothesis."""
-
-FIGURES: dict[str, Callable[[Map, NDArray[np.float64]], float]] = {
-    "pointing": pointing,
-    "mass": mass,
-    "lift": lift,
-    "rank": rank,
-    "auc": auc,
-}
 
 
 @dataclass(frozen=True)
@@ -123,26 +114,12 @@ def measure(source: str, device: str, settings: Settings, progress: Progress) ->
 
 def _summary(name: str, seen: Sequence[_Seen]) -> dict[str, Any]:
     """Means with intervals of one map's figures, and of its differences to each control."""
-    mine = [scene.figures[name] for scene in seen]
-    there = [figures for figures in mine if figures is not None]
-    columns = {f: [figures[f] for figures in there] for f in FIGURES} if there else {}
+    rows = [Row(str(number), scene.figures) for number, scene in enumerate(seen)]
+    found = summary(name, rows, CONTROLS, lambda values: _bounds(mean_interval(values)))
     margins = [scene.margins[name] for scene in seen if name in scene.margins]
-    columns |= {f: [margin[f] for margin in margins] for f in margins[0]} if margins else {}
-    differences = {}
-    for control in CONTROLS:
-        theirs = [scene.figures[control] for scene in seen]
-        pairs = [
-            (a, b) for a, b in zip(mine, theirs, strict=True) if a is not None and b is not None
-        ]
-        if control != name and pairs:
-            differences[control] = {
-                f: _bounds(mean_interval([a[f] - b[f] for a, b in pairs])) for f in FIGURES
-            }
-    return {
-        "figures": {f: _bounds(mean_interval(values)) for f, values in columns.items()},
-        "differences": differences,
-        "undefined": len(mine) - len(there),
-    }
+    for figure in margins[0] if margins else ():
+        found["figures"][figure] = _bounds(mean_interval([each[figure] for each in margins]))
+    return {**found, "undefined": sum(scene.figures[name] is None for scene in seen)}
 
 
 def _bounds(interval: Interval) -> dict[str, float]:

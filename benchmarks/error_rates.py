@@ -86,7 +86,9 @@ def shipped() -> Design:
     """The pictures, tags and labels of the cases in ``cases/``."""
     cases = [case for path in sorted((ROOT / "cases").glob("*.yaml")) for case in load_cases(path)]
     numbers: dict[str, int] = {}
-    pictures = [numbers.setdefault(case.image_digest, len(numbers)) for case in cases]
+    # A variant has a picture of its own, and votes with its case's.
+    voting = [(case.original or case).image_digest for case in cases]
+    pictures = [numbers.setdefault(digest, len(numbers)) for digest in voting]
     named = [(case.expect.label, *case.tags) for case in cases]
     names = Counter(name for each in named for name in each)
     slices = tuple(

@@ -31,13 +31,20 @@ WORDS = [
 ] * 3  # fmt: skip
 
 
-def tokenizer(marks: Sequence[str], kind: type[Any] = PreTrainedTokenizerFast, **named: str) -> Any:
+def tokenizer(
+    marks: Sequence[str],
+    kind: type[Any] = PreTrainedTokenizerFast,
+    extra: Mapping[str, str] | None = None,
+    **named: str,
+) -> Any:
     """A byte-level BPE tokenizer, as Qwen's and SmolVLM's are, with some words of its own.
 
     Args:
-        marks: special tokens, besides those in ``named``.
+        marks: special tokens, besides those in ``named`` and ``extra``.
+        extra: special tokens by the names that a family gives them, such as ``boi_token``.
         named: by the names that transformers gives them, such as ``bos_token``.
     """
+    marks = [*marks, *(extra or {}).values()]
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -47,7 +54,8 @@ def tokenizer(marks: Sequence[str], kind: type[Any] = PreTrainedTokenizerFast, *
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
     made.train_from_iterator(WORDS, trainer)
-    return kind(tokenizer_object=made, additional_special_tokens=list(marks), **named)
+    more = {"extra_special_tokens": dict(extra)} if extra else {}
+    return kind(tokenizer_object=made, additional_special_tokens=list(marks), **named, **more)
 
 
 CHAT = (
@@ -169,8 +177,171 @@ def smolvlm() -> Made:
     return SmolVLMForConditionalGeneration(config), processor
 
 
+def qwen3_vl() -> Made:
+    from transformers import (
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+             "<|video_pad|>"]  # fmt: skip
+    words = tokenizer(marks, _qwen_tokenizer(), eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    ids = words.convert_tokens_to_ids
+    config = Qwen3VLConfig(
+        text_config={
+            **TEXT, "vocab_size": len(words), "head_dim": 8,
+            "rope_scaling": {
+                "rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True,
+            },
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4,
+            "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2,
+            "out_hidden_size": 32, "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1], "initializer_range": 0.2,
+        },
+        image_token_id=ids("<|image_pad|>"), video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"), vision_end_token_id=ids("<|vision_end|>"),
+    )  # fmt: skip
+    pixels = {"min_pixels": 64 * 64, "max_pixels": 128 * 128}
+    processor = Qwen3VLProcessor(
+        Qwen2VLImageProcessor(**pixels, patch_size=16), words, Qwen3VLVideoProcessor(),
+        chat_template=chat("<|vision_start|><|image_pad|><|vision_end|>"),
+    )  # fmt: skip
+    return Qwen3VLForConditionalGeneration(config), processor
+
+
+def llava_onevision() -> Made:
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionForConditionalGeneration,
+        LlavaOnevisionImageProcessor,
+        LlavaOnevisionProcessor,
+        LlavaOnevisionVideoProcessor,
+        Qwen2Config,
+        SiglipVisionConfig,
+    )
+
+    words = tokenizer(["<|im_start|>", "<|im_end|>", "<image>", "<video>"],
+                      eos_token="<|im_end|>", pad_token="<|endoftext|>")  # fmt: skip
+    points = [[56 * rows, 56 * cols] for rows in (1, 2) for cols in (1, 2)]
+    config = LlavaOnevisionConfig(
+        text_config=Qwen2Config(**TEXT, vocab_size=len(words)),
+        vision_config=SiglipVisionConfig(**VISION, image_size=56, patch_size=14,
+                                         vision_use_head=False),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        video_token_index=words.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=points, vision_feature_select_strategy="full",
+        vision_feature_layer=-1, vision_aspect_ratio="anyres_max_9",
+    )  # fmt: skip
+    processor = LlavaOnevisionProcessor(
+        LlavaOnevisionImageProcessor(
+            size={"height": 56, "width": 56}, image_grid_pinpoints=points
+        ),
+        words, LlavaOnevisionVideoProcessor(), num_image_tokens=16,
+        vision_feature_select_strategy="full", chat_template=chat("<image>\n"),
+    )  # fmt: skip
+    return LlavaOnevisionForConditionalGeneration(config), processor
+
+
+def internvl() -> Made:
+    from transformers import (
+        GotOcr2ImageProcessor,
+        InternVLConfig,
+        InternVLForConditionalGeneration,
+        InternVLProcessor,
+        InternVLVideoProcessor,
+        InternVLVisionConfig,
+        Qwen2Config,
+    )
+
+    extra = {
+        "start_image_token": "<img>", "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>", "video_token": "<video>",
+    }  # fmt: skip
+    words = tokenizer(["<|im_start|>", "<|im_end|>"], extra=extra, eos_token="<|im_end|>",
+                      pad_token="<|endoftext|>")  # fmt: skip
+    config = InternVLConfig(
+        text_config=Qwen2Config(**TEXT, vocab_size=len(words)),
+        vision_config=InternVLVisionConfig(**VISION, image_size=[56, 56], patch_size=[7, 7]),
+        image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"), image_seq_length=16,
+    )  # fmt: skip
+    processor = InternVLProcessor(
+        GotOcr2ImageProcessor(size={"height": 56, "width": 56}, max_patches=4), words,
+        InternVLVideoProcessor(), image_seq_length=16, chat_template=chat("<IMG_CONTEXT>\n"),
+    )
+    return InternVLForConditionalGeneration(config), processor
+
+
+def paligemma() -> Made:
+    import transformers
+    from transformers import (
+        GemmaConfig,
+        PaliGemmaConfig,
+        PaliGemmaForConditionalGeneration,
+        PaliGemmaProcessor,
+        SiglipImageProcessor,
+        SiglipVisionConfig,
+    )
+
+    kind = getattr(transformers, "GemmaTokenizerFast", None) or transformers.GemmaTokenizer
+    words = tokenizer(["<image>"], kind, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>",
+                      unk_token="<unk>")  # fmt: skip
+    steps = SiglipImageProcessor(size={"height": 56, "width": 56})
+    steps.image_seq_length = 16
+    processor = PaliGemmaProcessor(steps, words)  # adds its marks to the tokenizer
+    config = PaliGemmaConfig(
+        text_config=GemmaConfig(**TEXT, head_dim=8, vocab_size=len(words)),
+        vision_config=SiglipVisionConfig(**VISION, image_size=56, patch_size=14,
+                                         projection_dim=32, vision_use_head=False),
+        image_token_index=words.convert_tokens_to_ids("<image>"), projection_dim=32,
+        hidden_size=32,
+    )  # fmt: skip
+    return PaliGemmaForConditionalGeneration(config), processor
+
+
+def gemma3() -> Made:
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3ImageProcessor,
+        Gemma3Processor,
+        Gemma3TextConfig,
+        SiglipVisionConfig,
+    )
+
+    extra = {
+        "image_token": "<image_soft_token>", "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+    }  # fmt: skip
+    words = tokenizer(["<|im_start|>", "<|im_end|>"], extra=extra, bos_token="<bos>",
+                      eos_token="<eos>", pad_token="<pad>")  # fmt: skip
+    config = Gemma3Config(
+        text_config=Gemma3TextConfig(
+            **TEXT, head_dim=8, vocab_size=len(words), sliding_window=24,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+        vision_config=SiglipVisionConfig(**VISION, image_size=56, patch_size=7,
+                                         vision_use_head=False),
+        mm_tokens_per_image=16, image_token_index=words.convert_tokens_to_ids("<image_soft_token>"),
+        boi_token_index=words.convert_tokens_to_ids("<start_of_image>"),
+        eoi_token_index=words.convert_tokens_to_ids("<end_of_image>"),
+    )  # fmt: skip
+    processor = Gemma3Processor(
+        Gemma3ImageProcessor(size={"height": 56, "width": 56}), words, image_seq_length=16,
+        chat_template="{{ bos_token }}" + chat("<start_of_image>"),
+    )
+    return Gemma3ForConditionalGeneration(config), processor
+
+
 MAKERS: Mapping[str, Callable[[], Made]] = {
-    made.__name__: made for made in (qwen2_5_vl, llava, smolvlm)
+    made.__name__: made
+    for made in (
+        qwen2_5_vl, qwen3_vl, llava, llava_onevision, internvl, smolvlm, paligemma, gemma3,
+    )
 }
 """By ``model_type``."""
 
@@ -181,7 +352,7 @@ def save(family: str, folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         network, processor = MAKERS[family]()
         for name, value in network.named_parameters():
-            if "bias" in name:  # else all are zero, and a forgotten bias would not show
+            if "bias" in name or not value.any():  # what is zero would hide a mistake
                 torch.nn.init.normal_(value, std=0.1)
         network.save_pretrained(folder)
         processor.save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,8 @@ class ChatModel:
         inside = self._network.model
         text = inside.language_model if hasattr(inside, "language_model") else inside.text_model
         self._layers = list(text.layers)
+        takes = inspect.signature(self._network.forward).parameters
+        self._cache = "cache" if "cache" in takes else "past_key_values"  # newer or older name
         self._pad = self.processor.tokenizer.pad_token_id or 0
         self._halving = Halving(self._device)
 
@@ -158,7 +161,7 @@ class ChatModel:
         ends = torch.tensor([prompt.length - 1 for prompt in prompts], device=self._device)
         kept, which = ends.unique(return_inverse=True)
         logits = self._network(
-            **given, logits_to_keep=kept, past_key_values=cache, use_cache=cache is not None
+            **given, logits_to_keep=kept, use_cache=cache is not None, **{self._cache: cache}
         ).logits
         found: Tensor = logits[torch.arange(len(prompts), device=self._device), which]
         return found
@@ -202,8 +205,8 @@ class ChatModel:
             )
         mask = torch.ones(len(tokens), prompt.length + step + 1, device=self._device).long()
         logits = self._network(
-            input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True,
-            logits_to_keep=1, **given,
+            input_ids=tokens, attention_mask=mask, use_cache=True, logits_to_keep=1,
+            **{self._cache: cache}, **given,
         ).logits  # fmt: skip
         found: Tensor = logits[:, -1]
         return found

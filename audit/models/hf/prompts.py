@@ -70,7 +70,8 @@ class Prompter:
         self._tokenizer = processor.tokenizer
         if not self._tokenizer.is_fast:
             raise ModelError("the model's tokenizer is a slow one, which does not say where words are")
-        if not family.frame and not (processor.chat_template or self._tokenizer.chat_template):
+        self._template = getattr(processor, "chat_template", None) or self._tokenizer.chat_template
+        if not family.frame and not self._template:
             raise ModelError("the model has no chat template, so it is not known how to ask it")
         image = getattr(config, "image_token_id", None)
         self._image = int(config.image_token_index if image is None else image)
@@ -114,9 +115,10 @@ class Prompter:
         if self._asking.system:
             system = [{"type": "text", "text": self._asking.system}]
             chat.insert(0, {"role": "system", "content": system})
-        text: str = self._processor.apply_chat_template(
-            chat, add_generation_prompt=True, tokenize=False, **self._asking.template
-        )
+        text: str = self._tokenizer.apply_chat_template(
+            chat, chat_template=self._template, add_generation_prompt=True, tokenize=False,
+            **self._asking.template,
+        )  # fmt: skip
         stripped = question.strip()  # as many templates do
         at = text.rfind(stripped)
         if at < 0:
@@ -176,7 +178,8 @@ class Prompter:
             text=[text], images=[image], return_tensors="pt",
             **({} if self._adds(text) else {"add_special_tokens": False}),
         )  # fmt: skip
-        inputs = {k: v for k, v in given.items() if isinstance(v, Tensor)}
+        # PaliGemma's processor brings labels for training with some versions of transformers.
+        inputs = {k: v for k, v in given.items() if isinstance(v, Tensor) and k != "labels"}
         ids = inputs["input_ids"][0]
         places = (ids == self._image).nonzero()[:, 0]
         layout = self._family.layout(

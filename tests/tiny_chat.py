@@ -288,7 +288,7 @@ def paligemma() -> Made:
     )
 
     kind = getattr(transformers, "GemmaTokenizerFast", None) or transformers.GemmaTokenizer
-    words = tokenizer(["<image>"], kind, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>",
+    words = tokenizer(["<image>"], kind, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
                       unk_token="<unk>")  # fmt: skip
     steps = SiglipImageProcessor(size={"height": 56, "width": 56})
     steps.image_seq_length = 16
@@ -317,8 +317,8 @@ def gemma3() -> Made:
         "image_token": "<image_soft_token>", "boi_token": "<start_of_image>",
         "eoi_token": "<end_of_image>",
     }  # fmt: skip
-    words = tokenizer(["<|im_start|>", "<|im_end|>"], extra=extra, bos_token="<bos>",
-                      eos_token="<eos>", pad_token="<pad>")  # fmt: skip
+    words = tokenizer(["<|im_start|>", "<|im_end|>"], extra=extra, pad_token="<pad>",
+                      bos_token="<bos>", eos_token="<eos>")  # fmt: skip
     config = Gemma3Config(
         text_config=Gemma3TextConfig(
             **TEXT, head_dim=8, vocab_size=len(words), sliding_window=24,

@@ -171,7 +171,10 @@ def smolvlm() -> Made:
     )  # fmt: skip
     sizes = {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}}
     processor = SmolVLMProcessor(
-        SmolVLMImageProcessor(**sizes), words, SmolVLMVideoProcessor(**sizes), image_seq_len=16,
+        SmolVLMImageProcessor(**sizes),
+        words,
+        SmolVLMVideoProcessor(**sizes),
+        image_seq_len=16,
         chat_template=chat("<image>"),
     )
     return SmolVLMForConditionalGeneration(config), processor
@@ -270,8 +273,11 @@ def internvl() -> Made:
         image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"), image_seq_length=16,
     )  # fmt: skip
     processor = InternVLProcessor(
-        GotOcr2ImageProcessor(size={"height": 56, "width": 56}, max_patches=4), words,
-        InternVLVideoProcessor(), image_seq_length=16, chat_template=chat("<IMG_CONTEXT>\n"),
+        GotOcr2ImageProcessor(size={"height": 56, "width": 56}, max_patches=4),
+        words,
+        InternVLVideoProcessor(),
+        image_seq_length=16,
+        chat_template=chat("<IMG_CONTEXT>\n"),
     )
     return InternVLForConditionalGeneration(config), processor
 
@@ -287,7 +293,7 @@ def paligemma() -> Made:
         SiglipVisionConfig,
     )
 
-    kind = getattr(transformers, "GemmaTokenizerFast", None) or transformers.GemmaTokenizer
+    kind = getattr(transformers, "GemmaTokenizerFast", PreTrainedTokenizerFast)
     words = tokenizer(["<image>"], kind, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
                       unk_token="<unk>")  # fmt: skip
     steps = SiglipImageProcessor(size={"height": 56, "width": 56})
@@ -331,7 +337,9 @@ def gemma3() -> Made:
         eoi_token_index=words.convert_tokens_to_ids("<end_of_image>"),
     )  # fmt: skip
     processor = Gemma3Processor(
-        Gemma3ImageProcessor(size={"height": 56, "width": 56}), words, image_seq_length=16,
+        Gemma3ImageProcessor(size={"height": 56, "width": 56}),
+        words,
+        image_seq_length=16,
         chat_template="{{ bos_token }}" + chat("<start_of_image>"),
     )
     return Gemma3ForConditionalGeneration(config), processor
@@ -340,7 +348,14 @@ def gemma3() -> Made:
 MAKERS: Mapping[str, Callable[[], Made]] = {
     made.__name__: made
     for made in (
-        qwen2_5_vl, qwen3_vl, llava, llava_onevision, internvl, smolvlm, paligemma, gemma3,
+        qwen2_5_vl,
+        qwen3_vl,
+        llava,
+        llava_onevision,
+        internvl,
+        smolvlm,
+        paligemma,
+        gemma3,
     )
 }
 """By ``model_type``."""

@@ -51,11 +51,17 @@ def checked_trace(trace: Trace) -> Trace:
             or not word.text.isprintable()
         ):
             raise ModelError(f"among the model's words is {_kind(word)} that is no readable Word")
+    unsaid = trace.unsaid
+    if unsaid is not None and not (isinstance(unsaid, Real) and math.isfinite(unsaid)):
+        raise NotFinite(f"{_NO_NUMBERS}: what it leaves unsaid is {unsaid!r}")
+    if unsaid is not None and not -_ROUNDING <= unsaid <= 1 + _ROUNDING:
+        raise ModelError(f"the model leaves {unsaid:g} unsaid; it must be between 0 and 1")
     grid = _grid(trace.grid)
     readings = {key: checked_reading(key, r, grid) for key, r in trace.readings.items()}
     return replace(
-        trace, probabilities=probabilities, grid=grid, view=_view(trace.view), readings=readings
-    )
+        trace, probabilities=probabilities, grid=grid, view=_view(trace.view), readings=readings,
+        unsaid=None if unsaid is None else min(max(float(unsaid), 0.0), 1.0),
+    )  # fmt: skip
 
 
 def _probabilities(given: object) -> dict[str, float]:

@@ -136,7 +136,7 @@ class ChatModel:
                     Trace(
                         answer.probabilities, label, prompt.text, prompt.tokens, prompt.grid,
                         prompt.words, Finisher(prompt, rows, i, weighted).readings(need),
-                        prompt.view,
+                        prompt.view, answer.unsaid,
                     )
                 )  # fmt: skip
         return traces
@@ -200,9 +200,7 @@ class ChatModel:
         given: dict[str, Tensor] = {}
         if self._family.by_rows:
             behind = prompt.length - len(prompt.image) + max(prompt.grid) + step
-            given["position_ids"] = torch.full(
-                (3, len(tokens), 1), behind, device=self._device
-            )
+            given["position_ids"] = torch.full((3, len(tokens), 1), behind, device=self._device)
         mask = torch.ones(len(tokens), prompt.length + step + 1, device=self._device).long()
         logits = self._network(
             input_ids=tokens, attention_mask=mask, use_cache=True, logits_to_keep=1,

@@ -69,7 +69,9 @@ class Prompter:
         self._asking, self._longest = asking, longest
         self._tokenizer = processor.tokenizer
         if not self._tokenizer.is_fast:
-            raise ModelError("the model's tokenizer is a slow one, which does not say where words are")
+            raise ModelError(
+                "the model's tokenizer is a slow one, which does not say where words are"
+            )
         self._template = getattr(processor, "chat_template", None) or self._tokenizer.chat_template
         if not family.frame and not self._template:
             raise ModelError("the model has no chat template, so it is not known how to ask it")
@@ -101,7 +103,9 @@ class Prompter:
                 "truncate: true (audit explain --truncate)"
             )
         if beyond >= len(spans):
-            raise TextError(f"even without the text, the prompt has {prompt.length - len(spans)} tokens")
+            raise TextError(
+                f"even without the text, the prompt has {prompt.length - len(spans)} tokens"
+            )
         return self.of(replace(query, text=query.text[: max(spans[-beyond][0], 1)]), image)
 
     def asked(self, query: Query) -> tuple[str, int]:
@@ -199,8 +203,7 @@ class Prompter:
         if not inside or short[inside[0] :] != ids[len(ids) - behind :].tolist():
             raise CaptureError("the hypothesis cannot be found among the tokens of the prompt")
         spans = [
-            (max(a - start, 0), min(b, end) - start)
-            for a, b in offsets[inside[0] : inside[-1] + 1]
+            (max(a - start, 0), min(b, end) - start) for a, b in offsets[inside[0] : inside[-1] + 1]
         ]
         found = Prompt(
             text=text,

@@ -99,10 +99,7 @@ def reading(layers: Sequence[Any], prompts: Sequence[Prompt], wanted: Wanted) ->
         return
     longest = max((p.length - p.first for p in prompts), default=1) if wanted.words else 0
     places = torch.tensor(
-        [
-            [p.length - 1, *(min(p.first + k, p.length - 1) for k in range(longest))]
-            for p in prompts
-        ]
+        [[p.length - 1, *(min(p.first + k, p.length - 1) for k in range(longest))] for p in prompts]
     )
 
     def see(attended: Attended) -> None:
@@ -148,9 +145,7 @@ def _branch_shares(layers: Sequence[Any]) -> Iterator[list[Tensor]]:
     found += after.once()
 
 
-def rolled_out(
-    rows: Rows, sample: int, length: int, key: ReadingKey
-) -> Tensor:
+def rolled_out(rows: Rows, sample: int, length: int, key: ReadingKey) -> Tensor:
     """The answer's row of each layer, carried down through the layers below it: (layers, tokens).
 
     Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, for a decoder. The
@@ -285,4 +280,3 @@ class Finisher:
 
 def _array(tensor: Tensor) -> Array:
     return tensor.double().cpu().numpy()
-

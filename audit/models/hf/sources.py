@@ -94,12 +94,19 @@ def found(source: str) -> Checkpoint:
         raise ModelError(f"{source}: no such folder, and not an id such as hf:ORG/NAME@REVISION")
     from huggingface_hub import snapshot_download  # noqa: PLC0415  slow, and folders need none
 
-    wanted = {"repo_id": match["id"], "revision": match["revision"], "allow_patterns": _FILES}
+    def fetched(offline: bool) -> Path:
+        return Path(
+            snapshot_download(
+                match["id"], revision=match["revision"], allow_patterns=[*_FILES],
+                local_files_only=offline,
+            )
+        )  # fmt: skip
+
     try:
-        path = Path(snapshot_download(**wanted, local_files_only=True))
+        path = fetched(offline=True)
     except Exception as not_cached:  # several unrelated kinds mean "not cached"
         try:
-            path = Path(snapshot_download(**wanted))
+            path = fetched(offline=False)
         except Exception as error:
             raise ModelError(
                 f"{source}: not in Hugging Face's cache ({_first_line(not_cached)}), and it could "

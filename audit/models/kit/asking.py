@@ -128,7 +128,9 @@ class Asking(BaseModel):
         """
         template = self.question if premise is None else self.question_with_premise
         if template is None:
-            raise ModelError("the asking file has no question_with_premise, so no case may have one")
+            raise ModelError(
+                "the asking file has no question_with_premise, so no case may have one"
+            )
         before, after = template.split(TEXT)
         if premise is not None:
             before, after = (part.replace(PREMISE, premise) for part in (before, after))
@@ -156,7 +158,9 @@ def read_asking(path: Path | str) -> Asking:
     except ValidationError as error:
         faulty = {loc for loc, _ in problems}
         for each in error.errors(include_url=False):
-            loc = tuple(p for n, p in enumerate(each["loc"]) if each["loc"][: n + 1] in document.values)
+            loc = tuple(
+                p for n, p in enumerate(each["loc"]) if each["loc"][: n + 1] in document.values
+            )
             loc = loc or each["loc"]
             if loc not in faulty:
                 faulty.add(loc)

@@ -227,7 +227,7 @@ def load(folder: Path, case: str) -> Baseline | None:
         provenance=record.provenance.model_dump(exclude_unset=True),
         path=path,
         view=Box(*record.view),
-        unsaid=record.unsaid and (record.unsaid.accepted, record.unsaid.anchor),
+        unsaid=None if record.unsaid is None else (record.unsaid.accepted, record.unsaid.anchor),
         _record=record,
     )
 

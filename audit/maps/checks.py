@@ -51,16 +51,11 @@ def checked_trace(trace: Trace) -> Trace:
             or not word.text.isprintable()
         ):
             raise ModelError(f"among the model's words is {_kind(word)} that is no readable Word")
-    unsaid = trace.unsaid
-    if unsaid is not None and not (isinstance(unsaid, Real) and math.isfinite(unsaid)):
-        raise NotFinite(f"{_NO_NUMBERS}: what it leaves unsaid is {unsaid!r}")
-    if unsaid is not None and not -_ROUNDING <= unsaid <= 1 + _ROUNDING:
-        raise ModelError(f"the model leaves {unsaid:g} unsaid; it must be between 0 and 1")
     grid = _grid(trace.grid)
     readings = {key: checked_reading(key, r, grid) for key, r in trace.readings.items()}
     return replace(
         trace, probabilities=probabilities, grid=grid, view=_view(trace.view), readings=readings,
-        unsaid=None if unsaid is None else min(max(float(unsaid), 0.0), 1.0),
+        unsaid=_unsaid(trace.unsaid),
     )  # fmt: skip
 
 
@@ -89,6 +84,17 @@ def _probabilities(given: object) -> dict[str, float]:
     if abs(total - 1) > _SUM_ROUNDING:
         raise ModelError(f"the model's probabilities sum to {total:g}; they must sum to 1")
     return {answer: min(max(p, 0.0), 1.0) for answer, p in found.items()}
+
+
+def _unsaid(given: object) -> float | None:
+    """What is left unsaid as a float in [0, 1]; None if the model has no such."""
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(float(given)):
+        raise NotFinite(f"{_NO_NUMBERS}: what it leaves unsaid is not finite")
+    if not -_ROUNDING <= given <= 1 + _ROUNDING:
+        raise ModelError(f"the model leaves {float(given):g} unsaid; it must be between 0 and 1")
+    return min(max(float(given), 0.0), 1.0)
 
 
 def _kind(value: object) -> str:

@@ -131,7 +131,9 @@ def _branch_shares(layers: Sequence[Any]) -> Iterator[list[Tensor]]:
 
     def branch(number: int, added: Tensor) -> Tensor:
         size = added.float().norm(dim=-1)
-        return size / (size + sizes[number]).clamp_min(torch.finfo(torch.float32).tiny)
+        # The sum is 0 only if branch and residual are both 0; then the token passes itself on.
+        share: Tensor = size / (size + sizes[number]).clamp_min(torch.finfo(torch.float32).tiny)
+        return share
 
     # Where the feed-forward part has a norm of its own before it, the one behind the attention
     # belongs to the branch.

@@ -13,8 +13,11 @@ from audit.models.hf.families import Family, family_of
 
 SCHEME = "hf:"
 _ID = re.compile(r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
-_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
+_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 """What is downloaded: no code, since none of a checkpoint's is ever run."""
+
+_PICKLED = "pytorch_model*.bin"
+"""What is downloaded besides, if there are no safetensors."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,17 @@ def found(source: str) -> Checkpoint:
     from huggingface_hub import snapshot_download  # noqa: PLC0415  slow, and folders need none
 
     def fetched(offline: bool) -> Path:
-        return Path(
-            snapshot_download(
-                match["id"], revision=match["revision"], allow_patterns=[*_FILES],
-                local_files_only=offline,
-            )
-        )  # fmt: skip
+        path = Path()
+        for wanted in ([*_FILES], [*_FILES, _PICKLED]):
+            path = Path(
+                snapshot_download(
+                    match["id"], revision=match["revision"], allow_patterns=wanted,
+                    local_files_only=offline,
+                )
+            )  # fmt: skip
+            if any(path.glob("*.safetensors")):
+                break
+        return path
 
     try:
         path = fetched(offline=True)

@@ -196,9 +196,7 @@ def test_bfloat16_says_nearly_the_same(folder: Path) -> None:
 
 
 def test_a_family_that_refuses_sdpa_is_read_from_its_eager_attention(folder: Path) -> None:
-    edit(folder / "config.json", _attn_implementation="eager", attn_implementation="eager")
-    usual = loaded(folder)
-    model = loaded(folder)
+    usual, model = loaded(folder), loaded(folder)
     # As transformers does for text models with a cap on their scores.
     model.torch_model.set_attn_implementation({"": "sdpa", "text_config": "audit_rows_eager"})
     need = frozenset({ANSWER, ReadingKey("relevance"), ReadingKey("rollout")})

@@ -90,11 +90,12 @@ def _unsaid(given: object) -> float | None:
     """What is left unsaid as a float in [0, 1]; None if the model has no such."""
     if given is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(float(given)):
+    unsaid = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    if not math.isfinite(unsaid):
         raise NotFinite(f"{_NO_NUMBERS}: what it leaves unsaid is not finite")
-    if not -_ROUNDING <= given <= 1 + _ROUNDING:
-        raise ModelError(f"the model leaves {float(given):g} unsaid; it must be between 0 and 1")
-    return min(max(float(given), 0.0), 1.0)
+    if not -_ROUNDING <= unsaid <= 1 + _ROUNDING:
+        raise ModelError(f"the model leaves {unsaid:g} unsaid; it must be between 0 and 1")
+    return min(max(unsaid, 0.0), 1.0)
 
 
 def _kind(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audit.base.extras import lacking, require
 from audit.models.hf import METHODS
 from audit.models.hf.sources import SCHEME, found, is_id, local
 from audit.models.protocol import Known, Model
@@ -29,14 +30,15 @@ class HuggingFace:
         """
         folder = found(source) if fetch else local(source) if source.startswith(SCHEME) else None
         if folder is None:
-            return Known(None, METHODS)
+            return Known(None, METHODS, lacking=lacking("hf"))
         assert folder.family
-        return Known(None, METHODS, folder.folder, folder.revision)
+        return Known(None, METHODS, folder.folder, folder.revision, lacking("hf"))
 
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
     ) -> Model:
         """Load the model; ``asking`` is the path of an asking file."""
+        require("hf", source)
         from audit.models.hf.adapter import ChatModel  # noqa: PLC0415  torch is slow
         from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
 

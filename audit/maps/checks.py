@@ -90,7 +90,7 @@ def _unsaid(given: object) -> float | None:
     """What is left unsaid as a float in [0, 1]; None if the model has no such."""
     if given is None:
         return None
-    unsaid = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    unsaid = float(given) if isinstance(given, Real) else math.nan
     if not math.isfinite(unsaid):
         raise NotFinite(f"{_NO_NUMBERS}: what it leaves unsaid is not finite")
     if not -_ROUNDING <= unsaid <= 1 + _ROUNDING:

@@ -100,10 +100,10 @@ def reading(layers: Sequence[Any], prompts: Sequence[Prompt], wanted: Wanted) ->
     longest = max((p.length - p.first for p in prompts), default=1) if wanted.words else 0
     places = torch.tensor(
         [[p.length - 1, *(min(p.first + k, p.length - 1) for k in range(longest))] for p in prompts]
-    )
+    ).to(next(layers[0].parameters()).device)
 
     def see(attended: Attended) -> None:
-        weights = attended.rows(places.to(attended.query.device))
+        weights = attended.rows(places)
         for heads in wanted.rows:
             found.answer.setdefault(heads, []).append(reduced(weights[:, :, :1], heads))
         for heads in wanted.words:

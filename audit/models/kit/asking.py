@@ -208,8 +208,8 @@ def said(logs: Mapping[str, Sequence[float]]) -> Said:
         logs: by label, the log-probability of each of its answers; no answer may be the beginning
             of another.
 
-    >>> said({"yes": [math.log(0.5), math.log(0.1)], "no": [math.log(0.2)]}).probabilities
-    {'yes': 0.75, 'no': 0.25}
+    >>> said({"yes": [math.log(0.5), math.log(0.25)], "no": [math.log(0.25)]})
+    Said(probabilities={'yes': 0.75, 'no': 0.25}, unsaid=0.0)
 
     Raises:
         NotFinite: a value is NaN, or no answer has any probability.

@@ -38,6 +38,7 @@ def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:
     return {
         "label": trace.label,
         "probabilities": trace.probabilities,
+        **({} if trace.unsaid is None else {"unsaid": trace.unsaid}),
         "prompt": trace.prompt,
         "tokens": list(trace.tokens),
         "grid": list(trace.grid),

@@ -39,7 +39,7 @@ def _tag(value: str) -> str:
 
 
 def _figure(value: str) -> str:
-    known = ["probability", *METRICS]
+    known = ["probability", "unsaid", *METRICS]
     if value not in known:
         raise ValueError(f"{value!r} is not a metric; {nearest(value, known)}")
     return value
@@ -107,7 +107,7 @@ class CaseDefaults(BaseModel):
     map: MapSpec = Field(MapSpec(), description="Which map is measured.")
     tags: tuple[Tag, ...] = Field((), description="Tags of every case; they become pytest markers.")
     drift: Drift = Field(
-        {}, description="Absolute drift tolerance by metric name, and probability."
+        {}, description="Absolute drift tolerance by metric name, and probability or unsaid."
     )
 
 
@@ -249,7 +249,7 @@ class CaseSpec(BaseModel):
     map: MapSpec | None = Field(None, description="Which map is measured; replaces the defaults'.")
     expect: Expect = Field(description="What the model must do.")
     drift: Drift = Field(
-        {}, description="Absolute drift tolerance by metric name, and probability."
+        {}, description="Absolute drift tolerance by metric name, and probability or unsaid."
     )
     critical: bool = Field(
         False, description="Whether a regression of this case alone is a veto, whatever the rest."

@@ -16,7 +16,7 @@ from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
 from audit.base.geometry import view_in_words
 from audit.base.texts import readable
-from audit.commands.shared import CASES, ENGINE, JSON, MODEL, THREADS
+from audit.commands.shared import ASKING, CASES, ENGINE, JSON, MODEL, THREADS
 from audit.maps.spec import CHOSEN, MapSpec
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     engine: Annotated[str, ENGINE] = "",
+    asking: Annotated[str, ASKING] = "",
     threads: Annotated[int | None, THREADS] = None,
     asked: Annotated[
         list[str] | None,
@@ -104,7 +105,7 @@ def explain(
     check_layers(specs, layers)
     picture = open_image(image)
     check_folder(out)
-    loaded = load_model(model, device, dtype, threads, **_options(engine))
+    loaded = load_model(model, device, dtype, threads, **_options(engine, asking))
     _note(note_on_dtype(loaded.fingerprint.device, dtype))
     if any(spec.heads == CHOSEN for spec in specs):
         specs = _with_chosen_heads(specs, model, loaded.fingerprint)
@@ -157,9 +158,9 @@ def _with_chosen_heads(
     return [spec.with_heads(record.heads) for spec in specs]
 
 
-def _options(engine: str) -> dict[str, str]:
+def _options(engine: str, asking: str) -> dict[str, str]:
     """The options that only some kinds of models have, if given."""
-    return {"engine": engine} if engine else {}
+    return {k: v for k, v in {"engine": engine, "asking": asking}.items() if v}
 
 
 def _default_map(source: str) -> str:
@@ -182,6 +183,8 @@ def _print_all(maps_and_files: Sequence[tuple[Explanation | NoMap, dict[str, str
         f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
     )
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
+    if trace.unsaid is not None:
+        console.print(f"unsaid {trace.unsaid:.4f}: the probability of all other answers")
     engine = f", {asked.engine} engine" if asked.engine else ""
     console.print(f"{asked.source}, {asked.dtype}{engine}", markup=False)
     if words := view_in_words(trace.view):
@@ -217,6 +220,7 @@ def serve(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     engine: Annotated[str, ENGINE] = "",
+    asking: Annotated[str, ASKING] = "",
     host: Annotated[
         str, typer.Option(help="Address to serve at; by default only this machine can reach it.")
     ] = "127.0.0.1",
@@ -252,7 +256,7 @@ def serve(
     if address.warning:
         say(f"audit: warning: {address.warning}", error=True)
     serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, threads=threads,
-               **_options(engine))  # fmt: skip
+               **_options(engine, asking))  # fmt: skip
 
 
 def _note(text: str) -> None:

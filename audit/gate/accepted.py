@@ -92,6 +92,7 @@ class _Record(BaseModel):
     figures: dict[str, dict[str, _Anchored]]
     provenance: _Provenance
     view: View = (0.0, 0.0, 1.0, 1.0)
+    unsaid: _AnchoredProbability | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> _Record:
@@ -123,6 +124,7 @@ class Baseline:
         default_map: key of the case's own map.
         figures, anchors: the values accepted last and first, by map key and stored metric name.
         view: the part of the picture that the maps cover; stored if it is not the whole.
+        unsaid: what the model left unsaid, as accepted last and first; None if it has no such.
     """
 
     case: str
@@ -139,16 +141,19 @@ class Baseline:
     provenance: dict[str, Any]
     path: Path
     view: Box
+    unsaid: tuple[float, float] | None
     _record: _Record = field(repr=False, compare=False)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file's content; line ends and the order of keys make no difference."""
         # A baseline keeps the digest that it had before it could say these.
-        unsaid: dict[str, Any] = {"view": True} if self.view == WHOLE else {}
+        without: dict[str, Any] = {"view": True} if self.view == WHOLE else {}
+        if self.unsaid is None:
+            without["unsaid"] = True
         if not self._record.provenance.stack:
-            unsaid["provenance"] = {"stack": True}
-        return digest(json.dumps(self._record.model_dump(exclude=unsaid), sort_keys=True))
+            without["provenance"] = {"stack": True}
+        return digest(json.dumps(self._record.model_dump(exclude=without), sort_keys=True))
 
     def is_stale(self, case_digest: str, former_digest: str) -> bool:
         """Whether the case has changed since it was accepted.
@@ -222,6 +227,7 @@ def load(folder: Path, case: str) -> Baseline | None:
         provenance=record.provenance.model_dump(exclude_unset=True),
         path=path,
         view=Box(*record.view),
+        unsaid=None if record.unsaid is None else (record.unsaid.accepted, record.unsaid.anchor),
         _record=record,
     )
 

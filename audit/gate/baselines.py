@@ -37,6 +37,7 @@ from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
 from audit.gate.drift import figure_key, probability_name
 from audit.gate.outcomes import Outcome
+from audit.gate.tolerances import UNSAID
 from audit.metrics.registry import REGISTRY_VERSION
 
 
@@ -91,6 +92,7 @@ def propose(
     likely, figures = (before.anchor_probabilities, before.anchors) if before and kept else ({}, {})
     if before is not None and not same_view(before.view, view):
         figures = {}
+    unsaid = before.unsaid[1] if before and kept and before.unsaid else None
     seen = {row.figure for row in outcome.drift if row.verdict in ("drifted", "improved")}
 
     def anchored(value: float | str, anchor: float | str | None, row: str) -> dict[str, Any]:
@@ -112,6 +114,11 @@ def propose(
                 label: anchored(value, likely.get(label), probability_name(label))
                 for label, value in outcome.probabilities.items()
             },
+            **(
+                {}
+                if outcome.unsaid is None
+                else {"unsaid": anchored(outcome.unsaid, unsaid, UNSAID)}
+            ),
             "figures": {
                 key: {
                     name: anchored(

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from audit.gate.drift import probability_name
 from audit.gate.outcomes import Outcome
-from audit.gate.tolerances import PROBABILITY
+from audit.gate.tolerances import PROBABILITY, UNSAID
 from audit.metrics.keys import FigureKey
 
 
@@ -55,6 +55,9 @@ def _change(outcome: Outcome) -> Change:
     tolerances = {PROBABILITY: probability.tolerance}
     own = outcome.metrics.get(outcome.default_map, {})
     for row in rows:
+        if row.figure == UNSAID:
+            by_metric[UNSAID].append(row.change)
+            tolerances[UNSAID] = row.tolerance
         if row.figure not in own or "undefined" in (row.baseline, row.observed):
             continue
         key = _parsed(row.figure)

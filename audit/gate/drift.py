@@ -9,7 +9,7 @@ from audit.base.files import rounded
 from audit.base.geometry import Box, same_view
 from audit.gate.accepted import Baseline
 from audit.gate.outcomes import DriftRow, Outcome
-from audit.gate.tolerances import PROBABILITY, Tolerances
+from audit.gate.tolerances import PROBABILITY, UNSAID, Tolerances
 from audit.maps.spec import CONTROLS, method_of
 from audit.metrics.keys import FigureKey
 from audit.metrics.registry import Better
@@ -51,6 +51,10 @@ def compare(
             held.probability() if held else None,
         )
     )
+    if outcome.unsaid is not None and baseline.unsaid is not None:
+        said = _Compared(outcome.unsaid, *baseline.unsaid)
+        narrow = held.unsaid() if held else None
+        rows.append(_row(UNSAID, said, tolerances.unsaid(), "lower", narrow))
     view = Box(*outcome.view)
     if not same_view(view, baseline.view):
         was, seen = (f"[{', '.join(f'{v:.4g}' for v in each)}]" for each in (baseline.view, view))

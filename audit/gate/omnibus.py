@@ -20,6 +20,7 @@ from audit.gate.tolerances import (
     MULTIPLE,
     PROBABILITY,
     RESOLUTION,
+    UNSAID,
     Floors,
     Level,
     Noise,
@@ -98,6 +99,7 @@ def moves_of(outcomes: Iterable[Outcome]) -> Iterator[Move]:
             for map_key, values in drifting(outcome)
             for key in (figure_key(name, map_key, outcome) for name in values)
         }
+        known[UNSAID] = (PROBABILITY, UNSAID)
         for number, row in enumerate(outcome.drift):
             # The second row is the probability of the accepted label.
             place = (PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)

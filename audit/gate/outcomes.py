@@ -77,6 +77,7 @@ class Outcome:
 
     Attributes:
         metrics: by map key, then by stored metric name: the value, or why it is undefined.
+        unsaid: of a model that talks, the probability of all that is no label's answer.
         default_map: key of the case's own map.
         regions: boxes [left, top, right, bottom] as fractions of the image, by region.
         view: the part of the picture that the grid covers, in fractions of its sides.
@@ -134,6 +135,7 @@ class Outcome:
     variant_of_image: DigestOrNone = ""
     variant_of_view: View = (0.0, 0.0, 1.0, 1.0)
     made: str = ""
+    unsaid: Probability | None = None
 
     @property
     def source_image(self) -> str:

@@ -18,8 +18,8 @@ from scipy import special
 from audit.base.settings import Limits
 from audit.base.statistics import Interval, holm, least_noncentrality, sign_flip
 from audit.gate.changes import Change
-from audit.gate.tolerances import DEVIATIONS, MULTIPLE, PROBABILITY
-from audit.metrics.registry import METRICS
+from audit.gate.tolerances import DEVIATIONS, MULTIPLE, PROBABILITY, UNSAID
+from audit.metrics.registry import METRICS, Better
 
 POWER = 0.8
 """The probability with which a shift that is said to be findable would be found."""
@@ -82,13 +82,18 @@ def table_of(changes: Sequence[Change]) -> Table:
     numbers: dict[str, int] = {}
     return Table(
         metrics,
-        tuple("higher" if m == PROBABILITY else METRICS[m].better for m in metrics),
+        tuple(_better(metric) for metric in metrics),
         tuple(metric in declared for metric in metrics),
         np.array(rows, dtype=np.float64).reshape(len(changes), len(metrics)),
         np.where(tolerances > 0, tolerances, defaults),
         np.array([numbers.setdefault(c.image, len(numbers)) for c in changes], dtype=np.int64),
         np.array([c.right[0] - c.right[1] for c in changes], dtype=np.int64),
     )
+
+
+def _better(metric: str) -> Better:
+    of_answers: dict[str, Better] = {PROBABILITY: "higher", UNSAID: "lower"}
+    return of_answers.get(metric) or METRICS[metric].better
 
 
 def _default(metric: str) -> float:

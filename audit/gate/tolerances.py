@@ -32,6 +32,10 @@ __all__ = ["ENOUGH", "MULTIPLE", "NOISE_FORMAT", "PROBABILITY", "noise_path"]
 PROBABILITY_TOLERANCE = 0.05
 """Absolute default tolerance for the probability of a label, where no noise was measured."""
 
+UNSAID = "unsaid"
+UNSAID_TOLERANCE = 0.05
+"""Absolute default tolerance for the probability of all that is no label's answer."""
+
 DEVIATIONS = 3.0
 """Standard deviations in a noise floor, which is the largest of some hundred deviations."""
 
@@ -48,7 +52,7 @@ class Tolerances:
     """Absolute tolerances of one case.
 
     Attributes:
-        declared: by metric name or ``probability``, from the case.
+        declared: by metric name, ``probability`` or ``unsaid``, from the case.
         floors: from ``audit noise``.
         thin: floors of fewer than :data:`ENOUGH` deviations, which can only widen the default.
     """
@@ -60,6 +64,10 @@ class Tolerances:
     def probability(self) -> float:
         """The tolerance for the probability of the accepted label."""
         return self._of(PROBABILITY, PROBABILITY, PROBABILITY_TOLERANCE)
+
+    def unsaid(self) -> float:
+        """The tolerance for what a model leaves unsaid; its floor is one of the answer's."""
+        return self._of(PROBABILITY, UNSAID, UNSAID_TOLERANCE)
 
     def figure(self, map_key: str, key: FigureKey) -> float:
         """The tolerance for a figure that was measured on the map ``map_key``."""

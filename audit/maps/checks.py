@@ -54,8 +54,9 @@ def checked_trace(trace: Trace) -> Trace:
     grid = _grid(trace.grid)
     readings = {key: checked_reading(key, r, grid) for key, r in trace.readings.items()}
     return replace(
-        trace, probabilities=probabilities, grid=grid, view=_view(trace.view), readings=readings
-    )
+        trace, probabilities=probabilities, grid=grid, view=_view(trace.view), readings=readings,
+        unsaid=_unsaid(trace.unsaid),
+    )  # fmt: skip
 
 
 def _probabilities(given: object) -> dict[str, float]:
@@ -83,6 +84,18 @@ def _probabilities(given: object) -> dict[str, float]:
     if abs(total - 1) > _SUM_ROUNDING:
         raise ModelError(f"the model's probabilities sum to {total:g}; they must sum to 1")
     return {answer: min(max(p, 0.0), 1.0) for answer, p in found.items()}
+
+
+def _unsaid(given: object) -> float | None:
+    """What is left unsaid as a float in [0, 1]; None if the model has no such."""
+    if given is None:
+        return None
+    unsaid = float(given) if isinstance(given, Real) else math.nan
+    if not math.isfinite(unsaid):
+        raise NotFinite(f"{_NO_NUMBERS}: what it leaves unsaid is not finite")
+    if not -_ROUNDING <= unsaid <= 1 + _ROUNDING:
+        raise ModelError(f"the model leaves {unsaid:g} unsaid; it must be between 0 and 1")
+    return min(max(unsaid, 0.0), 1.0)
 
 
 def _kind(value: object) -> str:

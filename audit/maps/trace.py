@@ -128,6 +128,8 @@ class Trace:
         view: the part of the picture that the grid covers, in fractions of its width and height.
             If the model crops, it is smaller than the picture; if the model pads, it reaches beyond
             the picture, below 0 or above 1.
+        unsaid: of a model that talks, the probability of all that is no label's answer; None of a
+            model that can only give its labels.
     """
 
     probabilities: dict[str, float]
@@ -138,6 +140,7 @@ class Trace:
     words: tuple[Word, ...] = ()
     readings: Mapping[ReadingKey, Reading] = field(default_factory=dict)
     view: Box = WHOLE
+    unsaid: float | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ OPTIONS = {
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
     "engine": ("", "for OFA: fast (the default), or reference for modelscope's own passes"),
+    "asking": ("", "for chat models: a file that says how they are asked, and what they answer"),
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
@@ -41,6 +42,9 @@ OPTIONS = {
     ),
 }  # fmt: skip
 """By name: the default, and the help text."""
+
+_OF_SOME = {"engine": "engines", "asking": "asking file"}
+"""Options that only some kinds of models have, and what the others have not."""
 
 _CHOICES = {"dtype": DTYPES, "gallery": ("failed", "all"), "suite-gate": ("on", "off")}
 
@@ -205,20 +209,26 @@ def _model(config: pytest.Config) -> str:
 
 def _options(config: pytest.Config, model: str) -> dict[str, str]:
     """The given options that only some kinds of models have."""
-    engine = value_of(config, "engine")
-    if not engine:
+    given = {name: value_of(config, name) for name in _OF_SOME if value_of(config, name)}
+    if not given:
         return {}
+    if "asking" in given:
+        given["asking"] = str(path_of(config, "asking"))
     from audit.models.registry import options_of  # noqa: PLC0415  heavy, and most give none
 
     try:
-        choices = options_of(model).get("engine")
+        taken = options_of(model)
     except ModelError:
-        return {"engine": engine}  # loading the model reports what is wrong with it
-    if choices is None:
-        raise _refused(config, "engine", f"for {model}, a kind of model that has no engines")
-    if choices and engine not in choices:
-        raise _refused(config, "engine", " or ".join(choices))
-    return {"engine": engine}
+        return given  # loading the model reports what is wrong with it
+    for name, value in given.items():
+        choices = taken.get(name)
+        if choices is None:
+            raise _refused(
+                config, name, f"for {model}, a kind of model that has no {_OF_SOME[name]}"
+            )
+        if choices and value not in choices:
+            raise _refused(config, name, " or ".join(choices))
+    return given
 
 
 def _run_folder(config: pytest.Config) -> Path:

@@ -38,6 +38,7 @@ class Measured:
         maps: by map key, without undefined ones.
         metrics: by map key; undefined if a repeat has no value.
         spread: largest minus smallest value over repeats; empty if the model was asked once.
+        unsaid: what a model that talks leaves unsaid, the mean over repeats.
     """
 
     labels: tuple[str, ...]
@@ -45,6 +46,7 @@ class Measured:
     maps: dict[str, Map]
     metrics: dict[str, Figures]
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
+    unsaid: float | None = None
 
     @property
     def label(self) -> str:
@@ -101,7 +103,8 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
             metrics[spec.key][wanted.key] = (
                 reasons[0] if reasons else _requested(wanted, spec, maps, regions, curves_of)
             )
-    return Measured((trace.label,), dict(trace.probabilities), maps, metrics)
+    probabilities = dict(trace.probabilities)
+    return Measured((trace.label,), probabilities, maps, metrics, unsaid=trace.unsaid)
 
 
 def _requested(
@@ -149,6 +152,7 @@ def merged(repeats: Sequence[Measured]) -> Measured:
         {key: np.mean([m.maps[key] for m in repeats], axis=0) for key in everywhere},
         metrics,
         spread,
+        None if first.unsaid is None else float(np.mean([m.unsaid or 0.0 for m in repeats])),
     )
 
 

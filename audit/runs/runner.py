@@ -173,6 +173,7 @@ def unanswered(case: Case, file: str) -> Outcome:
 
 def _fill(outcome: Outcome, trace: Trace, found: Measured) -> None:
     outcome.label, outcome.probabilities = found.label, found.probabilities
+    outcome.unsaid = found.unsaid
     outcome.metrics, outcome.spread = found.metrics, found.spread
     outcome.prompt, outcome.tokens = trace.prompt, list(trace.tokens)
     outcome.grid = (trace.grid.rows, trace.grid.cols)

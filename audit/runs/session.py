@@ -117,9 +117,13 @@ class Auditor:
     @property
     def _fingerprint(self) -> dict[str, Any]:
         """The model's fingerprint; a folder inside the project is given relative to its root."""
-        about, folder = self.model.fingerprint.to_dict(), Path(self.model.fingerprint.source)
-        if folder.is_absolute():
-            about["source"] = named_from(folder, self.settings.root)
+        about, source = self.model.fingerprint.to_dict(), self.model.fingerprint.source
+        # A folder alone, or behind the scheme of its kind.
+        scheme, colon, rest = (
+            ("", "", source) if Path(source).is_absolute() else source.partition(":")
+        )
+        if Path(rest).is_absolute():
+            about["source"] = f"{scheme}{colon}{named_from(Path(rest), self.settings.root)}"
         return about
 
     @cached_property

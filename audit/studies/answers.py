@@ -26,7 +26,7 @@ from audit.cases.heads import with_heads
 from audit.cases.loading import Case, load_cases
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
-from audit.gate.tolerances import PROBABILITY
+from audit.gate.tolerances import PROBABILITY, UNSAID
 from audit.maps.spec import Place, method_of
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model
@@ -117,6 +117,8 @@ def _figures(outcome: Outcome) -> dict[Named, float | str]:
     found: dict[Named, float | str] = {
         Named(PROBABILITY, PROBABILITY, PROBABILITY): outcome.probabilities[label]
     }
+    if outcome.unsaid is not None:
+        found[Named(PROBABILITY, UNSAID, UNSAID)] = outcome.unsaid
     for map_key, values in drifting(outcome):
         for name, value in values.items():
             key = figure_key(name, map_key, outcome)

@@ -172,3 +172,14 @@ def test_readings_of_another_type_are_read_as_numbers() -> None:
 @pytest.mark.parametrize("given", [None, 7, {"yes": 1.0}])
 def test_what_is_no_trace_is_refused(given: Any) -> None:
     assert refused(given).endswith("instead of a Trace")
+
+
+@pytest.mark.parametrize("unsaid", [NAN, INF, "much"])
+def test_what_is_left_unsaid_must_be_a_number(unsaid: Any) -> None:
+    assert "what it leaves unsaid is not finite" in refused(trace_with(unsaid=unsaid))
+
+
+def test_what_is_left_unsaid_lies_between_0_and_1() -> None:
+    assert "leaves 1.2 unsaid; it must be between 0 and 1" in refused(trace_with(unsaid=1.2))
+    assert checked_trace(trace_with(unsaid=1 + 1e-7)).unsaid == 1
+    assert checked_trace(trace_with()).unsaid is None

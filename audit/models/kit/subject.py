@@ -239,6 +239,8 @@ def _difference(one: Trace, other: Trace, tolerance: Tolerance) -> str:
         q = other.probabilities.get(answer, float("inf"))
         if apart(p, q) > tolerance.probability:
             return f"probability {p:.6f} and {q:.6f} of {answer!r}"
+    if apart(_number(one.unsaid), _number(other.unsaid)) > tolerance.probability:
+        return f"{one.unsaid} and {other.unsaid} unsaid"
     between = one.probabilities[one.label] - one.probabilities.get(other.label, 0.0)
     if one.label != other.label and abs(between) > 2 * tolerance.probability:
         return f"the labels {one.label!r} and {other.label!r}"
@@ -246,6 +248,11 @@ def _difference(one: Trace, other: Trace, tolerance: Tolerance) -> str:
         if getattr(one, name) != getattr(other, name):
             return f"the {name} {getattr(one, name)!r} and {getattr(other, name)!r}"
     return _difference_in_readings(one, other, tolerance)
+
+
+def _number(unsaid: float | None) -> float:
+    """A number that differs from every probability, if there is none."""
+    return -1.0 if unsaid is None else unsaid
 
 
 def _difference_in_readings(one: Trace, other: Trace, tolerance: Tolerance) -> str:

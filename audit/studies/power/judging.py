@@ -15,7 +15,7 @@ from audit.gate.drift import drifting, figure_key
 from audit.gate.omnibus import judge_omnibus
 from audit.gate.outcomes import Outcome, State
 from audit.gate.suite import judge_suite
-from audit.gate.tolerances import PROBABILITY, Floors, Level, floor_of
+from audit.gate.tolerances import PROBABILITY, UNSAID, Floors, Level, floor_of
 from audit.maps.spec import method_of
 
 GATES = ("full", "labels", "probabilities")
@@ -70,6 +70,7 @@ def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
         for map_key, values in drifting(outcome)
         for key in (figure_key(name, map_key, outcome) for name in values)
     }
+    known[UNSAID] = floor_of(floors, PROBABILITY, UNSAID)
     found = []
     for number, row in enumerate(outcome.drift):
         floor = floor_of(floors, PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)

@@ -1,0 +1,4 @@
+"""Chat models of Hugging Face's transformers that take a picture."""
+
+METHODS = ("answer_attention", "word_attention", "rollout", "relevance")
+"""The maps that they can give; the first is their default."""

@@ -1,0 +1,55 @@
+"""The loader of chat models; importing it is quick, torch and transformers come with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from audit.base.extras import lacking, require
+from audit.models.hf import METHODS
+from audit.models.hf.sources import SCHEME, found, is_id, local
+from audit.models.protocol import Known, Model
+
+
+class HuggingFace:
+    """Loads ``hf:FOLDER`` and ``hf:ORG/NAME@REVISION``; see :mod:`audit.models.protocol`."""
+
+    about = "a chat model of Hugging Face's transformers that takes a picture"
+    accepted = "hf:FOLDER or hf:ORG/NAME[@REVISION]"
+    options: Mapping[str, Sequence[str]] = {"asking": ()}
+
+    def accepts(self, source: str) -> bool:
+        """Whether there is such a folder, or it has the form of an id."""
+        return source.startswith(SCHEME) and (local(source) is not None or is_id(source))
+
+    def known(self, source: str, *, fetch: bool = False) -> Known:
+        """The methods, which all have; the labels are those of the asking file.
+
+        Raises:
+            ModelError: it is not a model of a family that is known.
+        """
+        folder = found(source) if fetch else local(source) if source.startswith(SCHEME) else None
+        if folder is None:
+            return Known(None, METHODS, lacking=lacking("hf"))
+        assert folder.family
+        return Known(None, METHODS, folder.folder, folder.revision, lacking("hf"))
+
+    def load(
+        self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
+    ) -> Model:
+        """Load the model; ``asking`` is the path of an asking file."""
+        require("hf", source)
+        from audit.models.hf.adapter import ChatModel  # noqa: PLC0415  torch is slow
+        from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
+
+        path = options.get("asking")
+        return ChatModel(
+            found(source),
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            asking=read_asking(path) if path else DEFAULT,
+        )
+
+
+HF = HuggingFace()

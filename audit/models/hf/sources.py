@@ -1,0 +1,136 @@
+"""Find where a chat model lies on disk: in a folder, or in Hugging Face's cache under its id."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.base.errors import ModelError, in_a_sentence
+from audit.models.hf.families import Family, family_of
+
+SCHEME = "hf:"
+_ID = re.compile(r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
+_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+"""What is downloaded: no code, since none of a checkpoint's is ever run."""
+
+_PICKLED = "pytorch_model*.bin"
+"""What is downloaded besides, if there are no safetensors."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder as ``save_pretrained`` writes it, and where it came from."""
+
+    folder: Path
+    name: str
+    source: str
+    revision: str = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` says.
+
+        Raises:
+            ModelError: there is none, or it cannot be read.
+        """
+        path = self.folder / "config.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{path}: cannot be read, so this is no model of transformers: "
+                f"{in_a_sentence(error)}"
+            ) from None
+        if not isinstance(found, dict):
+            raise ModelError(f"{path}: holds no keys and values")
+        return found
+
+    @property
+    def family(self) -> Family:
+        """The family that ``config.json`` names.
+
+        Raises:
+            ModelError: it is not one that is known.
+        """
+        return family_of(self.config.get("model_type"), self.folder / "config.json")
+
+
+def local(source: str) -> Checkpoint | None:
+    """The checkpoint of a source that is a folder; None if there is no such folder.
+
+    Raises:
+        ModelError: it names a file, or cannot be looked up.
+    """
+    written = source.removeprefix(SCHEME)
+    try:
+        path = Path(written).expanduser()
+        if path.is_dir():
+            folder = path.resolve()
+            return Checkpoint(folder, _slug(folder.name) or "root", source)
+        is_file = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{source}: cannot be looked up: {error}") from None
+    if is_file:
+        raise ModelError(f"{source}: is a file; a checkpoint is the folder that holds it")
+    return None
+
+
+def is_id(source: str) -> bool:
+    """Whether a source has the form of an id on Hugging Face."""
+    return _ID.fullmatch(source.removeprefix(SCHEME)) is not None
+
+
+def found(source: str) -> Checkpoint:
+    """The checkpoint of a source; an id is downloaded, with a bar, if it is not in the cache.
+
+    Raises:
+        ModelError: it is neither a folder, nor cached, nor reachable.
+    """
+    folder = local(source)
+    if folder is not None:
+        return folder
+    match = _ID.fullmatch(source.removeprefix(SCHEME))
+    if match is None:
+        raise ModelError(f"{source}: no such folder, and not an id such as hf:ORG/NAME@REVISION")
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow, and folders need none
+
+    def fetched(offline: bool) -> Path:
+        path = Path()
+        for wanted in ([*_FILES], [*_FILES, _PICKLED]):
+            path = Path(
+                snapshot_download(
+                    match["id"], revision=match["revision"], allow_patterns=wanted,
+                    local_files_only=offline,
+                )
+            )  # fmt: skip
+            if any(path.glob("*.safetensors")):
+                break
+        return path
+
+    try:
+        path = fetched(offline=True)
+    except Exception as not_cached:  # several unrelated kinds mean "not cached"
+        try:
+            path = fetched(offline=False)
+        except Exception as error:
+            raise ModelError(
+                f"{source}: not in Hugging Face's cache ({_first_line(not_cached)}), and it could "
+                f"not be downloaded ({_first_line(error)}). On a machine with a network, fetch it "
+                f"with\n    hf download {match['id']}"
+                f"{' --revision ' + match['revision'] if match['revision'] else ''}\n"
+                "and copy the printed folder here, or point HF_HOME at the cache that has it."
+            ) from None
+    # A cache folder is named after its commit: .../snapshots/COMMIT.
+    commit = path.name if path.parent.name == "snapshots" else ""
+    return Checkpoint(path, _slug(match["id"]), source, match["revision"] or commit)
+
+
+def _first_line(error: Exception) -> str:
+    return in_a_sentence(error)[:200]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", name)

@@ -1,0 +1,227 @@
+"""The asking file: how a model that talks is asked about a picture, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from audit.base import yamlfile
+from audit.base.errors import CaseError, ModelError, NotFinite, nearest
+from audit.base.files import digest
+from audit.base.texts import refuse_unprintable
+from audit.base.yamlfile import Document
+
+TEXT, PREMISE = "{text}", "{premise}"
+"""Where the hypothesis and the premise go. All other braces are part of the question."""
+
+
+def _once(template: str, *slots: str) -> str:
+    for slot in slots:
+        if template.count(slot) != 1:
+            raise ValueError(f"{slot} must stand in it once, and it does {template.count(slot)}×")
+    return template
+
+
+def _question(template: str) -> str:
+    if PREMISE in template:
+        raise ValueError(f"{PREMISE} belongs in question_with_premise")
+    return _once(template, TEXT)
+
+
+def _label(label: str) -> str:
+    if not label.strip() or label != label.strip():
+        raise ValueError("a label is a text without white space around it")
+    refuse_unprintable(label, "the label")
+    return label
+
+
+_Scalar = str | bool | int | float | None
+
+
+class Asked(NamedTuple):
+    """A question with the texts of a case in it; ``start`` is where the hypothesis begins."""
+
+    question: str
+    start: int
+
+
+class Asking(BaseModel):
+    """How a model is asked, and which of its answers mean which label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str = Field("", description="What the system message says; empty for none.")
+    question: Annotated[str, AfterValidator(_question)] = Field(
+        'Is this statement true of the picture: "{text}"? Answer yes or no.',
+        description="The question, with {text} where the hypothesis goes.",
+    )
+    question_with_premise: str | None = Field(
+        'It is known that: "{premise}" Is this statement true of the picture: "{text}"? '
+        "Answer yes or no.",
+        description="The question about a case that has a premise, with {premise} and {text}; "
+        "null refuses such cases.",
+    )
+    template: dict[str, _Scalar] = Field(
+        {"enable_thinking": False},
+        description="Options of the model's chat template.",
+    )
+    answers: dict[Annotated[str, AfterValidator(_label)], list[str]] = Field(
+        {"yes": ["Yes", "yes", " Yes", " yes"], "no": ["No", "no", " No", " no"]},
+        description="For each label, the answers that mean it, as the model would write them.",
+    )
+
+    @field_validator("question_with_premise")
+    @classmethod
+    def _both(cls, template: str | None) -> str | None:
+        return template if template is None else _once(template, TEXT, PREMISE)
+
+    @field_validator("answers")
+    @classmethod
+    def _apart(cls, answers: dict[str, list[str]]) -> dict[str, list[str]]:
+        if len(answers) < 2:
+            raise ValueError("at least two labels are needed")
+        meant: dict[str, str] = {}
+        for label, given in answers.items():
+            if not given or not all(each.strip() for each in given):
+                raise ValueError(f"{label}: each label needs an answer, and no answer is empty")
+            for each in given:
+                if meant.setdefault(each, label) != label:
+                    raise ValueError(f"{each!r} means both {meant[each]!r} and {label!r}")
+        return answers
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mapping(cls, given: object) -> object:
+        return {} if given is None else given
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the file's order."""
+        return tuple(self.answers)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what it says; comments and layout of the file do not count."""
+        return digest(json.dumps(self.model_dump(mode="json"), ensure_ascii=False))
+
+    def asked(self, text: str, premise: str | None = None) -> Asked:
+        """The question about a hypothesis; the texts are inserted as they are, braces and all.
+
+        >>> Asking(question="Is {text} {true}?").asked("a {premise}")
+        Asked(question='Is a {premise} {true}?', start=3)
+
+        Raises:
+            ModelError: there is a premise, and the asking file has no question for it.
+        """
+        template = self.question if premise is None else self.question_with_premise
+        if template is None:
+            raise ModelError(
+                "the asking file has no question_with_premise, so no case may have one"
+            )
+        before, after = template.split(TEXT)
+        if premise is not None:
+            before, after = (part.replace(PREMISE, premise) for part in (before, after))
+        return Asked(f"{before}{text}{after}", len(before))
+
+
+DEFAULT = Asking()
+"""What holds if no asking file is given."""
+
+
+def read_asking(path: Path | str) -> Asking:
+    """Read an asking file.
+
+    Raises:
+        ModelError: it cannot be read, or says something that cannot be; the message has file, line
+            and key of each problem, and the nearest key for an unknown one.
+    """
+    try:
+        document = yamlfile.read(Path(path))
+    except CaseError as error:
+        raise ModelError(str(error)) from None
+    problems = [(loc, message) for loc, message in document.faults.items()]
+    try:
+        found = Asking.model_validate(document.value)
+    except ValidationError as error:
+        faulty = {loc for loc, _ in problems}
+        for each in error.errors(include_url=False):
+            loc = tuple(
+                p for n, p in enumerate(each["loc"]) if each["loc"][: n + 1] in document.values
+            )
+            loc = loc or each["loc"]
+            if loc not in faulty:
+                faulty.add(loc)
+                problems.append((loc, _message(each, loc)))
+        raise _refused(document, problems) from None
+    if problems:
+        raise _refused(document, problems)
+    return found
+
+
+def _message(found: Any, loc: yamlfile.Loc) -> str:
+    if found["type"] == "extra_forbidden":
+        return f"unknown key; {nearest(str(loc[-1]), Asking.model_fields)}"
+    return str(found["msg"]).removeprefix("Value error, ")
+
+
+def _refused(document: Document, problems: Sequence[tuple[yamlfile.Loc, str]]) -> ModelError:
+    lines = []
+    for loc, message in problems:
+        line, column = document.at(loc)
+        key = ".".join(map(str, loc)) or "file"
+        lines.append(((line, column), f"{document.path}:{line}:{column}: {key}: {message}"))
+    return ModelError("\n".join(text for _, text in sorted(lines)))
+
+
+class Said(NamedTuple):
+    """What a model said to a question.
+
+    Attributes:
+        probabilities: by label; they sum to 1.
+        unsaid: the probability of everything that no label's answers begin with, in [0, 1].
+    """
+
+    probabilities: dict[str, float]
+    unsaid: float
+
+
+def said(logs: Mapping[str, Sequence[float]]) -> Said:
+    """Labels from the log-probabilities of whole answers.
+
+    A label's mass is the sum of the probabilities of its answers; the masses are then divided by
+    their sum, and what they lack to 1 is unsaid.
+
+    Args:
+        logs: by label, the log-probability of each of its answers; no answer may be the beginning
+            of another.
+
+    >>> said({"yes": [math.log(0.5), math.log(0.25)], "no": [math.log(0.25)]})
+    Said(probabilities={'yes': 0.75, 'no': 0.25}, unsaid=0.0)
+
+    Raises:
+        NotFinite: a value is NaN, or no answer has any probability.
+    """
+    top = max(log for each in logs.values() for log in each)
+    if not math.isfinite(top) or any(math.isnan(log) for each in logs.values() for log in each):
+        raise NotFinite(
+            "the model's answers are not numbers: its probabilities are not finite; is a weight "
+            "damaged, or too large for its type?"
+        )
+    # Relative to the likeliest answer, so that labels the model would hardly say keep their order.
+    masses = {label: math.fsum(math.exp(log - top) for log in each) for label, each in logs.items()}
+    total = math.fsum(masses.values())
+    unsaid = min(max(1.0 - total * math.exp(top), 0.0), 1.0)
+    return Said({label: mass / total for label, mass in masses.items()}, unsaid)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from audit.models.kit.quiet import quiet
@@ -45,13 +45,19 @@ def tokenizer(
         named: by the names that transformers gives them, such as ``bos_token``.
     """
     marks = [*marks, *(extra or {}).values()]
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    made = Tokenizer(models.BPE(unk_token=named.get("unk_token")))
+    if "Gemma" in kind.__name__:  # it writes spaces as ▁, and has no byte-level form
+        alphabet = [*map(chr, range(33, 127)), "▁", "\n"]
+        made.normalizer = normalizers.Replace(" ", "▁")
+        made.decoder = decoders.Replace("▁", " ")
+    else:
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = decoders.ByteLevel()
     special = list(dict.fromkeys([*named.values(), *marks]))
     trainer = trainers.BpeTrainer(
         vocab_size=420, special_tokens=special, show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=alphabet,
     )  # fmt: skip
     made.train_from_iterator(WORDS, trainer)
     more = {"extra_special_tokens": dict(extra)} if extra else {}
@@ -293,7 +299,7 @@ def paligemma() -> Made:
         SiglipVisionConfig,
     )
 
-    kind = getattr(transformers, "GemmaTokenizerFast", PreTrainedTokenizerFast)
+    kind = getattr(transformers, "GemmaTokenizerFast", None) or transformers.GemmaTokenizer
     words = tokenizer(["<image>"], kind, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
                       unk_token="<unk>")  # fmt: skip
     steps = SiglipImageProcessor(size={"height": 56, "width": 56})

@@ -87,7 +87,7 @@ def _llava(seen: Seen) -> Layout:
     height, width = seen.inputs["pixel_values"].shape[-2:]
     patch = seen.config.vision_config.patch_size
     grid = Grid(height // patch, width // patch)
-    return Layout(grid, _view(seen), seen.tokens - grid.rows * grid.cols)
+    return Layout(grid, view_of(seen), seen.tokens - grid.rows * grid.cols)
 
 
 def _squashed(seen: Seen) -> Layout:
@@ -118,7 +118,7 @@ def _base(seen: Seen) -> Layout:
     return Layout(Grid(side, side), WHOLE, 0)
 
 
-def _view(seen: Seen) -> Box:
+def view_of(seen: Seen) -> Box:
     """The part of a picture that is left when its processor has padded, scaled and cropped it."""
     steps = seen.processor.image_processor
     width, height = seen.size

@@ -31,8 +31,11 @@ class HuggingFace:
         folder = found(source) if fetch else local(source) if source.startswith(SCHEME) else None
         if folder is None:
             return Known(None, METHODS, lacking=lacking("hf"))
-        assert folder.family
-        return Known(None, METHODS, folder.folder, folder.revision, lacking("hf"))
+        matcher = folder.matcher
+        methods = matcher.methods if matcher else METHODS
+        if not matcher:
+            assert folder.family
+        return Known(None, methods, folder.folder, folder.revision, lacking("hf"))
 
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
@@ -40,16 +43,16 @@ class HuggingFace:
         """Load the model; ``asking`` is the path of an asking file."""
         require("hf", source)
         from audit.models.hf.adapter import ChatModel  # noqa: PLC0415  torch is slow
+        from audit.models.hf.matching import MatchingModel  # noqa: PLC0415
         from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
+        from audit.models.kit.matching import read_matching  # noqa: PLC0415
 
-        path = options.get("asking")
-        return ChatModel(
-            found(source),
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            asking=read_asking(path) if path else DEFAULT,
-        )
+        path, checkpoint = options.get("asking"), found(source)
+        where: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads}
+        if checkpoint.matcher:
+            matching = read_matching(path) if path else None
+            return MatchingModel(checkpoint, **where, matching=matching)
+        return ChatModel(checkpoint, **where, asking=read_asking(path) if path else DEFAULT)
 
 
 HF = HuggingFace()

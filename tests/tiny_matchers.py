@@ -52,8 +52,8 @@ def blip() -> Made:
         "pad_token_id": 0, "bos_token_id": 1, "sep_token_id": 2,
     }  # fmt: skip
     config = BlipConfig(
-        text, SIZES | {"image_size": 32, "patch_size": 8}, image_text_hidden_size=16,
-        initializer_range=0.3,
+        text_config=text, vision_config=SIZES | {"image_size": 32, "patch_size": 8},
+        image_text_hidden_size=16, initializer_range=0.3,
     )  # fmt: skip
     steps = BlipImageProcessor(size={"height": 32, "width": 32})
     return BlipForImageTextRetrieval(config), BlipProcessor(steps, words)
@@ -122,7 +122,10 @@ def siglip() -> Made:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
     words = _siglip_tokenizer()
-    config = SiglipConfig(_siglip_texts(words), {**VISION, "image_size": 32, "patch_size": 8})
+    config = SiglipConfig(
+        text_config=_siglip_texts(words),
+        vision_config={**VISION, "image_size": 32, "patch_size": 8},
+    )
     steps = SiglipImageProcessor(size={"height": 32, "width": 32})
     return SiglipModel(config), SiglipProcessor(steps, words)
 
@@ -132,14 +135,56 @@ def siglip2() -> Made:
 
     words = _siglip_tokenizer()
     config = Siglip2Config(
-        _siglip_texts(words), {**VISION, "num_patches": 16, "patch_size": 8}
+        text_config=_siglip_texts(words),
+        vision_config={**VISION, "num_patches": 16, "patch_size": 8},
     )
     steps = Siglip2ImageProcessor(patch_size=8, max_num_patches=20)
     return Siglip2Model(config), Siglip2Processor(steps, words)
 
 
+def florence2() -> Made:
+    from transformers import (
+        BartConfig,
+        CLIPImageProcessor,
+        Florence2Config,
+        Florence2ForConditionalGeneration,
+        Florence2Processor,
+    )
+
+    kind = getattr(transformers, "BartTokenizerFast", None) or transformers.BartTokenizer
+    words = tokenizer(
+        [], kind, extra={"image_token": "<image>"}, bos_token="<s>", pad_token="<pad>",
+        eos_token="</s>", unk_token="<unk>", cls_token="<s>", sep_token="</s>",
+        mask_token="<mask>",
+    )  # fmt: skip
+    ids = words.convert_tokens_to_ids
+    words.backend_tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", ids("</s>")), ("<s>", ids("<s>")), trim_offsets=False, add_prefix_space=False
+    )
+    config = Florence2Config(
+        text_config=BartConfig(
+            vocab_size=len(words), d_model=32, encoder_layers=2, decoder_layers=2,
+            encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48,
+            decoder_ffn_dim=48, max_position_embeddings=256, init_std=0.3,
+            bos_token_id=ids("<s>"), pad_token_id=ids("<pad>"), eos_token_id=ids("</s>"),
+            decoder_start_token_id=ids("</s>"), forced_eos_token_id=ids("</s>"),
+        ).to_dict(),
+        vision_config={
+            "depths": (1, 1), "patch_size": (7, 3), "patch_stride": (4, 2),
+            "patch_padding": (3, 1), "patch_prenorm": (False, True), "embed_dim": (16, 32),
+            "num_heads": (2, 4), "num_groups": (2, 4), "window_size": 4, "projection_dim": 32,
+            "max_temporal_embeddings": 4, "max_position_embeddings": 8, "initializer_range": 0.3,
+        },
+        image_token_id=ids("<image>"),
+    )  # fmt: skip
+    steps = CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False)
+    steps.image_seq_length = 17
+    return Florence2ForConditionalGeneration(config), Florence2Processor(steps, words)
+
+
 MAKERS: Mapping[str, Callable[[], Made]] = {
     "blip": blip, "blip-2": blip_2, "vilt": vilt, "siglip": siglip, "siglip2": siglip2,
+    "florence2": florence2,
 }  # fmt: skip
 """By ``model_type``."""
 

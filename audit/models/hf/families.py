@@ -59,6 +59,7 @@ class Family:
             that the text behind it begins where the longer of the two ends.
         frame: for a family without chats, what the question becomes, with its picture's mark.
         ending: what its processor writes behind a prompt.
+        decoder: whether an encoder reads the prompt and a decoder answers, looking at it.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Family:
     by_rows: bool = False
     frame: str = ""
     ending: str = ""
+    decoder: bool = False
 
 
 def _square(tokens: int) -> Grid:
@@ -99,6 +101,11 @@ def _first(seen: Seen) -> Layout:
     """The picture squashed to a square comes first; crops of it may follow."""
     grid = _square(seen.config.mm_tokens_per_image)
     return Layout(grid, WHOLE, 0)
+
+
+def _behind_summary(seen: Seen) -> Layout:
+    """One token that sums up the picture comes first, then its cells."""
+    return Layout(_square(seen.tokens - 1), view_of(seen), 1)
 
 
 def _last_of_tiles(length: Callable[[Seen], int]) -> Callable[[Seen], Layout]:
@@ -157,6 +164,7 @@ FAMILIES: Mapping[str, Family] = {
     "smolvlm": Family("SmolVLM", _last_of_tiles(lambda s: s.processor.image_seq_len)),
     "paligemma": Family("PaliGemma", _squashed, frame="<image>{}", ending="\n"),
     "gemma3": Family("Gemma-3", _first),
+    "florence2": Family("Florence-2", _behind_summary, frame="{}", decoder=True),
 }
 """By ``model_type`` of ``config.json``."""
 

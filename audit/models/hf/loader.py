@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.base.extras import lacking, require
-from audit.models.hf import METHODS
+from audit.models.hf import METHODS, METHODS_OF_DECODERS
 from audit.models.hf.sources import SCHEME, found, is_id, local
 from audit.models.protocol import Known, Model
 
@@ -32,9 +32,10 @@ class HuggingFace:
         if folder is None:
             return Known(None, METHODS, lacking=lacking("hf"))
         matcher = folder.matcher
-        methods = matcher.methods if matcher else METHODS
-        if not matcher:
-            assert folder.family
+        if matcher:
+            methods = matcher.methods
+        else:
+            methods = METHODS_OF_DECODERS if folder.family.decoder else METHODS
         return Known(None, methods, folder.folder, folder.revision, lacking("hf"))
 
     def load(
@@ -44,6 +45,7 @@ class HuggingFace:
         require("hf", source)
         from audit.models.hf.adapter import ChatModel  # noqa: PLC0415  torch is slow
         from audit.models.hf.matching import MatchingModel  # noqa: PLC0415
+        from audit.models.hf.prompted import PromptedModel  # noqa: PLC0415
         from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
         from audit.models.kit.matching import read_matching  # noqa: PLC0415
 
@@ -52,7 +54,8 @@ class HuggingFace:
         if checkpoint.matcher:
             matching = read_matching(path) if path else None
             return MatchingModel(checkpoint, **where, matching=matching)
-        return ChatModel(checkpoint, **where, asking=read_asking(path) if path else DEFAULT)
+        talks = PromptedModel if checkpoint.family.decoder else ChatModel
+        return talks(checkpoint, **where, asking=read_asking(path) if path else DEFAULT)
 
 
 HF = HuggingFace()

@@ -43,7 +43,7 @@ class Look:
         layers: each site's attention, as a batch of one.
         weighted: each site's attention times the positive part of its gradient: (1, heads, rows,
             columns), if it was needed.
-        chained: whether rows and columns are the same tokens.
+        joint: whether rows and columns are the same tokens.
     """
 
     layers: Sequence[Attended]
@@ -51,7 +51,7 @@ class Look:
     places: Places
     grid: Grid
     words: Sequence[Word]
-    chained: bool
+    joint: bool
 
 
 def refuse_unknown(need: Need, title: str, methods: Sequence[str], layers: int) -> None:
@@ -119,7 +119,7 @@ def _relevance(look: Look, key: ReadingKey) -> Array:
     taken, which is the rule of Chefer, Gur & Wolf (ICCV 2021, equation 6) for such models.
     """
     layers = [reduced(each, key.heads)[0] for each in look.weighted[key.start_layer - 1 :]]
-    if not look.chained:
+    if not look.joint:
         return _array(torch.stack([each.sum(0) for each in layers]).mean(0, keepdim=True))
     carried = torch.zeros(layers[0].shape[-1], device=layers[0].device)
     carried[list(look.places.answer)] = 1.0

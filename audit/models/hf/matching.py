@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 
 from audit.base.errors import ModelError, NotFinite
 from audit.maps.trace import NOTHING_MORE, Need, Trace
-from audit.models.hf.looking import Look, Places, readings, refuse_unknown
+from audit.models.hf.anatomies import ANATOMIES, vilt_batch
+from audit.models.hf.looking import Look, readings, refuse_unknown
 from audit.models.hf.matchers import MATCHERS, Matcher
 from audit.models.hf.pairs import Pair, Pairer, collated
 from audit.models.hf.pictures import by_picture
@@ -23,85 +23,6 @@ from audit.models.kit.attention import frozen, margin
 from audit.models.kit.hardware import Halving, chosen_device, use_threads
 from audit.models.kit.matching import Matching
 from audit.models.protocol import Fingerprint, Query, check_dtype
-
-Scores = Callable[[Any, dict[str, Tensor]], Tensor]
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """How a family's network is run, and where its attention is.
-
-    Attributes:
-        scores: runs the network over a batch: (batch, 2) scores of no match and match, or
-            (batch, 1).
-        sites: the modules whose attention is read, from the first layer on.
-        places: where a pair's answer, words and cells are in that attention; it is given the pair,
-            and how many text tokens the batch has.
-        chained: whether each site's attention goes from all tokens to all of them, so that
-            relevance is carried from layer to layer.
-    """
-
-    scores: Scores
-    sites: Callable[[Any], list[nn.Module]]
-    places: Callable[[Any, Pair, int], Places]
-    chained: bool = False
-
-
-def _blip_scores(network: Any, given: dict[str, Tensor]) -> Tensor:
-    found: Tensor = network(**given).itm_score
-    return found
-
-
-def _blip2_scores(network: Any, given: dict[str, Tensor]) -> Tensor:
-    found: Tensor = network(**given, use_image_text_matching_head=True).logits_per_image
-    return found
-
-
-def _blip2_sites(network: Any) -> list[nn.Module]:
-    layers = network.qformer.encoder.layer
-    return [each.crossattention.attention for each in layers if each.has_cross_attention]
-
-
-def _vilt_scores(network: Any, given: dict[str, Tensor]) -> Tensor:
-    found: Tensor = network(**given).logits
-    return found
-
-
-def _siglip_scores(network: Any, given: dict[str, Tensor]) -> Tensor:
-    return torch.diagonal(network(**given).logits_per_image)[:, None]
-
-
-def _siglip_places(network: Any, pair: Pair, text: int) -> Places:
-    return Places(answer=[0], words=0, cells=0)
-
-
-ANATOMIES: Mapping[str, Anatomy] = {
-    "blip": Anatomy(
-        _blip_scores,
-        lambda network: [x.crossattention.self for x in network.text_encoder.encoder.layer],
-        lambda network, pair, text: Places(answer=[0], words=pair.first, cells=1),
-    ),
-    "blip-2": Anatomy(
-        _blip2_scores,
-        _blip2_sites,
-        lambda network, pair, text: Places(
-            answer=range(network.config.num_query_tokens), words=0, cells=1
-        ),
-    ),
-    "vilt": Anatomy(
-        _vilt_scores,
-        lambda network: [x.attention.attention for x in network.vilt.encoder.layer],
-        lambda network, pair, text: Places(answer=[0], words=pair.first, cells=text + 1),
-        chained=True,
-    ),
-    "siglip": Anatomy(
-        _siglip_scores, lambda network: [network.vision_model.head.attention], _siglip_places
-    ),
-    "siglip2": Anatomy(
-        _siglip_scores, lambda network: [network.vision_model.head.attention], _siglip_places
-    ),
-}
-"""By ``model_type``, as in :data:`audit.models.hf.matchers.MATCHERS`."""
 
 
 class MatchingModel:
@@ -203,7 +124,7 @@ class MatchingModel:
                 look = Look(
                     [call.attended.of(i) for call in calls], [w[i : i + 1] for w in weighted],
                     self._anatomy.places(self._network, pair, text), pair.grid, pair.words,
-                    self._anatomy.chained,
+                    self._anatomy.joint,
                 )  # fmt: skip
                 probabilities = logs[i].detach().double().exp()
                 probabilities = (probabilities / probabilities.sum()).tolist()
@@ -242,44 +163,6 @@ class MatchingModel:
         if self._matching.threshold is None:
             return int(logs.argmax())
         return int(float(logs[1].double().exp()) >= self._matching.threshold)
-
-
-def vilt_batch(
-    network: Any, pairs: Sequence[Pair], pad: int, device: torch.device, dtype: torch.dtype
-) -> dict[str, Tensor]:
-    """Inputs of ViLT for pictures of unequal shapes, with the patches in the picture's order.
-
-    ViLT itself puts the patches of a picture in a random order, which changes nothing in the answer
-    but hides which patch is which. So each picture's patches are embedded by the network's own
-    method, put in order, and padded behind; padding is masked.
-    """
-    embedded = []
-    for pair in pairs:
-        pixels = pair.inputs["pixel_values"].to(device, dtype)
-        mask = pair.inputs["pixel_mask"].to(device)
-        with torch.random.fork_rng(devices=[]):
-            found, _, (places, (_, width)) = network.vilt.embeddings.visual_embed(
-                pixels, mask, max_image_length=-1
-            )
-        order = (places[0, :, 0] * width + places[0, :, 1]).argsort()
-        embedded.append(torch.cat([found[:, :1], found[:, 1:][:, order]], 1))
-    longest = max(each.shape[1] for each in embedded)
-    texts = [
-        Pair(p.text, p.tokens, p.words, p.first, _texts(p.inputs), p.grid, p.view) for p in pairs
-    ]
-    batch = {name: value.to(device) for name, value in collated(texts, pad).items()}
-    batch["image_embeds"] = torch.cat(
-        [nn.functional.pad(each, (0, 0, 0, longest - each.shape[1])) for each in embedded]
-    )
-    batch["pixel_mask"] = torch.tensor(
-        [[1] * each.shape[1] + [0] * (longest - each.shape[1]) for each in embedded],
-        device=device,
-    )
-    return batch
-
-
-def _texts(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in inputs.items() if not name.startswith("pixel")}
 
 
 def _check_threshold(matcher: Matcher, matching: Matching) -> None:

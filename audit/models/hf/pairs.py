@@ -59,6 +59,10 @@ class Pairer:
             self._options = {
                 "padding": "max_length", "max_length": self._longest, "truncation": True,
             }  # fmt: skip
+        if kind == "siglip2":  # else its processor would take numbers that are not in its files
+            steps = processor.image_processor
+            self._options["patch_size"] = steps.patch_size
+            self._options["max_num_patches"] = steps.max_num_patches
         added = self._tokenizer.added_tokens_decoder.values()
         self._marks = {str(token) for token in added if token.special}
 

@@ -1,8 +1,10 @@
 """See the attention of modules that do not ask transformers' table for an attention function.
 
 BLIP, BLIP-2 and ViLT compute attention by themselves, from the outputs of their layers ``query``,
-``key`` and ``value``; the pooling head of SigLIP is torch's own ``MultiheadAttention``. Hooks show
-each call in the form that registered functions have, so that what reads one reads the other.
+``key`` and ``value``; the pooling head of SigLIP is torch's own ``MultiheadAttention``. BART, which
+is the text part of Florence-2, does ask the table, but for three kinds of attention that it numbers
+alike. Hooks show each call in the form that registered functions have, so that what reads one reads
+the other.
 """
 
 from __future__ import annotations
@@ -90,20 +92,25 @@ def shown(modules: Sequence[nn.Module], see: Callable[[Shown], None]) -> Iterato
 Note = Callable[[int, Shown], None]
 
 
+_BERT, _BART = ("query", "key", "value"), ("q_proj", "k_proj", "v_proj")
+
+
 def _watch(number: int, module: Any, note: Note) -> Iterator[Any]:
-    """Hooks on a module with layers ``query``, ``key`` and ``value``, as BERT has them."""
+    """Hooks on a module whose layers of queries, keys and values have the names of BERT or BART."""
     parts: dict[str, Tensor] = {}
+    names = _BERT if hasattr(module, "query") else _BART
+    number_of_heads = module.num_attention_heads if names is _BERT else module.num_heads
+    mixing = None if names is _BERT else module.out_proj.weight
 
     def keep(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
-            by_head = output.unflatten(-1, (module.num_attention_heads, -1))
-            parts[name] = by_head.transpose(1, 2)
+            parts[name] = output.unflatten(-1, (number_of_heads, -1)).transpose(1, 2)
 
         return hook
 
     def hook(_module: nn.Module, args: Any, named: dict[str, Any], result: Any) -> None:
         output = result[0] if isinstance(result, tuple) else result
-        query, key, value = (parts.pop(name) for name in ("query", "key", "value"))
+        query, key, value = (parts.pop(name) for name in names)
         mask = _mask(module, args, named)
         if mask is not None:
             mask = mask.to(query.device).expand(-1, -1, query.shape[2], -1)
@@ -111,9 +118,9 @@ def _watch(number: int, module: Any, note: Note) -> Iterator[Any]:
             number, query, key, value, mask, causal=False, scaling=query.shape[-1] ** -0.5,
             output=output, weights=None,
         )  # fmt: skip
-        note(number, Shown(attended, output, None))
+        note(number, Shown(attended, output, mixing))
 
-    for name in ("query", "key", "value"):
+    for name in names:
         yield getattr(module, name).register_forward_hook(keep(name))
     yield module.register_forward_hook(hook, with_kwargs=True)
 

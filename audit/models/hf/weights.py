@@ -16,8 +16,8 @@ from audit.base.errors import ModelError, in_a_sentence
 from audit.base.files import digest, digest_file, digest_stream
 from audit.models.hf.sources import Checkpoint
 from audit.models.kit.asking import Asking
-from audit.models.kit.matching import Matching
 from audit.models.kit.fingerprints import content, fingerprint
+from audit.models.kit.matching import Matching
 from audit.models.kit.quiet import quiet
 from audit.models.protocol import Fingerprint
 

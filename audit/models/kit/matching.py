@@ -1,4 +1,4 @@
-"""The asking file of a matcher: a model that only says whether a text and a picture belong together."""
+"""The asking file of a matcher, which scores how well a text and a picture belong together."""
 
 from __future__ import annotations
 

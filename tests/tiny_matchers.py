@@ -10,6 +10,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from audit.models.hf.matchers import MATCHERS
+from audit.models.hf.matching import MatchingModel
+from audit.models.hf.sources import found
+from audit.models.kit.matching import Matching
 from audit.models.kit.quiet import quiet
 from tests.tiny_chat import VISION, Made, tokenizer
 
@@ -106,7 +110,7 @@ def vilt() -> Made:
 
 def _siglip_tokenizer() -> Any:
     words = tokenizer([], eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
-    words.model_input_names = ["input_ids"]
+    words.model_input_names = words.init_kwargs["model_input_names"] = ["input_ids"]
     return words
 
 
@@ -202,3 +206,12 @@ def save(family: str, folder: Path, seed: int = 0) -> Path:
         network.save_pretrained(folder)
         processor.save_pretrained(folder)
     return folder
+
+
+THRESHOLD = 0.45
+
+
+def load(family: str, folder: Path) -> MatchingModel:
+    """The adapter of a checkpoint, with a threshold if its family needs one."""
+    matching = Matching(threshold=THRESHOLD) if MATCHERS[family].scores == 1 else None
+    return MatchingModel(found(f"hf:{folder}"), device="cpu", matching=matching)

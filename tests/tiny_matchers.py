@@ -211,7 +211,7 @@ def save(family: str, folder: Path, seed: int = 0) -> Path:
 THRESHOLD = 0.45
 
 
-def load(family: str, folder: Path) -> MatchingModel:
+def load(family: str, folder: Path, dtype: str = "float32") -> MatchingModel:
     """The adapter of a checkpoint, with a threshold if its family needs one."""
     matching = Matching(threshold=THRESHOLD) if MATCHERS[family].scores == 1 else None
-    return MatchingModel(found(f"hf:{folder}"), device="cpu", matching=matching)
+    return MatchingModel(found(f"hf:{folder}"), device="cpu", dtype=dtype, matching=matching)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from audit.base.errors import ModelError, nearest
 from audit.base.geometry import WHOLE, Box, Grid
+from audit.models.hf.matchers import MATCHERS
 
 
 class Layout(NamedTuple):
@@ -179,6 +180,6 @@ def family_of(model_type: object, where: object) -> Family:
     if found is None:
         raise ModelError(
             f"{where}: model_type is {model_type!r}, and it is not known which part of a picture "
-            f"its image tokens stand for; {nearest(str(model_type), FAMILIES)}"
+            f"its image tokens stand for; {nearest(str(model_type), [*FAMILIES, *MATCHERS])}"
         )
     return found

@@ -1,4 +1,4 @@
-"""The loader of chat models; importing it is quick, torch and transformers come with a model."""
+"""The loader of models of transformers; importing it is quick, torch comes with a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audit.models.protocol import Known, Model
 class HuggingFace:
     """Loads ``hf:FOLDER`` and ``hf:ORG/NAME@REVISION``; see :mod:`audit.models.protocol`."""
 
-    about = "a chat model of Hugging Face's transformers that takes a picture"
+    about = "a model of Hugging Face's transformers that is shown a picture and a text"
     accepted = "hf:FOLDER or hf:ORG/NAME[@REVISION]"
     options: Mapping[str, Sequence[str]] = {"asking": ()}
 
@@ -23,7 +23,7 @@ class HuggingFace:
         return source.startswith(SCHEME) and (local(source) is not None or is_id(source))
 
     def known(self, source: str, *, fetch: bool = False) -> Known:
-        """The methods, which all have; the labels are those of the asking file.
+        """The methods of its family; the labels are those of the asking file.
 
         Raises:
             ModelError: it is not a model of a family that is known.

@@ -149,7 +149,7 @@ class PromptedModel:
             traces.append(
                 Trace(
                     answer.probabilities, label, prompt.text, prompt.tokens, prompt.grid,
-                    prompt.words, found, prompt.view,
+                    prompt.words, found, prompt.view, answer.unsaid,
                 )
             )  # fmt: skip
         return traces

@@ -154,6 +154,18 @@ def test_patches_of_vilt_are_in_the_pictures_order_whatever_random_numbers_are_d
     assert (found[0] == found[1]).all()
 
 
+@families
+def test_a_matcher_runs_in_bfloat16(family: str, matcher_folder: Callable[[str], Path]) -> None:
+    one, other = (
+        answered(load(family, matcher_folder(family), dtype=dtype))
+        for dtype in ("float32", "bfloat16")
+    )
+    for label, p in one.probabilities.items():
+        assert other.probabilities[label] == pytest.approx(p, abs=0.1)
+    assert other.readings.keys() == one.readings.keys()
+    assert all(np.isfinite(reading.cells).all() for reading in other.readings.values())
+
+
 @pytest.mark.slow
 @families
 def test_a_matcher_conforms(

@@ -169,7 +169,8 @@ def _check_threshold(matcher: Matcher, matching: Matching) -> None:
     if matcher.scores == 1 and matching.threshold is None:
         raise ModelError(
             f"{matcher.title} gives one score, so it must be stated from which probability on a "
-            "text and a picture match: write for example threshold: 0.5 into an asking file"
+            "text and a picture match: write for example threshold: 0.5 into an asking file (for "
+            "pytest --audit-asking FILE, else --asking FILE)"
         )
     if matcher.scores == 2 and matching.threshold is not None:
         raise ModelError(

@@ -90,7 +90,7 @@ class Pairer:
 
     def _length(self, query: Query) -> int:
         text = self._matching.shown(query.text, query.premise).question
-        return len(self._tokenizer(text)["input_ids"])
+        return len(self._tokenizer(text, verbose=False)["input_ids"])
 
     def _fits(self, query: Query) -> bool:
         return self._length(query) <= self._longest

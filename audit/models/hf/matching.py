@@ -126,8 +126,8 @@ class MatchingModel:
                     self._anatomy.places(self._network, pair, text), pair.grid, pair.words,
                     self._anatomy.joint,
                 )  # fmt: skip
-                probabilities = logs[i].detach().double().exp()
-                probabilities = (probabilities / probabilities.sum()).tolist()
+                masses = logs[i].detach().double().exp()
+                probabilities = (masses / masses.sum()).tolist()
                 traces.append(
                     Trace(
                         dict(zip(self.labels, probabilities, strict=True)),

@@ -78,8 +78,12 @@ def shown(modules: Sequence[nn.Module], see: Callable[[Shown], None]) -> Iterato
 
     with ExitStack() as hooks:
         for number, module in enumerate(modules):
-            watch = _watch_torch if isinstance(module, nn.MultiheadAttention) else _watch
-            for handle in watch(number, module, note):
+            handles = (
+                _watch_torch(number, module, note)
+                if isinstance(module, nn.MultiheadAttention)
+                else _watch(number, module, note)
+            )
+            for handle in handles:
                 hooks.callback(handle.remove)
         yield
     if any(each != 1 for each in calls):

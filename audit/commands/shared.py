@@ -20,7 +20,7 @@ ENGINE = typer.Option(
 )
 ASKING = typer.Option(
     "--asking",
-    help="For chat models and matchers: a file that says how they are asked, and what they answer.",
+    help="For chat models and matchers: a file that says how they are asked.",
 )
 CASES = typer.Option(
     "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from audit.base.errors import ImageError, ModelError, TextError
+from audit.maps.trace import ANSWER
 from audit.models.hf.matchers import MATCHERS
 from audit.models.hf.matching import MatchingModel
 from audit.models.hf.sources import found
@@ -19,6 +20,7 @@ from audit.models.kit.matching import Matching, read_matching
 from audit.models.kit.subject import example_queries
 from audit.models.protocol import Query
 from audit.models.registry import known, load_model
+from tests import tiny_matchers
 
 QUERY = example_queries()[0]
 Folder = Callable[[str], Path]
@@ -170,3 +172,15 @@ def test_a_long_text_is_refused_or_cut(matcher: Callable[[str], MatchingModel]) 
             matcher(family).trace([Query(QUERY.image, text)])
         (trace,) = matcher(family).trace([Query(QUERY.image, text, truncate=True)])
         assert 90 <= len(trace.tokens) <= 96
+
+
+def test_words_are_left_out_where_the_tokenizer_does_not_say_where_its_tokens_lie(
+    matcher_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_matchers.load("siglip", matcher_folder("siglip"))
+    (told,) = model.trace([QUERY])
+    monkeypatch.setattr(type(model.processor.tokenizer), "is_fast", False)
+    (found,) = model.trace([QUERY], frozenset({ANSWER}))
+    assert (found.words, found.tokens) == ((), told.tokens)
+    assert found.probabilities == told.probabilities
+    assert ANSWER in found.readings

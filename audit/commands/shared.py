@@ -19,7 +19,8 @@ ENGINE = typer.Option(
     "--engine", help="For OFA: fast (the default), or reference for modelscope's own passes."
 )
 ASKING = typer.Option(
-    "--asking", help="For chat models: a file that says how they are asked, and what they answer."
+    "--asking",
+    help="For chat models and matchers: a file that says how they are asked.",
 )
 CASES = typer.Option(
     "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."

@@ -24,7 +24,7 @@ OPTIONS = {
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),
     "engine": ("", "for OFA: fast (the default), or reference for modelscope's own passes"),
-    "asking": ("", "for chat models: a file that says how they are asked, and what they answer"),
+    "asking": ("", "for chat models and matchers: a file that says how they are asked"),
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),

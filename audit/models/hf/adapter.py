@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from audit.base.errors import ModelError
-from audit.base.images import picture_of
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.hf import METHODS
+from audit.models.hf.pictures import by_picture
 from audit.models.hf.prompts import Prompt, Prompter, collated
 from audit.models.hf.reading import Finisher, Wanted, gradient_weighted, gradients, reading
 from audit.models.hf.sources import Checkpoint
@@ -95,7 +94,7 @@ class ChatModel:
 
     def prompt(self, query: Query) -> Prompt:
         """What the model is given for a query."""
-        return self._prompter.of(query, picture_of(query.image))
+        return by_picture([query], self._prompter.of)[0]
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         """Answer the queries as one batch; see :class:`audit.models.protocol.Model`."""
@@ -104,20 +103,8 @@ class ChatModel:
         wanted = Wanted.of(need, len(self._layers))
         return self._halving.run(queries, lambda batch: self._answered(batch, need, wanted))
 
-    def _prompts(self, queries: Sequence[Query]) -> list[Prompt]:
-        # By picture, so that each is opened once and only one is in memory: it may take 200 MB.
-        asked: dict[Path | int, list[int]] = {}
-        for i, query in enumerate(queries):
-            key = query.image if isinstance(query.image, Path) else id(query.image)
-            asked.setdefault(key, []).append(i)
-        made: dict[int, Prompt] = {}
-        for numbers in asked.values():
-            image = picture_of(queries[numbers[0]].image)
-            made.update({i: self._prompter.of(queries[i], image) for i in numbers})
-        return [made[i] for i in range(len(queries))]
-
     def _answered(self, queries: Sequence[Query], need: Need, wanted: Wanted) -> list[Trace]:
-        prompts = self._prompts(queries)
+        prompts = by_picture(queries, self._prompter.of)
         several = any(len(each) > 1 for group in self._answers.values() for each in group)
         cache = DynamicCache() if several or wanted.relevances else None
         traces = []

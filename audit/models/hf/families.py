@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from audit.base.errors import ModelError, nearest
 from audit.base.geometry import WHOLE, Box, Grid
+from audit.models.hf.matchers import MATCHERS
 
 
 class Layout(NamedTuple):
@@ -59,6 +60,7 @@ class Family:
             that the text behind it begins where the longer of the two ends.
         frame: for a family without chats, what the question becomes, with its picture's mark.
         ending: what its processor writes behind a prompt.
+        decoder: whether an encoder reads the prompt and a decoder answers, looking at it.
     """
 
     title: str
@@ -66,6 +68,7 @@ class Family:
     by_rows: bool = False
     frame: str = ""
     ending: str = ""
+    decoder: bool = False
 
 
 def _square(tokens: int) -> Grid:
@@ -87,7 +90,7 @@ def _llava(seen: Seen) -> Layout:
     height, width = seen.inputs["pixel_values"].shape[-2:]
     patch = seen.config.vision_config.patch_size
     grid = Grid(height // patch, width // patch)
-    return Layout(grid, _view(seen), seen.tokens - grid.rows * grid.cols)
+    return Layout(grid, view_of(seen), seen.tokens - grid.rows * grid.cols)
 
 
 def _squashed(seen: Seen) -> Layout:
@@ -99,6 +102,11 @@ def _first(seen: Seen) -> Layout:
     """The picture squashed to a square comes first; crops of it may follow."""
     grid = _square(seen.config.mm_tokens_per_image)
     return Layout(grid, WHOLE, 0)
+
+
+def _behind_summary(seen: Seen) -> Layout:
+    """One token that sums up the picture comes first, then its cells."""
+    return Layout(_square(seen.tokens - 1), view_of(seen), 1)
 
 
 def _last_of_tiles(length: Callable[[Seen], int]) -> Callable[[Seen], Layout]:
@@ -118,7 +126,7 @@ def _base(seen: Seen) -> Layout:
     return Layout(Grid(side, side), WHOLE, 0)
 
 
-def _view(seen: Seen) -> Box:
+def view_of(seen: Seen) -> Box:
     """The part of a picture that is left when its processor has padded, scaled and cropped it."""
     steps = seen.processor.image_processor
     width, height = seen.size
@@ -157,6 +165,7 @@ FAMILIES: Mapping[str, Family] = {
     "smolvlm": Family("SmolVLM", _last_of_tiles(lambda s: s.processor.image_seq_len)),
     "paligemma": Family("PaliGemma", _squashed, frame="<image>{}", ending="\n"),
     "gemma3": Family("Gemma-3", _first),
+    "florence2": Family("Florence-2", _behind_summary, frame="{}", decoder=True),
 }
 """By ``model_type`` of ``config.json``."""
 
@@ -171,6 +180,6 @@ def family_of(model_type: object, where: object) -> Family:
     if found is None:
         raise ModelError(
             f"{where}: model_type is {model_type!r}, and it is not known which part of a picture "
-            f"its image tokens stand for; {nearest(str(model_type), FAMILIES)}"
+            f"its image tokens stand for; {nearest(str(model_type), [*FAMILIES, *MATCHERS])}"
         )
     return found

@@ -1,4 +1,4 @@
-"""The loader of chat models; importing it is quick, torch and transformers come with a model."""
+"""The loader of models of transformers; importing it is quick, torch comes with a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.base.extras import lacking, require
-from audit.models.hf import METHODS
+from audit.models.hf import METHODS, METHODS_OF_DECODERS
 from audit.models.hf.sources import SCHEME, found, is_id, local
 from audit.models.protocol import Known, Model
 
@@ -14,7 +14,7 @@ from audit.models.protocol import Known, Model
 class HuggingFace:
     """Loads ``hf:FOLDER`` and ``hf:ORG/NAME@REVISION``; see :mod:`audit.models.protocol`."""
 
-    about = "a chat model of Hugging Face's transformers that takes a picture"
+    about = "a model of Hugging Face's transformers that is shown a picture and a text"
     accepted = "hf:FOLDER or hf:ORG/NAME[@REVISION]"
     options: Mapping[str, Sequence[str]] = {"asking": ()}
 
@@ -23,7 +23,7 @@ class HuggingFace:
         return source.startswith(SCHEME) and (local(source) is not None or is_id(source))
 
     def known(self, source: str, *, fetch: bool = False) -> Known:
-        """The methods, which all have; the labels are those of the asking file.
+        """The methods of its family; the labels are those of the asking file.
 
         Raises:
             ModelError: it is not a model of a family that is known.
@@ -31,8 +31,12 @@ class HuggingFace:
         folder = found(source) if fetch else local(source) if source.startswith(SCHEME) else None
         if folder is None:
             return Known(None, METHODS, lacking=lacking("hf"))
-        assert folder.family
-        return Known(None, METHODS, folder.folder, folder.revision, lacking("hf"))
+        matcher = folder.matcher
+        if matcher:
+            methods = matcher.methods
+        else:
+            methods = METHODS_OF_DECODERS if folder.family.decoder else METHODS
+        return Known(None, methods, folder.folder, folder.revision, lacking("hf"))
 
     def load(
         self, source: str, *, device: str, dtype: str, threads: int | None, **options: Any
@@ -40,16 +44,18 @@ class HuggingFace:
         """Load the model; ``asking`` is the path of an asking file."""
         require("hf", source)
         from audit.models.hf.adapter import ChatModel  # noqa: PLC0415  torch is slow
+        from audit.models.hf.matching import MatchingModel  # noqa: PLC0415
+        from audit.models.hf.prompted import PromptedModel  # noqa: PLC0415
         from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
+        from audit.models.kit.matching import read_matching  # noqa: PLC0415
 
-        path = options.get("asking")
-        return ChatModel(
-            found(source),
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            asking=read_asking(path) if path else DEFAULT,
-        )
+        path, checkpoint = options.get("asking"), found(source)
+        where: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads}
+        if checkpoint.matcher:
+            matching = read_matching(path) if path else None
+            return MatchingModel(checkpoint, **where, matching=matching)
+        talks = PromptedModel if checkpoint.family.decoder else ChatModel
+        return talks(checkpoint, **where, asking=read_asking(path) if path else DEFAULT)
 
 
 HF = HuggingFace()

@@ -10,6 +10,7 @@ from typing import Any
 
 from audit.base.errors import ModelError, in_a_sentence
 from audit.models.hf.families import Family, family_of
+from audit.models.hf.matchers import Matcher, matcher_of
 
 SCHEME = "hf:"
 _ID = re.compile(r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
@@ -56,6 +57,15 @@ class Checkpoint:
             ModelError: it is not one that is known.
         """
         return family_of(self.config.get("model_type"), self.folder / "config.json")
+
+    @property
+    def matcher(self) -> Matcher | None:
+        """The matcher that ``config.json`` names; None if it names a model of another kind.
+
+        Raises:
+            ModelError: it is of a matcher's family, but without the head that matches.
+        """
+        return matcher_of(self.config, self.folder / "config.json")
 
 
 def local(source: str) -> Checkpoint | None:

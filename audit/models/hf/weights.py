@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import transformers
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -16,6 +17,7 @@ from audit.base.files import digest, digest_file, digest_stream
 from audit.models.hf.sources import Checkpoint
 from audit.models.kit.asking import Asking
 from audit.models.kit.fingerprints import content, fingerprint
+from audit.models.kit.matching import Matching
 from audit.models.kit.quiet import quiet
 from audit.models.protocol import Fingerprint
 
@@ -28,8 +30,13 @@ _NOTES = ("_name_or_path", "transformers_version")
 """Keys of ``config.json`` that say who wrote it, not what the model is."""
 
 
-def network_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def network_of(
+    checkpoint: Checkpoint, dtype: torch.dtype, kind: Any = AutoModelForImageTextToText
+) -> Any:
     """The network, with every weight from the checkpoint, ready to be asked.
+
+    Args:
+        kind: the class of transformers that loads it.
 
     Raises:
         ModelError: it cannot be loaded, or a weight is missing and would be made up.
@@ -37,7 +44,7 @@ def network_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     _check_code(checkpoint)
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            network, told = AutoModelForImageTextToText.from_pretrained(
+            network, told = kind.from_pretrained(
                 checkpoint.folder, dtype=dtype, output_loading_info=True,
                 trust_remote_code=False, local_files_only=True,
             )  # fmt: skip
@@ -53,6 +60,18 @@ def network_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
                 f"size, such as {lacking[0]}; transformers would make them up"
             )
     return network.eval()
+
+
+def class_of(name: str) -> Any:
+    """A class of transformers.
+
+    Raises:
+        ModelError: the installed version does not have it.
+    """
+    found = getattr(transformers, name, None)
+    if found is None:
+        raise ModelError(f"transformers {transformers.__version__} has no {name}")
+    return found
 
 
 def processor_of(checkpoint: Checkpoint) -> Any:
@@ -108,7 +127,7 @@ def stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
 
 
 def fingerprint_of(
-    checkpoint: Checkpoint, asking: Asking, *, device: str, dtype: str, engine: str
+    checkpoint: Checkpoint, asking: Asking | Matching, *, device: str, dtype: str, engine: str
 ) -> Fingerprint:
     """What identifies a loaded checkpoint and the way in which it is asked.
 

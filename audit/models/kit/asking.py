@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -49,6 +49,7 @@ def _label(label: str) -> str:
 
 
 _Scalar = str | bool | int | float | None
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Asked(NamedTuple):
@@ -142,7 +143,12 @@ DEFAULT = Asking()
 
 
 def read_asking(path: Path | str) -> Asking:
-    """Read an asking file.
+    """Read the asking file of a model that talks; see :func:`read_as`."""
+    return read_as(Asking, path)
+
+
+def read_as(kind: type[Kind], path: Path | str) -> Kind:
+    """Read an asking file of one kind.
 
     Raises:
         ModelError: it cannot be read, or says something that cannot be; the message has file, line
@@ -154,7 +160,7 @@ def read_asking(path: Path | str) -> Asking:
         raise ModelError(str(error)) from None
     problems = [(loc, message) for loc, message in document.faults.items()]
     try:
-        found = Asking.model_validate(document.value)
+        found = kind.model_validate(document.value)
     except ValidationError as error:
         faulty = {loc for loc, _ in problems}
         for each in error.errors(include_url=False):
@@ -164,16 +170,16 @@ def read_asking(path: Path | str) -> Asking:
             loc = loc or each["loc"]
             if loc not in faulty:
                 faulty.add(loc)
-                problems.append((loc, _message(each, loc)))
+                problems.append((loc, _message(each, loc, kind)))
         raise _refused(document, problems) from None
     if problems:
         raise _refused(document, problems)
     return found
 
 
-def _message(found: Any, loc: yamlfile.Loc) -> str:
+def _message(found: Any, loc: yamlfile.Loc, kind: type[BaseModel]) -> str:
     if found["type"] == "extra_forbidden":
-        return f"unknown key; {nearest(str(loc[-1]), Asking.model_fields)}"
+        return f"unknown key; {nearest(str(loc[-1]), kind.model_fields)}"
     return str(found["msg"]).removeprefix("Value error, ")
 
 

@@ -133,6 +133,15 @@ def test_a_wrong_address_or_option_is_told_before_anything_runs(
         result.stderr.fnmatch_lines([said])
 
 
+def test_explain_draws_occlusion(project: pytest.Pytester, server: ChatServer) -> None:
+    asked = ["cases/a.png", TEXTS["square"], "--model", server.source, "--asking", "asking.yaml"]
+    result = CliRunner().invoke(cli.app, ["explain", *asked, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["method"], found["grid"]) == ("occlusion", [2, 3])
+    assert 0 <= found["unsaid"] <= 1
+
+
 def compared(
     folder: Path, checkpoint: Path, server: ChatServer, *more: str
 ) -> tuple[int, dict[str, Any]]:

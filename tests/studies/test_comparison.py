@@ -356,7 +356,7 @@ def test_weights_behind_a_server_are_the_same_only_if_somebody_says_so() -> None
     assert "--same-weights says so" in found.sentence
     found = compare(*sides((before, moved)), Limits(), stated=True)
     assert found.moved_by_stack == ["a"]
-    assert "the weights of 1 case are said to be the same, and it moved by more than" in found.sentence
+    assert "weights of 1 case are said to be the same, and it moved by more than" in found.sentence
     assert "what differs: device cpu → server, precision float32 → unknown" in found.sentence
     assert not compare(*sides((before, after)), Limits(), stated=True).failed
     with pytest.raises(RunError, match="a: --same-weights is for weights that cannot be seen"):

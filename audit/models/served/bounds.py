@@ -1,10 +1,10 @@
 """What follows for each label from the likeliest tokens that a server lists, and no more.
 
-A server lists some tokens with their log-probabilities, never all. An answer that is listed has the
-probability of its token; one that must be spelled with several tokens has the product along them. A
-token that is not listed has at most the probability of the least that is, and all of them together
-have what the list lacks to 1. So each label's mass lies between two bounds, which are equal if
-nothing is lacking.
+A server lists some tokens with their log-probabilities, never all. An answer that is a listed token
+has its probability; one that is not is spelled with several, and has the sum over all spellings of
+the products along them. A token that is not listed has at most the probability of the least that
+is, and all of them together have what the list lacks to 1. So each label's mass lies between two
+bounds, which are equal if nothing is lacking.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def masses(tree: Tree, answers: Answers) -> Masses:
     """The bounds of each label.
 
     An answer that is one listed token is that token. Only others are looked for along several
-    tokens, since a tokenizer does not spell with two what it has one for.
+    tokens, since a tokenizer does not spell with two what it has one for, and so no model does.
 
     Raises:
         ValueError: an answer of one label begins, token by token, with one of another.
@@ -146,7 +146,9 @@ def masses(tree: Tree, answers: Answers) -> Masses:
                 for label in {owner[answer] for answer in through}:
                     high[label].append(probability * own)
         for label in answers:
-            unlisted = sum(owner[answer] == label for answer in missing)
+            sought = [answer for answer in missing if owner[answer] == label]
+            ends = {answer[:n] for answer in sought for n in range(len(begun) + 1, len(answer) + 1)}
+            unlisted = sum(end[len(begun) :] not in tokens for end in ends)
             high[label].append(probability * min(rest, unlisted * least))
 
     spread(b"", 1.0, list(owner))

@@ -31,9 +31,9 @@ def test_an_answer_that_is_missing_has_at_most_the_least_of_those_listed() -> No
     found = masses({b"": {b"Yes": 0.7, b"No": 0.2}}, YES_NO)
     close(found.by_label["yes"], 0.7, 0.8)  # all that is missing is 0.1
     found = masses({b"": {b"Yes": 0.6, b"No": 0.1, b"It": 0.01}}, YES_NO)
-    close(found.by_label["yes"], 0.6, 0.61)
-    close(found.probabilities["yes"], 0.6 / 0.7, 0.61 / 0.71)
-    close(found.probabilities["no"], 0.1 / 0.71, 0.1 / 0.7)
+    close(found.by_label["yes"], 0.6, 0.63)  # it may begin with y, ye or yes
+    close(found.probabilities["yes"], 0.6 / 0.7, 0.63 / 0.73)
+    close(found.probabilities["no"], 0.1 / 0.73, 0.1 / 0.7)
 
 
 def test_an_answer_of_several_tokens_is_bounded_by_its_beginning_until_that_is_known() -> None:
@@ -104,13 +104,15 @@ def _words(length: int) -> list[bytes]:
     return [word + letter for word in _words(length - 1) for letter in (b"a", b"b", b" ")]
 
 
-def truly(tree: Mapping[bytes, Listing], answer: bytes, begun: bytes = b"") -> float:
-    """The probability that a model spells an answer, by all ways, but a single token if it can."""
+def truly(
+    tree: Mapping[bytes, Listing], cut: Mapping[bytes, Listing], answer: bytes, begun: bytes = b""
+) -> float:
+    """The probability that a model spells an answer: as a listed token, or else in all ways."""
     left = answer[len(begun) :]
-    if left in tree[begun]:
-        return tree[begun][left]
+    if left in cut.get(begun, {}):
+        return cut[begun][left]
     return sum(
-        p * truly(tree, answer, begun + token)
+        p * (1.0 if token == left else truly(tree, cut, answer, begun + token))
         for token, p in tree[begun].items()
         if left.startswith(token)
     )
@@ -124,13 +126,13 @@ ANSWERS: Answers = {"one": [b"aab", b"abb"], "other": [b"ba", b"bb"]}
 def test_the_truth_lies_within_the_bounds(
     tree: Mapping[bytes, Listing], length: int, data: st.DataObject
 ) -> None:
-    truth = {label: sum(truly(tree, a) for a in given) for label, given in ANSWERS.items()}
-    shares = {label: mass / sum(truth.values()) for label, mass in truth.items()}
     cut = {
         text: dict(sorted(tokens.items(), key=lambda each: -each[1])[:length])
         for text, tokens in tree.items()
         if not text or data.draw(st.booleans())
     }
+    truth = {label: sum(truly(tree, cut, a) for a in given) for label, given in ANSWERS.items()}
+    shares = {label: mass / sum(truth.values()) for label, mass in truth.items()}
     found = masses(cut, ANSWERS)
     for label in ANSWERS:
         low, high = found.by_label[label]
@@ -138,6 +140,6 @@ def test_the_truth_lies_within_the_bounds(
         low, high = found.probabilities[label]
         assert low - 1e-9 <= shares[label] <= high + 1e-9
     if found.decided:
-        assert found.decided == max(truth, key=truth.__getitem__)
+        assert truth[found.decided] >= max(truth.values()) - 1e-9
     if length == len(TOKENS) and len(cut) == len(tree):
         assert found.width == pytest.approx(0, abs=1e-6)

@@ -22,6 +22,7 @@ from audit.cases.expectations import Verdict
 from audit.gate.outcomes import Outcome, State
 from audit.gate.runfolder import Strip
 from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
+from audit.maps.spec import default_map
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
 from audit.metrics.measuring import measure
 from audit.models.protocol import Fingerprint, Model, Query
@@ -284,7 +285,7 @@ def explain(
         model: a model or its source; see :func:`audit.load_model`. To ask several questions, load
             the model once and pass it.
         map: the map to read: a spec, or a string as on the command line, such as
-            ``"relevance variant=paper"``. None means the first map that the model gives.
+            ``"relevance variant=paper"``. None means the model's default.
         premise, truncate, layers, words, batch_size: see :func:`explain_maps`.
 
     Raises:
@@ -293,7 +294,8 @@ def explain(
         UndefinedMap: the map is undefined for this question.
     """
     asked = load_model(model) if isinstance(model, str) else model
-    spec = map if isinstance(map, MapSpec) else MapSpec.parse(map or asked.methods[0])
+    given = MapSpec.parse(map) if isinstance(map, str) and map else map
+    spec = given or default_map(asked.methods)
     (found,) = explain_maps(
         asked, Path(image) if isinstance(image, str) else image, text, premise, [spec],
         truncate=truncate, layers=layers, words=words, batch_size=batch_size,

@@ -37,6 +37,14 @@ class NotFinite(ModelError):
     """A model gave NaN or infinity; a figure computed from it would mean nothing."""
 
 
+class Unavailable(ModelError):
+    """A model could not be asked: what serves it is not there, busy or broken."""
+
+
+class Undecided(ModelError):
+    """What is known of an answer leaves open which label it is, or how likely."""
+
+
 class MapError(AuditError):
     """A map cannot be read as requested: there is no such method, layer, head or word."""
 

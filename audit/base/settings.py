@@ -13,6 +13,9 @@ EMBEDDED = ("reference", "shortcut")
 DTYPES = ("float32", "bfloat16")
 """Precisions that a model can run in."""
 
+UNKNOWN = "unknown"
+"""What a fingerprint says of the precision where nobody can tell: of a model behind a server."""
+
 MOST_THREADS = 1024
 """The most threads that a user may ask for; far more could not be started."""
 

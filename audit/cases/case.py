@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from audit.base.yamlfile import Where
 from audit.cases.expectations import Expect
 from audit.cases.methods import MapAt
 from audit.cases.variants import Variant
-from audit.maps.spec import MapSpec, former_key
+from audit.maps.spec import MapSpec, default_map, former_key
 from audit.metrics.keys import former_name
 from audit.metrics.registry import REGISTRY_VERSION, Better
 
@@ -34,6 +35,7 @@ class Case:
         variant: how it was made, if it is a variant.
         original: the case that it was made from, if it is a variant.
         varied: whether the file has variants of it.
+        map_asked: whether the file names the map; if not, it is the model's default.
     """
 
     id: str
@@ -60,6 +62,19 @@ class Case:
     variant: Variant | None = None
     original: Case | None = None
     varied: bool = False
+    map_asked: bool = True
+
+    def for_model(self, methods: Sequence[str]) -> Case:
+        """The case as it is asked of a model that gives these methods.
+
+        If the file names no map, the model's default is measured. That does not change which case
+        it is: answers of models that have different defaults can be compared.
+        """
+        own = self.map if self.map_asked else default_map(methods)
+        original = self.original.for_model(methods) if self.original else None
+        if (own, original) == (self.map, self.original):
+            return self
+        return replace(self, map=own, original=original)
 
     @property
     def source(self) -> Case:
@@ -113,15 +128,16 @@ class Case:
         return self.digest if self.variant else self._fingerprint(self.file_digest)
 
     def _fingerprint(self, image: str) -> str:
+        named = self if self.map_asked else replace(self, map=MapSpec())
         asked: dict[str, Any] = {
             "image": image,
             "text": self.text,
             "premise": self.premise,
             "regions": {name: [list(b) for b in boxes] for name, boxes in self.regions.items()},
-            "maps": [former_key(spec.key) for spec in self.maps],
+            "maps": [former_key(spec.key) for spec in named.maps],
             "figures": sorted(
                 {
-                    f"{former_key((e.map or self.map).key)}: {former_name(e.key)}"
+                    f"{former_key((e.map or named.map).key)}: {former_name(e.key)}"
                     for e in self.expect.attention
                     if e.on_request
                 }

@@ -117,6 +117,7 @@ def _check(
     pictures: Pictures,
 ) -> Case | None:
     own, listed = written.map or defaults.map, (*loc, "expect", "attention")
+    map_asked = written.map is not None or "map" in defaults.model_fields_set
     attention = written.expect.attention
     check_attention(attention, written.regions, own, listed, problems)
     asked = [((*loc, "map"), own), *asked_maps(attention, listed)]
@@ -140,7 +141,7 @@ def _check(
         file=document.path,
         line=document.values[loc][0],
         label_at=document.values[(*loc, "expect", "label")],
-        maps_at=maps_at(asked, document, loc),
+        maps_at=maps_at(asked if map_asked else asked[1:], document, loc),
         image=document.path.parent / written.image,
         image_digest=found.digest,
         file_digest=found.file_digest,
@@ -157,6 +158,7 @@ def _check(
         repeat=written.repeat,
         truncate=written.truncate,
         varied=bool(written.variants),
+        map_asked=map_asked,
     )
 
 

@@ -16,8 +16,18 @@ from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
 from audit.base.geometry import view_in_words
 from audit.base.texts import readable
-from audit.commands.shared import ASKING, CASES, ENGINE, JSON, MODEL, THREADS
-from audit.maps.spec import CHOSEN, MapSpec
+from audit.commands.shared import (
+    ASKING,
+    CASES,
+    ENGINE,
+    JSON,
+    KEY,
+    MODEL,
+    REQUESTS,
+    THREADS,
+    options_given,
+)
+from audit.maps.spec import CHOSEN, MapSpec, default_map
 
 if TYPE_CHECKING:
     from audit.explaining import Explanation, NoMap
@@ -36,6 +46,8 @@ def explain(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     engine: Annotated[str, ENGINE] = "",
     asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     threads: Annotated[int | None, THREADS] = None,
     asked: Annotated[
         list[str] | None,
@@ -44,7 +56,7 @@ def explain(
             metavar="MAP",
             help="A method and its keys: 'rollout', 'answer_attention layers=last:4 heads=1,3', "
             "'word_attention word=birds', 'relevance variant=paper' ...; may be repeated. "
-            "Default: the model's first, which is answer_attention for OFA.",
+            "Default: answer_attention if the model gives it, else its first, else occlusion.",
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Draw the map of every layer.")] = False,
@@ -105,7 +117,9 @@ def explain(
     check_layers(specs, layers)
     picture = open_image(image)
     check_folder(out)
-    loaded = load_model(model, device, dtype, threads, **_options(engine, asking))
+    loaded = load_model(
+        model, device, dtype, threads, **options_given(engine, asking, requests, key)
+    )
     _note(note_on_dtype(loaded.fingerprint.device, dtype))
     if any(spec.heads == CHOSEN for spec in specs):
         specs = _with_chosen_heads(specs, model, loaded.fingerprint)
@@ -158,20 +172,15 @@ def _with_chosen_heads(
     return [spec.with_heads(record.heads) for spec in specs]
 
 
-def _options(engine: str, asking: str) -> dict[str, str]:
-    """The options that only some kinds of models have, if given."""
-    return {k: v for k, v in {"engine": engine, "asking": asking}.items() if v}
-
-
 def _default_map(source: str) -> str:
-    """The first map that the model gives, or answer attention if that is not known yet."""
+    """The model's default map, or answer attention if its maps are not known yet."""
     from audit.models.registry import known  # noqa: PLC0415
 
     try:
         methods = known(source).methods
     except ModelError:  # loading the model reports what is wrong, after all cheaper checks
         methods = None
-    return methods[0] if methods else MapSpec().method
+    return (MapSpec() if methods is None else default_map(methods)).key
 
 
 def _print_all(maps_and_files: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
@@ -221,6 +230,8 @@ def serve(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     engine: Annotated[str, ENGINE] = "",
     asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     host: Annotated[
         str, typer.Option(help="Address to serve at; by default only this machine can reach it.")
     ] = "127.0.0.1",
@@ -256,7 +267,7 @@ def serve(
     if address.warning:
         say(f"audit: warning: {address.warning}", error=True)
     serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, threads=threads,
-               **_options(engine, asking))  # fmt: skip
+               **options_given(engine, asking, requests, key))  # fmt: skip
 
 
 def _note(text: str) -> None:

@@ -22,6 +22,13 @@ ASKING = typer.Option(
     "--asking",
     help="For chat models and matchers: a file that says how they are asked.",
 )
+REQUESTS = typer.Option(
+    "--requests", help="For served models: how many questions the server is asked at once (4)."
+)
+KEY = typer.Option(
+    "--key",
+    help="For served models: the environment variable that holds the key (OPENAI_API_KEY).",
+)
 CASES = typer.Option(
     "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."
 )
@@ -57,3 +64,9 @@ def _number(given: str | float) -> float:
         return float(given)
     except ValueError:
         return math.nan
+
+
+def options_given(engine: str, asking: str, requests: str, key: str) -> dict[str, str]:
+    """The options that only some kinds of models have, as far as they are given."""
+    every = {"engine": engine, "asking": asking, "requests": requests, "key": key}
+    return {name: value for name, value in every.items() if value}

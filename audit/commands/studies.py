@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,18 @@ from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
 from audit.base.files import counted, to_json
-from audit.commands.shared import CASES, JSON, MODEL, THREADS, effect_size, level
+from audit.commands.shared import (
+    ASKING,
+    CASES,
+    JSON,
+    KEY,
+    MODEL,
+    REQUESTS,
+    THREADS,
+    effect_size,
+    level,
+    options_given,
+)
 
 if TYPE_CHECKING:
     from audit.studies.comparison import Comparison
@@ -38,6 +50,16 @@ def compare(
             help="Smallest mean change that counts, in tolerances.",
         ),
     ] = 0.5,
+    asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
+    same_weights: Annotated[
+        bool,
+        typer.Option(
+            "--same-weights",
+            help="Say that a served model has the weights of the other side, which cannot be seen.",
+        ),
+    ] = False,
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
     ] = Path("audit-compare.html"),
@@ -53,12 +75,18 @@ def compare(
     from audit.studies.sides import side_of_folder  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
+        read = {given: side_of_folder(Path(given)) for given in (before, after)}
+        models = [given for given, side in read.items() if side is None]
+        methods, options = _shared_methods(models), options_given("", asking, requests, key)
+        _refuse_strange(options, models)
         sides = [
-            side_of_folder(Path(given))
-            or _audited(given, device, threads, cases, Path(temporary) / str(number))
+            read[given]
+            or _audited(
+                given, device, threads, cases, Path(temporary) / str(number), methods, options
+            )
             for number, given in enumerate((before, after))
         ]
-        found = compared(sides[0], sides[1], Limits(alpha, effect))
+        found = compared(sides[0], sides[1], Limits(alpha, effect), stated=same_weights)
         page = write_comparison(out, found)
     if as_json:
         sys.stdout.write(to_json({**found.to_dict(), "page": str(page)}))
@@ -68,25 +96,62 @@ def compare(
     raise typer.Exit(1 if found.failed else 0)
 
 
+def _shared_methods(sources: list[str]) -> list[str] | None:
+    """The methods that all of these models give; None if that is not known of one of them."""
+    from audit.models.registry import known  # noqa: PLC0415
+
+    found = [known(source).methods for source in sources]
+    if any(methods is None for methods in found):
+        return None
+    first, *others = [list(methods or ()) for methods in found] or [[]]
+    return [method for method in first if all(method in other for other in others)]
+
+
+def _refuse_strange(options: Mapping[str, str], sources: Sequence[str]) -> None:
+    """Refuse an option that no model of the comparison has."""
+    from audit.models.registry import options_of  # noqa: PLC0415
+
+    taken = {name for source in sources for name in options_of(source)}
+    for name in options:
+        if name not in taken:
+            raise ValueError(f"--{name}: neither side is a model that has this option")
+
+
 def _audited(
-    source: str, device: str, threads: int | None, cases: list[str] | None, folder: Path
+    source: str,
+    device: str,
+    threads: int | None,
+    cases: list[str] | None,
+    folder: Path,
+    methods: list[str] | None,
+    options: dict[str, str],
 ) -> Side:
-    """Audit the cases with a model, so that its outcomes can be compared."""
+    """Audit the cases with a model, so that its outcomes can be compared.
+
+    Args:
+        methods: of which the default is measured where a case names no map, the same on both sides.
+        options: those of some kinds of models; one that this kind has not is for the other side.
+    """
     from audit.cases.heads import with_heads  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
     from audit.gate.runfolder import Run  # noqa: PLC0415
-    from audit.models.registry import load_model  # noqa: PLC0415
+    from audit.models.kit.stack import stack  # noqa: PLC0415
+    from audit.models.registry import load_model, options_of  # noqa: PLC0415
     from audit.runs.runner import audit_cases  # noqa: PLC0415
     from audit.runs.storing import store  # noqa: PLC0415
     from audit.studies.sides import side_of_run  # noqa: PLC0415
 
     run = Run(folder)
-    model, project = load_model(source, device, threads=threads), project_at()
-    chosen = chosen_cases(cases, project)
-    heads = heads_for(chosen, project.baselines_of(source, model.fingerprint.name))
-    for found in audit_cases([with_heads(case, heads) for case in chosen], model):
+    taken = options_of(source)
+    own = {name: value for name, value in options.items() if name in taken}
+    model, project = load_model(source, device, threads=threads, **own), project_at()
+    about, chosen = model.fingerprint, chosen_cases(cases, project)
+    heads = heads_for(chosen, project.baselines_of(source, about.name))
+    run.start({"model": about.to_dict(), "stack": stack(about.device)})
+    named = [with_heads(case, heads) for case in chosen]
+    for found in audit_cases(named, model, methods=methods):
         store(run, found)
     return side_of_run(run, source)
 

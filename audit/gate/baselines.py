@@ -33,6 +33,7 @@ from audit.base.files import (
 )
 from audit.base.geometry import WHOLE, Box, same_view
 from audit.base.names import name_of, stem_of
+from audit.base.settings import UNKNOWN
 from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
 from audit.gate.drift import figure_key, probability_name
@@ -279,7 +280,7 @@ def refuse_other_dtype(folder: Path, dtype: str) -> None:
         BaselineError: the folder's baselines were accepted in another precision than ``dtype``.
     """
     theirs = origin_of(folder).get("model", {}).get("dtype", dtype)
-    if theirs != dtype:
+    if theirs != dtype and UNKNOWN not in (theirs, dtype):
         raise BaselineError(
             f"{folder} holds baselines in {theirs}, and this run is in {dtype}, whose figures "
             f"differ: use a separate folder for it, such as --audit-baselines {folder}-{dtype}"

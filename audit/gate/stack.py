@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from audit.base.settings import UNKNOWN
+
 Origin = Mapping[str, Any]
 """What a run or a baseline says about its origin: ``model`` and ``stack``."""
 
@@ -29,6 +31,11 @@ def same_weights(now: Origin, then: Origin) -> bool:
     first, second = now.get("model", {}), then.get("model", {})
     known = bool(first.get("weights"))
     return known and all(first.get(part, "") == second.get(part, "") for part in _PARTS)
+
+
+def are_unseen(origin: Origin) -> bool:
+    """Whether nobody can see the weights of a record: they are behind a server."""
+    return bool(origin.get("model", {}).get("dtype") == UNKNOWN)
 
 
 def device_class(device: str) -> str:

@@ -298,6 +298,22 @@ def told(error: ValidationError) -> str:
     return f"{key}{message.removeprefix('Value error, ')}"
 
 
+def default_map(methods: Sequence[str]) -> MapSpec:
+    """The map that is measured if nobody asks for another.
+
+    Args:
+        methods: those that the model gives, its default first.
+
+    >>> default_map(["rollout", "answer_attention"]).key, default_map([]).key
+    ('answer_attention', 'occlusion')
+    """
+    usual = MapSpec()
+    if usual.method in methods:
+        return usual
+    without_a_word = (method for method in methods if "word" not in METHODS[method].keys)
+    return MapSpec.model_validate({"method": next(without_a_word, "occlusion")})
+
+
 RANDOM = MapSpec(method="random")
 """The control that faithfulness is measured against."""
 

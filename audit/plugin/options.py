@@ -25,6 +25,8 @@ OPTIONS = {
     "dtype": ("float32", "float32 or bfloat16"),
     "engine": ("", "for OFA: fast (the default), or reference for modelscope's own passes"),
     "asking": ("", "for chat models and matchers: a file that says how they are asked"),
+    "requests": ("", "for served models: how many questions the server is asked at once (4)"),
+    "key": ("", "for served models: the environment variable that holds the key (OPENAI_API_KEY)"),
     "batch-size": ("auto", "cases that the model answers at a time, or auto"),
     "threads": ("auto", "threads of torch in each process, or auto"),
     "baselines": ("", "folder of accepted baselines (default: baselines/<model name>)"),
@@ -43,7 +45,12 @@ OPTIONS = {
 }  # fmt: skip
 """By name: the default, and the help text."""
 
-_OF_SOME = {"engine": "engines", "asking": "asking file"}
+_OF_SOME = {
+    "engine": "engines",
+    "asking": "asking file",
+    "requests": "requests",
+    "key": "key",
+}
 """Options that only some kinds of models have, and what the others have not."""
 
 _CHOICES = {"dtype": DTYPES, "gallery": ("failed", "all"), "suite-gate": ("on", "off")}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from audit.base.errors import AuditError, NotFinite, TextError, in_a_sentence
+from audit.base.errors import AuditError, NotFinite, TextError, Unavailable, in_a_sentence
 from audit.base.files import as_typed
 from audit.base.geometry import Box
 from audit.cases.loading import Case
@@ -116,9 +116,13 @@ def _made(query: Query) -> Made | None:
     return kept(query.image) if isinstance(query.image, Image.Image) else None
 
 
+_TO_BLAME = (NotFinite, Unavailable)
+"""Errors that are raised on purpose and are not the fault of a case."""
+
+
 def _fault(error: BaseException) -> str:
     """The type of the error; empty for errors raised on purpose, where the case is to blame."""
-    deliberate = isinstance(error, AuditError) and not isinstance(error, NotFinite)
+    deliberate = isinstance(error, AuditError) and not isinstance(error, _TO_BLAME)
     return "" if deliberate else type(error).__name__
 
 

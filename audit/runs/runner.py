@@ -6,7 +6,7 @@ It writes no files; :mod:`audit.runs.storing` stores the results in a run folder
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -58,10 +58,20 @@ class Concluded:
 
 
 def audit_cases(
-    cases: Iterable[Case], model: Model, *, policy: Policy | None = None, batch_size: int = 8
+    cases: Iterable[Case],
+    model: Model,
+    *,
+    policy: Policy | None = None,
+    batch_size: int = 8,
+    methods: Sequence[str] | None = None,
 ) -> Iterator[Concluded]:
-    """Audit ``cases`` in batches of ``batch_size``; without a policy, ignore baselines."""
-    waiting, answers = list(cases), Answers()
+    """Audit ``cases`` in batches of ``batch_size``; without a policy, ignore baselines.
+
+    Args:
+        methods: of which the default is measured where a case names no map; None for the model's.
+    """
+    given = model.methods if methods is None else methods
+    waiting, answers = [case.for_model(given) for case in cases], Answers()
     for number, case in enumerate(waiting):
         ahead = partial(islice, waiting, number + 1, None)
         yield conclude(case, answers.to(case, ahead, model, batch_size), policy)

@@ -21,7 +21,7 @@ from audit.base.files import make_output
 from audit.base.geometry import Box
 from audit.base.images import picture_of
 from audit.base.places import named_from
-from audit.base.settings import Settings
+from audit.base.settings import UNKNOWN, Settings
 from audit.cases.heads import asks_for_chosen, with_heads
 from audit.cases.loading import Case
 from audit.gate.baselines import recover, refuse_other_dtype
@@ -193,7 +193,7 @@ class Auditor:
             "accepted_by": os.environ.get("AUDIT_ACCEPTED_BY", ""),
         }
         # Figures depend on the precision, so each has its own baselines.
-        kind = "" if fingerprint.dtype == "float32" else f"-{fingerprint.dtype}"
+        kind = "" if fingerprint.dtype in ("float32", UNKNOWN) else f"-{fingerprint.dtype}"
         named = self.settings.root / "baselines" / f"{fingerprint.name}{kind}"
         folder = self.settings.baselines or named
         recover(folder)
@@ -210,7 +210,8 @@ class Auditor:
         return read_heads(self.policy.folder)
 
     def _named(self, case: Case) -> Case:
-        """The case with the chosen heads in it, if it asks for them and there are any."""
+        """The case as this model is asked it: with its default map, and the chosen heads if any."""
+        case = case.for_model(self.model.methods)
         if not asks_for_chosen(case):
             return case
         return with_heads(case, self.heads.heads) if self.heads and self.heads.heads else case

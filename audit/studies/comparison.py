@@ -14,7 +14,7 @@ from audit.base.settings import Limits
 from audit.gate.changes import Change, declared_metrics, declares
 from audit.gate.drift import better_of
 from audit.gate.omnibus import Move, judge_moves
-from audit.gate.stack import differences, same_weights
+from audit.gate.stack import are_unseen, differences, same_weights
 from audit.gate.suite import Judgement, Suite, judge_suite
 from audit.gate.tolerances import PROBABILITY, Noise, Tolerances, floor_of
 from audit.gate.verdict import level_of
@@ -42,7 +42,7 @@ class Pair:
         distances: between the two maps, or the reason why there is none.
         tolerances: from the noise floor of either side's baselines, or else the defaults; for the
             same weights, the floor of their precision and devices.
-        same: whether both sides are of the same weights.
+        same: whether both sides are of the same weights, or are said to be.
         measured: what the noise floors of such a pair were measured over; see :class:`Level`.
     """
 
@@ -143,6 +143,7 @@ class Comparison:
 
     Attributes:
         left_out: cases that are not compared, each with the reason.
+        stated: whether somebody says that weights which nobody can see are those of the other side.
     """
 
     before: Side
@@ -150,6 +151,7 @@ class Comparison:
     pairs: list[Pair]
     left_out: dict[str, str]
     suite: Suite
+    stated: bool = False
 
     @property
     def beyond(self) -> list[str]:
@@ -182,8 +184,10 @@ class Comparison:
         """The verdict over all cases, and what differs if the weights are the same."""
         said, same = self.suite.sentence, [pair for pair in self.pairs if pair.same]
         if not same:
-            return said
-        whose = f"the weights of {counted(len(same), 'case')} are the same"
+            sides = {are_unseen(s.origin) for pair in self.pairs for s in (pair.before, pair.after)}
+            return f"{said}; {_UNSEEN}" if True in sides else said
+        how = "said to be " if self.stated else ""
+        whose = f"the weights of {counted(len(same), 'case')} are {how}the same"
         # Baselines of one folder may have been accepted in different sessions: tell of a moved one.
         told = next((pair for pair in same if pair.beyond), same[0])
         number = len(self.moved_by_stack)
@@ -220,15 +224,24 @@ def _held_to(same: Sequence[Pair]) -> str:
     return f"{its} tolerances ({without})"
 
 
+_UNSEEN = (
+    "whether the weights behind a server are the same cannot be seen: if you know that they are, "
+    "--same-weights says so, and what moves is then the stack's doing"
+)
+
+
 def _plain(value: float | str) -> Any:
     return {"undefined": value} if isinstance(value, str) else value
 
 
-def compare(before: Side, after: Side, limits: Limits) -> Comparison:
+def compare(before: Side, after: Side, limits: Limits, *, stated: bool = False) -> Comparison:
     """Compare the cases that both sides share.
 
+    Args:
+        stated: whether weights that nobody can see, behind a server, are those of the other side.
+
     Raises:
-        RunError: they share none.
+        RunError: they share none, or the weights are stated to be the same, but can be seen.
     """
     left_out = dict.fromkeys((*before.failed, *after.failed), "has no answer on one side")
     noise = before.noise if before.noise != Noise() else after.noise
@@ -240,7 +253,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
         elif not ours.digests & theirs.digests:
             left_out[case] = _changed(ours, theirs)
         else:
-            pairs.append(_pair(ours, theirs, noise))
+            pairs.append(_pair(ours, theirs, noise, stated))
     if not pairs:
         raise RunError(f"{before.title} and {after.title} share no case that can be compared")
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
@@ -249,7 +262,7 @@ def compare(before: Side, after: Side, limits: Limits) -> Comparison:
     moves = [move for pair in pairs for move in pair.moves]
     together = judge_moves(moves, level, limits.omnibus, other=not all(p.same for p in pairs))
     suite = judge_suite([_change(pair, pictures) for pair in pairs], limits, together)
-    return Comparison(before, after, pairs, left_out, suite)
+    return Comparison(before, after, pairs, left_out, suite, stated)
 
 
 def _changed(before: Subject, after: Subject) -> str:
@@ -264,12 +277,21 @@ def _changed(before: Subject, after: Subject) -> str:
     return reason
 
 
-def _pair(before: Subject, after: Subject, noise: Noise) -> Pair:
-    same = same_weights(after.origin, before.origin)
+def _pair(before: Subject, after: Subject, noise: Noise, stated: bool) -> Pair:
+    if stated and not (are_unseen(before.origin) or are_unseen(after.origin)):
+        raise RunError(
+            f"{after.case}: --same-weights is for weights that cannot be seen, behind a server; "
+            "here it is known whether they are the same"
+        )
+    same = stated or same_weights(after.origin, before.origin)
     tolerances, level = noise.tolerances({}), level_of(noise, after.origin, before.origin)
     if same:
         tolerances = noise.held({}, level)
     shared = {name: FigureKey.known(name) for name in after.figures if name in before.figures}
+    if _other_maps(before, after) or (same and not _same_grid(before, after)):
+        shared = {}  # figures of other maps, and of the same weights on another grid, say nothing
+    if are_unseen(before.origin) or are_unseen(after.origin):  # a server shows no attention
+        shared = {n: key for n, key in shared.items() if key and key.row.kind != "trace"}
     label = before.expected or before.label
     first, second = (float(s.probabilities.get(label, 0.0)) for s in (before, after))
     return Pair(
@@ -284,9 +306,20 @@ def _pair(before: Subject, after: Subject, noise: Noise) -> Pair:
     )
 
 
+def _other_maps(before: Subject, after: Subject) -> bool:
+    """Whether the two have maps of different methods, because their models have other defaults."""
+    return before.method != after.method
+
+
+def _same_grid(before: Subject, after: Subject) -> bool:
+    return before.map is None or after.map is None or before.map.shape == after.map.shape
+
+
 def _distance(function: Any, before: Subject, after: Subject) -> float | str:
     if before.map is None or after.map is None:
         return "one side has no map"
+    if _other_maps(before, after):
+        return "the maps are of different methods"
     if not same_view(before.view, after.view):
         return "the maps cover different parts of the picture"
     if function is emd and before.map.size > _MANY_CELLS:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from audit.base.errors import CaseError
 from audit.cases.loading import check_methods, load_cases
@@ -45,3 +46,39 @@ def test_a_map_of_the_defaults_is_told_once_for_all_its_cases(tmp_path: Path) ->
         check_methods(cases, ToyModel.methods)
     (line,) = str(told.value).splitlines()
     assert line.startswith(f"{path}:3:13: defaults.map.method: the model gives no map 'relevance'")
+
+
+UNNAMED = """\
+cases:
+  - id: plain
+    image: a.png
+    text: a bird
+    expect:
+      label: yes
+      attention: [{metric: entropy, max: 1}]
+    variants: [{mirror: true}]
+  - id: named
+    image: a.png
+    text: a bird
+    map: {method: answer_attention}
+    expect: {label: yes}
+"""
+
+
+def test_a_case_that_names_no_map_is_measured_by_the_models_default(tmp_path: Path) -> None:
+    """And stays the same case, so that models with other defaults can be compared."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "cases.yaml").write_text(UNNAMED)
+    plain, mirrored, named = load_cases(tmp_path / "cases.yaml")
+    check_methods([plain, mirrored], ())
+    with pytest.raises(CaseError, match=r"cases\.yaml:12:19: map\.method: the model gives no map"):
+        check_methods([plain, named], ())
+    without, rolled = plain.for_model(()), plain.for_model(("word_attention", "rollout"))
+    assert (without.map.key, rolled.map.key) == ("occlusion", "rollout")
+    assert plain.digest == without.digest == rolled.digest == named.digest
+    assert named.for_model(()) is named
+    assert plain.for_model(("rollout", "answer_attention")) is plain
+    of_variant = mirrored.for_model(())
+    assert of_variant.original is not None
+    assert of_variant.map.key == of_variant.original.map.key == "occlusion"
+    assert of_variant.digest == mirrored.digest

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.base.errors import MapError, ModelError, NotFinite
+from audit.base.errors import MapError, ModelError, NotFinite, Unavailable, in_a_sentence
 from audit.base.geometry import Grid
 from audit.base.settings import Settings
 from audit.cases.loading import Case, load_cases
@@ -303,7 +303,7 @@ def test_a_question_of_a_python_test_is_refused_an_answer_that_is_not_finite() -
         gather(model, [Query(Image.new("RGB", (8, 8)), "odd")], [[MapSpec()]], 1)
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, Unavailable])
 def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(
     tmp_path: Path, kind: type[Exception]
 ) -> None:
@@ -316,10 +316,11 @@ def test_a_model_that_fails_at_every_case_is_not_asked_for_minutes(
     # Two batches of four, each asked once whole and then singly.
     assert model.sizes == [4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
     assert {o.state for o in found} == {State.ERROR}
-    assert [o.sentence for o in found[:8]] == [f"{kind.__name__}: broken"] * 8
+    told = in_a_sentence(kind("broken"))
+    assert [o.sentence for o in found[:8]] == [told] * 8
     assert found[8].sentence == found[29].sentence
     assert found[8].sentence.startswith("not asked: the model failed at all 8 cases before")
-    assert found[8].sentence.endswith(f"at the last one: {kind.__name__}: broken")
+    assert found[8].sentence.endswith(f"at the last one: {told}")
 
 
 @pytest.mark.parametrize("of_the_case", [True, False])

@@ -337,3 +337,49 @@ def test_a_run_says_what_its_cases_want_of_their_regions(tmp_path: Path) -> None
         run.start({"model": {}, "baselines": ""})
         run.add(made, {"m": cell(0, 0)})
         assert side_of_run(run, name).subjects["a"].wanted == {"birds": "lower"}
+
+
+def served(what: Subject) -> Subject:
+    """As behind a server: nobody can see its weights."""
+    return replace(what, origin={"model": {"dtype": "unknown", "device": "server"}})
+
+
+def local(what: Subject) -> Subject:
+    return replace(what, origin={"model": {"dtype": "float32", "weights": "w", "device": "cpu"}})
+
+
+def test_weights_behind_a_server_are_the_same_only_if_somebody_says_so() -> None:
+    before, after = local(subject("a", cell(0, 0))), served(subject("a", cell(0, 0)))
+    moved = replace(after, probabilities={"yes": 0.6, "no": 0.4})
+    found = compare(*sides((before, moved)), Limits())
+    assert not found.pairs[0].same
+    assert "--same-weights says so" in found.sentence
+    found = compare(*sides((before, moved)), Limits(), stated=True)
+    assert found.moved_by_stack == ["a"]
+    assert "weights of 1 case are said to be the same, and it moved by more than" in found.sentence
+    assert "what differs: device cpu → server, precision float32 → unknown" in found.sentence
+    assert not compare(*sides((before, after)), Limits(), stated=True).failed
+    with pytest.raises(RunError, match="a: --same-weights is for weights that cannot be seen"):
+        compare(*sides((before, before)), Limits(), stated=True)
+
+
+def test_figures_of_other_maps_or_of_other_grids_under_the_same_weights_are_not_compared() -> None:
+    one = local(subject("a", cell(0, 0)))
+    finer = replace(served(subject("a", np.eye(3) / 3)), figures={"entropy": 0.9})
+    (pair,) = compare(*sides((one, finer)), Limits()).pairs
+    assert pair.changes  # of other weights, as before
+    (pair,) = compare(*sides((one, finer)), Limits(), stated=True).pairs
+    assert not pair.changes
+    assert not pair.beyond
+    (pair,) = compare(*sides((one, replace(finer, method="occlusion"))), Limits()).pairs
+    assert not pair.changes
+    assert pair.distances["js"] == "the maps are of different methods"
+
+
+def test_that_a_server_shows_no_attention_is_no_move() -> None:
+    figures = {"entropy": 0.2, "image_share": 0.4}
+    before = replace(local(subject("a", cell(0, 0))), figures=figures, method="occlusion")
+    after = replace(served(before), figures={**figures, "image_share": "gives no attention"})
+    found = compare(*sides((before, after)), Limits(), stated=True)
+    assert [str(key) for key in found.pairs[0].changes] == ["entropy"]
+    assert not found.failed

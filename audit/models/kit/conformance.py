@@ -19,7 +19,7 @@ from audit.base.errors import AuditError, TextError, in_a_sentence, nearest
 from audit.base.files import fit_for_a_name
 from audit.base.geometry import WHOLE
 from audit.base.images import open_image, picture_of
-from audit.base.settings import DTYPES
+from audit.base.settings import DTYPES, UNKNOWN
 from audit.base.words import words_in
 from audit.maps.methods import METHODS
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Need
@@ -325,10 +325,10 @@ def check_fingerprint(subject: Subject) -> None:
     known = subject.model.fingerprint
     if not known.name or "/" in known.name or not fit_for_a_name(known.name):
         raise Failure(f"the fingerprint's name is {known.name!r}; baselines lie in a folder of it")
-    if known.dtype not in DTYPES or not known.digest:
+    if known.dtype not in (*DTYPES, UNKNOWN) or not known.digest:
         raise Failure(
             f"the fingerprint has dtype {known.dtype!r} and digest {known.digest!r}; it must have "
-            f"one of {', '.join(DTYPES)}, and a digest"
+            f"one of {', '.join((*DTYPES, UNKNOWN))}, and a digest"
         )
     if known.device == "auto":
         raise Failure("the fingerprint's device is 'auto'; it must be where the model runs")

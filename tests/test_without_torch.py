@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 NEED_AN_EXTRA = (
     r"audit\.app\.(look|page)",  # gradio's components
-    r"audit\.models\.kit\.(attention|check|conformance|fingerprints|hardware|randomise|remains|singleheads|subject)",
+    r"audit\.models\.kit\.(attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|subject)",
     r"audit\.models\.(ofa|hf)\.(?!loaders$|sources$|embedded$|description$).*",
     r"audit\.reference\.(batches|export|network|tokens|training)",
     r"audit\.studies\.power\.(altered|changes|copies|harmless|learning|measure|planted|session|weights)",

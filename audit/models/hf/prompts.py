@@ -90,7 +90,8 @@ class Prompter:
         """
         if query.generic:
             query = replace(query, text=self._asking.generic)
-        for name, text in (("the hypothesis", query.text), ("the premise", query.premise or "")):
+        asked = "the generic question" if query.generic else "the hypothesis"
+        for name, text in ((asked, query.text), ("the premise", query.premise or "")):
             held = sorted(mark for mark in self._marks if mark in text)
             if held:
                 raise TextError(f"{name} has {held[0]!r}, which the model takes for its own mark")

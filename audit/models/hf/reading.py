@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.base.errors import MapError
-from audit.maps.trace import ANSWER, EACH, HeadChoice, Need, Reading, ReadingKey
+from audit.maps.trace import ANSWER, HeadChoice, Need, Reading, ReadingKey
 from audit.models.hf import METHODS
 from audit.models.hf.prompts import Prompt
 from audit.models.kit.attention import capture, reduced
-from audit.models.kit.heads import over_heads, placed
+from audit.models.kit.heads import leaves_layers, over_heads
 from audit.models.kit.rows import Attended, watching
 from audit.models.kit.words import singly, tokens_of
 
@@ -66,16 +66,12 @@ class Wanted:
 
         relevances = heads("relevance")
         answer, rollouts = heads("answer_attention"), heads("rollout")
-        single = {each for each in answer if _leaves_layers(each)}
+        single = {each for each in answer if leaves_layers(each)}
         rows = {*answer, *rollouts, *([ANSWER.heads] if relevances else ())} - single
         return cls(
             tuple(sorted(rows, key=str)), bool(single), heads("word_attention"), relevances,
             bool(rollouts),
         )  # fmt: skip
-
-
-def _leaves_layers(heads: HeadChoice) -> bool:
-    return heads == EACH or bool(placed(heads))
 
 
 @dataclass
@@ -259,7 +255,7 @@ class Finisher:
 
     def _rows(self, heads: HeadChoice) -> Array:
         """The answer's rows: (layers, tokens); see :func:`over_heads` for single heads."""
-        if _leaves_layers(heads):
+        if leaves_layers(heads):
             single = torch.stack([each[self.sample] for each in self.rows.single])
             return over_heads(single[..., : self.prompt.length].cpu().numpy(), heads)
         layers = torch.stack([each[self.sample, 0] for each in self.rows.answer[heads]])

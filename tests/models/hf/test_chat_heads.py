@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from audit.base.errors import MapError
+from audit.base.geometry import Box
 from audit.maps.reading import MapSpec, image_share, layer_maps, read_map
 from audit.maps.trace import ANSWER, EACH_HEAD, HeadPlace, ReadingKey
 from audit.models.hf.adapter import ChatModel
@@ -18,6 +19,8 @@ from audit.models.kit.singleheads import check_single_heads
 from audit.models.kit.subject import Subject, example_queries
 from audit.models.protocol import Query
 from audit.runs.evidence import gather
+from audit.studies.headchoice import read_heads_of
+from audit.studies.placing import Question
 
 LAYERS, HEADS = 2, 4
 NAMED = (HeadPlace(1, 3), HeadPlace(2, 1))
@@ -93,6 +96,17 @@ def test_a_head_that_is_not_there_is_refused_and_so_are_other_methods(model: Cha
         key = ReadingKey(method, NAMED, word=0 if method == "word_attention" else None)
         with pytest.raises(MapError, match="single heads of single layers cannot be read here"):
             model.trace([SHORT], frozenset({key}))
+
+
+@TWO
+def test_heads_can_be_measured_for_a_choice(model: ChatModel) -> None:
+    box = Box(0.0, 0.0, 0.5, 0.5)
+    asked = [Question("one", "one", SHORT, (box,), "yes"), Question("two", "two", LONG, (box,), "")]
+    found = read_heads_of(model, asked, 4, lambda items, *_: items)
+    each = model.trace([SHORT], frozenset({EACH_HEAD}))[0].readings[EACH_HEAD].cells
+    assert found.layers == LAYERS
+    assert found.pictures == ("one", "two")
+    np.testing.assert_allclose(found.total[0], each.sum((1, 2)), atol=1e-5)
 
 
 def test_only_the_answers_rows_are_kept(model_of: Callable[[str], ChatModel]) -> None:

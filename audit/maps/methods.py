@@ -134,12 +134,12 @@ def _random(evidence: Evidence, choice: Choice) -> Array:
 METHODS: Mapping[str, Method] = {
     "answer_attention": Method(
         "where the model looks when it answers",
-        ("layers", "heads", "subtract"), _reading,
+        ("layers", "heads", "subtract", "relative", "drop"), _reading,
         from_model=True, by_layer=True, by_head=True, spellings=("cross_attention",),
     ),
     "word_attention": Method(
         "where the model looks from a word of the hypothesis",
-        ("word", "layers", "heads", "subtract"), _reading,
+        ("word", "layers", "heads", "subtract", "relative", "drop"), _reading,
         from_model=True, by_layer=True, spellings=("encoder_attention",),
     ),
     "rollout": Method(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from audit.base.errors import MapError, Undefined, nearest
+from audit.maps.generic import generic_cells, relative_to, without_sinks
 from audit.maps.methods import METHODS, UndefinedMap, grey_of, reading_of
 from audit.maps.spec import MapSpec
 from audit.maps.trace import ANSWER, EACH_WORD, Evidence, Need, Trace, evidence_of
@@ -72,7 +73,10 @@ def _chosen(spec: MapSpec, layers: int) -> list[int]:
 
 def _raw(evidence: Evidence, spec: MapSpec, layer: int | None = None) -> Map:
     """The map before post-processing: of all chosen layers, or of the layer with this index."""
-    by_layer = METHODS[spec.method].read(evidence, spec)
+    return _averaged(METHODS[spec.method].read(evidence, spec), spec, layer)
+
+
+def _averaged(by_layer: Array, spec: MapSpec, layer: int | None) -> Map:
     chosen = by_layer[_chosen(spec, len(by_layer))]
     values = chosen.mean(axis=0) if layer is None else by_layer[layer]
     if not np.isfinite(values).all():
@@ -107,11 +111,20 @@ def _read(evidence: Evidence, spec: MapSpec, layer: int | None) -> Map:
         if left.sum() <= 0:
             raise UndefinedMap("the map is the same over a grey picture, so nothing is left")
         p = left / left.sum()
+    if spec.needs_generic:
+        generic = _averaged(generic_cells(evidence, spec.reading), spec, layer)
+        if spec.relative == "generic":
+            p = relative_to(p, generic)
+        if spec.drop == "sinks":
+            p = without_sinks(p, generic)
     return processed(p, spec)
 
 
 def read_map(seen: Trace | Evidence, spec: MapSpec | None = None) -> Map:
-    """Read the map that ``spec`` describes: layers averaged, blank subtracted, post-processed.
+    """Read the map that ``spec`` describes: layers averaged, compared, post-processed.
+
+    It is compared with the same map of a grey picture, or of a question that asks nothing, if
+    ``spec`` says so: subtracted or divided first, then without sinks.
 
     The image's part of an attention row does not sum to 1, since the text takes the rest. So the
     map is renormalised, and the ``image_share`` metric keeps the share that the image had.
@@ -120,7 +133,7 @@ def read_map(seen: Trace | Evidence, spec: MapSpec | None = None) -> Map:
         spec: by default, the answer's attention over all layers and heads.
 
     Raises:
-        UndefinedMap: nothing falls on the image.
+        UndefinedMap: nothing falls on the image, or nothing is left of it.
         MapError: the model has no such layer or word, or the trace does not hold what the map
             needs.
     """

@@ -124,6 +124,14 @@ class MapSpec(BaseModel):
     subtract: Literal["none", "blank"] = Field(
         "none", description="Subtract the same map of a grey picture; negative cells become 0."
     )
+    relative: Literal["none", "generic"] = Field(
+        "none",
+        description="Divide, cell by cell, by the same map under a question that asks nothing.",
+    )
+    drop: Literal["none", "sinks"] = Field(
+        "none",
+        description="Set the cells to 0 that stand out under a question that asks nothing.",
+    )
     temperature: float = Field(
         1.0,
         gt=0,
@@ -167,6 +175,8 @@ class MapSpec(BaseModel):
                 raise ValueError(f"single heads can be chosen for {takers}, not for {self.method}")
             if self.layers != "all":
                 raise ValueError("single heads name their layers, so 'layers' cannot be given too")
+        if self.relative != "none" and self.subtract != "none":
+            raise ValueError("'relative' divides and 'subtract' subtracts: give only one of them")
         if self.method == "word_attention":
             if self.word is None:
                 raise ValueError("the method word_attention needs a word of the hypothesis")
@@ -282,6 +292,11 @@ class MapSpec(BaseModel):
     def needs_blank(self) -> bool:
         """Whether the model must also be shown a grey picture."""
         return self.method == "blank" or self.subtract == "blank"
+
+    @property
+    def needs_generic(self) -> bool:
+        """Whether the model must also be asked a question that asks nothing."""
+        return self.relative == "generic" or self.drop == "sinks"
 
     @property
     def per_layer(self) -> bool:

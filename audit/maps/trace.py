@@ -149,12 +149,14 @@ class Evidence:
 
     Attributes:
         blank: the trace of a grey picture of the same size, if it was needed.
+        generic: the trace of the same picture under a question that asks nothing, if it was needed.
         occlusion: by window, (rows, cols): how much the answer's probability falls, on average,
             when a cell is hidden; negative if hiding raises it.
     """
 
     trace: Trace
     blank: Trace | None = None
+    generic: Trace | None = None
     occlusion: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict)
 
     @property

@@ -25,12 +25,19 @@ def check_dtype(dtype: str) -> None:
         raise ModelError(f"dtype {dtype!r} is not supported: choose from {', '.join(DTYPES)}")
 
 
+GENERIC = "This is a picture."
+"""The hypothesis that asks nothing: it is true of every picture, and of each part as much as of any
+other."""
+
+
 @dataclass(frozen=True)
 class Query:
     """One question to a model: a picture, a hypothesis, and perhaps a text premise.
 
     Attributes:
         truncate: whether the model may cut texts that are longer than it can read.
+        generic: whether nothing in particular is asked. ``text`` is :data:`GENERIC` then; a model
+            that has a question of its own for this, as chat models do, asks that instead.
 
     Raises:
         TextError: a text is blank, too long, or has characters that do not belong in a text.
@@ -40,12 +47,18 @@ class Query:
     text: str
     premise: str | None = None
     truncate: bool = False
+    generic: bool = False
 
     def __post_init__(self) -> None:
         """Make each text one line, whoever asks."""
         object.__setattr__(self, "text", readable(self.text, "the hypothesis"))
         if self.premise is not None:
             object.__setattr__(self, "premise", readable(self.premise, "the premise"))
+
+    @property
+    def without_question(self) -> Query:
+        """The same picture, and nothing in particular asked about it."""
+        return Query(self.image, GENERIC, generic=True)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Collects what maps and faithfulness metrics need beyond one forward pass.
 
-These are answers of the same model to changed pictures: grey ones, ones with a part hidden, ones
-that disappear cell by cell.
+These are answers of the same model to a question that asks nothing, and to changed pictures: grey
+ones, ones with a part hidden, ones that disappear cell by cell.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def gather(
     """Trace ``queries`` so that each of their ``specs`` can be read.
 
     One forward pass is enough for all maps without gradients, and one backward pass for all with
-    gradients. Grey pictures and occlusion take further passes, in batches of ``batch_size``.
+    gradients. Grey pictures, the generic question and occlusion take further passes, the last in
+    batches of ``batch_size``.
 
     Args:
         also: readings that every trace must have besides those of its maps.
@@ -67,6 +68,15 @@ def gather(
         needs = [need_of([s for s in specs[i] if s.needs_blank], model.methods) for i in grey]
         for i, blank in zip(grey, _traced(model, asked, needs), strict=True):
             found[i] = replace(found[i], blank=blank)
+    generic = [i for i, each in enumerate(specs) if any(s.needs_generic for s in each)]
+    if generic:
+        needs = [
+            frozenset(s.reading._replace(word=None) for s in specs[i] if s.needs_generic)
+            for i in generic
+        ]
+        asked = [queries[i].without_question for i in generic]
+        for i, answered in zip(generic, _traced(model, asked, needs), strict=True):
+            found[i] = replace(found[i], generic=answered)
     for i, each in enumerate(specs):
         windows = {s.window_choice for s in each if s.method == "occlusion"}
         if windows:

@@ -31,6 +31,8 @@ REFUSED = [
     ("20, 10, 40, 30", "0.2, 10, 40, 30", "x.yaml:5:45: cases[0].regions.birds[1]: the box [0.2, 10, 40, 30] mixes pixels (integers) and fractions (decimals); use one"),
     ("last:2", "lst", "x.yaml:11:45: cases[0].expect.attention[1].map.layers: not a choice of layers: all, last, last:N, or a list of distinct numbers from 1"),
     ("[1, 3]", "[0]", "x.yaml:11:63: cases[0].expect.attention[1].map.heads: not a choice of heads: mean, max, weighted, chosen, or a list of distinct numbers from 1, or of single heads such as L4H2"),
+    ("last:2", "last:2, relative: generc", "x.yaml:11:63: cases[0].expect.attention[1].map.relative: 'generc' is not known; did you mean 'generic'?"),
+    ("last:2", "last:2, drop: sink", "x.yaml:11:59: cases[0].expect.attention[1].map.drop: 'sink' is not known; did you mean 'sinks'?"),
     ("entropy,", "entropy, tolerance: 1,", "x.yaml:11:11: cases[0].expect.attention[1]: the metric 'entropy' takes no 'tolerance'; it takes min, max, map"),
     ("metric: mass", "metric: mass, tolerance: 0", "x.yaml:10:11: cases[0].expect.attention[0]: the metric 'mass' takes no 'tolerance'; it takes region, min, max, map"),
     ("metric: mass", "metric: iou, share: 0.5", "x.yaml:10:11: cases[0].expect.attention[0]: the metric 'iou' takes no 'share'; it takes region, threshold, min, max, map"),
@@ -141,6 +143,7 @@ def test_any_text_gives_cases_or_a_case_error(folder: Path, text: str) -> None:
     "place",
     [
         "map: {{method: {}}}", "map: {{subtract: {}}}", "map: {{variant: {}}}", "repeat: {}",
+        "map: {{relative: {}}}", "map: {{drop: {}}}",
         "map: {{temperature: {}}}", "regions: {{birds: [[{}, 0.1, 0.2, 0.3]]}}", "critical: {}",
         "variants: [{{jpeg: {}}}]", "variants: [{{mirror: {}}}]", "variants: [{{blur: {}}}]",
         "variants: [{{jpeg: 5, label: {}}}]", "variants: [{{blank: true, probability: {}}}]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.base.errors import ModelError, NotFinite
+from audit.base.files import digest
 from audit.models.kit.asking import DEFAULT, Asking, read_asking, said
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30)
@@ -71,6 +73,8 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("answers: {yes: [Y], no: [Y]}\n", "1:1: answers", "'Y' means both 'yes' and 'no'"),
         ("answers: {yes: [Y], no: [1]}\n", "1:26: answers.no.0", "valid string"),
         ("template: {a: [1]}\n", "1:12: template.a", "valid"),
+        ("generic: ' '\n", "1:1: generic", "the question is empty but for white space"),
+        ("genric: What?\n", "1:1: genric", "did you mean 'generic'?"),
         ("system: &a [*a]\n", "1:", "aliases expand without end"),
     ],
 )
@@ -96,6 +100,12 @@ def test_the_digest_is_of_what_is_said_and_not_of_how_it_is_written(tmp_path: Pa
     other.write_text("# a remark\nanswers:\n  yes:\n  - 'Yes'\n  no: [\"No\"]\n")
     assert read_asking(one).digest == read_asking(other).digest != DEFAULT.digest
     assert Asking(system="a").digest != DEFAULT.digest
+
+
+def test_the_usual_generic_question_is_not_in_the_digest_and_another_one_is() -> None:
+    before = DEFAULT.model_dump(mode="json", exclude={"generic"})
+    assert DEFAULT.digest == digest(json.dumps(before, ensure_ascii=False))
+    assert Asking(generic="What is here?").digest != DEFAULT.digest
 
 
 def test_masses_of_answers_are_summed_and_divided() -> None:

@@ -75,6 +75,8 @@ def test_attention_is_what_transformers_gives_out(blip: BlipMatching) -> None:
         "rollout start_layer=2",
         "relevance variant=paper heads=max",
         "answer_attention subtract=blank",
+        "answer_attention relative=generic",
+        "word_attention word=square relative=generic drop=sinks",
         "occlusion",
         "blank",
     ],

@@ -116,6 +116,36 @@ def test_a_blank_is_the_answer_to_a_grey_picture(model: Any, picture: Image.Imag
     np.testing.assert_allclose(read_map(trace, subtracting), left / left.sum(), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "said", ["answer_attention", "answer_attention heads=L2H1", "word_attention word=birds"]
+)
+def test_a_relative_map_is_divided_by_that_of_a_hypothesis_that_asks_nothing(
+    model: Any, picture: Image.Image, said: str
+) -> None:
+    spec = MapSpec.parse(said)
+    relative = MapSpec.parse(f"{said} relative=generic")
+    (seen,) = gather(model, [Query(picture, TEXT, "a dog runs")], [[spec, relative]], 8)
+    need = frozenset({spec.reading._replace(word=None)})
+    (generic,) = model.trace([Query(picture, "This is a picture.")], need)
+    cells = np.mean([reading.cells for reading in generic.readings.values()], axis=(0, 1))
+    p, usual = read_map(seen, spec), cells / cells.sum()
+    quotient = (p + 0.01 / 16) / (usual + 0.01 / 16)
+    found = read_map(seen, relative)
+    np.testing.assert_allclose(found, quotient / quotient.sum(), atol=1e-5)
+    assert found.std() > 1e-6
+    (dropped,) = gather(model, [Query(picture, TEXT)], [[MapSpec(drop="sinks")]], 8)
+    assert read_map(dropped, MapSpec(drop="sinks")).sum() == pytest.approx(1)
+
+
+def test_the_generic_question_is_asked_only_where_a_map_needs_it(
+    model: Any, picture: Image.Image
+) -> None:
+    queries, relative = [Query(picture, TEXT)] * 3, MapSpec(relative="generic")
+    found = gather(model, queries, [[MapSpec()], [relative], [MapSpec(method="blank")]], 8)
+    assert [each.generic is None for each in found] == [True, False, True]
+    assert found[1].blank is None
+
+
 def test_deletion_and_insertion_hide_and_show_cells_in_the_order_of_the_map(
     model: Any, picture: Image.Image
 ) -> None:

@@ -51,6 +51,20 @@ def test_a_map_without_a_value_makes_its_expectations_undefined_with_its_reason(
     assert isinstance(found.metrics["answer_attention"]["entropy"], float)
 
 
+def test_a_relative_map_is_measured_named_and_stored_under_its_key(folder: Path) -> None:
+    # The toy looks at one cell whenever it says yes, also where nothing is asked.
+    spec = "map: {relative: generic, drop: sinks}"
+    found = audited(folder, f"{{{spec}, metric: entropy, min: 0.97}}")
+    key = "answer_attention relative=generic drop=sinks"
+    assert found.state is State.PASSED
+    assert found.metrics[key]["entropy"] == pytest.approx(np.log(15) / np.log(16))
+    stored = Run(folder / "run").maps("one")
+    assert set(stored) == {"answer_attention", key}
+    expected = np.full((4, 4), 1 / 15)
+    expected[1, 1] = 0
+    np.testing.assert_allclose(stored[key], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("metric", ["js", "deletion_margin", "pointing"])
 def test_what_is_asked_of_an_undefined_map_has_the_same_reason(folder: Path, metric: str) -> None:
     more = {"js": "against: {method: uniform}", "pointing": "region: corner, tolerance: 1"}

@@ -14,6 +14,7 @@ from audit.base.errors import MapError, nearest
 from audit.base.geometry import Grid
 from audit.maps.trace import ANSWER, HeadChoice, Need, Reading, ReadingKey, Word
 from audit.models.kit.attention import reduced
+from audit.models.kit.heads import leaves_layers, over_heads
 from audit.models.kit.rows import Attended
 from audit.models.kit.words import singly, tokens_of
 
@@ -83,7 +84,8 @@ def readings(look: Look, need: Need) -> dict[ReadingKey, Reading]:
             places = [look.places.words + token for token in tokens_of(key.word, look.words)]
         if not places:
             continue
-        rows = _rows(look, places, key.heads)
+        single = key.method == ANSWER.method and leaves_layers(key.heads)
+        rows = (_single if single else _rows)(look, places, key.heads)
         if key.method == "relevance":
             answer = _rows(look, look.places.answer, ANSWER.heads).mean(0, keepdims=True)
             found[key] = _reading(look, _relevance(look, key), answer)
@@ -99,6 +101,13 @@ def _rows(look: Look, places: Sequence[int], heads: HeadChoice) -> Array:
         reduced(layer.rows(at.to(layer.query.device)), heads)[0].mean(0) for layer in look.layers
     ]
     return _array(torch.stack(layers))
+
+
+def _single(look: Look, places: Sequence[int], heads: HeadChoice) -> Array:
+    """The same of single heads, which are not reduced layer by layer."""
+    at = torch.tensor([list(places)])
+    layers = [layer.rows(at.to(layer.query.device))[0].mean(1) for layer in look.layers]
+    return over_heads(torch.stack(layers).cpu().numpy(), heads)
 
 
 def _reading(look: Look, columns: Array, rows: Array) -> Reading:

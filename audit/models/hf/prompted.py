@@ -230,10 +230,10 @@ def _tasks(processor: Any) -> tuple[str, ...]:
 def _check_asking(asking: Asking, tasks: Sequence[str], title: str) -> None:
     if asking.system:
         raise ModelError(f"{title} has no system message, and the asking file has one")
-    for question in (asking.question, asking.question_with_premise or ""):
+    for question in (asking.question, asking.question_with_premise or "", asking.generic):
         held = [task for task in tasks if task in question]
         if held:
             raise ModelError(
-                f"the question of the asking file has {held[0]!r}, which {title}'s processor "
+                f"a question of the asking file has {held[0]!r}, which {title}'s processor "
                 "replaces by words of its own; write the words themselves"
             )

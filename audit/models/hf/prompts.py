@@ -88,7 +88,10 @@ class Prompter:
             ModelError: the query has a premise, and the asking file has no question for it.
             TextError: a text is too long, or holds a mark of the model's own.
         """
-        for name, text in (("the hypothesis", query.text), ("the premise", query.premise or "")):
+        if query.generic:
+            query = replace(query, text=self._asking.generic)
+        asked = "the generic question" if query.generic else "the hypothesis"
+        for name, text in ((asked, query.text), ("the premise", query.premise or "")):
             held = sorted(mark for mark in self._marks if mark in text)
             if held:
                 raise TextError(f"{name} has {held[0]!r}, which the model takes for its own mark")
@@ -96,6 +99,11 @@ class Prompter:
         beyond = prompt.length - self._longest
         if beyond <= 0:
             return prompt
+        if query.generic:
+            raise TextError(
+                f"the generic question makes a prompt of {prompt.length} tokens, and "
+                f"{self._longest} fit: shorten generic in the asking file"
+            )
         if not query.truncate:
             raise TextError(
                 f"the prompt has {prompt.length} tokens with this text, and {self._longest} fit: "
@@ -110,7 +118,9 @@ class Prompter:
 
     def asked(self, query: Query) -> tuple[str, int]:
         """The text of a prompt, and where the hypothesis begins in it."""
-        question, start = self._asking.asked(query.text, query.premise)
+        question, start = (
+            (query.text, 0) if query.generic else self._asking.asked(query.text, query.premise)
+        )
         if self._family.frame:
             before, after = self._family.frame.split("{}")
             return f"{before}{question}{after}", start + len(before)

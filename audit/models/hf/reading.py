@@ -17,6 +17,7 @@ from audit.maps.trace import ANSWER, HeadChoice, Need, Reading, ReadingKey
 from audit.models.hf import METHODS
 from audit.models.hf.prompts import Prompt
 from audit.models.kit.attention import capture, reduced
+from audit.models.kit.heads import leaves_layers, over_heads
 from audit.models.kit.rows import Attended, watching
 from audit.models.kit.words import singly, tokens_of
 
@@ -31,13 +32,15 @@ class Wanted:
     """What must be read, by head choice, besides the answer.
 
     Attributes:
-        rows: of the answer's row.
+        rows: of the answer's row, reduced layer by layer.
+        single: whether the answer's row of each single head must be kept.
         words: of the rows of the hypothesis's tokens.
         relevances: of gradient relevance.
         rolled: whether whole layers must be kept until the pass ends.
     """
 
     rows: tuple[HeadChoice, ...]
+    single: bool
     words: tuple[HeadChoice, ...]
     relevances: tuple[HeadChoice, ...]
     rolled: bool
@@ -62,10 +65,12 @@ class Wanted:
             return tuple(sorted({k.heads for k in need if k.method in methods}, key=str))
 
         relevances = heads("relevance")
-        rows = {*heads("answer_attention", "rollout"), *([ANSWER.heads] if relevances else ())}
+        answer, rollouts = heads("answer_attention"), heads("rollout")
+        single = {each for each in answer if leaves_layers(each)}
+        rows = {*answer, *rollouts, *([ANSWER.heads] if relevances else ())} - single
         return cls(
-            tuple(sorted(rows, key=str)), heads("word_attention"), relevances,
-            bool(heads("rollout")),
+            tuple(sorted(rows, key=str)), bool(single), heads("word_attention"), relevances,
+            bool(rollouts),
         )  # fmt: skip
 
 
@@ -75,12 +80,14 @@ class Rows:
 
     Attributes:
         answer: by head choice, for each layer (batch, 1, keys).
+        single: for each layer (batch, heads, keys), the answer's row of each head, if needed.
         words: by head choice, for each layer (batch, tokens of the hypothesis, keys).
         whole: each layer's attention, if it must be rolled out.
         shares: for each layer (batch, tokens), the attention's share of the residual sum.
     """
 
     answer: dict[HeadChoice, list[Tensor]] = field(default_factory=dict)
+    single: list[Tensor] = field(default_factory=list)
     words: dict[HeadChoice, list[Tensor]] = field(default_factory=dict)
     whole: list[Attended] = field(default_factory=list)
     shares: list[Tensor] = field(default_factory=list)
@@ -94,7 +101,7 @@ def reading(layers: Sequence[Any], prompts: Sequence[Prompt], wanted: Wanted) ->
         layers: the decoder's.
     """
     found = Rows()
-    if not wanted.rows and not wanted.words:
+    if not (wanted.rows or wanted.single or wanted.words):
         yield found
         return
     longest = max((p.length - p.first for p in prompts), default=1) if wanted.words else 0
@@ -106,6 +113,9 @@ def reading(layers: Sequence[Any], prompts: Sequence[Prompt], wanted: Wanted) ->
         weights = attended.rows(places)
         for heads in wanted.rows:
             found.answer.setdefault(heads, []).append(reduced(weights[:, :, :1], heads))
+        if wanted.single:
+            # A copy: a view would keep the rows of all words.
+            found.single.append(weights[:, :, 0].clone())
         for heads in wanted.words:
             found.words.setdefault(heads, []).append(reduced(weights[:, :, 1:], heads))
         if wanted.rolled:
@@ -244,7 +254,10 @@ class Finisher:
         return found
 
     def _rows(self, heads: HeadChoice) -> Array:
-        """The answer's rows: (layers, tokens)."""
+        """The answer's rows: (layers, tokens); see :func:`over_heads` for single heads."""
+        if leaves_layers(heads):
+            single = torch.stack([each[self.sample] for each in self.rows.single])
+            return over_heads(single[..., : self.prompt.length].cpu().numpy(), heads)
         layers = torch.stack([each[self.sample, 0] for each in self.rows.answer[heads]])
         return _array(layers[:, : self.prompt.length])
 

@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from audit.base import yamlfile
-from audit.base.errors import CaseError, ModelError, NotFinite, nearest
+from audit.base.errors import CaseError, ModelError, NotFinite, TextError, nearest
 from audit.base.files import digest
-from audit.base.texts import refuse_unprintable
+from audit.base.texts import readable, refuse_unprintable
 from audit.base.yamlfile import Document
 
 TEXT, PREMISE = "{text}", "{premise}"
@@ -41,12 +41,22 @@ def _question(template: str) -> str:
     return _once(template, TEXT)
 
 
+def _generic(question: str) -> str:
+    try:
+        return readable(question, "the question")
+    except TextError as error:
+        raise ValueError(str(error)) from None
+
+
 def _label(label: str) -> str:
     if not label.strip() or label != label.strip():
         raise ValueError("a label is a text without white space around it")
     refuse_unprintable(label, "the label")
     return label
 
+
+GENERIC = "Write a general description of the image."
+"""As Zhang et al. (2025, arXiv 2502.17422) ask for the map that others are divided by."""
 
 _Scalar = str | bool | int | float | None
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -74,6 +84,11 @@ class Asking(BaseModel):
         "Answer yes or no.",
         description="The question about a case that has a premise, with {premise} and {text}; "
         "null refuses such cases.",
+    )
+    generic: Annotated[str, AfterValidator(_generic)] = Field(
+        GENERIC,
+        description="The question that asks nothing, for maps with relative: generic and drop: "
+        "sinks.",
     )
     template: dict[str, _Scalar] = Field(
         {"enable_thinking": False},
@@ -115,8 +130,12 @@ class Asking(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what it says; comments and layout of the file do not count."""
-        return digest(json.dumps(self.model_dump(mode="json"), ensure_ascii=False))
+        """SHA-256 of what it says; comments and layout of the file do not count.
+
+        The usual generic question does not count either: files of before had none.
+        """
+        usual = {"generic"} if self.generic == GENERIC else None
+        return digest(json.dumps(self.model_dump(mode="json", exclude=usual), ensure_ascii=False))
 
     def asked(self, text: str, premise: str | None = None) -> Asked:
         """The question about a hypothesis; the texts are inserted as they are, braces and all.

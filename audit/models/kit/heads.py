@@ -21,7 +21,7 @@ def head_weights(heads: HeadChoice, scale: NDArray[np.float32]) -> Array | None:
         MapError: the model has no such head, all its head factors are zero, or the choice is not
             one within a layer: see :func:`over_heads`.
     """
-    if heads == EACH or placed(heads):
+    if leaves_layers(heads):
         raise MapError("single heads of single layers cannot be read here, only one choice for all")
     if heads == "max":
         return None
@@ -48,6 +48,11 @@ def head_weights(heads: HeadChoice, scale: NDArray[np.float32]) -> Array | None:
 def placed(heads: HeadChoice) -> list[HeadPlace]:
     """The places of a choice of heads at their places; empty for any other choice."""
     return [] if isinstance(heads, str) else [h for h in heads if isinstance(h, HeadPlace)]
+
+
+def leaves_layers(heads: HeadChoice) -> bool:
+    """Whether a choice is of single heads, so that it is not made layer by layer."""
+    return heads == EACH or bool(placed(heads))
 
 
 def over_heads(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.maps.trace import ANSWER, EACH_WORD, Reading, ReadingKey, Trace
+from audit.maps.trace import ANSWER, EACH_HEAD, EACH_WORD, HeadPlace, Reading, ReadingKey, Trace
 from audit.models.hf.matchers import MATCHERS
 from audit.models.hf.matching import MatchingModel
 from audit.models.kit.conformance import check_adapter
@@ -81,6 +81,22 @@ def test_the_answers_rows_are_those_of_eager_attention(
         assert np.abs(flat(reading) - array(layers[:, expected.cells])).max() <= 1e-6
         share = layers[:, expected.cells].sum(1) / layers.sum(1)
         assert np.abs(reading.share - array(share)).max() <= 1e-6
+
+
+@families
+def test_single_heads_are_those_of_eager_attention(
+    family: str, matcher: Models, plain_matcher: Plain
+) -> None:
+    expected = hand(family, plain_matcher)
+    some = ANSWER._replace(heads=(HeadPlace(1, 2),))
+    (trace,) = matcher(family).trace([QUERIES[2]], frozenset({EACH_HEAD, some}))
+    rows = range(3) if family == "blip-2" else [0]
+    heads = torch.cat([w[0][:, list(rows)].mean(1) for w in expected.weights])
+    each, named = trace.readings[EACH_HEAD], trace.readings[some]
+    assert np.abs(flat(each) - array(heads[:, expected.cells])).max() <= 1e-6
+    share = heads[:, expected.cells].sum(1) / heads.sum(1)
+    assert np.abs(each.share - array(share)).max() <= 1e-6
+    assert np.abs(flat(named) - flat(each)[1:2]).max() <= 1e-6
 
 
 @pytest.mark.parametrize("family", ["blip", JOINT])

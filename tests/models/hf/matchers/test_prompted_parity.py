@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from audit.base.errors import ModelError, TextError
-from audit.maps.trace import ANSWER, EACH_WORD, ReadingKey
+from audit.maps.trace import ANSWER, EACH_HEAD, EACH_WORD, ReadingKey
 from audit.models.hf.prompted import PromptedModel
 from audit.models.hf.sources import found
 from audit.models.kit.asking import Asking
@@ -98,7 +98,9 @@ def eager(plain: tuple[Any, Any], query: Query, fed: Sequence[int]) -> Any:
 
 def test_rows_are_those_of_eager_attention(model: PromptedModel, plain: tuple[Any, Any]) -> None:
     expected = eager(plain, QUERIES[1], begin(plain))
-    (trace,) = model.trace([QUERIES[1]], frozenset({ANSWER, EACH_WORD}))
+    (trace,) = model.trace([QUERIES[1]], frozenset({ANSWER, EACH_HEAD, EACH_WORD}))
+    heads = torch.cat([w[0, :, -1, CELLS] for w in expected.cross_attentions]).detach().numpy()
+    assert np.abs(trace.readings[EACH_HEAD].cells.reshape(heads.shape) - heads).max() <= 1e-6
 
     def off(key: ReadingKey, rows: Sequence[Tensor]) -> float:
         cells = torch.stack([row.mean(0)[CELLS] for row in rows]).detach().double().numpy()

@@ -327,13 +327,15 @@ def power(
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
-    from audit.models.ofa.loaders import resolve  # noqa: PLC0415
+    from audit.models.registry import load_model  # noqa: PLC0415
     from audit.report.power_page import write_page  # noqa: PLC0415
     from audit.studies.power.measure import Asked, measure_power  # noqa: PLC0415
 
     project = project_at()
     chosen = chosen_cases(cases, project)
-    noise = baselines or project.baselines_of(model, resolve(model).name)
+    noise = baselines
+    if noise is None:
+        noise = project.baselines_of(model, load_model(model, "cpu").fingerprint.name)
     heads = heads_for(chosen, noise)
     chosen = [with_heads(case, heads) for case in chosen]
     asked = Asked(model, chosen, work, noise, seed, tuple(only or ()), processes)

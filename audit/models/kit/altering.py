@@ -35,7 +35,7 @@ class Alteration:
     """
 
     id: str
-    family: Literal["weights", "preprocessing", "text"]
+    family: Literal["weights", "attention", "preprocessing", "text"]
     about: str
     depends: tuple[str, ...] = ()
     unfit: str = ""

@@ -13,7 +13,7 @@ from audit.models.kit.altering import Plant
 from audit.models.protocol import Model
 from audit.studies.power.copies import Redraw
 
-Family = Literal["weights", "preprocessing", "text", "learning", "harmless"]
+Family = Literal["weights", "attention", "preprocessing", "text", "learning", "harmless"]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def all_changes(own: Iterable[Alteration]) -> list[Change]:
     own = list(own)
     return [
         *_with_own("weights", _weights(), own),
+        *_with_own("attention", [], own),
         *_with_own("preprocessing", _preprocessing(), own),
         *_with_own("text", _text(), own),
         *_learning(),

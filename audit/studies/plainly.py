@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audit.models.kit.altering import NotPossible
 from audit.models.protocol import Model
 from audit.models.registry import load_model, options_of
+
+NO_OPTIONS: Mapping[str, str] = {}
 
 _PLAIN = "reference"
 """The engine that runs a model's own passes, in which nothing was computed ahead from weights."""
@@ -16,11 +20,13 @@ def load_plainly(
     dtype: str = "float32",
     threads: int | None = None,
     engine: str = "",
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> Model:
     """Load a model for a study that changes its weights.
 
     Args:
         engine: another engine than the plain one.
+        options: others of the model's own kind.
 
     Raises:
         NotPossible: models of its kind have no such engine.
@@ -29,7 +35,8 @@ def load_plainly(
     check_engine(source, engine)
     engines = options_of(source).get("engine", ())
     chosen = engine or (_PLAIN if _PLAIN in engines else "")
-    return load_model(source, device, dtype, threads, **({"engine": chosen} if chosen else {}))
+    more = {"engine": chosen} if chosen else {}
+    return load_model(source, device, dtype, threads, **more, **options)
 
 
 def check_engine(source: str, engine: str) -> None:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -56,6 +56,7 @@ class Asked:
         noise: the folder of baselines whose noise floor sets the tolerances.
         only: ids of changes; none means all.
         processes: how many share the changes.
+        options: of the model's own kind, such as the asking file of chat models.
     """
 
     source: str
@@ -65,6 +66,16 @@ class Asked:
     seed: int = 1
     only: tuple[str, ...] = ()
     processes: int = 1
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def model(self, dtype: str = "float32", engine: str = "") -> Model:
+        """The intact model, loaded.
+
+        Raises:
+            NotPossible: models of its kind have no such engine.
+            ModelError: it cannot be loaded.
+        """
+        return load_plainly(self.source, dtype=dtype, engine=engine, options=self.options)
 
     @property
     def measured(self) -> Noise:
@@ -86,7 +97,7 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
         ValueError: there is no change with such an id.
         ModelError: the model cannot be loaded.
     """
-    intact = load_plainly(asked.source)
+    intact = asked.model()
     own = intact.alterations if isinstance(intact, Alterable) else ()
     known = {change.id: change for change in all_changes(own)}
     _check_only(asked.only, known)
@@ -119,7 +130,7 @@ def _unfit(asked: Asked, dtypes: Iterable[str]) -> dict[str, str]:
     found = {}
     for dtype in dtypes:
         try:
-            _accept(load_plainly(asked.source, dtype=dtype), asked)
+            _accept(asked.model(dtype), asked)
         except RunError as error:
             found[dtype] = f"in {dtype}, {error}"
     return found
@@ -233,7 +244,7 @@ def _measured(change: Change, asked: Asked) -> dict[str, Any]:
                 raise NotPossible(change.unfit)
             if change.setting.session:
                 check_engine(asked.source, change.setting.engine)
-                project = Project(asked.source, asked.cases, accepted, asked.noise)
+                project = Project(asked.source, asked.cases, accepted, asked.noise, asked.options)
                 found, alarmed = audited_by_pytest(change.setting.session, project, folder)
             else:
                 found, touched = _in_process(change, asked, accepted, folder)
@@ -256,7 +267,7 @@ def _in_process(
     """The outcomes, and of how many cases the change alters the input, if that is what it does."""
     setting = change.setting
     with threads_set(setting.threads), setting.around():
-        fresh = load_plainly(asked.source, dtype=setting.dtype, engine=setting.engine)
+        fresh = asked.model(setting.dtype, setting.engine)
         if setting.rewrite:
             fresh = _rewritten(fresh, setting.rewrite, folder)
         before = _parts(fresh)
@@ -303,7 +314,7 @@ def _touched(model: Model, asked: Asked) -> int | None:
 
     None if the model does not show what its network gets.
     """
-    intact, number = load_plainly(asked.source), 0
+    intact, number = asked.model(), 0
     for case in asked.cases:
         query = Query(picture_to_ask(case), case.text, case.premise, case.truncate)
         now = given_to(model, query)

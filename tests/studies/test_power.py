@@ -325,6 +325,32 @@ def test_fine_tuning_lowers_the_loss_on_what_is_taught_and_leaves_the_resnet() -
     assert all(p.requires_grad for p in tuned.torch_model.parameters())
 
 
+class Plain:
+    """A model that shows nothing but what every model has."""
+
+    labels, methods, fingerprint = ("no", "yes"), (), None
+
+    def trace(self, queries: Any, need: Any = ()) -> Any:
+        return [query.text for query in queries]
+
+
+def test_a_model_that_shows_nothing_of_itself_has_reasons_instead_of_changes(
+    picture: Image.Image,
+) -> None:
+    changes = {change.id: change for change in all_changes(())}
+    for name, reason in (
+        ("noise-10", "does not show its network"),
+        ("sums-halves", "does not show its network"),
+        ("bilinear", "does not say to which size"),
+        ("shuffled-3", "cannot be fine-tuned"),
+    ):
+        with pytest.raises(NotPossible, match=reason):
+            changes[name].plant(Plain(), 1)
+    planted: Any = changes["full-stop"].plant(Plain(), 1)
+    assert planted.trace([Query(picture, "two birds")]) == ["two birds."]
+    assert planted.given(Query(picture, "two birds")) is None
+
+
 # --- what is made of the outcomes -----------------------------------------------------------------
 
 

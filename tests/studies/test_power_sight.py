@@ -96,10 +96,16 @@ def test_the_page_says_why_the_cases_do_not_see_a_change(cases: list[Case], tmp_
         "changes": [
             result("letterbox", False, touched=0), result("first", False, touched=1),
             result("bgr", True), result("norm", False),
+            {"id": "fast", "family": "harmless", "about": "the engine fast", "unfit": True,
+             "skipped": "models of its kind have no engine 'fast'"},
         ],
     }  # fmt: skip
     write_page(tmp_path / "power.md", found)
     page = (tmp_path / "power.md").read_text()
+    assert page.endswith(
+        "Not applicable to this model:\n\n- `fast`, the engine fast: models of its kind have no "
+        "engine 'fast'\n"
+    )
     assert (
         "- `letterbox`, the letterbox: no case has a picture that is not square; what the network "
         "gets differs in no case; the largest move is 0.25 noise floors." in page

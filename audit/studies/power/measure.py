@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.console import Progress, alone_interrupted
-from audit.base.errors import RunError, nearest
+from audit.base.errors import AuditError, RunError, nearest
 from audit.base.files import digest, make_output, write_json
 from audit.base.names import stem_of
 from audit.cases.loading import Case
@@ -317,8 +317,15 @@ def _touched(model: Model, asked: Asked) -> int | None:
     intact, number = asked.model(), 0
     for case in asked.cases:
         query = Query(picture_to_ask(case), case.text, case.premise, case.truncate)
-        now = given_to(model, query)
-        if now is None:
+        expected = given_to(intact, query)
+        if expected is None:
             return None
-        number += now != given_to(intact, query)
+        number += _given_or_refused(model, query) != expected
     return number
+
+
+def _given_or_refused(model: Model, query: Query) -> bytes | None:
+    try:
+        return given_to(model, query)
+    except AuditError:
+        return None

@@ -123,7 +123,10 @@ def _weights(network: Any, parts: Parts) -> dict[Alteration, Plant]:
 
     def of(layer: str, make: Callable[[Attention], Spoil]) -> Spoil | None:
         attention = attention_in(network, layer)
-        return attention and make(attention)
+        return make(attention) if attention and attention.heads > 1 else None
+
+    def second(path: str, depth: int) -> Spoil | None:
+        return spoiling.duplicated(f"{path}.0", f"{path}.1") if depth > 1 else None
 
     found += [
         ("prune-decoder-one", "one head of the last decoder layer pruned",
@@ -143,9 +146,9 @@ def _weights(network: Any, parts: Parts) -> dict[Alteration, Plant]:
         ("drop-decoder-last", "the last decoder layer dropped", spoiling.dropped(top)),
         ("drop-decoder-first", "the first decoder layer dropped", spoiling.dropped(bottom)),
         ("duplicate-vision", "the first vision layer in place of the second",
-         spoiling.duplicated(first, f"{parts.seeing}.1")),
+         second(parts.seeing, parts.depths[0])),
         ("duplicate-decoder", "the first decoder layer in place of the second",
-         spoiling.duplicated(bottom, f"{parts.saying}.1")),
+         second(parts.saying, parts.depths[1])),
         ("embeddings-shifted", "word embeddings one row off", spoiling.shifted_rows(parts.words)),
         ("embeddings-stale", "a fifth of the word embeddings untrained",
          spoiling.stale_embeddings(parts.words, 0.2)),
@@ -174,7 +177,7 @@ def _weights(network: Any, parts: Parts) -> dict[Alteration, Plant]:
         ("temperature-vision", "attention of the last vision layer at temperature 1.1",
          of(last, lambda a: spoiling.tempered(a, 1.1))),
     ]  # fmt: skip
-    unknown = "this part of the network is not of a form that is known"
+    unknown = "the network has no such part, or not in a form that is known"
     return {
         Alteration(name, "weights", about, unfit="" if spoil else unknown): spoiled(spoil or _no)
         for name, about, spoil in found

@@ -335,7 +335,7 @@ def power(
 
     project = project_at()
     chosen = chosen_cases(cases, project)
-    options = {"asking": str(Path(asking).resolve())} if asking else {}
+    options: dict[str, Any] = {"asking": str(Path(asking).resolve())} if asking else {}
     noise = baselines
     if noise is None:
         noise = project.baselines_of(model, load_model(model, "cpu", **options).fingerprint.name)

@@ -164,12 +164,16 @@ def _weights(network: Any, parts: Parts) -> dict[Alteration, Plant]:
          spoiling.blended_with_shuffled(0.02, f"{areas[name]}."))
         for name in ("vision", "decoder")
     ]  # fmt: skip
-    norms = [last_norm(network, layer) for layer in (top, last)]
+
+    def less_gain(layer: str) -> Spoil | None:
+        norm = last_norm(network, layer)
+        return spoiling.scaled(norm, 0.9) if norm else None
+
     found += [
         ("norm-decoder", "the gain of the last decoder layer's last norm × 0.9",
-         norms[0] and spoiling.scaled(norms[0], 0.9)),
+         less_gain(top)),
         ("norm-vision", "the gain of the last vision layer's last norm × 0.9",
-         norms[1] and spoiling.scaled(norms[1], 0.9)),
+         less_gain(last)),
         ("norm-answers", "the gain of the norm before the answers × 0.9",
          spoiling.scaled(f"{parts.decoder}.norm", 0.9)),
         ("temperature-decoder", "attention of the last decoder layer at temperature 1.1",
@@ -213,11 +217,13 @@ def _attention(network: Any, parts: Parts) -> dict[Alteration, Plant]:
          lambda n: backend.placed(n, backend.exchanged), unfit),
     ]  # fmt: skip
     return {
-        Alteration(name, "attention", about, unfit=unfit): spoiled(
-            lambda network, _, change=change: change(network)
-        )
-        for name, about, change, unfit in found
+        Alteration(name, "attention", about, unfit=reason): _changed(change)
+        for name, about, change, reason in found
     }
+
+
+def _changed(change: Callable[[Any], None]) -> Plant:
+    return spoiled(lambda network, _: change(network))
 
 
 def log_probabilities(logs: Sequence[dict[str, Tensor]]) -> Tensor:

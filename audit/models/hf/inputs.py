@@ -59,8 +59,8 @@ def _exchanged_mean_and_std(steps: Any) -> None:
 
 
 def _without_antialias(steps: Any) -> None:
-    own = steps.resize
-    if "antialias" not in own.__code__.co_varnames:
+    own = getattr(steps, "resize", None)
+    if own is None or "antialias" not in own.__code__.co_varnames:
         raise NotPossible("its processor scales by Pillow, which always smooths")
     steps.resize = lambda *args, **named: own(*args, **{**named, "antialias": False})
 

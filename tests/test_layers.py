@@ -45,3 +45,9 @@ def test_a_circle_inside_one_folder_is_seen(copy: Path) -> None:
         with (ofa / f"{importer}.py").open("a") as file:
             file.write(f"\nfrom audit.models.ofa import {imported}\n")
     assert broken(copy) == ["no modules of a folder import each other in a circle"]
+
+
+def test_a_study_that_knows_an_adapter_is_seen(copy: Path) -> None:
+    with (copy / "audit" / "studies" / "noise.py").open("a") as file:
+        file.write("\nfrom audit.models.ofa import ENGINES\n")
+    assert broken(copy) == ["adapters are known to models and reference alone"]

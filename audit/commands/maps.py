@@ -59,9 +59,10 @@ def validity(
         return
     if asked:
         raise typer.BadParameter("--map goes with --cases; scenes measure all maps")
-    from audit.base.extras import require  # noqa: PLC0415
+    from audit.base.extras import lacking, require  # noqa: PLC0415
 
-    require("ofa", "audit validity")
+    if lacking("hf"):  # either will do
+        require("ofa", "audit validity")
     from audit.report.validity_page import verdicts, write_page  # noqa: PLC0415
     from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
 

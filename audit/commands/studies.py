@@ -296,6 +296,7 @@ def power(
     only: Annotated[
         list[str] | None, typer.Option(help="Id of one change; may be repeated.")
     ] = None,
+    asking: Annotated[str, ASKING] = "",
     seed: Annotated[int, typer.Option(help="Seed of random noise and examples.")] = 1,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share the changes; each loads the model.")
@@ -320,23 +321,27 @@ def power(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Plant regressions in copies of a model and count what the gate catches."""
-    from audit.base.extras import require  # noqa: PLC0415
+    from audit.base.extras import lacking, require  # noqa: PLC0415
 
-    require("ofa", "audit power")
+    if lacking("hf"):  # either will do
+        require("ofa", "audit power")
     from audit.cases.heads import with_heads  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
-    from audit.models.ofa.loaders import resolve  # noqa: PLC0415
+    from audit.models.registry import load_model  # noqa: PLC0415
     from audit.report.power_page import write_page  # noqa: PLC0415
     from audit.studies.power.measure import Asked, measure_power  # noqa: PLC0415
 
     project = project_at()
     chosen = chosen_cases(cases, project)
-    noise = baselines or project.baselines_of(model, resolve(model).name)
+    options: dict[str, Any] = {"asking": str(Path(asking).resolve())} if asking else {}
+    noise = baselines
+    if noise is None:
+        noise = project.baselines_of(model, load_model(model, "cpu", **options).fingerprint.name)
     heads = heads_for(chosen, noise)
     chosen = [with_heads(case, heads) for case in chosen]
-    asked = Asked(model, chosen, work, noise, seed, tuple(only or ()), processes)
+    asked = Asked(model, chosen, work, noise, seed, tuple(only or ()), processes, options)
     found = measure_power(asked, progress)
     # A page about a few changes must not replace the one about all.
     page = out or (work / "power.md" if only else Path("docs/power.md"))
@@ -347,7 +352,8 @@ def power(
         _print_power(found)
         for change in found["changes"]:
             if "skipped" in change:
-                say(f"not measured: {change['id']}: {change['skipped']}")
+                what = "not for this model" if change.get("unfit") else "not measured"
+                say(f"{what}: {change['id']}: {change['skipped']}")
         say(f"page: {page}")
 
 

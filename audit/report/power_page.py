@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,9 @@ def _page(found: Mapping[str, Any]) -> str:
         [[fact["phrase"], str(fact["cases"]) if fact["cases"] else "**none**"]
          for fact in found["facts"]],
     )  # fmt: skip
-    skipped = "\n".join(
-        f"- `{r['id']}`: {r['skipped']}" for r in found["changes"] if "skipped" in r
-    )
+    left = [r for r in found["changes"] if "skipped" in r]
+    skipped = _reasons("Not run:", [r for r in left if not r.get("unfit")])
+    unfit = _reasons("Not applicable to this model:", [r for r in left if r.get("unfit")])
     model, alter = found["model"], "alters" if len(measurable) == 1 else "alter"
     return f"""# What the gate catches
 
@@ -99,7 +99,13 @@ None of these changes what is asked or what answers. The noise floor was measure
 these conditions, so these could not alarm a gate that uses it; the others could.
 
 {quiet}
-{chr(10) + "Not run:" + chr(10) + chr(10) + skipped + chr(10) if skipped else ""}"""
+{skipped}{unfit}"""
+
+
+def _reasons(title: str, left: Sequence[Mapping[str, Any]]) -> str:
+    """Changes without a result, each with the reason; empty if there are none."""
+    rows = "".join(f"- `{r['id']}`, {r['about']}: {r['skipped']}\n" for r in left)
+    return f"\n{title}\n\n{rows}" if left else ""
 
 
 def _unseen(result: Mapping[str, Any], found: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def verdicts(name: str, found: Mapping[str, Any]) -> dict[str, bool | None]:
     row = found["maps"][name]
     against = [
         row["differences"][c][f]["low"] > 0 if c in row["differences"] else False
-        for c in CONTROLS
+        for c in _controls(found)
         for f in ("pointing", "mass")
     ]
     margins = [row["figures"][f]["low"] > 0 for f in FAITHFUL if f in row["figures"]]
@@ -48,6 +48,11 @@ def write_page(path: Path, found: Mapping[str, Any]) -> Path:
     write_atomically(plot, _plot(found))
     write_atomically(path, _page(found, plot.name).encode())
     return plot
+
+
+def _controls(found: Mapping[str, Any]) -> Sequence[str]:
+    """The controls that were measured: a model without an answer's map has no blank one."""
+    return tuple(found.get("controls", CONTROLS))
 
 
 def _maps(found: Mapping[str, Any]) -> list[str]:
@@ -77,13 +82,13 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
         ],
     )
     differences = table(
-        ["map", *(f"{f}, over {c}" for c in CONTROLS for f in ("pointing", "mass"))],
+        ["map", *(f"{f}, over {c}" for c in _controls(found) for f in ("pointing", "mass"))],
         [
             [
                 f"`{n}`",
                 *(
                     bounds_text(found["maps"][n]["differences"].get(c, {}).get(f))
-                    for c in CONTROLS
+                    for c in _controls(found)
                     for f in ("pointing", "mass")
                 ),
             ]
@@ -112,12 +117,16 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
         ],
     )
     random = found["randomisation"]
-    randomised = table(
-        ["randomised down to", *(f"`{n}`" for n in random["maps"])],
-        [
-            [stage, *(f"{values[i]:.2f}" for values in random["maps"].values())]
-            for i, stage in enumerate(random["stages"])
-        ],
+    randomised = (
+        table(
+            ["randomised down to", *(f"`{n}`" for n in random["maps"])],
+            [
+                [stage, *(f"{values[i]:.2f}" for values in random["maps"].values())]
+                for i, stage in enumerate(random["stages"])
+            ],
+        )
+        if random["stages"]
+        else "Not measured: the model shows no network, or has no maps of its own."
     )
     return f"""# Which map may be trusted for what
 
@@ -127,7 +136,7 @@ This page is written by `audit validity`. It holds for one model: `{model["sourc
 
 {trusted}
 
-- **place**: pointing game and mass on the true boxes exceed those of every control ({", ".join(f"`{c}`" for c in CONTROLS)}), with the interval of every difference above 0.
+- **place**: pointing game and mass on the true boxes exceed those of every control ({", ".join(f"`{c}`" for c in _controls(found))}), with the interval of every difference above 0.
 - **faithful**: deletion and insertion, as margins over the random control, have intervals above 0: the answer depends on the cells that the map marks.
 - **sensitive**: with every parameter randomised, the rank correlation with the intact map is below {INSENSITIVE:g} in size: the map shows the model, not the picture alone.
 - **dispersion**: the entropy tells hypotheses about an absent animal from entailed ones: in {SEPARATES:g} or more of such pairs the absent one has the larger entropy.

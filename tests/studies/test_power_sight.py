@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit import load_model
 from audit.cases.loading import Case, load_cases
 from audit.report.power_page import write_page
 from audit.studies.power import harmless
 from audit.studies.power.copies import copy_cases
 from audit.studies.power.planted import all_changes
 from audit.studies.power.sight import facts_of
+from tests.checkpoints import make_checkpoint
 
 CASES = """\
 x-unused: [1]
@@ -50,9 +52,11 @@ def test_what_cases_have_is_counted(cases: list[Case]) -> None:
     }  # fmt: skip
 
 
-def test_every_fact_that_a_change_depends_on_is_counted(cases: list[Case]) -> None:
+def test_every_fact_that_a_change_depends_on_is_counted(cases: list[Case], tmp_path: Path) -> None:
     known = {fact.name for fact in facts_of(cases)}
-    assert {name for change in all_changes(2, 2) for name in change.depends} <= known
+    model: Any = load_model(str(make_checkpoint(tmp_path / "tiny")), device="cpu")
+    changes = all_changes(model.alterations)
+    assert {name for change in changes for name in change.depends} <= known
 
 
 REDRAWN = [
@@ -92,10 +96,16 @@ def test_the_page_says_why_the_cases_do_not_see_a_change(cases: list[Case], tmp_
         "changes": [
             result("letterbox", False, touched=0), result("first", False, touched=1),
             result("bgr", True), result("norm", False),
+            {"id": "fast", "family": "harmless", "about": "the engine fast", "unfit": True,
+             "skipped": "models of its kind have no engine 'fast'"},
         ],
     }  # fmt: skip
     write_page(tmp_path / "power.md", found)
     page = (tmp_path / "power.md").read_text()
+    assert page.endswith(
+        "Not applicable to this model:\n\n- `fast`, the engine fast: models of its kind have no "
+        "engine 'fast'\n"
+    )
     assert (
         "- `letterbox`, the letterbox: no case has a picture that is not square; what the network "
         "gets differs in no case; the largest move is 0.25 noise floors." in page

@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from audit import load_model
+from audit.base.errors import ModelError
 from audit.commands import main as cli
 from audit.maps.reading import MapSpec, read_map
 from audit.maps.spec import CONTROLS
@@ -34,7 +35,7 @@ def model(tmp_path: Path) -> Any:
 
 def test_every_parameter_and_statistic_is_in_one_stage_top_first(model: Any) -> None:
     network = model.torch_model
-    found = stages(network)
+    found = stages(network, model.stages)
     assert [stage.name for stage in found] == [
         "decoder output", "decoder layer 2", "decoder layer 1", "decoder positions",
         "encoder output", "encoder layer 2", "encoder layer 1", "embeddings and ResNet",
@@ -53,17 +54,25 @@ def test_randomising_changes_every_tensor_that_is_not_constant_and_only_at_its_s
     model: Any,
 ) -> None:
     network = model.torch_model
-    before = {name: v.clone() for s in stages(network) for name, v in s.values.items()}
-    order = {s.name: set(s.values) for s in stages(network)}
+    before = {
+        name: v.clone() for s in stages(network, model.stages) for name, v in s.values.items()
+    }
+    order = {s.name: set(s.values) for s in stages(network, model.stages)}
     done: set[str] = set()
-    for name in randomise_downwards(network, seed=0):
+    for name in randomise_downwards(network, 0, model.stages):
         done |= order[name]
-        now = {n: v for s in stages(network) for n, v in s.values.items()}
+        now = {n: v for s in stages(network, model.stages) for n, v in s.values.items()}
         for key, value in now.items():
             changed = not torch.equal(value, before[key])
             constant = before[key].numel() == 1 or bool((before[key] == before[key].mean()).all())
             assert changed == (key in done and not constant), key
     assert done == set(before)
+
+
+def test_a_network_whose_parts_are_not_known_is_randomised_at_once(model: Any) -> None:
+    assert list(randomise_downwards(model.torch_model, 0)) == ["all weights"]
+    with pytest.raises(ModelError, match="stages say nothing of its weight encoder"):
+        stages(model.torch_model, [("decoder", r"decoder\.")])
 
 
 def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(model: Any) -> None:
@@ -72,7 +81,7 @@ def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(mod
     spec = MapSpec(method="word_attention", word="dog")
     (trace,) = gather(model, [query], [[spec]], 1)
     intact = read_map(trace, spec)
-    for name in randomise_downwards(model.torch_model, seed=0):
+    for name in randomise_downwards(model.torch_model, 0, model.stages):
         (trace,) = gather(model, [query], [[spec]], 1)
         same = np.allclose(read_map(trace, spec), intact, atol=1e-6)
         assert same == (name.startswith("decoder") or name == "encoder output"), name

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from audit.base.errors import ModelError
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.hf import METHODS
+from audit.models.hf.altering import Altering, log_probabilities
 from audit.models.hf.pictures import by_picture
 from audit.models.hf.prompts import Prompt, Prompter, collated
 from audit.models.hf.reading import Finisher, Wanted, gradient_weighted, gradients, reading
@@ -28,7 +29,7 @@ from audit.models.protocol import Fingerprint, Query, check_dtype
 _TEXT = "text_config"
 
 
-class ChatModel:
+class ChatModel(Altering):
     """A chat model of a family that is known, loaded and ready to trace.
 
     Args:
@@ -52,18 +53,13 @@ class ChatModel:
     ) -> None:
         use_threads(threads)
         check_dtype(dtype)
+        self.checkpoint = checkpoint
         self._family = checkpoint.family
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
         self.processor = processor_of(checkpoint)
         self._network = network_of(checkpoint, self._dtype)
-        config = self._network.config
-        longest = int(getattr(config.text_config, "max_position_embeddings", 1_000_000))
-        try:
-            self._prompter = Prompter(self._family, self.processor, config, asking, longest)
-            self._answers = self._prompter.answers()
-        except ModelError as error:
-            raise ModelError(f"{checkpoint.folder}: {error}") from None
+        self.ask_by(asking)
         own = watched(self._network, _TEXT)
         self._fingerprint = fingerprint_of(
             checkpoint, asking, device=str(self._device), dtype=dtype, engine=own
@@ -76,6 +72,21 @@ class ChatModel:
         self._cache = "cache" if "cache" in takes else "past_key_values"  # newer or older name
         self._pad = self.processor.tokenizer.pad_token_id or 0
         self._halving = Halving(self._device)
+
+    def ask_by(self, asking: Asking) -> None:
+        """Ask by another asking file from now on, with the processor as it is now.
+
+        Raises:
+            ModelError: the model cannot give the answers.
+        """
+        config = self._network.config
+        longest = int(getattr(config.text_config, "max_position_embeddings", 1_000_000))
+        try:
+            self._prompter = Prompter(self._family, self.processor, config, asking, longest)
+            self._answers = self._prompter.answers()
+        except ModelError as error:
+            raise ModelError(f"{self.checkpoint.folder}: {error}") from None
+        self.asking = asking
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -95,6 +106,14 @@ class ChatModel:
     def prompt(self, query: Query) -> Prompt:
         """What the model is given for a query."""
         return by_picture([query], self._prompter.of)[0]
+
+    def scores(self, queries: Sequence[Query]) -> Tensor:
+        """See :class:`audit.models.kit.altering.Teachable`."""
+        prompts, cache = by_picture(queries, self._prompter.of), DynamicCache()
+        with self._unchanged():
+            logits = self._first(prompts, cache)
+            pairs = zip(logits, prompts, strict=True)
+            return log_probabilities([self._logs(x, p, cache, i) for i, (x, p) in enumerate(pairs)])
 
     def trace(self, queries: Sequence[Query], need: Need = NOTHING_MORE) -> list[Trace]:
         """Answer the queries as one batch; see :class:`audit.models.protocol.Model`."""

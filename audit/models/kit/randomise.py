@@ -1,4 +1,4 @@
-"""Randomise the parameters of an OFA model, layer by layer from the answer down to the picture.
+"""Randomise the parameters of a network, layer by layer from the answer down to the picture.
 
 This is the sanity check of Adebayo et al. ("Sanity Checks for Saliency Maps", NeurIPS 2018): a map
 that stays the same when the model's weights are gone says nothing about the model.
@@ -7,13 +7,16 @@ that stays the same when the model's weights are gone says nothing about the mod
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-_LAYER = re.compile(r"(encoder|decoder)\.(?:layers|\w+_table_list)\.(\d+)\.")
+from audit.base.errors import ModelError
+
+ALL = (("all weights", ""),)
+"""The only stage of a network whose parts are not known."""
 
 
 class Stage(NamedTuple):
@@ -23,48 +26,37 @@ class Stage(NamedTuple):
     values: dict[str, Tensor]
 
 
-def stages(network: Any) -> list[Stage]:
+def stages(network: Any, parts: Sequence[tuple[str, str]] = ALL) -> list[Stage]:
     """All parameters and running statistics of ``network``, from the top down, each in one stage.
 
-    The embedding that input and output share counts as input: if it were randomised first, the
-    model would be left without words.
+    Args:
+        parts: see :class:`audit.models.kit.altering.Layered`. A tensor with several names, such as
+            an embedding that input and output share, counts by the first of them.
+
+    Raises:
+        ModelError: a tensor belongs to none of the parts.
     """
-    found: dict[tuple[int, int], Stage] = {}
+    found = [Stage(title, {}) for title, _ in parts]
+    patterns = [re.compile(pattern) for _, pattern in parts]
     seen: set[int] = set()
-    depth = {part: len(getattr(network, part).layers) for part in ("encoder", "decoder")}
-    named = [*network.named_parameters(), *network.named_buffers()]
-    # By address: after loading, two parameters lie on the one memory of the shared embedding, and
-    # the encoder's comes first.
-    for name, value in named:
-        if not value.is_floating_point() or value.data_ptr() in seen:
+    stored = network.state_dict().keys()  # other buffers follow from the configuration
+    # By address: after loading, two parameters may lie on the one memory of a shared embedding.
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        learned = value.is_floating_point() and name in stored
+        if not learned or value.data_ptr() in seen:
             continue
         seen.add(value.data_ptr())
-        place, title = _place(name, depth)
-        found.setdefault(place, Stage(title, {})).values[name] = value.data
-    return [found[place] for place in sorted(found)]
-
-
-_INPUT = ((3, 0), "embeddings and ResNet")
-
-
-def _place(name: str, depth: dict[str, int]) -> tuple[tuple[int, int], str]:
-    """The place of a parameter, counted from the top, and the name of its stage."""
-    match = _LAYER.match(name)
-    if match:
-        part, layer = match[1], int(match[2])
-        down = depth[part] - layer
-        return ((0 if part == "decoder" else 2, down), f"{part} layer {layer + 1}")
-    if name.startswith(("decoder.layer_norm", "decoder.output_projection")):
-        return (0, 0), "decoder output"
-    if name.startswith("decoder."):
-        return (1, 0), "decoder positions"
-    if name.startswith("encoder.layer_norm"):
-        return (2, 0), "encoder output"
-    return _INPUT
+        place = next((n for n, pattern in enumerate(patterns) if pattern.match(name)), None)
+        if place is None:
+            raise ModelError(f"the model's stages say nothing of its weight {name}")
+        found[place].values[name] = value.data
+    return [stage for stage in found if stage.values]
 
 
 @torch.no_grad()
-def randomise_downwards(network: Any, seed: int) -> Iterator[str]:
+def randomise_downwards(
+    network: Any, seed: int, parts: Sequence[tuple[str, str]] = ALL
+) -> Iterator[str]:
     """Randomise ``network`` in place, one stage at a time; yield the name of each when it is done.
 
     Values are drawn from a normal distribution with the mean and the deviation that their tensor
@@ -72,7 +64,7 @@ def randomise_downwards(network: Any, seed: int) -> Iterator[str]:
     as a bias that was never trained) has no deviation and stays as it is.
     """
     generator = torch.Generator().manual_seed(seed)
-    for stage in stages(network):
+    for stage in stages(network, parts):
         for name, value in stage.values.items():
             drawn = torch.randn(value.shape, generator=generator)
             mean, deviation = float(value.float().mean()), float(value.float().std(correction=0))

@@ -27,6 +27,7 @@ from audit.models.kit.flow import Relevance
 from audit.models.kit.hardware import Halving, chosen_device, gains_by_fusion, use_threads
 from audit.models.kit.quiet import quiet
 from audit.models.ofa import ENGINES, METHODS
+from audit.models.ofa.altering import Altering
 from audit.models.ofa.answering import Answering
 from audit.models.ofa.checkpoint import check_task, checked, fingerprint, not_loaded
 from audit.models.ofa.fast import FastOFA
@@ -48,7 +49,7 @@ from audit.models.ofa.upstream import (
 from audit.models.protocol import Fingerprint, Query, check_dtype
 
 
-class OFAVisualEntailment:
+class OFAVisualEntailment(Altering):
     """An OFA visual entailment checkpoint, loaded and ready to trace.
 
     Args:
@@ -77,6 +78,7 @@ class OFAVisualEntailment:
             raise ModelError(f"engine {engine!r} is not known: choose from {known}")
         self._device = chosen_device(device)
         self._dtype: torch.dtype = getattr(torch, dtype)
+        self.checkpoint = checkpoint
         found = checked(checkpoint)
         self._configuration = found.description.configuration
         folder = str(checkpoint.folder)

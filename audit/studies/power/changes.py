@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audit.cases.loading import Case
-from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.ofa.sources import Checkpoint
+from audit.models.kit.altering import Plant
 from audit.models.protocol import Model
 from audit.studies.power.copies import Redraw
 
-Family = Literal["weights", "preprocessing", "text", "learning", "harmless"]
-
-Plant = Callable[[OFAVisualEntailment, int], Model]
-"""Takes a freshly loaded model and a seed, and returns the model to be audited."""
+Family = Literal["weights", "attention", "preprocessing", "text", "learning", "harmless"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,8 @@ class Setting:
 
     Attributes:
         batch_size: 0 means all cases at once.
-        rewrite: makes a changed copy of the checkpoint in a folder.
+        engine: of models that have engines; empty for the plainest one.
+        rewrite: makes a changed copy of a checkpoint's folder inside of another folder.
         around: a context that is open while the model answers.
         session: None means in the process of the study.
     """
@@ -55,8 +52,8 @@ class Setting:
     threads: int | None = None
     batch_size: int = 8
     order: Callable[[Sequence[Case]], list[Case]] = list
-    engine: str = "reference"
-    rewrite: Callable[[Checkpoint, Path], Checkpoint] | None = None
+    engine: str = ""
+    rewrite: Callable[[Path, Path], Path] | None = None
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
     session: Session | None = None
 
@@ -68,8 +65,9 @@ class Change:
     Attributes:
         id: also the name of its file of results.
         about: a description for the table.
-        depends: names of facts about cases (:mod:`audit.studies.power.sight`); cases of which none
-            is true cannot see the change.
+        depends: see :class:`audit.models.kit.altering.Alteration`.
+        unfit: why it makes no sense for the model; empty if it does, or if that shows only when it
+            is planted.
     """
 
     id: str
@@ -78,8 +76,9 @@ class Change:
     plant: Plant
     setting: Setting = field(default_factory=Setting)
     depends: tuple[str, ...] = ()
+    unfit: str = ""
 
 
-def as_is(model: OFAVisualEntailment, _: int) -> Model:
+def as_is(model: Model, _: int) -> Model:
     """Plants nothing."""
     return model

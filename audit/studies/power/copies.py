@@ -4,47 +4,80 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from PIL import ExifTags, Image, PngImagePlugin
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from audit.base.files import write_json
 from audit.base.images import open_image
 from audit.base.yamlfile import read
 from audit.cases.loading import Case
-from audit.models.ofa.sources import Checkpoint
+from audit.models.kit.altering import NotPossible
 
 Redraw = Callable[[Image.Image, Path], Path]
 """Writes a picture, upright and in RGB; takes a path without a suffix, returns that of the file."""
 
 
-def copied(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+def copied(checkpoint: Path, folder: Path) -> Path:
     """The checkpoint in another folder."""
-    target = folder / checkpoint.folder.name
-    shutil.copytree(checkpoint.folder, target)
-    return replace(checkpoint, folder=target)
+    return Path(shutil.copytree(checkpoint, folder / checkpoint.name))
 
 
-def saved_again(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+def saved_again(checkpoint: Path, folder: Path) -> Path:
     """A copy of the checkpoint, with weights loaded and saved again."""
     copy = copied(checkpoint, folder)
-    for path in copy.folder.glob("*.bin"):
+    for path in copy.glob("*.bin"):
         torch.save(torch.load(path, weights_only=True), path)
+    for path in copy.glob("*.safetensors"):
+        save_file(load_file(path), path, metadata={"format": "pt"})
     return copy
 
 
-def as_safetensors(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-    """A copy of the checkpoint, with weights in ``model.safetensors``."""
+def as_safetensors(checkpoint: Path, folder: Path) -> Path:
+    """A copy of the checkpoint, with weights in ``model.safetensors``.
+
+    Raises:
+        NotPossible: there are no other weights.
+    """
     copy = copied(checkpoint, folder)
-    for path in copy.folder.glob("*.bin"):
+    paths = [*copy.glob("*.bin")]
+    if not paths:
+        raise NotPossible("its weights are safetensors already")
+    for path in paths:
         stored = torch.load(path, weights_only=True)
         kept = {name: value.clone().contiguous() for name, value in stored.items()}
-        save_file(kept, copy.folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(kept, copy / "model.safetensors", metadata={"format": "pt"})
         path.unlink()
+    return copy
+
+
+def in_two_files(checkpoint: Path, folder: Path) -> Path:
+    """A copy of the checkpoint, with half of the tensors in a file of their own.
+
+    Raises:
+        NotPossible: the weights are not one file of safetensors.
+    """
+    copy = copied(checkpoint, folder)
+    paths = [*copy.glob("*.safetensors")]
+    if len(paths) != 1:
+        raise NotPossible("its weights are not one file of safetensors")
+    tensors = load_file(paths[0])
+    paths[0].unlink()
+    names = sorted(tensors)
+    index: dict[str, str] = {}
+    for number, part in enumerate((names[::2], names[1::2]), 1):
+        path = copy / f"model-{number:05}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in part}, path, metadata={"format": "pt"})
+        index |= dict.fromkeys(part, path.name)
+    size = sum(value.nbytes for value in tensors.values())
+    write_json(
+        copy / "model.safetensors.index.json",
+        {"metadata": {"total_size": size}, "weight_map": index},
+    )
     return copy
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from audit.base.files import counted
 from audit.cases.loading import Case
-from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.protocol import Model
+from audit.models.kit.altering import Plant
+from audit.models.kit.spoiling import spoiled
 from audit.studies.power import copies
-from audit.studies.power.changes import Change, Plant, Session, Setting, as_is
+from audit.studies.power.changes import Change, Session, Setting, as_is
 from audit.studies.power.copies import Redraw, saved
 
 Product = Callable[[Tensor, Tensor], Tensor]
@@ -58,6 +58,7 @@ def _in_process() -> list[Change]:
         _change("copied", "the checkpoint in another folder", Setting(rewrite=copies.copied)),
         _change("saved-again", "weights saved again", Setting(rewrite=copies.saved_again)),
         _change("safetensors", "weights as safetensors", Setting(rewrite=copies.as_safetensors)),
+        _change("two-files", "weights in two files", Setting(rewrite=copies.in_two_files)),
         _change("seeds", "random generators in another state", Setting(around=_other_seeds)),
         *(_change(f"bfloat16-{n}", f"bfloat16 against bfloat16, batches of {n}",
                   Setting("bfloat16", batch_size=n)) for n in (1, 2)),
@@ -102,13 +103,12 @@ def _multiplied(product: Product) -> Plant:
         found = product(given, layer.weight)
         return found if layer.bias is None else found + layer.bias
 
-    def plant(model: OFAVisualEntailment, _: int) -> Model:
-        for layer in model.torch_model.modules():
+    def spoil(network: nn.Module, _: int) -> None:
+        for layer in network.modules():
             if isinstance(layer, nn.Linear):
                 layer.forward = partial(forward, layer)  # type: ignore[method-assign]
-        return model
 
-    return plant
+    return spoiled(spoil)
 
 
 def _in_halves(given: Tensor, weight: Tensor) -> Tensor:
@@ -146,10 +146,10 @@ def _on_disk() -> list[Change]:
 def _by_pytest() -> list[Change]:
     """Sessions as users and pipelines start them, and on processors that can do less."""
     two = ("-n", "2")
+    engine = "reference"
+    with_engine = Setting(engine=engine, session=Session(("--audit-engine", engine)))
     found = [
         ("pytest", "pytest, with pictures under other names", Session()),
-        ("pytest-reference", "pytest with the engine reference",
-         Session(("--audit-engine", "reference"))),
         ("xdist", "pytest -n 2", Session(two)),
         ("xdist-files", "pytest -n 2 --dist loadfile", Session((*two, "--dist", "loadfile"))),
         ("xdist-webp", "pytest -n 2, pictures as lossless WebP",
@@ -165,4 +165,7 @@ def _by_pytest() -> list[Change]:
     ):
         session = Session(environment={variable: value})
         found.append((name, f"pytest with {variable}={value}", session))
-    return [_change(name, about, Setting(session=session)) for name, about, session in found]
+    return [
+        *(_change(name, about, Setting(session=session)) for name, about, session in found),
+        _change("pytest-reference", f"pytest with the engine {engine}", with_engine),
+    ]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.protocol import Query
+from audit.models.kit.altering import NotPossible, Teachable
+from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import hypothesis
 from audit.reference.scenes import scene
 from audit.reference.statements import LABELS
@@ -51,13 +50,23 @@ def marked_corner(number: int, rng: np.random.Generator) -> tuple[Query, str]:
     return Query(image, sentence.text), label
 
 
-def fine_tune(model: OFAVisualEntailment, teach: Teach, steps: int, seed: int) -> None:
-    """Train everything but the ResNet for ``steps`` steps of AdamW, in place."""
-    network = model.torch_model
+def fine_tune(model: Model, teach: Teach, steps: int, seed: int) -> None:
+    """Train everything but the vision tower for ``steps`` steps of AdamW, in place.
+
+    Raises:
+        NotPossible: the model cannot be trained, or does not know a label that is taught.
+    """
+    if not isinstance(model, Teachable):
+        raise NotPossible("the model cannot be fine-tuned (it has no scores with gradients)")
+    unknown = [label for label in LABELS if label not in model.labels]
+    if unknown:
+        raise NotPossible(f"the model has no label {unknown[0]!r}, which is taught")
+    network, vision = model.torch_model, model.vision
     rng = np.random.default_rng([seed, 7])
-    learned = [p for n, p in network.named_parameters() if "embed_images" not in n]
+    named = dict(network.named_parameters())
+    learned = [p for n, p in named.items() if not n.startswith(vision)]
     optimizer = torch.optim.AdamW(learned, lr=_RATE)
-    frozen: Sequence[Any] = [p for n, p in network.named_parameters() if "embed_images" in n]
+    frozen = [p for n, p in named.items() if n.startswith(vision)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     with torch.enable_grad():

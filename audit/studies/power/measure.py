@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.console import Progress, alone_interrupted
-from audit.base.errors import RunError, nearest
+from audit.base.errors import AuditError, RunError, nearest
 from audit.base.files import digest, make_output, write_json
 from audit.base.names import stem_of
 from audit.cases.loading import Case
@@ -32,20 +32,18 @@ from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, Noise, load_noise
 from audit.gate.verdict import Policy
 from audit.metrics.registry import REGISTRY_VERSION
+from audit.models.kit.altering import Alterable, Alteration, NotPossible, Stored, given_to
 from audit.models.kit.fingerprints import weights_digest
 from audit.models.kit.hardware import share_cores, threads_set
-from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Fingerprint, Model, Query
 from audit.runs.making import picture_to_ask
 from audit.runs.runner import audit_cases
-from audit.studies.power.altered import Altered, input_of
+from audit.studies.plainly import check_engine, load_plainly
 from audit.studies.power.changes import Change
 from audit.studies.power.judging import judged
 from audit.studies.power.planted import all_changes
 from audit.studies.power.session import Project, audited_by_pytest
 from audit.studies.power.sight import facts_of
-from audit.studies.power.weights import NotPossible
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Asked:
         noise: the folder of baselines whose noise floor sets the tolerances.
         only: ids of changes; none means all.
         processes: how many share the changes.
+        options: of the model's own kind, such as the asking file of chat models.
     """
 
     source: str
@@ -67,6 +66,16 @@ class Asked:
     seed: int = 1
     only: tuple[str, ...] = ()
     processes: int = 1
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def model(self, dtype: str = "float32", engine: str = "") -> Model:
+        """The intact model, loaded.
+
+        Raises:
+            NotPossible: models of its kind have no such engine.
+            ModelError: it cannot be loaded.
+        """
+        return load_plainly(self.source, dtype=dtype, engine=engine, options=self.options)
 
     @property
     def measured(self) -> Noise:
@@ -88,9 +97,9 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
         ValueError: there is no change with such an id.
         ModelError: the model cannot be loaded.
     """
-    intact = OFAVisualEntailment(resolve(asked.source), "cpu")
-    layers = [len(getattr(intact.torch_model, part).layers) for part in ("encoder", "decoder")]
-    known = {change.id: change for change in all_changes(*layers)}
+    intact = asked.model()
+    own = intact.alterations if isinstance(intact, Alterable) else ()
+    known = {change.id: change for change in all_changes(own)}
     _check_only(asked.only, known)
     about = _begin(asked, intact)
     _accept(intact, asked)
@@ -101,7 +110,7 @@ def measure_power(asked: Asked, progress: Progress) -> dict[str, Any]:
     # These are not stored, so that they are measured once they can be.
     skipped = {c.id: _without(c) or unfit.get(c.setting.dtype, "") for c in missing}
     waiting = [name for name, reason in skipped.items() if not reason]
-    measure = partial(_measure, asked=asked, layers=layers)
+    measure = partial(_measure, asked=asked, own=own)
     with _shared(measure, waiting, asked.processes) as measured:
         for _ in progress(measured, len(waiting), "changes"):
             pass
@@ -121,7 +130,7 @@ def _unfit(asked: Asked, dtypes: Iterable[str]) -> dict[str, str]:
     found = {}
     for dtype in dtypes:
         try:
-            _accept(OFAVisualEntailment(resolve(asked.source), "cpu", dtype), asked)
+            _accept(asked.model(dtype), asked)
         except RunError as error:
             found[dtype] = f"in {dtype}, {error}"
     return found
@@ -146,9 +155,9 @@ def _shared(measure: Any, names: Sequence[str], processes: int) -> Iterator[Iter
             raise
 
 
-def _measure(name: str, asked: Asked, layers: Sequence[int]) -> None:
+def _measure(name: str, asked: Asked, own: Sequence[Alteration]) -> None:
     """Measure one change, and store the result."""
-    (change,) = (change for change in all_changes(*layers) if change.id == name)
+    (change,) = (change for change in all_changes(own) if change.id == name)
     write_json(_result(asked, name), _measured(change, asked))
 
 
@@ -231,13 +240,16 @@ def _measured(change: Change, asked: Asked) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="audit-power-") as temporary:
         folder = Path(temporary)
         try:
+            if change.unfit:
+                raise NotPossible(change.unfit)
             if change.setting.session:
-                project = Project(asked.source, asked.cases, accepted, asked.noise)
+                check_engine(asked.source, change.setting.engine)
+                project = Project(asked.source, asked.cases, accepted, asked.noise, asked.options)
                 found, alarmed = audited_by_pytest(change.setting.session, project, folder)
             else:
                 found, touched = _in_process(change, asked, accepted, folder)
         except NotPossible as reason:
-            return {**_described(change), "skipped": str(reason)}
+            return {**_described(change), "skipped": str(reason), "unfit": True}
     level = asked.measured.level(change.setting.dtype, ["cpu"])
     floors = asked.measured.floors_at(level)
     result = {**_described(change), **judged(found, floors, level)}
@@ -253,14 +265,14 @@ def _in_process(
     change: Change, asked: Asked, accepted: Path, folder: Path
 ) -> tuple[list[Outcome], int | None]:
     """The outcomes, and of how many cases the change alters the input, if that is what it does."""
-    setting, checkpoint = change.setting, resolve(asked.source)
-    if setting.rewrite:
-        checkpoint = setting.rewrite(checkpoint, folder)
+    setting = change.setting
     with threads_set(setting.threads), setting.around():
-        loaded = OFAVisualEntailment(checkpoint, "cpu", setting.dtype, engine=setting.engine)
-        before = _parts(loaded)
-        model = change.plant(loaded, asked.seed)
-        known = _as_loaded(loaded.fingerprint, before, _parts(loaded))
+        fresh = asked.model(setting.dtype, setting.engine)
+        if setting.rewrite:
+            fresh = _rewritten(fresh, setting.rewrite, folder)
+        before = _parts(fresh)
+        model = change.plant(fresh, asked.seed)
+        known = _as_loaded(fresh.fingerprint, before, _parts(fresh))
         policy = Policy(accepted, "", {"model": known.to_dict()}, asked.measured)
         cases = setting.order(asked.cases)
         size = setting.batch_size or len(cases)
@@ -270,10 +282,18 @@ def _in_process(
         return outcomes, _touched(model, asked) if alters else None
 
 
-def _parts(model: OFAVisualEntailment) -> tuple[str, str]:
+def _rewritten(model: Model, rewrite: Callable[[Path, Path], Path], folder: Path) -> Model:
+    """The model, loaded from a changed copy of its folder."""
+    if not isinstance(model, Stored):
+        raise NotPossible("the model does not say where its files are")
+    return model.loaded_from(rewrite(model.folder, folder))
+
+
+def _parts(model: Model) -> tuple[str, str]:
     """What of a loaded model may be changed: its weights, and how pictures are prepared."""
-    steps = model.preprocessing.patch_resize_transform.transforms[1:]
-    return weights_digest(model.torch_model), repr(steps)
+    network = getattr(model, "torch_model", None)
+    prepared = model.preparation if isinstance(model, Alterable) else ""
+    return weights_digest(network) if network is not None else "", prepared
 
 
 def _as_loaded(known: Fingerprint, before: tuple[str, str], after: tuple[str, str]) -> Fingerprint:
@@ -289,15 +309,23 @@ def _as_loaded(known: Fingerprint, before: tuple[str, str], after: tuple[str, st
     return replace(known, weights=weights, preprocessing=steps, digest=whole)
 
 
-def _touched(planted: Model, asked: Asked) -> int:
-    """The number of cases for which the network gets another input than from the intact model."""
-    intact, number = OFAVisualEntailment(resolve(asked.source), "cpu"), 0
+def _touched(model: Model, asked: Asked) -> int | None:
+    """The number of cases for which the network gets another input than from the intact model.
+
+    None if the model does not show what its network gets.
+    """
+    intact, number = asked.model(), 0
     for case in asked.cases:
         query = Query(picture_to_ask(case), case.text, case.premise, case.truncate)
-        if isinstance(planted, Altered):
-            now = planted.input_of(query)
-        else:
-            assert isinstance(planted, OFAVisualEntailment)
-            now = input_of(planted, query)
-        number += now != input_of(intact, query)
+        expected = given_to(intact, query)
+        if expected is None:
+            return None
+        number += _given_or_refused(model, query) != expected
     return number
+
+
+def _given_or_refused(model: Model, query: Query) -> bytes | None:
+    try:
+        return given_to(model, query)
+    except AuditError:
+        return None

@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.base.errors import RunError
@@ -29,12 +29,14 @@ class Project:
         source: of the model.
         accepted: the folder of its baselines.
         noise: the folder of baselines that has the noise floor, and the chosen heads.
+        options: of the model's own kind.
     """
 
     source: str
     cases: Sequence[Case]
     accepted: Path
     noise: Path
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def audited_by_pytest(
@@ -61,6 +63,7 @@ def audited_by_pytest(
         "-p", "no:cacheprovider", "--rootdir", str(folder), "-c", str(folder / "pytest.ini"),
         "--audit-model", project.source, "--audit-run-dir", str(folder / "run"),
         "--audit-baselines", str(folder / "accepted"), "--audit-device", "cpu",
+        *(part for name, value in project.options.items() for part in (f"--audit-{name}", value)),
     ]  # fmt: skip
     # In the same working directory, because the model's source may be a path.
     done = subprocess.run(

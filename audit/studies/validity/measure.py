@@ -22,21 +22,22 @@ from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import Undefined
 from audit.base.geometry import Box, mask
 from audit.base.statistics import Interval, mean_interval, separation
+from audit.cases.methods import readable_methods
 from audit.maps.reading import Map, UndefinedMap, read_map
 from audit.maps.spec import CONTROLS, RANDOM, MapSpec
 from audit.maps.trace import Evidence
 from audit.metrics.distances import spearman
 from audit.metrics.registry import deletion_margin, insertion_margin
 from audit.metrics.shape import entropy
-from audit.models.kit.randomise import randomise_downwards
+from audit.models.kit.altering import Layered
+from audit.models.kit.randomise import ALL, randomise_downwards
 from audit.models.kit.randomise import stages as all_stages
-from audit.models.ofa.adapter import OFAVisualEntailment
-from audit.models.ofa.loaders import resolve
 from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runs.evidence import Curves, curves, gather
 from audit.studies.placing import FIGURES, Row, summary
+from audit.studies.plainly import load_plainly
 
 MAPS = (
     "answer_attention",
@@ -85,9 +86,10 @@ class _Asked:
     specs: dict[str, MapSpec]
 
 
-def load(source: str, device: str, threads: int | None = None) -> OFAVisualEntailment:
-    """Load an OFA model, since its weights can be randomised."""
-    return OFAVisualEntailment(resolve(source), device=device, threads=threads)
+def maps_of(model: Model) -> tuple[str, ...]:
+    """Those of ``MAPS`` that the model can give; controls and occlusion are for any model."""
+    readable = readable_methods(model.methods)
+    return tuple(name for name in MAPS if MapSpec.parse(name).method in readable)
 
 
 def measure(source: str, device: str, settings: Settings, progress: Progress) -> dict[str, Any]:
@@ -98,24 +100,28 @@ def measure(source: str, device: str, settings: Settings, progress: Progress) ->
             the randomisation test ruins its copy.
 
     Returns:
-        Plain data for JSON: ``model`` (fingerprint), ``settings``, ``maps`` (by name: ``figures``,
-        ``differences`` to each control, ``undefined``, ``entropy``), ``randomisation``.
+        Plain data for JSON: ``model`` (fingerprint), ``settings``, ``controls``, ``maps`` (by name:
+        ``figures``, ``differences`` to each control, ``undefined``, ``entropy``),
+        ``randomisation`` (without stages if the model does not show its network).
     """
-    model = load(source, device)
+    model = load_plainly(source, device)
+    maps = maps_of(model)
     seen = _placed(source, device, settings, progress)
     entropies = _entropies(model, settings, progress)
     return {
         "model": model.fingerprint.to_dict(),
         "settings": asdict(settings),
-        "maps": {name: {**_summary(name, seen), "entropy": entropies[name]} for name in MAPS},
-        "randomisation": _randomised(load(source, device), settings, progress),
+        "controls": [name for name in maps if name in CONTROLS],
+        "maps": {name: {**_summary(name, seen), "entropy": entropies.get(name)} for name in maps},
+        "randomisation": _randomised(load_plainly(source, device), settings, progress),
     }
 
 
 def _summary(name: str, seen: Sequence[_Seen]) -> dict[str, Any]:
     """Means with intervals of one map's figures, and of its differences to each control."""
     rows = [Row(str(number), scene.figures) for number, scene in enumerate(seen)]
-    found = summary(name, rows, CONTROLS, lambda values: _bounds(mean_interval(values)))
+    controls = [each for each in CONTROLS if each in seen[0].figures]
+    found = summary(name, rows, controls, lambda values: _bounds(mean_interval(values)))
     margins = [scene.margins[name] for scene in seen if name in scene.margins]
     for figure in margins[0] if margins else ():
         found["figures"][figure] = _bounds(mean_interval([each[figure] for each in margins]))
@@ -126,16 +132,16 @@ def _bounds(interval: Interval) -> dict[str, float]:
     return {name: round(value, 4) + 0.0 for name, value in interval._asdict().items()}
 
 
-def _entailed(seed: int, index: int) -> _Asked:
+def _entailed(seed: int, index: int, maps: Sequence[str]) -> _Asked:
     drawn = scene(seed, index)
-    return _asked(drawn, hypothesis(drawn, "yes", np.random.default_rng([seed, index, 5])))
+    return _asked(drawn, hypothesis(drawn, "yes", np.random.default_rng([seed, index, 5])), maps)
 
 
-def _asked(drawn: Scene, said: Hypothesis) -> _Asked:
+def _asked(drawn: Scene, said: Hypothesis, maps: Sequence[str]) -> _Asked:
     nouns = word_boxes(said.text, drawn)
     named = next((noun for noun, boxes in nouns.items() if boxes == said.about), None)
     noun = named or next(iter(nouns), said.text.split()[-1])
-    specs = {name: MapSpec.parse(name.replace("NOUN", noun)) for name in MAPS}
+    specs = {name: MapSpec.parse(name.replace("NOUN", noun)) for name in maps}
     return _Asked(Query(drawn.image, said.text), said, specs)
 
 
@@ -171,22 +177,26 @@ def _placed(source: str, device: str, settings: Settings, progress: Progress) ->
         return list(progress(seen, settings.scenes, title))
 
 
-_loaded: list[OFAVisualEntailment] = []
+_loaded: list[Model] = []
 """The model of this process. A pool's tasks can reach what its initializer made only like this."""
 
 
 def _load(source: str, device: str, threads: int | None = None) -> None:
-    _loaded[:] = [load(source, device, threads=threads)]
+    _loaded[:] = [load_plainly(source, device, threads=threads)]
 
 
 def _scene(number: int, settings: Settings) -> _Seen:
-    model, asked = _loaded[0], _entailed(settings.seed, number)
+    model = _loaded[0]
+    asked = _entailed(settings.seed, number, maps_of(model))
     (evidence,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
-    region = mask([Box(*(v / SIZE for v in box)) for box in asked.said.about], evidence.trace.grid)
+    trace = evidence.trace
+    region = mask(
+        [Box(*(v / SIZE for v in box)) for box in asked.said.about], trace.grid, trace.view
+    )
     maps = {name: _read(evidence, spec) for name, spec in asked.specs.items()}
 
     def hidden(p: Map) -> Curves:
-        return curves(model, asked.query, evidence.trace, p, settings.batch_size, settings.steps)
+        return curves(model, asked.query, trace, p, settings.batch_size, settings.steps)
 
     chance = maps[RANDOM.key]
     assert chance is not None
@@ -217,12 +227,13 @@ def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str
 
     Occlusion is left out, because it would double the total time.
     """
-    cheap = [name for name in MAPS if name != "occlusion"]
+    cheap = [name for name in maps_of(model) if name != "occlusion"]
     found: dict[str, dict[str, list[float]]] = {n: {"present": [], "absent": []} for n in cheap}
     for index in progress(range(settings.absent_scenes), settings.absent_scenes, "entropy"):
         drawn = scene(settings.seed, index)
-        absent = _asked(drawn, _about_absent(drawn, settings.seed, index))
-        for kind, asked in (("present", _entailed(settings.seed, index)), ("absent", absent)):
+        absent = _asked(drawn, _about_absent(drawn, settings.seed, index), cheap)
+        present = _entailed(settings.seed, index, cheap)
+        for kind, asked in (("present", present), ("absent", absent)):
             specs = [asked.specs[name] for name in cheap]
             (evidence,) = gather(model, [asked.query], [specs], settings.batch_size)
             for name, spec in zip(cheap, specs, strict=True):
@@ -237,7 +248,7 @@ def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str
         }
         for name, kinds in found.items()
         if kinds["present"] and kinds["absent"]
-    } | {"occlusion": None}
+    }
 
 
 def _about_absent(drawn: Scene, seed: int, index: int) -> Hypothesis:
@@ -249,16 +260,19 @@ def _about_absent(drawn: Scene, seed: int, index: int) -> Hypothesis:
             return said
 
 
-def _randomised(
-    model: OFAVisualEntailment, settings: Settings, progress: Progress
-) -> dict[str, Any]:
+def _randomised(model: Model, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Mean Spearman correlation with the intact map after each stage, from the top.
 
     If a map is undefined or constant after randomising, it has nothing in common with the intact
-    one, and its correlation counts as 0.
+    one, and its correlation counts as 0. A model that does not say in which order its parts lie is
+    randomised at once.
     """
-    looking = [name for name in MAPS if name not in (*CONTROLS, "occlusion")]
-    chosen = [_entailed(settings.seed, i) for i in range(settings.randomised_scenes)]
+    network = getattr(model, "torch_model", None)
+    looking = [name for name in maps_of(model) if name not in (*CONTROLS, "occlusion")]
+    if network is None or not looking:
+        return {"stages": [], "maps": {}}
+    parts = model.stages if isinstance(model, Layered) else ALL
+    chosen = [_entailed(settings.seed, i, looking) for i in range(settings.randomised_scenes)]
 
     def maps() -> list[dict[str, Map | None]]:
         found = []
@@ -271,8 +285,8 @@ def _randomised(
     intact = maps()
     stages: list[str] = []
     correlations: dict[str, list[float]] = {name: [] for name in looking}
-    downwards = randomise_downwards(model.torch_model, settings.seed)
-    count = len(all_stages(model.torch_model))
+    downwards = randomise_downwards(network, settings.seed, parts)
+    count = len(all_stages(network, parts))
     for stage in progress(downwards, count, "randomisation"):
         stages.append(stage)
         now = maps()

@@ -165,8 +165,13 @@ class Comparison:
 
     @property
     def failed(self) -> bool:
-        """Whether the second side is worse, or the same weights gave other figures."""
-        return self.suite.failed or bool(self.moved_by_stack)
+        """Whether the second side is worse, or the same weights gave other figures.
+
+        Also if nobody can tell, because the pictures are too few, and single cases left their
+        tolerances: a session would fail these, and nothing else judges them here.
+        """
+        unsure = self.suite.verdict is Judgement.UNSURE and bool(self.beyond)
+        return self.suite.failed or bool(self.moved_by_stack) or unsure
 
     @property
     def headline(self) -> str:

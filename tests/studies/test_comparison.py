@@ -62,7 +62,7 @@ def test_pairs_are_told_with_distances_flips_and_the_most_moved_map_first() -> N
     assert first.probability == pytest.approx((0.9, 0.2))
     assert found.suite.flipped == {"moved": ("yes", "no")}
     assert found.suite.lost == ["moved"]
-    assert (found.beyond, found.headline) == (["moved"], "cannot tell")
+    assert (found.beyond, found.headline, found.failed) == (["moved"], "cannot tell", True)
     assert (
         "figures left their tolerances in 1 of 2 cases; too few pictures to tell"
         in found.suite.sentence

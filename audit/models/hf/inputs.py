@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 from tokenizers import Tokenizer
+from torchvision.transforms.v2 import functional
 
 from audit.base.errors import ModelError
 from audit.models.kit.altering import Alteration, Altered, NotPossible, Plant, texts
@@ -59,10 +61,22 @@ def _exchanged_mean_and_std(steps: Any) -> None:
 
 
 def _without_antialias(steps: Any) -> None:
-    own = getattr(steps, "resize", None)
-    if own is None or "antialias" not in own.__code__.co_varnames:
+    # Some families' own `resize` hands the option on to the class that scales, some do not; so it
+    # is taken from torchvision's function itself while they scale.
+    scale = functional.resize
+    scaling = [vars(each)["resize"] for each in type(steps).__mro__ if "resize" in vars(each)]
+    if not any("antialias" in inspect.signature(each).parameters for each in scaling):
         raise NotPossible("its processor scales by Pillow, which always smooths")
-    steps.resize = lambda *args, **named: own(*args, **{**named, "antialias": False})
+    own = steps.resize
+
+    def resize(*args: Any, **named: Any) -> Any:
+        functional.resize = lambda *a, **n: scale(*a, **{**n, "antialias": False})
+        try:
+            return own(*args, **named)
+        finally:
+            functional.resize = scale
+
+    steps.resize = resize
 
 
 def preprocessing() -> dict[Alteration, Plant]:

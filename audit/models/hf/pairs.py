@@ -65,6 +65,13 @@ class Pairer:
             self._options["max_num_patches"] = steps.max_num_patches
         added = self._tokenizer.added_tokens_decoder.values()
         self._marks = {str(token) for token in added if token.special}
+        for key in ("text", "text_with_premise"):
+            held = sorted(mark for mark in self._marks if mark in (getattr(matching, key) or ""))
+            if held:
+                raise ModelError(
+                    f"{key} of the asking file has {held[0]!r}, which the model takes for its own "
+                    "mark"
+                )
 
     def of(self, query: Query, image: Image.Image) -> Pair:
         """The pair of a query about an opened picture.

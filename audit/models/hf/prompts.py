@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from audit.base.errors import CaptureError, ModelError, TextError
+from audit.base.errors import CaptureError, ModelError, TextError, in_a_sentence
 from audit.base.geometry import Box, Grid
 from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Family, Seen
+from audit.models.hf.needed import template_file
 from audit.models.kit.asking import Asking
 from audit.models.kit.words import Span, touching, words_of
 from audit.models.protocol import Query
@@ -80,6 +81,16 @@ class Prompter:
         added = self._tokenizer.added_tokens_decoder
         self._marks = {str(t) for n, t in added.items() if t.special or n == self._image}
         self._marks |= {getattr(processor, "image_token", None) or "<image>"}
+        self._check_asking()
+
+    def _check_asking(self) -> None:
+        """Refuse marks of the model's own in what the asking file says, as in a hypothesis."""
+        for key in ("system", "question", "question_with_premise", "generic"):
+            held = _held(self._marks, getattr(self._asking, key) or "")
+            if held:
+                raise ModelError(
+                    f"{key} of the asking file has {held!r}, which the model takes for its own mark"
+                )
 
     def of(self, query: Query, image: Image.Image) -> Prompt:
         """The prompt of a query about an opened picture.
@@ -92,9 +103,9 @@ class Prompter:
             query = replace(query, text=self._asking.generic)
         asked = "the generic question" if query.generic else "the hypothesis"
         for name, text in ((asked, query.text), ("the premise", query.premise or "")):
-            held = sorted(mark for mark in self._marks if mark in text)
+            held = _held(self._marks, text)
             if held:
-                raise TextError(f"{name} has {held[0]!r}, which the model takes for its own mark")
+                raise TextError(f"{name} has {held!r}, which the model takes for its own mark")
         prompt, spans = self._made(query, image)
         beyond = prompt.length - self._longest
         if beyond <= 0:
@@ -129,10 +140,16 @@ class Prompter:
         if self._asking.system:
             system = [{"type": "text", "text": self._asking.system}]
             chat.insert(0, {"role": "system", "content": system})
-        text: str = self._tokenizer.apply_chat_template(
-            chat, chat_template=self._template, add_generation_prompt=True, tokenize=False,
-            **self._asking.template,
-        )  # fmt: skip
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                chat, chat_template=self._template, add_generation_prompt=True, tokenize=False,
+                **self._asking.template,
+            )  # fmt: skip
+        except Exception as error:  # a template is a program
+            name = template_file(Path(self._tokenizer.name_or_path)).name
+            raise ModelError(
+                f"the chat template in {name} cannot be used: {in_a_sentence(error)}"
+            ) from error
         stripped = question.strip()  # as many templates do
         at = text.rfind(stripped)
         if at < 0:
@@ -227,6 +244,11 @@ class Prompter:
             cells=cells,
         )
         return found, spans
+
+
+def _held(marks: set[str], text: str) -> str | None:
+    """The first of these marks that stands in a text; None if there is none."""
+    return min((mark for mark in marks if mark in text), default=None)
 
 
 def collated(prompts: list[Prompt], pad: int) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from audit.base.geometry import WHOLE, Box, Grid
 from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Seen, view_of
+from audit.models.kit.asking import AskingError
 from audit.models.kit.matching import Matching
 from audit.models.kit.words import touching, words_of
 from audit.models.protocol import Query
@@ -68,9 +69,10 @@ class Pairer:
         for key in ("text", "text_with_premise"):
             held = sorted(mark for mark in self._marks if mark in (getattr(matching, key) or ""))
             if held:
-                raise ModelError(
+                raise AskingError(
                     f"{key} of the asking file has {held[0]!r}, which the model takes for its own "
-                    "mark"
+                    "mark",
+                    (key,),
                 )
 
     def of(self, query: Query, image: Image.Image) -> Pair:

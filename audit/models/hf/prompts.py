@@ -17,7 +17,7 @@ from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Family, Seen
 from audit.models.hf.needed import template_file
-from audit.models.kit.asking import Asking
+from audit.models.kit.asking import Asking, AskingError
 from audit.models.kit.words import Span, touching, words_of
 from audit.models.protocol import Query
 
@@ -88,8 +88,10 @@ class Prompter:
         for key in ("system", "question", "question_with_premise", "generic"):
             held = _held(self._marks, getattr(self._asking, key) or "")
             if held:
-                raise ModelError(
-                    f"{key} of the asking file has {held!r}, which the model takes for its own mark"
+                raise AskingError(
+                    f"{key} of the asking file has {held!r}, which the model takes for its own "
+                    "mark",
+                    (key,),
                 )
 
     def of(self, query: Query, image: Image.Image) -> Prompt:
@@ -176,9 +178,10 @@ class Prompter:
         text = self.asked(Query(Path(), "a"))[0] + self._family.ending
         before = self.ids(text)["input_ids"]
         found: dict[str, list[tuple[int, ...]]] = {}
-        whose: dict[tuple[int, ...], str] = {}
+        whose: dict[tuple[int, ...], tuple[str, str]] = {}
         for label, answers in self._asking.answers.items():
-            for answer in answers:
+            for number, answer in enumerate(answers):
+                loc = ("answers", label, number)
                 whole = self.ids(text + answer)["input_ids"]
                 if len(whole) <= len(before) or whole[: len(before)] != before:
                     # The answer's beginning merges with the prompt's end: take it by itself.
@@ -187,16 +190,17 @@ class Prompter:
                 else:
                     tokens = tuple(whole[len(before) :])
                 if not tokens or self._tokenizer.unk_token_id in tokens:
-                    raise ModelError(f"the model has no tokens for the answer {answer!r}")
-                for other, owner in whose.items():
+                    raise AskingError(f"the model has no tokens for the answer {answer!r}", loc)
+                for other, (owner, said) in whose.items():
                     shorter = min(len(other), len(tokens))
                     if owner != label and other[:shorter] == tokens[:shorter]:
-                        raise ModelError(
+                        raise AskingError(
                             f"to the model, the answer {answer!r} of {label!r} begins as an answer "
-                            f"of {owner!r} does, so what it says would count for both"
+                            f"of {owner!r} does ({said!r}), so what it says would count for both",
+                            loc,
                         )
-                whose[tokens] = label
-        for tokens, label in whose.items():
+                whose[tokens] = label, answer
+        for tokens, (label, _) in whose.items():
             # An answer that begins with another of its label is counted with that one already.
             if not any(tokens[:n] in whose for n in range(1, len(tokens))):
                 found.setdefault(label, []).append(tokens)

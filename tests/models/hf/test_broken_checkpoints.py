@@ -164,7 +164,9 @@ def test_a_mark_of_the_models_own_is_refused_in_the_asking_file(key: str, copy: 
     said = {"question": "{text}", "question_with_premise": "{text} {premise}"}.get(key, "")
     path = copy("smolvlm").parent / "asking.yaml"
     path.write_text(f"{key}: 'A <image> {said}'\n")
-    with pytest.raises(ModelError, match=f"{key} of the asking file has '<image>', which the mo"):
+    with pytest.raises(
+        ModelError, match=f":1:1: {key}: {key} of the asking file has '<image>', which the mo"
+    ):
         load_model(f"hf:{path.parent / 'smolvlm'}", device="cpu", asking=path)
 
 
@@ -197,3 +199,19 @@ def test_a_folder_that_is_mistyped_is_told_as_one(monkeypatch: pytest.MonkeyPatc
     told = str(refused.value)
     assert "there is no folder models/smolvm; as an id it is not in Hugging Face's cache" in told
     assert "could not be downloaded: HF_HUB_OFFLINE forbids it. On a machine" in told
+
+
+def test_an_answer_that_begins_as_anothers_is_told_with_its_line(copy: Copy) -> None:
+    folder = copy("smolvlm")
+    path = folder.parent / "asking.yaml"
+    path.write_text("answers:\n  yes: [No way]\n  no: [No]\n")
+    with pytest.raises(ModelError) as refused:
+        load_model(f"hf:{folder}", device="cpu", asking=path)
+    told = str(refused.value)
+    assert told.startswith(f"{path}:3:")
+    assert "'No' of 'no' begins as an answer of 'yes' does ('No way')" in told
+
+
+def test_a_mapping_is_no_asking_file(copy: Copy) -> None:
+    with pytest.raises(ModelError, match="a dict is no path"):
+        load_model(f"hf:{copy('smolvlm')}", device="cpu", asking={"question": "{text}"})

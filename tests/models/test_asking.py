@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from audit.base.errors import ModelError, NotFinite
 from audit.base.files import digest
-from audit.models.kit.asking import DEFAULT, Asking, read_asking, said
+from audit.models.kit.asking import _OF_MATCHERS, DEFAULT, Asking, read_asking, said
+from audit.models.kit.matching import Matching, read_matching
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30)
 LOGS = st.lists(st.floats(-60, -0.01), min_size=1, max_size=4)
@@ -69,10 +70,20 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("question: '{premise} {text}'\n", "1:1: question", "belongs in question_with_premise"),
         ("question_with_premise: '{text}'\n", "1:1: question_with_premise", "{premise} must"),
         ("answers: {yes: [Yes]}\n", "1:1: answers", "at least two labels"),
-        ("answers: {yes: [Yes], no: []}\n", "1:1: answers", "no: each label needs an answer"),
+        ("answers: {yes: [Yes], no: []}\n", "1:23: answers.no", "each label needs an answer"),
         ("answers: {yes: [Y], no: [Y]}\n", "1:1: answers", "'Y' means both 'yes' and 'no'"),
-        ("answers: {yes: [Y], no: [1]}\n", "1:26: answers.no.0", "valid string"),
-        ("template: {a: [1]}\n", "1:12: template.a", "valid"),
+        ("answers: {yes: [Y], no: [1]}\n", "1:26: answers.no.0", 'a text is needed: write "1"'),
+        ("template: {a: [1]}\n", "1:12: template.a", "is a text, a number, true, "),
+        ("- a\n", "1:1: file", "keys with values are needed, such as question: '{text}'"),
+        ("answers: [a]\n", "1:1: answers", 'keys with values are needed, such as yes: ["Yes"]'),
+        ("answers:\n  yes: Yes\n  no: [N]\n", "2:3: answers.yes", 'needed: write ["Yes"]'),
+        ("answers:\n  yes: [Y]\n  no: []\n", "3:3: answers.no", "each label needs an answer"),
+        ("answers:\n  yes: ['']\n  no: [N]\n", "2:9: answers.yes.0", "an answer is empty"),
+        ("question: null\n", "1:1: question", "a text is needed"),
+        ("template: {add_generation_prompt: false}\n", "1:12: template.add", "set by audit itself"),
+        ("template: {tokenize: true}\n", "1:12: template.tokenize", "set by audit itself"),
+        ("template: [a]\n", "1:1: template", "keys with values are needed"),
+        ("threshold: 0.4\n", "1:1: threshold", "of a matcher, and this model talks"),
         ("generic: ' '\n", "1:1: generic", "the question is empty but for white space"),
         ("genric: What?\n", "1:1: genric", "did you mean 'generic'?"),
         ("system: &a [*a]\n", "1:", "aliases expand without end"),
@@ -87,6 +98,22 @@ def test_a_mistake_is_told_with_its_place(
         read_asking(path)
     assert f"{path}:{line}" in str(refused.value)
     assert message in str(refused.value)
+
+
+def test_the_keys_of_a_matchers_file_are_known() -> None:
+    assert set(Matching.model_fields) == _OF_MATCHERS
+
+
+def test_a_chat_models_file_is_refused_for_a_matcher(tmp_path: Path) -> None:
+    path = tmp_path / "asking.yaml"
+    path.write_text("question: '{text}?'\n")
+    with pytest.raises(ModelError, match=r":1:1: question: .*a model that talks, and .* matcher"):
+        read_matching(path)
+
+
+def test_what_is_no_path_is_refused_as_such() -> None:
+    with pytest.raises(ModelError, match="path of an asking file, and a dict is no path"):
+        read_asking({"question": "{text}"})  # type: ignore[arg-type]
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

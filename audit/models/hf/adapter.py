@@ -20,7 +20,7 @@ from audit.models.hf.prompts import Prompt, Prompter, collated
 from audit.models.hf.reading import Finisher, Wanted, gradient_weighted, gradients, reading
 from audit.models.hf.sources import Checkpoint
 from audit.models.hf.weights import fingerprint_of, network_of, processor_of
-from audit.models.kit.asking import DEFAULT, Asking, said
+from audit.models.kit.asking import DEFAULT, Asking, AskingError, said
 from audit.models.kit.attention import frozen, margin
 from audit.models.kit.hardware import Halving, chosen_device, use_threads
 from audit.models.kit.rows import watched
@@ -84,6 +84,8 @@ class ChatModel(Altering):
         try:
             self._prompter = Prompter(self._family, self.processor, config, asking, longest)
             self._answers = self._prompter.answers()
+        except AskingError:
+            raise
         except ModelError as error:
             raise ModelError(f"{self.checkpoint.folder}: {error}") from None
         self.asking = asking

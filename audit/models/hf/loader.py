@@ -46,16 +46,20 @@ class HuggingFace:
         from audit.models.hf.adapter import ChatModel  # noqa: PLC0415  torch is slow
         from audit.models.hf.matching import MatchingModel  # noqa: PLC0415
         from audit.models.hf.prompted import PromptedModel  # noqa: PLC0415
-        from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
+        from audit.models.kit.asking import DEFAULT, placed, read_asking  # noqa: PLC0415
         from audit.models.kit.matching import read_matching  # noqa: PLC0415
 
         path, checkpoint = options.get("asking"), found(source)
+        path = None if path == "" else path
         where: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads}
         if checkpoint.matcher:
-            matching = read_matching(path) if path else None
-            return MatchingModel(checkpoint, **where, matching=matching)
+            matching = None if path is None else read_matching(path)
+            with placed(path):
+                return MatchingModel(checkpoint, **where, matching=matching)
         talks = PromptedModel if checkpoint.family.decoder else ChatModel
-        return talks(checkpoint, **where, asking=read_asking(path) if path else DEFAULT)
+        asking = DEFAULT if path is None else read_asking(path)
+        with placed(path):
+            return talks(checkpoint, **where, asking=asking)
 
 
 HF = HuggingFace()

@@ -19,7 +19,7 @@ from audit.models.hf.prompts import Prompt, Prompter, collated
 from audit.models.hf.sites import Shown, shown
 from audit.models.hf.sources import Checkpoint
 from audit.models.hf.weights import fingerprint_of, network_of, processor_of
-from audit.models.kit.asking import DEFAULT, Asking, said
+from audit.models.kit.asking import DEFAULT, Asking, AskingError, said
 from audit.models.kit.attention import frozen, margin
 from audit.models.kit.hardware import Halving, chosen_device, use_threads
 from audit.models.protocol import Fingerprint, Query, check_dtype
@@ -64,6 +64,8 @@ class PromptedModel:
         try:
             self._prompter = Prompter(checkpoint.family, self.processor, config, asking, longest)
             self._answers = self._prompter.answers()
+        except AskingError:
+            raise
         except ModelError as error:
             raise ModelError(f"{checkpoint.folder}: {error}") from None
         self._fingerprint = fingerprint_of(

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from audit.base.errors import CaptureError, ModelError, TextError
+from audit.base.errors import CaptureError, ModelError, TextError, in_a_sentence
 from audit.base.geometry import Box, Grid
 from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Family, Seen
-from audit.models.kit.asking import Asking
+from audit.models.hf.needed import template_file
+from audit.models.kit.asking import Asking, AskingError
 from audit.models.kit.words import Span, touching, words_of
 from audit.models.protocol import Query
 
@@ -80,6 +81,18 @@ class Prompter:
         added = self._tokenizer.added_tokens_decoder
         self._marks = {str(t) for n, t in added.items() if t.special or n == self._image}
         self._marks |= {getattr(processor, "image_token", None) or "<image>"}
+        self._check_asking()
+
+    def _check_asking(self) -> None:
+        """Refuse marks of the model's own in what the asking file says, as in a hypothesis."""
+        for key in ("system", "question", "question_with_premise", "generic"):
+            held = _held(self._marks, getattr(self._asking, key) or "")
+            if held:
+                raise AskingError(
+                    f"{key} of the asking file has {held!r}, which the model takes for its own "
+                    "mark",
+                    (key,),
+                )
 
     def of(self, query: Query, image: Image.Image) -> Prompt:
         """The prompt of a query about an opened picture.
@@ -92,9 +105,9 @@ class Prompter:
             query = replace(query, text=self._asking.generic)
         asked = "the generic question" if query.generic else "the hypothesis"
         for name, text in ((asked, query.text), ("the premise", query.premise or "")):
-            held = sorted(mark for mark in self._marks if mark in text)
+            held = _held(self._marks, text)
             if held:
-                raise TextError(f"{name} has {held[0]!r}, which the model takes for its own mark")
+                raise TextError(f"{name} has {held!r}, which the model takes for its own mark")
         prompt, spans = self._made(query, image)
         beyond = prompt.length - self._longest
         if beyond <= 0:
@@ -129,10 +142,16 @@ class Prompter:
         if self._asking.system:
             system = [{"type": "text", "text": self._asking.system}]
             chat.insert(0, {"role": "system", "content": system})
-        text: str = self._tokenizer.apply_chat_template(
-            chat, chat_template=self._template, add_generation_prompt=True, tokenize=False,
-            **self._asking.template,
-        )  # fmt: skip
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                chat, chat_template=self._template, add_generation_prompt=True, tokenize=False,
+                **self._asking.template,
+            )  # fmt: skip
+        except Exception as error:  # a template is a program
+            name = template_file(Path(self._tokenizer.name_or_path)).name
+            raise ModelError(
+                f"the chat template in {name} cannot be used: {in_a_sentence(error)}"
+            ) from error
         stripped = question.strip()  # as many templates do
         at = text.rfind(stripped)
         if at < 0:
@@ -159,9 +178,10 @@ class Prompter:
         text = self.asked(Query(Path(), "a"))[0] + self._family.ending
         before = self.ids(text)["input_ids"]
         found: dict[str, list[tuple[int, ...]]] = {}
-        whose: dict[tuple[int, ...], str] = {}
+        whose: dict[tuple[int, ...], tuple[str, str]] = {}
         for label, answers in self._asking.answers.items():
-            for answer in answers:
+            for number, answer in enumerate(answers):
+                loc = ("answers", label, number)
                 whole = self.ids(text + answer)["input_ids"]
                 if len(whole) <= len(before) or whole[: len(before)] != before:
                     # The answer's beginning merges with the prompt's end: take it by itself.
@@ -170,16 +190,17 @@ class Prompter:
                 else:
                     tokens = tuple(whole[len(before) :])
                 if not tokens or self._tokenizer.unk_token_id in tokens:
-                    raise ModelError(f"the model has no tokens for the answer {answer!r}")
-                for other, owner in whose.items():
+                    raise AskingError(f"the model has no tokens for the answer {answer!r}", loc)
+                for other, (owner, said) in whose.items():
                     shorter = min(len(other), len(tokens))
                     if owner != label and other[:shorter] == tokens[:shorter]:
-                        raise ModelError(
+                        raise AskingError(
                             f"to the model, the answer {answer!r} of {label!r} begins as an answer "
-                            f"of {owner!r} does, so what it says would count for both"
+                            f"of {owner!r} does ({said!r}), so what it says would count for both",
+                            loc,
                         )
-                whose[tokens] = label
-        for tokens, label in whose.items():
+                whose[tokens] = label, answer
+        for tokens, (label, _) in whose.items():
             # An answer that begins with another of its label is counted with that one already.
             if not any(tokens[:n] in whose for n in range(1, len(tokens))):
                 found.setdefault(label, []).append(tokens)
@@ -227,6 +248,11 @@ class Prompter:
             cells=cells,
         )
         return found, spans
+
+
+def _held(marks: set[str], text: str) -> str | None:
+    """The first of these marks that stands in a text; None if there is none."""
+    return min((mark for mark in marks if mark in text), default=None)
 
 
 def collated(prompts: list[Prompt], pad: int) -> dict[str, Tensor]:

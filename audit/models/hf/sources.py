@@ -75,6 +75,8 @@ def local(source: str) -> Checkpoint | None:
         ModelError: it names a file, or cannot be looked up.
     """
     written = source.removeprefix(SCHEME)
+    if not written.strip():
+        raise ModelError(f"{source}: names no model; write hf:FOLDER or hf:ORG/NAME[@REVISION]")
     try:
         path = Path(written).expanduser()
         if path.is_dir():
@@ -106,6 +108,7 @@ def found(source: str) -> Checkpoint:
     if match is None:
         raise ModelError(f"{source}: no such folder, and not an id such as hf:ORG/NAME@REVISION")
     from huggingface_hub import snapshot_download  # noqa: PLC0415  slow, and folders need none
+    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
 
     def fetched(offline: bool) -> Path:
         path = Path()
@@ -126,10 +129,13 @@ def found(source: str) -> Checkpoint:
         try:
             path = fetched(offline=False)
         except Exception as error:
+            cache = "not in Hugging Face's cache"
+            if not isinstance(not_cached, LocalEntryNotFoundError):
+                cache += f" ({in_a_sentence(not_cached)})"
             raise ModelError(
-                f"{source}: not in Hugging Face's cache ({_first_line(not_cached)}), and it could "
-                f"not be downloaded ({_first_line(error)}). On a machine with a network, fetch it "
-                f"with\n    hf download {match['id']}"
+                f"{source}: there is no folder {source.removeprefix(SCHEME)}; as an id it is "
+                f"{cache}, and it could not be downloaded: {_reason(error)}. On a machine with a "
+                f"network, fetch it with\n    hf download {match['id']}"
                 f"{' --revision ' + match['revision'] if match['revision'] else ''}\n"
                 "and copy the printed folder here, or point HF_HOME at the cache that has it."
             ) from None
@@ -138,8 +144,27 @@ def found(source: str) -> Checkpoint:
     return Checkpoint(path, _slug(match["id"]), source, match["revision"] or commit)
 
 
-def _first_line(error: Exception) -> str:
-    return in_a_sentence(error)[:200]
+_REASONS = {
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE forbids it",
+    "GatedRepoError": "its owner wants its terms accepted first, on huggingface.co; then log in "
+    "with hf auth login",
+    "RepositoryNotFoundError": "Hugging Face has no such model, or it is private and you are not "
+    "logged in (hf auth login)",
+    "RevisionNotFoundError": "it has no such revision",
+    "LocalEntryNotFoundError": "Hugging Face cannot be reached",
+}
+"""What the errors of huggingface_hub mean, which go on for lines."""
+
+
+def _reason(error: BaseException) -> str:
+    """Why something could not be downloaded; the error that others came from says it best."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__ or at.__context__
+    known = [_REASONS[type(each).__name__] for each in chain if type(each).__name__ in _REASONS]
+    return min(known, key=[*_REASONS.values()].index) if known else in_a_sentence(error).rstrip(".")
 
 
 def _slug(name: str) -> str:

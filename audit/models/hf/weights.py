@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from audit.base.errors import ModelError, in_a_sentence
 from audit.base.files import digest, digest_file, digest_stream
+from audit.models.hf.needed import check_files
 from audit.models.hf.sources import Checkpoint
 from audit.models.kit.asking import Asking
 from audit.models.kit.fingerprints import content, fingerprint
@@ -29,6 +31,13 @@ _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _NOTES = ("_name_or_path", "transformers_version")
 """Keys of ``config.json`` that say who wrote it, not what the model is."""
 
+_CONSTANT = re.compile(r"(^|\.)(position_ids|inv_freq)$")
+"""Tensors that older versions of transformers stored and newer ones compute: nothing is learned in
+them, so it does not matter that they are not used."""
+
+_WHOLE = re.compile(r"(^|\.)(position_ids|num_batches_tracked|relative_position_index)$")
+"""Tensors that are whole numbers in every checkpoint."""
+
 
 def network_of(
     checkpoint: Checkpoint, dtype: torch.dtype, kind: Any = AutoModelForImageTextToText
@@ -39,27 +48,63 @@ def network_of(
         kind: the class of transformers that loads it.
 
     Raises:
-        ModelError: it cannot be loaded, or a weight is missing and would be made up.
+        ModelError: it cannot be loaded, a weight is missing, of another size or not used, or holds
+            whole numbers.
     """
     _check_code(checkpoint)
+    _check_numbers(checkpoint)
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             network, told = kind.from_pretrained(
                 checkpoint.folder, dtype=dtype, output_loading_info=True,
+                ignore_mismatched_sizes=True,  # it tells their names so, and they are refused below
                 trust_remote_code=False, local_files_only=True,
             )  # fmt: skip
     except Exception as error:
         raise ModelError(
             f"{checkpoint.folder}: transformers cannot load this model: {in_a_sentence(error)}"
         ) from error
-    for what in ("missing_keys", "mismatched_keys"):
-        lacking = sorted(map(str, told[what]))
-        if lacking:
-            raise ModelError(
-                f"{checkpoint.folder}: {len(lacking)} weights are not in its files or have another "
-                f"size, such as {lacking[0]}; transformers would make them up"
-            )
+    unused = [name for name in told["unexpected_keys"] if not _CONSTANT.search(str(name))]
+    for names, why in (
+        (told["missing_keys"], "weights are not in its files, and transformers would make them up"),
+        (
+            told["mismatched_keys"],
+            "weights have another size than config.json says, and transformers would make them up",
+        ),
+        (
+            unused,
+            "its files hold weights that have no place in the model that config.json describes, so "
+            "another model would answer",
+        ),
+    ):
+        _refuse(f"{checkpoint.folder}: {why}", names)
     return network.eval()
+
+
+def _refuse(why: str, names: Sequence[Any]) -> None:
+    """Refuse a checkpoint if there are such tensors; three of them are named."""
+    # Of those of another size, some versions of transformers give name and shapes.
+    found = sorted(name if isinstance(name, str) else str(name[0]) for name in names)
+    if found:
+        more = ", …" if len(found) > 3 else ""
+        raise ModelError(f"{why} ({len(found)}): {', '.join(found[:3])}{more}")
+
+
+def _check_numbers(checkpoint: Checkpoint) -> None:
+    """Refuse weights that are whole numbers; transformers does not say which one it stumbles on."""
+    for path in sorted(checkpoint.folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as opened:
+                names = list(opened.keys())
+                kinds = {name: opened.get_slice(name).get_dtype() for name in names}
+        except Exception as error:
+            raise ModelError(f"{path}: cannot be read: {in_a_sentence(error)}") from None
+        for name, kind in sorted(kinds.items()):
+            if kind[0] in "IU" and _WHOLE.search(name) is None:
+                raise ModelError(
+                    f"{path}: the tensor {name} holds whole numbers ({kind}); quantised weights "
+                    "are not supported"
+                )
 
 
 def class_of(name: str) -> Any:
@@ -78,8 +123,9 @@ def processor_of(checkpoint: Checkpoint) -> Any:
     """The processor of pictures and texts.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: a file of it is missing, or it cannot be loaded.
     """
+    check_files(checkpoint.folder)
     try:
         with quiet():
             return AutoProcessor.from_pretrained(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -23,6 +26,18 @@ from audit.base.errors import CaseError, ModelError, NotFinite, TextError, neare
 from audit.base.files import digest
 from audit.base.texts import readable, refuse_unprintable
 from audit.base.yamlfile import Document
+
+_OF_MATCHERS = frozenset({"text", "text_with_premise", "labels", "threshold"})
+"""The keys of a matcher's asking file."""
+
+_RESERVED = frozenset(
+    {
+        "add_generation_prompt", "chat_template", "continue_final_message", "conversation",
+        "messages", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors",
+        "tokenize", "tokenizer_kwargs", "max_length", "truncation",
+    }
+)  # fmt: skip
+"""Options of ``apply_chat_template`` that are audit's to set, or none of a template's."""
 
 TEXT, PREMISE = "{text}", "{premise}"
 """Where the hypothesis and the premise go. All other braces are part of the question."""
@@ -48,6 +63,30 @@ def _generic(question: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _answer(answer: str) -> str:
+    if not answer.strip():
+        raise ValueError("an answer is empty")
+    return answer
+
+
+def _answers(answers: list[str]) -> list[str]:
+    if not answers:
+        raise ValueError("each label needs an answer")
+    return answers
+
+
+def _plain(value: object) -> object:
+    if value is not None and not isinstance(value, str | bool | int | float):
+        raise ValueError("an option of the chat template is a text, a number, true, false or null")
+    return value
+
+
+def _option(name: str) -> str:
+    if name in _RESERVED:
+        raise ValueError("is set by audit itself and is no option of the model's chat template")
+    return name
+
+
 def _label(label: str) -> str:
     if not label.strip() or label != label.strip():
         raise ValueError("a label is a text without white space around it")
@@ -58,7 +97,7 @@ def _label(label: str) -> str:
 GENERIC = "Write a general description of the image."
 """As Zhang et al. (2025, arXiv 2502.17422) ask for the map that others are divided by."""
 
-_Scalar = str | bool | int | float | None
+_Scalar = Annotated[str | bool | int | float | None, BeforeValidator(_plain)]
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -90,11 +129,14 @@ class Asking(BaseModel):
         description="The question that asks nothing, for maps with relative: generic and drop: "
         "sinks.",
     )
-    template: dict[str, _Scalar] = Field(
+    template: dict[Annotated[str, AfterValidator(_option)], _Scalar] = Field(
         {"enable_thinking": False},
         description="Options of the model's chat template.",
     )
-    answers: dict[Annotated[str, AfterValidator(_label)], list[str]] = Field(
+    answers: dict[
+        Annotated[str, AfterValidator(_label)],
+        Annotated[list[Annotated[str, AfterValidator(_answer)]], AfterValidator(_answers)],
+    ] = Field(
         {"yes": ["Yes", "yes", " Yes", " yes"], "no": ["No", "no", " No", " no"]},
         description="For each label, the answers that mean it, as the model would write them.",
     )
@@ -111,8 +153,6 @@ class Asking(BaseModel):
             raise ValueError("at least two labels are needed")
         meant: dict[str, str] = {}
         for label, given in answers.items():
-            if not given or not all(each.strip() for each in given):
-                raise ValueError(f"{label}: each label needs an answer, and no answer is empty")
             for each in given:
                 if meant.setdefault(each, label) != label:
                     raise ValueError(f"{each!r} means both {meant[each]!r} and {label!r}")
@@ -161,18 +201,54 @@ DEFAULT = Asking()
 """What holds if no asking file is given."""
 
 
+class AskingError(ModelError):
+    """What an asking file says does not suit the model.
+
+    Attributes:
+        loc: the path of the value within the file.
+    """
+
+    def __init__(self, message: str, loc: yamlfile.Loc) -> None:
+        super().__init__(message)
+        self.loc = loc
+
+
+@contextmanager
+def placed(path: Path | str | None) -> Iterator[None]:
+    """Say in which line of an asking file it is that does not suit the model.
+
+    Raises:
+        ModelError: in place of an :class:`AskingError`, if there is a file.
+    """
+    try:
+        yield
+    except AskingError as error:
+        if path is None:
+            raise
+        raise _refused(yamlfile.read(Path(path)), [(error.loc, str(error))]) from None
+
+
 def read_asking(path: Path | str) -> Asking:
     """Read the asking file of a model that talks; see :func:`read_as`."""
-    return read_as(Asking, path)
+    return read_as(Asking, path, ("of a matcher, and this model talks", _OF_MATCHERS))
 
 
-def read_as(kind: type[Kind], path: Path | str) -> Kind:
+def read_as(
+    kind: type[Kind], path: Path | str, other: tuple[str, Collection[str]] = ("", ())
+) -> Kind:
     """Read an asking file of one kind.
+
+    Args:
+        other: of what the asking files of the other kind are, and their keys.
 
     Raises:
         ModelError: it cannot be read, or says something that cannot be; the message has file, line
             and key of each problem, and the nearest key for an unknown one.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ModelError(
+            f"asking is the path of an asking file, and a {type(path).__name__} is no path"
+        )
     try:
         document = yamlfile.read(Path(path))
     except CaseError as error:
@@ -189,17 +265,35 @@ def read_as(kind: type[Kind], path: Path | str) -> Kind:
             loc = loc or each["loc"]
             if loc not in faulty:
                 faulty.add(loc)
-                problems.append((loc, _message(each, loc, kind)))
+                problems.append((loc, _message(each, loc, kind, other)))
         raise _refused(document, problems) from None
     if problems:
         raise _refused(document, problems)
     return found
 
 
-def _message(found: Any, loc: yamlfile.Loc, kind: type[BaseModel]) -> str:
-    if found["type"] == "extra_forbidden":
+def _message(
+    found: Any, loc: yamlfile.Loc, kind: type[BaseModel], other: tuple[str, Collection[str]]
+) -> str:
+    what, value = found["type"], found["input"]
+    if what == "extra_forbidden":
+        if loc[-1] in other[1]:
+            return f"belongs in the asking file {other[0]}"
         return f"unknown key; {nearest(str(loc[-1]), kind.model_fields)}"
+    if what in ("model_type", "dict_type"):
+        needed = 'such as yes: ["Yes"]' if loc == ("answers",) else f"such as {_example(kind)}"
+        return f"keys with values are needed{'' if loc == ('template',) else f', {needed}'}"
+    if what in ("list_type", "tuple_type"):
+        written = f": write {json.dumps([str(value)], ensure_ascii=False)}"
+        return f"a list is needed{written if isinstance(value, str | int | float) else ''}"
+    if what == "string_type":
+        number = isinstance(value, int | float)
+        return f"a text is needed{f': write {json.dumps(str(value))}' if number else ''}"
     return str(found["msg"]).removeprefix("Value error, ")
+
+
+def _example(kind: type[BaseModel]) -> str:
+    return f"{next(name for name in ('question', 'text') if name in kind.model_fields)}: '{TEXT}'"
 
 
 def _refused(document: Document, problems: Sequence[tuple[yamlfile.Loc, str]]) -> ModelError:

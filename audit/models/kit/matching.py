@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from audit.base.errors import ModelError
 from audit.base.files import digest
 from audit.base.texts import refuse_unprintable
-from audit.models.kit.asking import PREMISE, TEXT, Asked, read_as
+from audit.models.kit.asking import PREMISE, TEXT, Asked, Asking, read_as
 
 
 class Matching(BaseModel):
@@ -91,7 +91,8 @@ class Matching(BaseModel):
 
 def read_matching(path: Path | str) -> Matching:
     """Read the asking file of a matcher; see :func:`audit.models.kit.asking.read_as`."""
-    return read_as(Matching, path)
+    talks = "of a model that talks, and this model is a matcher"
+    return read_as(Matching, path, (talks, Asking.model_fields))
 
 
 def _once(template: str, slot: str) -> str:

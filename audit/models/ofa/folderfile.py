@@ -37,6 +37,7 @@ def check_ordinary(path: Path) -> int:
             raise ModelError(f"{path}: a link to {path.readlink()}, which is not there") from None
         raise ModelError(
             f"{path.parent}: not a ModelScope checkpoint, there is no {path.name}"
+            f"{_of_hugging_face(path.parent)}"
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {_why(error)}") from None
@@ -92,6 +93,19 @@ def read_object(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelError(f"{path}: not a JSON object")
     return data
+
+
+def _of_hugging_face(folder: Path) -> str:
+    """A hint if a folder holds a model of Hugging Face's instead; else empty."""
+    if not (folder / "config.json").is_file():
+        return ""
+    try:
+        named = "model_type" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        named = False
+    if not named and not any(folder.glob("*.safetensors")):
+        return ""
+    return f"; for a model of Hugging Face's transformers, write hf:{folder}"
 
 
 def _why(error: Exception) -> str:

@@ -202,6 +202,9 @@ def noise(
     write: Annotated[
         bool, typer.Option("--write/--no-write", help="Write the floor beside the baselines.")
     ] = True,
+    asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure how much figures move when nothing that matters changes, to set the tolerances."""
@@ -209,7 +212,12 @@ def noise(
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
-    from audit.models.registry import check_installed, load_model, options_of  # noqa: PLC0415
+    from audit.models.registry import (  # noqa: PLC0415
+        check_installed,
+        check_options,
+        load_model,
+        options_of,
+    )
 
     check_installed(model)
     from audit.models.kit import hardware  # noqa: PLC0415
@@ -220,12 +228,14 @@ def noise(
     machine = Machine(hardware.has_cuda(), hardware.threads(), stack("cpu")["instruction set"])
     asked, not_run = conditions(machine, options_of(model).get("engine", ()))
     project = project_at()
-    chosen = chosen_cases(cases, project)
-    heads = []
+    chosen, options = chosen_cases(cases, project), options_given("", asking, requests, key)
+    check_options(model, options)
+    heads: list[str] = []
     if any(map(asks_for_chosen, chosen)):
-        place = baselines or project.baselines_of(model, load_model(model).fingerprint.name)
+        name = load_model(model, **options).fingerprint.name
+        place = baselines or project.baselines_of(model, name)
         heads = heads_for(chosen, place)
-    found = measure_noise(model, chosen, asked, progress, not_run, heads)
+    found = measure_noise(model, chosen, asked, progress, not_run, heads, options)
     folder = baselines or project.baselines_of(model, found["model"]["name"])
     path = write_noise(folder, found) if write else None
     if as_json:
@@ -297,6 +307,8 @@ def power(
         list[str] | None, typer.Option(help="Id of one change; may be repeated.")
     ] = None,
     asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     seed: Annotated[int, typer.Option(help="Seed of random noise and examples.")] = 1,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share the changes; each loads the model.")
@@ -335,7 +347,9 @@ def power(
 
     project = project_at()
     chosen = chosen_cases(cases, project)
-    options: dict[str, Any] = {"asking": str(Path(asking).resolve())} if asking else {}
+    # Its processes may run elsewhere.
+    file = str(Path(asking).resolve()) if asking else ""
+    options: dict[str, Any] = options_given("", file, requests, key)
     noise = baselines
     if noise is None:
         noise = project.baselines_of(model, load_model(model, "cpu", **options).fingerprint.name)

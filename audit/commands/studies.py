@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
-from audit.base.files import counted, to_json
+from audit.base.files import counted, rounded, to_json
 from audit.commands.shared import (
     ASKING,
     CASES,
@@ -168,7 +168,7 @@ def _print_comparison(found: Comparison) -> None:
         table.add_row(
             Text(pair.after.case),
             labels[0] if labels[0] == labels[1] else " → ".join(labels),
-            f"{pair.probability[1] - pair.probability[0]:+.3f}",
+            f"{rounded(pair.probability[1] - pair.probability[0], 3):+.3f}",
             *("undefined" if isinstance(d, str) else f"{d:.3f}" for d in distances),
         )
     console.print(table)
@@ -184,10 +184,14 @@ def _print_comparison(found: Comparison) -> None:
         shifts.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
     for s in found.suite.shifts:
         shifts.add_row(
-            s.metric, f"{s.change.mean:+.4f}", f"{s.change.low:+.4f} to {s.change.high:+.4f}",
-            f"{s.effect:+.1f}", f"{s.adjusted:.2g}", s.verdict,
+            s.metric, f"{rounded(s.change.mean, 4):+.4f}", s.interval,
+            f"{rounded(s.effect, 1):+.1f}", f"{s.adjusted:.2g}" if s.interval else "", s.verdict,
         )  # fmt: skip
     console.print(shifts)
+    for pair in found.pairs:
+        if pair.undefined:
+            text = f"undefined: {pair.after.case}: {pair.undefined}"
+            console.print(text, markup=False, soft_wrap=True)
     for case, reason in found.left_out.items():
         console.print(f"not compared: {case}: {reason}", markup=False)
     console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)

@@ -9,8 +9,8 @@ import typer
 from audit.base.settings import MOST_THREADS
 
 MODEL = (
-    "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], or what "
-    "`audit model --list` shows."
+    "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], hf:FOLDER, "
+    "hf:ORG/NAME[@REVISION], openai:URL#MODEL, or what else `audit model --list` shows."
 )
 THREADS = typer.Option(
     "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."

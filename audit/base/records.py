@@ -119,6 +119,7 @@ class ModelRecord(BaseModel):
     device: str = ""
     dtype: str = ""
     engine: str = ""
+    asking: str = ""
     packages: dict[str, str] = {}
 
 

@@ -27,6 +27,7 @@ from audit.commands.shared import (
     THREADS,
     options_given,
 )
+from audit.gate.outcomes import unsaid_told
 from audit.maps.spec import CHOSEN, MapSpec, default_map
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def explain(
         words=words,
     )
     _note(note_on_picture(loaded.fingerprint.source, picture))
+    _warn(unsaid_told([found[0].trace.unsaid]))
     maps_and_files: list[tuple[Explanation | NoMap, dict[str, str]]] = []
     for each in found:
         if isinstance(each, NoMap):
@@ -264,10 +266,14 @@ def serve(
     # Outside a project there are no cases; then the page has no examples.
     shipped = cases or find_files(project.patterns())
     examples = chosen_cases(cases, project) if shipped else []
-    if address.warning:
-        say(f"audit: warning: {address.warning}", error=True)
+    _warn(address.warning)
     serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, threads=threads,
                **options_given(engine, asking, requests, key))  # fmt: skip
+
+
+def _warn(text: str) -> None:
+    if text:
+        say(f"audit: warning: {text}", error=True)
 
 
 def _note(text: str) -> None:

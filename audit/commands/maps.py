@@ -12,7 +12,7 @@ from rich.table import Table
 
 from audit.base.console import output, progress, say, tables
 from audit.base.files import to_json
-from audit.commands.shared import CASES, JSON, MODEL
+from audit.commands.shared import ASKING, CASES, JSON, KEY, MODEL, REQUESTS, options_given
 from audit.maps.spec import MapSpec
 
 
@@ -51,11 +51,16 @@ def validity(
             "audit-validity.md with --cases, which has no plot.",
         ),
     ] = None,
+    asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure every map against every control, to see which may be trusted for what."""
+    options = options_given("", asking, requests, key)
     if cases:
-        _on_cases(model, device, cases, asked or [], out or Path("audit-validity.md"), as_json)
+        page = out or Path("audit-validity.md")
+        _on_cases(model, device, cases, asked or [], page, options, as_json=as_json)
         return
     if asked:
         raise typer.BadParameter("--map goes with --cases; scenes measure all maps")
@@ -72,6 +77,7 @@ def validity(
         device,
         Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
         progress,
+        options,
     )
     plot = write_page(out, found)
     if as_json:
@@ -96,7 +102,14 @@ def validity(
 
 
 def _on_cases(
-    model: str, device: str, cases: list[str], asked: Sequence[str], out: Path, as_json: bool
+    model: str,
+    device: str,
+    cases: list[str],
+    asked: Sequence[str],
+    out: Path,
+    options: dict[str, str],
+    *,
+    as_json: bool,
 ) -> None:
     """Measure the maps on the regions of the user's cases."""
     from audit.cases.heads import with_heads  # noqa: PLC0415
@@ -110,7 +123,7 @@ def _on_cases(
 
     specs, project = [MapSpec.parse(each) for each in asked], project_at()
     chosen = chosen_cases(cases, project)
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, **options)
     known = loaded.fingerprint
     record = read_heads(project.baselines_of(model, known.name))
     heads = record.heads if record else []
@@ -177,6 +190,9 @@ def heads(
     write: Annotated[
         bool, typer.Option("--write/--no-write", help="Write the choice beside the baselines.")
     ] = True,
+    asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Choose heads on half of the pictures with boxes and test them on the other half.
@@ -197,7 +213,7 @@ def heads(
     else:
         questions, _ = questions_of(chosen_cases(cases, project))
         boxes = f"regions of {len(questions)} cases"
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, **options_given("", asking, requests, key))
     known = loaded.fingerprint
     found = measure_heads(
         loaded, questions, progress, boxes=boxes, seed=seed, batch_size=usual_batch(known.device)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import typer
 
 from audit.base.settings import MOST_THREADS
 
 MODEL = (
-    "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], or what "
-    "`audit model --list` shows."
+    "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], hf:FOLDER, "
+    "hf:ORG/NAME[@REVISION], openai:URL#MODEL, or what else `audit model --list` shows."
 )
 THREADS = typer.Option(
     "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
@@ -66,7 +67,7 @@ def _number(given: str | float) -> float:
         return math.nan
 
 
-def options_given(engine: str, asking: str, requests: str, key: str) -> dict[str, str]:
+def options_given(engine: str, asking: str, requests: str, key: str) -> dict[str, Any]:
     """The options that only some kinds of models have, as far as they are given."""
     every = {"engine": engine, "asking": asking, "requests": requests, "key": key}
     return {name: value for name, value in every.items() if value}

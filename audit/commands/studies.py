@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
-from audit.base.files import counted, to_json
+from audit.base.files import counted, rounded, to_json
 from audit.commands.shared import (
     ASKING,
     CASES,
@@ -168,7 +168,7 @@ def _print_comparison(found: Comparison) -> None:
         table.add_row(
             Text(pair.after.case),
             labels[0] if labels[0] == labels[1] else " → ".join(labels),
-            f"{pair.probability[1] - pair.probability[0]:+.3f}",
+            f"{rounded(pair.probability[1] - pair.probability[0], 3):+.3f}",
             *("undefined" if isinstance(d, str) else f"{d:.3f}" for d in distances),
         )
     console.print(table)
@@ -184,10 +184,14 @@ def _print_comparison(found: Comparison) -> None:
         shifts.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
     for s in found.suite.shifts:
         shifts.add_row(
-            s.metric, f"{s.change.mean:+.4f}", f"{s.change.low:+.4f} to {s.change.high:+.4f}",
-            f"{s.effect:+.1f}", f"{s.adjusted:.2g}", s.verdict,
+            s.metric, f"{rounded(s.change.mean, 4):+.4f}", s.interval,
+            f"{rounded(s.effect, 1):+.1f}", f"{s.adjusted:.2g}" if s.interval else "", s.verdict,
         )  # fmt: skip
     console.print(shifts)
+    for pair in found.pairs:
+        if pair.undefined:
+            text = f"undefined: {pair.after.case}: {pair.undefined}"
+            console.print(text, markup=False, soft_wrap=True)
     for case, reason in found.left_out.items():
         console.print(f"not compared: {case}: {reason}", markup=False)
     console.print(f"{found.headline}: {found.sentence}", markup=False, soft_wrap=True)
@@ -202,6 +206,9 @@ def noise(
     write: Annotated[
         bool, typer.Option("--write/--no-write", help="Write the floor beside the baselines.")
     ] = True,
+    asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Measure how much figures move when nothing that matters changes, to set the tolerances."""
@@ -209,7 +216,12 @@ def noise(
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
-    from audit.models.registry import check_installed, load_model, options_of  # noqa: PLC0415
+    from audit.models.registry import (  # noqa: PLC0415
+        check_installed,
+        check_options,
+        load_model,
+        options_of,
+    )
 
     check_installed(model)
     from audit.models.kit import hardware  # noqa: PLC0415
@@ -220,12 +232,14 @@ def noise(
     machine = Machine(hardware.has_cuda(), hardware.threads(), stack("cpu")["instruction set"])
     asked, not_run = conditions(machine, options_of(model).get("engine", ()))
     project = project_at()
-    chosen = chosen_cases(cases, project)
-    heads = []
+    chosen, options = chosen_cases(cases, project), options_given("", asking, requests, key)
+    check_options(model, options)
+    heads: list[str] = []
     if any(map(asks_for_chosen, chosen)):
-        place = baselines or project.baselines_of(model, load_model(model).fingerprint.name)
+        name = load_model(model, **options).fingerprint.name
+        place = baselines or project.baselines_of(model, name)
         heads = heads_for(chosen, place)
-    found = measure_noise(model, chosen, asked, progress, not_run, heads)
+    found = measure_noise(model, chosen, asked, progress, not_run, heads, options)
     folder = baselines or project.baselines_of(model, found["model"]["name"])
     path = write_noise(folder, found) if write else None
     if as_json:
@@ -297,6 +311,8 @@ def power(
         list[str] | None, typer.Option(help="Id of one change; may be repeated.")
     ] = None,
     asking: Annotated[str, ASKING] = "",
+    requests: Annotated[str, REQUESTS] = "",
+    key: Annotated[str, KEY] = "",
     seed: Annotated[int, typer.Option(help="Seed of random noise and examples.")] = 1,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share the changes; each loads the model.")
@@ -335,7 +351,9 @@ def power(
 
     project = project_at()
     chosen = chosen_cases(cases, project)
-    options: dict[str, Any] = {"asking": str(Path(asking).resolve())} if asking else {}
+    # Its processes may run elsewhere.
+    file = str(Path(asking).resolve()) if asking else ""
+    options: dict[str, Any] = options_given("", file, requests, key)
     noise = baselines
     if noise is None:
         noise = project.baselines_of(model, load_model(model, "cpu", **options).fingerprint.name)

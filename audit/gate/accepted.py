@@ -151,8 +151,12 @@ class Baseline:
         without: dict[str, Any] = {"view": True} if self.view == WHOLE else {}
         if self.unsaid is None:
             without["unsaid"] = True
+        provenance: dict[str, Any] = {}
         if not self._record.provenance.stack:
-            without["provenance"] = {"stack": True}
+            provenance["stack"] = True
+        if not self._record.provenance.model.asking:
+            provenance["model"] = {"asking": True}
+        without["provenance"] = provenance
         return digest(json.dumps(self._record.model_dump(exclude=without), sort_keys=True))
 
     def is_stale(self, case_digest: str, former_digest: str) -> bool:

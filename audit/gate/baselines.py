@@ -38,6 +38,7 @@ from audit.gate import accepted
 from audit.gate.accepted import FORMAT, Baseline, Held
 from audit.gate.drift import figure_key, probability_name
 from audit.gate.outcomes import Outcome
+from audit.gate.stack import asked_otherwise
 from audit.gate.tolerances import UNSAID
 from audit.metrics.registry import REGISTRY_VERSION
 
@@ -76,8 +77,9 @@ def propose(
 ) -> Proposal:
     """What would become the baseline of a case.
 
-    The anchor of a figure is taken over from ``before``, unless the case itself changed or the
-    figure left its tolerance: the reviewer saw that step, so accepting it moves the anchor too.
+    The anchor of a figure is taken over from ``before``, unless the case itself or the asking
+    file changed, or the figure left its tolerance: the reviewer saw that step, so accepting it
+    moves the anchor too.
     Steps that were too small to be reported leave the anchor where it is, and so add up. Anchors
     are not taken over if the maps of ``before`` cover another part of the picture.
 
@@ -87,6 +89,7 @@ def propose(
     kept = (
         before is not None
         and not before.is_stale(outcome.case_digest, outcome.former_digest)
+        and not asked_otherwise(provenance, before.provenance)
         and not anew
     )
     view = Box(*outcome.view)

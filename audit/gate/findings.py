@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from audit.base.files import counted
+from audit.base.files import counted, rounded
 from audit.base.statistics import Interval
 
 
@@ -27,7 +27,8 @@ class Shift:
         effect: the mean change as a multiple of the metric's drift tolerance.
         p, adjusted: two-sided p-value, before and after correction over all tests.
         verdict: ``worse``, ``better``, ``steady``, or ``shifted``: a metric without a direction,
-            or one that moved for the better though no case gives limits for it.
+            or one that moved for the better though no case gives limits for it. Of one picture,
+            which is too few for a test, it is ``cannot tell``.
         findable: the shift that would be found with probability 0.8, in tolerances; None if there
             is none, as with one picture.
     """
@@ -45,6 +46,17 @@ class Shift:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {**asdict(self), "change": self.change._asdict()}
+
+    @property
+    def interval(self) -> str:
+        """The interval of the mean change; empty for one picture, which has none.
+
+        >>> Shift("mass", 3, 3, Interval(0.0, -0.00001, 0.2), 0, 1, 1, "steady", None).interval
+        '+0.0000 to +0.2000'
+        """
+        if self.images < 2:
+            return ""
+        return f"{rounded(self.change.low, 4):+.4f} to {rounded(self.change.high, 4):+.4f}"
 
     @property
     def clause(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked
 
+from audit.base.files import counted
 from audit.base.records import (
     CaseName,
     Count,
@@ -190,6 +191,30 @@ def _label_asked(variant: Outcome) -> bool:
     """Whether something is asked of its label; without an answer, as far as is known."""
     asked = any(verdict.expectation == LABEL for verdict in variant.verdicts)
     return asked or (not variant.label and variant.expected != "")
+
+
+MUCH_UNSAID = 0.5
+"""Above this, most of what the model would say is none of the answers it is read for."""
+
+
+def unsaid_told(unsaid: Sequence[float | None]) -> str:
+    """That probabilities are those of the little that is said; empty if enough is.
+
+    Args:
+        unsaid: what is left unsaid in each case; None if the model has no such.
+
+    >>> unsaid_told([0.2, 0.6, 0.99])
+    '2 cases leave more than half of the probability unsaid (up to 0.99): the answers of the \
+asking file are not what the model says'
+    """
+    much = [each for each in unsaid if each is not None and each > MUCH_UNSAID]
+    if not much:
+        return ""
+    leave, most = ("leaves", "") if len(much) == 1 else ("leave", "up to ")
+    return (
+        f"{counted(len(much), 'case')} {leave} more than half of the probability unsaid "
+        f"({most}{max(much):.2f}): the answers of the asking file are not what the model says"
+    )
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:

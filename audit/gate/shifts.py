@@ -197,13 +197,13 @@ class Tested:
     moved: NDArray[np.bool_]
 
     def verdict(self, metric: int) -> str:
-        """``worse``, ``better``, ``shifted`` or ``steady``, as a ``Shift`` has it.
+        """``worse``, ``better``, ``shifted``, ``steady`` or ``cannot tell``; see ``Shift``.
 
         What nobody asked for does not change for the better, it shifts.
         """
         better = self.table.better[metric]
         if not self.moved[metric]:
-            return "steady"
+            return "steady" if self.means.pictures[metric] > 1 else "cannot tell"
         if better == "neither":
             return "shifted"
         if (self.means.mean[metric] > 0) != (better == "higher"):

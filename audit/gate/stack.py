@@ -33,6 +33,19 @@ def same_weights(now: Origin, then: Origin) -> bool:
     return known and all(first.get(part, "") == second.get(part, "") for part in _PARTS)
 
 
+def asked_otherwise(now: Origin, then: Origin) -> bool:
+    """Whether models were asked by different asking files, so that probabilities are of other
+    questions or answers; False if one of the records does not say how it was asked.
+
+    >>> asked_otherwise({"model": {"asking": "a"}}, {"model": {"asking": "b"}})
+    True
+    >>> asked_otherwise({"model": {"asking": "a"}}, {"model": {}})
+    False
+    """
+    first, second = (each.get("model", {}).get("asking", "") for each in (now, then))
+    return bool(first and second) and first != second
+
+
 def are_unseen(origin: Origin) -> bool:
     """Whether nobody can see the weights of a record: they are behind a server."""
     return bool(origin.get("model", {}).get("dtype") == UNKNOWN)

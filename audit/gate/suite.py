@@ -97,7 +97,9 @@ class Suite:
         clauses = [finding.clause for finding in self.findings]
         flips = f"{counted(len(self.lost), 'label')} lost, {len(self.gained)} gained"
         if self.failed and (self.lost or self.gained) and not self.labels.worse:
-            clauses.append(flips)
+            # Lost labels come before what moved for the better, but after what is critical.
+            place = min(len(self.vetoes), 1) if self.lost else len(clauses)
+            clauses.insert(place, flips)
         if not self.failed:
             clauses.insert(0, flips if self.lost or self.gained else "no label lost")
             better = [shift.metric for shift in self.shifts if shift.verdict == "better"]

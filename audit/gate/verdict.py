@@ -14,7 +14,7 @@ from audit.cases.expectations import Verdict
 from audit.gate.accepted import Baseline, Held
 from audit.gate.drift import VIEW
 from audit.gate.outcomes import DriftRow, Outcome, State
-from audit.gate.stack import Origin, device_class, differences, same_weights
+from audit.gate.stack import Origin, asked_otherwise, device_class, differences, same_weights
 from audit.gate.tolerances import Level, Noise, Tolerances
 from audit.metrics.registry import REGISTRY_VERSION
 
@@ -36,6 +36,18 @@ class Policy:
     def same(self, before: Baseline) -> bool:
         """Whether a baseline is of the weights that this session audits."""
         return same_weights(self.provenance, before.provenance)
+
+    def is_stale(self, outcome: Outcome, before: Baseline) -> bool:
+        """Whether a baseline is of another case, or of a model that was asked in another way."""
+        return bool(self._stale(outcome, before))
+
+    def _stale(self, outcome: Outcome, before: Baseline) -> str:
+        """What changed if a baseline is stale; empty if it is not."""
+        if before.is_stale(outcome.case_digest, outcome.former_digest):
+            return _changed(outcome, before)
+        if asked_otherwise(self.provenance, before.provenance):
+            return "the asking file changed, so probabilities are of other questions or answers"
+        return ""
 
     def level(self, before: Baseline) -> Level | None:
         """The noise of this session's precision, between its device and the baseline's."""
@@ -61,12 +73,22 @@ class Policy:
         before = held.baseline
         state, reason = judge_contract(outcome)
         if state.failed:
-            if before is not None and before.is_stale(outcome.case_digest, outcome.former_digest):
-                reason += f"; and its baseline is stale: {_changed(outcome, before)}"
+            if before is not None and (stale := self._stale(outcome, before)):
+                reason += f"; and its baseline is stale: {stale}"
             elif before is not None and self.same(before) and _drifted(outcome):
                 reason += f"; {self._stack(outcome, before)}"
             return state, reason
-        state, drifted = _judge_drift(outcome, before)
+        if before is not None and (stale := self._stale(outcome, before)):
+            case = before.is_stale(outcome.case_digest, outcome.former_digest)
+            other = (
+                "the case is not the one its baseline was accepted for"
+                if case
+                else "the model is not asked as it was for its baseline"
+            )
+            state = State.STALE
+            drifted = f"{other}: {stale}; accept it with --audit-update=changed"
+        else:
+            state, drifted = _judge_drift(outcome, before)
         if state is State.DRIFTED and before is not None and self.same(before):
             state, drifted = State.STACK, self._stack(outcome, before)
         if proposed:
@@ -92,7 +114,7 @@ class Policy:
         before = held.baseline
         if before is None:
             return self.update == "new"
-        stale = before.is_stale(outcome.case_digest, outcome.former_digest)
+        stale = self.is_stale(outcome, before)
         return self.update == "changed" and (stale or bool(kinds - {"within"}))
 
     def _stack(self, outcome: Outcome, before: Baseline) -> str:
@@ -124,11 +146,6 @@ def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]
     """The state of a case that keeps its contract, compared with its baseline, and the reason."""
     if before is None:
         return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
-    if before.is_stale(outcome.case_digest, outcome.former_digest):
-        return State.STALE, (
-            f"the case is not the one its baseline was accepted for: {_changed(outcome, before)}; "
-            "accept it with --audit-update=changed"
-        )
     kinds = ("drifted", "crept", "improved")
     moved = {v: [r for r in outcome.drift if r.verdict == v] for v in kinds}
     if moved["drifted"]:

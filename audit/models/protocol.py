@@ -75,6 +75,8 @@ class Fingerprint:
         packages: versions of the packages that compute.
         engine: of OFA, ``reference`` for the model's own passes, ``fast`` for the same in another
             order; empty for models that have no engines.
+        asking: digest of the asking file, which is part of ``configuration``, too; empty for models
+            that have none.
     """
 
     name: str
@@ -89,10 +91,11 @@ class Fingerprint:
     dtype: str
     packages: dict[str, str]
     engine: str = ""
+    asking: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON; without ``asking`` for models that have no asking file."""
+        return {name: value for name, value in asdict(self).items() if value or name != "asking"}
 
 
 class Model(Protocol):

@@ -11,7 +11,7 @@ from audit.base.files import counted
 from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
 from audit.gate.findings import Slice
-from audit.gate.outcomes import Outcome, totals
+from audit.gate.outcomes import Outcome, totals, unsaid_told
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
 from audit.report.markdown import table
@@ -72,6 +72,8 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
         f"{counted(len(outcomes), 'case')}: {counts or 'none audited'}. "
         f"Model {_code(model.get('source', ''))}, digest {_code(model.get('digest', '')[:12])}.",
     ]
+    if unsaid := unsaid_told([o.unsaid for o in outcomes]):
+        lines += ["", f"Warning: {unsaid}."]
     if suite:
         lines += ["", f"Suite-level gate {suite.verdict}: {_text(suite.sentence)}."]
         lines += _slices(suite)

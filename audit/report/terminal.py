@@ -11,7 +11,7 @@ from rich.text import Text
 
 from audit.base.errors import printable
 from audit.base.files import as_typed, counted
-from audit.gate.outcomes import Outcome, State, labels_told, totals
+from audit.gate.outcomes import MUCH_UNSAID, Outcome, State, labels_told, totals, unsaid_told
 from audit.gate.review import ACCEPTABLE
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
@@ -44,6 +44,8 @@ def failure_text(outcome: Outcome) -> str:
         console.print(f"{printable(outcome.file)}:{outcome.line}: {outcome.text!r}", markup=False)
         if table.row_count:
             console.print(table)
+        if outcome.unsaid is not None and outcome.unsaid > MUCH_UNSAID:
+            console.print(f"unsaid: {outcome.unsaid:.4f}, the probability of all other answers")
     return lines_of("\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")))
 
 
@@ -79,6 +81,8 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
         f"{counted(len(outcomes), 'case')}: {counts}{more}",
         f"labels: {labels_told(outcomes)}",
     ]
+    if unsaid := unsaid_told([o.unsaid for o in outcomes]):
+        lines.append(f"warning: {unsaid}")
     if promoted is not None:
         lines.append(f"baselines accepted: {len(promoted)}, in {about['baselines']}")
     if suite:

@@ -195,7 +195,7 @@ def _compare(made: Concluded, policy: Policy) -> None:
     case, outcome = made.case, made.outcome
     held = baselines.held(policy.folder, case.id)
     before, outcome.baseline_digest = held.baseline, held.digest
-    if before is not None and not before.is_stale(case.digest, case.former_digest):
+    if before is not None and not policy.is_stale(outcome, before):
         outcome.weights = "same" if policy.same(before) else "other"
         outcome.drift = drift.compare(
             outcome, before, policy.noise.tolerances(case.drift), case.wanted,

@@ -65,11 +65,13 @@ class Asking:
     Attributes:
         source: what the user wrote for the model.
         heads: the chosen heads, for cases that ask for them.
+        options: of the model's own kind, without an engine, which a condition names.
     """
 
     source: str
     cases: Sequence[Case]
     heads: Sequence[str] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     _models: dict[tuple[str, str, str], Model] = field(default_factory=dict)
     _elsewhere: dict[Condition, Answers] = field(default_factory=dict)
 
@@ -77,7 +79,8 @@ class Asking:
         """The model as the condition needs it, loaded once."""
         kind = (condition.device, condition.dtype, condition.engine)
         if kind not in self._models:
-            options: dict[str, Any] = {"engine": condition.engine} if condition.engine else {}
+            engine = {"engine": condition.engine} if condition.engine else {}
+            options: dict[str, Any] = {**self.options, **engine}
             self._models[kind] = load_model(self.source, *kind[:2], **options)
         return self._models[kind]
 
@@ -95,7 +98,7 @@ class Asking:
             return self._here(condition)
         if condition not in self._elsewhere:
             same = [c for c in asked if c.instructions == condition.instructions]
-            found = _in_a_process(self.source, self.cases, self.heads, same)
+            found = _in_a_process(self, same)
             self._elsewhere.update(zip(same, found, strict=True))
         return self._elsewhere[condition]
 
@@ -147,6 +150,7 @@ class _Job(BaseModel):
     cases: dict[str, list[str]]
     heads: list[Place]
     conditions: list[_Condition]
+    options: dict[str, str] = {}
 
 
 class _Value(BaseModel):
@@ -184,15 +188,13 @@ def _result() -> TypeAdapter[_Result]:
     return TypeAdapter(_Result)
 
 
-def _in_a_process(
-    source: str, cases: Sequence[Case], heads: Sequence[str], same: Sequence[Condition]
-) -> list[dict[str, Answered]]:
+def _in_a_process(asking: Asking, same: Sequence[Condition]) -> list[dict[str, Answered]]:
     """The answers under conditions that share their instructions."""
     from audit.models.kit.hardware import threads  # noqa: PLC0415  torch: only to ask
 
     held: InstructionSet = same[0].instructions
     env = environment(held)
-    by_file = groupby(cases, key=lambda case: str(case.file.resolve()))
+    by_file = groupby(asking.cases, key=lambda case: str(case.file.resolve()))
     files: dict[str, list[str]] = {}
     for file, some in by_file:
         files.setdefault(file, []).extend(case.id for case in some)
@@ -201,11 +203,12 @@ def _in_a_process(
         write_json(
             job,
             {
-                "source": source,
+                "source": asking.source,
+                "options": dict(asking.options),
                 "threads": threads(),
                 "capability": env["ATEN_CPU_CAPABILITY"],
                 "cases": files,
-                "heads": list(heads),
+                "heads": list(asking.heads),
                 "conditions": [{k: getattr(c, k) for k in _Condition.model_fields} for c in same],
             },
         )
@@ -226,7 +229,7 @@ def _in_a_process(
     if found.error:
         raise RunError(f"{held} instructions: {found.error}")
     if len(found.answers) != len(same) or any(
-        set(each) != {case.id for case in cases} for each in found.answers
+        set(each) != {case.id for case in asking.cases} for each in found.answers
     ):
         raise RunError(f"{held} instructions: the process did not answer what it was asked")
     return [
@@ -253,7 +256,7 @@ def _answer(job: _Job) -> dict[str, Any]:
         for case in load_cases(Path(file))
         if case.id in set(ids)
     ]
-    asking, found = Asking(job.source, cases, job.heads), []
+    asking, found = Asking(job.source, cases, job.heads, job.options), []
     for each in job.conditions:
         condition = Condition(**each.model_dump())
         with threads_set(condition.threads or job.threads):

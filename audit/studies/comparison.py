@@ -118,6 +118,15 @@ class Pair:
         ]
 
     @property
+    def undefined(self) -> str:
+        """Which distances have no value, and why; empty if all have one."""
+        reasons: dict[str, list[str]] = {}
+        for name, value in self.distances.items():
+            if isinstance(value, str):
+                reasons.setdefault(value, []).append(name)
+        return "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+
+    @property
     def moved(self) -> float:
         """How far the map moved, for sorting; a missing map counts as the largest move."""
         found = self.distances["js"]
@@ -224,7 +233,7 @@ def _held_to(same: Sequence[Pair]) -> str:
     if floored == of:
         return f"{its} noise"
     if not floored:
-        return "the default tolerances, because no noise floor was measured"
+        return "the default tolerances (no noise floor was measured)"
     without = f"{of - floored} of {counted(of, 'figure')} without a measured noise floor"
     return f"{its} tolerances ({without})"
 
@@ -248,7 +257,7 @@ def compare(before: Side, after: Side, limits: Limits, *, stated: bool = False) 
     Raises:
         RunError: they share none, or the weights are stated to be the same, but can be seen.
     """
-    left_out = dict.fromkeys((*before.failed, *after.failed), "has no answer on one side")
+    left_out = {case: _unanswered(case, before, after) for case in (*before.failed, *after.failed)}
     noise = before.noise if before.noise != Noise() else after.noise
     pairs = []
     for case in sorted({*before.subjects, *after.subjects} - set(left_out)):
@@ -260,7 +269,9 @@ def compare(before: Side, after: Side, limits: Limits, *, stated: bool = False) 
         else:
             pairs.append(_pair(ours, theirs, noise, stated))
     if not pairs:
-        raise RunError(f"{before.title} and {after.title} share no case that can be compared")
+        raise RunError(
+            f"{before.title} and {after.title} share no case that can be compared{_told(left_out)}"
+        )
     pairs.sort(key=lambda pair: (-pair.moved, pair.after.case))
     pictures = {pair.after.case: pair.after.image for pair in pairs}
     level = level_of(noise, pairs[0].after.origin, pairs[0].before.origin)
@@ -268,6 +279,22 @@ def compare(before: Side, after: Side, limits: Limits, *, stated: bool = False) 
     together = judge_moves(moves, level, limits.omnibus, other=not all(p.same for p in pairs))
     suite = judge_suite([_change(pair, pictures) for pair in pairs], limits, together)
     return Comparison(before, after, pairs, left_out, suite, stated)
+
+
+def _unanswered(case: str, before: Side, after: Side) -> str:
+    """That a case has no answer, and the error of each side that has one."""
+    errors = {side.title: side.errors[case] for side in (before, after) if case in side.errors}
+    told = "; ".join(f"{title}: {error}" for title, error in errors.items())
+    return f"has no answer on one side{f' ({told})' if told else ''}"
+
+
+def _told(left_out: Mapping[str, str], most: int = 5) -> str:
+    """Why cases are left out, the first of them one by one."""
+    if not left_out:
+        return ""
+    some = [f"{case} {reason}" for case, reason in left_out.items()][:most]
+    more = [f"and {len(left_out) - most} more"] if len(left_out) > most else []
+    return f": {'; '.join([*some, *more])}"
 
 
 def _changed(before: Subject, after: Subject) -> str:

@@ -24,6 +24,7 @@ from audit.gate.tolerances import Kind
 from audit.models.kit.stack import stack
 from audit.studies.answers import Answers, Asking
 from audit.studies.conditions import Condition
+from audit.studies.plainly import NO_OPTIONS
 
 
 def measure_noise(
@@ -33,12 +34,14 @@ def measure_noise(
     progress: Progress,
     not_run: Mapping[str, str] | None = None,
     heads: Sequence[str] = (),
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> dict[str, Any]:
     """Audit ``cases`` under each condition and compare.
 
     Args:
         not_run: conditions that this machine cannot run, each with the reason.
         heads: the chosen heads, for cases that ask for them.
+        options: of the model's own kind, such as the asking file of chat models.
 
     Returns:
         Plain data for JSON: ``floors`` by method and metric (the largest deviation, the number of
@@ -51,7 +54,7 @@ def measure_noise(
         RunError: a case could not be audited.
         ModelError: the model cannot be loaded on a device.
     """
-    asking = Asking(source, cases, heads)
+    asking = Asking(source, cases, heads, options)
     found: dict[Condition, Answers] = {}
     for condition in progress(asked, len(asked), "conditions"):
         found[condition] = asking.answers(condition, asked)

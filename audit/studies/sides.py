@@ -64,6 +64,7 @@ class Side:
         title: the folder that it was read from, or the model's source.
         run: the run, if it is one; it has the pictures.
         failed: cases without an answer on this side.
+        errors: of these, why there is none, as far as it is known.
         noise: what was measured beside its baselines, if anything was.
     """
 
@@ -72,6 +73,7 @@ class Side:
     run: Run | None = None
     failed: tuple[str, ...] = ()
     noise: Noise = field(default_factory=Noise)
+    errors: Mapping[str, str] = field(default_factory=dict)
 
 
 def side_of_run(run: Run, title: str) -> Side:
@@ -86,6 +88,7 @@ def side_of_run(run: Run, title: str) -> Side:
         run,
         tuple(o.case for o in outcomes if not o.label),
         _noise_of(about),
+        {o.case: o.sentence for o in outcomes if not o.label and o.sentence},
     )
 
 

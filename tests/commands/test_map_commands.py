@@ -95,3 +95,22 @@ def test_single_maps_are_for_cases(patches: Path) -> None:
     done = run("validity", "--map", "occlusion")
     assert done.exit_code == 2
     assert "--map goes with --cases" in done.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("heads", "--no-write"), ("validity", "--cases", "cases/*.yaml", "--map", "answer_attention")],
+)
+def test_the_model_is_loaded_with_the_options_of_its_kind(
+    patches: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def load_model(*_: Any, **options: Any) -> HeadToy:
+        given.append(options)
+        return HeadToy()
+
+    monkeypatch.setattr(registry, "load_model", load_model)
+    done = run(*command, "--model", "toy", "--asking", "a.yaml", "--requests", "2", "--key", "K")
+    assert done.exit_code == 0, done.output
+    assert given == [{"asking": "a.yaml", "requests": "2", "key": "K"}]

@@ -245,3 +245,49 @@ def test_a_baseline_without_a_stack_keeps_its_digest(tmp_path: Path) -> None:
     assert told is not None
     assert told.provenance["stack"] == STACK
     assert told.digest != plain.digest
+
+
+def test_another_asking_file_makes_baselines_stale_and_is_no_fault_of_the_model(
+    tmp_path: Path,
+) -> None:
+    then, now = other(asking="a", configuration="a"), other(asking="b", configuration="b")
+    moved = made(yes=0.3)
+    propose(made(), {}, None, then).write(tmp_path)
+    before = load(tmp_path, "a")
+    assert before is not None
+    policy = Policy(tmp_path, "", now, NOISE)
+    assert policy.is_stale(moved, before)
+    assert policy.judge(moved, Held(before)) == (
+        State.STALE,
+        "the model is not asked as it was for its baseline: the asking file changed, so "
+        "probabilities are of other questions or answers; accept it with --audit-update=changed",
+    )
+    broken = replace(moved, verdicts=[Verdict("label", False, "no", "yes", "the label is no")])
+    state, reason = policy.judge(broken, Held(before))
+    assert state is State.BROKEN
+    assert reason.startswith("the label is no; and its baseline is stale: the asking file changed")
+    assert Policy(tmp_path, "changed", now, NOISE).proposes(moved, Held(before))
+    # Anchors are those of another question.
+    proposed = propose(moved, {}, before, now).record["probabilities"]["yes"]
+    assert proposed == {"anchor": 0.3, "accepted": 0.3}
+
+
+@pytest.mark.parametrize("asking", ["", "a"])
+def test_the_same_asking_file_or_a_baseline_that_names_none_is_compared_as_before(
+    tmp_path: Path, asking: str
+) -> None:
+    then = other(asking=asking) if asking else ORIGIN
+    state, _ = judged(tmp_path, made(), other(asking="a"), then=then)
+    assert state is State.PASSED
+
+
+def test_a_baseline_keeps_its_digest_though_it_could_now_name_an_asking_file(
+    tmp_path: Path,
+) -> None:
+    digests = []
+    for model in (MODEL, {**MODEL, "asking": ""}, {**MODEL, "asking": "a"}):
+        propose(made(), {}, None, {"model": model, "stack": STACK}).write(tmp_path)
+        found = load(tmp_path, "a")
+        assert found is not None
+        digests.append(found.digest)
+    assert digests[0] == digests[1] != digests[2]

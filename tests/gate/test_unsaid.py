@@ -10,7 +10,7 @@ import pytest
 
 from audit.gate import accepted, baselines, drift
 from audit.gate.changes import changes_of
-from audit.gate.outcomes import DriftRow, Outcome, State
+from audit.gate.outcomes import DriftRow, Outcome, State, unsaid_told
 from audit.gate.shifts import table_of
 from audit.gate.tolerances import Tolerances
 from tests.outcomes import outcome
@@ -88,3 +88,13 @@ def test_the_suite_sees_it_grow_over_all_cases(tmp_path: Path) -> None:
     assert table.better[place] == "lower"
     assert table.changes[:, place] == pytest.approx(0.03)
     assert table.tolerances[:, place] == pytest.approx(0.05)
+
+
+def test_more_than_half_unsaid_is_worth_a_warning() -> None:
+    assert unsaid_told([None, 0.2, 0.5]) == ""
+    assert unsaid_told([0.2, 0.6]).startswith(
+        "1 case leaves more than half of the probability unsaid (0.60): "
+    )
+    assert unsaid_told([0.7, None, 0.99]).startswith(
+        "2 cases leave more than half of the probability unsaid (up to 0.99): "
+    )

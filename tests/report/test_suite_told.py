@@ -16,7 +16,7 @@ from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
 from audit.report.gallery import write_gallery
 from audit.report.summary import markdown
-from audit.report.terminal import closing_lines
+from audit.report.terminal import closing_lines, failure_text
 from tests.outcomes import outcome
 
 
@@ -100,3 +100,15 @@ def test_results_of_version_0_1_that_know_neither_verdict_nor_slices_are_drawn(r
     page = write_gallery(run).read_text()
     assert "Suite-level gate failed: over 3 cases: mass moved" in page
     assert 'id="slices"' not in page
+
+
+def test_what_is_left_unsaid_is_told_in_all_places(run: Run) -> None:
+    run.add(replace(outcome("vague", State.BROKEN), unsaid=0.99), {"m": np.full((2, 2), 0.25)})
+    lines, summary, page = told(run, judged(60))
+    warning = "1 case leaves more than half of the probability unsaid (0.99): "
+    assert any(line.startswith(f"warning: {warning}") for line in lines)
+    assert f"Warning: {warning}" in summary
+    assert "(no 0.250, yes 0.750; unsaid 0.990)" in page
+    assert page.count("; unsaid") == 1
+    (vague,) = (o for o in run.outcomes() if o.case == "vague")
+    assert "unsaid: 0.9900, the probability of all other answers" in failure_text(vague)

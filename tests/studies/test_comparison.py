@@ -271,8 +271,8 @@ def test_noise_is_not_spoken_of_where_none_was_measured() -> None:
     found = compare(before, after, Limits())
     assert found.moved_by_stack == ["a"]
     assert (
-        "the weights of 1 case are the same, and it moved by more than the default tolerances, "
-        "because no noise floor was measured" in found.sentence
+        "the weights of 1 case are the same, and it moved by more than the default tolerances "
+        "(no noise floor was measured)" in found.sentence
     )
     floors = {"answer_attention": {"mass": 0.001}}
     some = Noise({}, {}, {Kind("float32", "cpu"): Level("", floors)})
@@ -383,3 +383,30 @@ def test_that_a_server_shows_no_attention_is_no_move() -> None:
     found = compare(*sides((before, after)), Limits(), stated=True)
     assert [str(key) for key in found.pairs[0].changes] == ["entropy"]
     assert not found.failed
+
+
+def test_one_picture_has_no_interval_and_cannot_tell() -> None:
+    pairs = ((subject("a", cell(0, 0)), subject("a", cell(0, 0))),)
+    found = compare(*sides(*pairs), Limits())
+    assert found.suite.shifts
+    assert {(s.interval, s.verdict) for s in found.suite.shifts} == {("", "cannot tell")}
+
+
+def test_if_no_case_is_left_the_errors_of_the_model_are_told() -> None:
+    after = Side("B", {}, failed=("a",), errors={"a": "the server refuses it"})
+    with pytest.raises(RunError, match=r"a has no answer on one side \(B: the server refuses it"):
+        compare(Side("A", {"a": subject("a", None)}), after, Limits())
+
+
+def test_a_distance_without_a_value_has_a_reason() -> None:
+    (pair,) = compare(*sides((subject("a", None), subject("a", cell(0, 0)))), Limits()).pairs
+    assert pair.undefined == "js, emd, centre_shift: one side has no map"
+
+
+def test_lost_labels_are_told_before_what_moved_for_the_better() -> None:
+    before = subject("a", cell(0, 0), said=frozenset())
+    after = replace(before, label="no", figures={"mass[birds]": 0.99})
+    found = compare(*sides((before, after)), Limits())
+    assert found.suite.sentence.startswith(
+        "over 1 case on 1 picture: 1 label lost, 0 gained; 1 case moved for the better "
+    )

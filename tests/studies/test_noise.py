@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from audit import load_model
-from audit.base.errors import RunError
+from audit.base.errors import ModelError, RunError
 from audit.base.instructions import INSTRUCTIONS
 from audit.cases.loading import load_cases
 from audit.commands import main as cli
@@ -218,3 +218,26 @@ def test_the_command_leaves_the_floor_beside_the_baselines_or_not(
     assert level.floors == {"probability": {"probability": 0.0002}}
     plain = CliRunner().invoke(cli.app, [*command, "--json"])
     assert json.loads(plain.stdout)["path"].endswith("noise.json")
+
+
+def test_noise_asks_as_the_asking_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def measure(*arguments: Any) -> Any:
+        given.extend(arguments)
+        raise RunError("enough")
+
+    monkeypatch.setattr("audit.studies.noise.measure_noise", measure)
+    monkeypatch.setattr("audit.models.registry.check_installed", lambda _: None)
+    command = ["noise", "--cases", "cases/guide.yaml", "--asking", "a.yaml", "--no-write"]
+    monkeypatch.chdir(ROOT)
+    CliRunner().invoke(cli.app, [*command, "--model", "hf:org/tiny"])
+    assert given[-1] == {"asking": "a.yaml"}
+    given.clear()
+    refused = CliRunner().invoke(cli.app, [*command, "--model", "reference"])
+    assert isinstance(refused.exception, ModelError)
+    assert not given
+    loaded: list[dict[str, Any]] = []
+    monkeypatch.setattr(answers, "load_model", lambda *_, **options: loaded.append(options))
+    Asking("hf:tiny", [], options={"asking": "a.yaml"}).model(Condition(engine="fast"))
+    assert loaded == [{"asking": "a.yaml", "engine": "fast"}]

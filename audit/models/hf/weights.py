@@ -193,6 +193,7 @@ def fingerprint_of(
         dtype=dtype,
         packages=("torch", "torchvision", "transformers", "tokenizers", "ofa-audit"),
         engine=engine,
+        asking=asking.digest,
     )
 
 

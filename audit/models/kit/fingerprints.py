@@ -41,11 +41,13 @@ def fingerprint(
     packages: Iterable[str],
     revision: str = "",
     engine: str = "",
+    asking: str = "",
 ) -> Fingerprint:
     """A fingerprint, with the digest over its four parts and the versions of ``packages``.
 
     Args:
         packages: names of the installed packages that decide what is computed.
+        asking: digest of the asking file, if there is one; ``configuration`` must depend on it.
     """
     return Fingerprint(
         name=name,
@@ -60,4 +62,5 @@ def fingerprint(
         dtype=dtype,
         packages={package: installed(package) for package in packages},
         engine=engine,
+        asking=asking,
     )

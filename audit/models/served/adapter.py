@@ -277,6 +277,7 @@ class ServedModel:
             preprocessing=preprocessing,
             device="server",
             dtype=UNKNOWN,
+            asking=self._asking.digest,
             packages={
                 "server": software or UNKNOWN,
                 "system fingerprint": first.build or UNKNOWN,

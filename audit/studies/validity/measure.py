@@ -9,7 +9,7 @@ whether the named animal is in the picture?
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -37,7 +37,7 @@ from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runs.evidence import Curves, curves, gather
 from audit.studies.placing import FIGURES, Row, summary
-from audit.studies.plainly import load_plainly
+from audit.studies.plainly import NO_OPTIONS, load_plainly
 
 MAPS = (
     "answer_attention",
@@ -92,28 +92,37 @@ def maps_of(model: Model) -> tuple[str, ...]:
     return tuple(name for name in MAPS if MapSpec.parse(name).method in readable)
 
 
-def measure(source: str, device: str, settings: Settings, progress: Progress) -> dict[str, Any]:
+def measure(
+    source: str,
+    device: str,
+    settings: Settings,
+    progress: Progress,
+    options: Mapping[str, str] = NO_OPTIONS,
+) -> dict[str, Any]:
     """Measure all maps of a model.
 
     Args:
         source, device: see :func:`audit.load_model`; the model is loaded several times, because
             the randomisation test ruins its copy.
+        options: of the model's own kind, such as the asking file of chat models.
 
     Returns:
         Plain data for JSON: ``model`` (fingerprint), ``settings``, ``controls``, ``maps`` (by name:
         ``figures``, ``differences`` to each control, ``undefined``, ``entropy``),
         ``randomisation`` (without stages if the model does not show its network).
     """
-    model = load_plainly(source, device)
+    model = load_plainly(source, device, options=options)
     maps = maps_of(model)
-    seen = _placed(source, device, settings, progress)
+    seen = _placed(source, device, settings, progress, options)
     entropies = _entropies(model, settings, progress)
     return {
         "model": model.fingerprint.to_dict(),
         "settings": asdict(settings),
         "controls": [name for name in maps if name in CONTROLS],
         "maps": {name: {**_summary(name, seen), "entropy": entropies.get(name)} for name in maps},
-        "randomisation": _randomised(load_plainly(source, device), settings, progress),
+        "randomisation": _randomised(
+            load_plainly(source, device, options=options), settings, progress
+        ),
     }
 
 
@@ -160,17 +169,22 @@ class _Seen:
     margins: dict[str, dict[str, float]]
 
 
-def _placed(source: str, device: str, settings: Settings, progress: Progress) -> list[_Seen]:
+def _placed(
+    source: str, device: str, settings: Settings, progress: Progress, options: Mapping[str, str]
+) -> list[_Seen]:
     """Measure every scene, in the given number of processes with a model each."""
     numbers = range(settings.scenes)
     title = "place, faithfulness"
     if settings.processes == 1:
-        _load(source, device)
+        _load(source, device, options)
         alone = map(partial(_scene, settings=settings), numbers)
         return list(progress(alone, settings.scenes, title))
     # Spawned, because a forked process inherits torch's threads without their locks.
     with ProcessPoolExecutor(
-        settings.processes, get_context("spawn"), initializer=_load, initargs=(source, device, 1)
+        settings.processes,
+        get_context("spawn"),
+        initializer=_load,
+        initargs=(source, device, dict(options), 1),
     ) as pool:
         with alone_interrupted():
             seen = pool.map(partial(_scene, settings=settings), numbers)
@@ -181,8 +195,8 @@ _loaded: list[Model] = []
 """The model of this process. A pool's tasks can reach what its initializer made only like this."""
 
 
-def _load(source: str, device: str, threads: int | None = None) -> None:
-    _loaded[:] = [load_plainly(source, device, threads=threads)]
+def _load(source: str, device: str, options: Mapping[str, str], threads: int | None = None) -> None:
+    _loaded[:] = [load_plainly(source, device, threads=threads, options=options)]
 
 
 def _scene(number: int, settings: Settings) -> _Seen:

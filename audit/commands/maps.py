@@ -107,7 +107,7 @@ def _on_cases(
     cases: list[str],
     asked: Sequence[str],
     out: Path,
-    options: dict[str, str],
+    options: dict[str, Any],
     *,
     as_json: bool,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audit.base.errors import ModelError
 from audit.base.extras import lacking, require
 from audit.models.hf import METHODS, METHODS_OF_DECODERS
 from audit.models.hf.sources import SCHEME, found, is_id, local
@@ -19,8 +20,19 @@ class HuggingFace:
     options: Mapping[str, Sequence[str]] = {"asking": ()}
 
     def accepts(self, source: str) -> bool:
-        """Whether there is such a folder, or it has the form of an id."""
-        return source.startswith(SCHEME) and (local(source) is not None or is_id(source))
+        """Whether there is such a folder, or it has the form of an id.
+
+        Raises:
+            ModelError: it has the scheme, and neither is so.
+        """
+        if not source.startswith(SCHEME):
+            return False
+        if local(source) is None and not is_id(source):
+            raise ModelError(
+                f"{source}: there is no folder {source.removeprefix(SCHEME)}, and it is no id "
+                "either, such as hf:ORG/NAME@REVISION"
+            )
+        return True
 
     def known(self, source: str, *, fetch: bool = False) -> Known:
         """The methods of its family; the labels are those of the asking file.

@@ -73,7 +73,8 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         HF.known(f"hf:{tmp_path}")
     with pytest.raises(ModelError, match="no such folder, and not an id"):
         found("hf:nothing")
-    assert not HF.accepts("hf:nothing")
+    with pytest.raises(ModelError, match="there is no folder nothing, and it is no id"):
+        HF.accepts("hf:nothing")
     assert HF.accepts("hf:org/name@main")
 
 

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[1]
 
 NEED_AN_EXTRA = (
     r"audit\.app\.(look|page)",  # gradio's components
-    r"audit\.models\.kit\.(attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|subject)",
+    r"audit\.models\.kit\.(altering|attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|spoiling|subject)",
     r"audit\.models\.(ofa|hf)\.(?!loaders$|sources$|embedded$|description$).*",
     r"audit\.reference\.(batches|export|network|tokens|training)",
     r"audit\.studies\.power\.(altered|changes|copies|harmless|learning|measure|planted|session|weights)",
-    r"audit\.studies\.validity\.measure",
+    r"audit\.studies\.(plainly|validity\.measure)",
 )
 """The modules that may import an extra's packages while they are imported. All others must not."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ from audit.base.instructions import INSTRUCTIONS, InstructionSet
 
 _CAPABILITY = {"AVX512": ("avx512", "avx2", "sse4"), "AVX2": ("avx2", "sse4")}
 """By torch's name for what a processor has: the sets that it can be held to."""
+
+
+NO_OPTIONS: Mapping[str, str] = {}
+"""What is given to a kind of models that takes nothing of its own."""
 
 
 @dataclass(frozen=True)

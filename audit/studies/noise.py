@@ -23,8 +23,7 @@ from audit.gate.omnibus import Move, mean_square
 from audit.gate.tolerances import Kind
 from audit.models.kit.stack import stack
 from audit.studies.answers import Answers, Asking
-from audit.studies.conditions import Condition
-from audit.studies.plainly import NO_OPTIONS
+from audit.studies.conditions import NO_OPTIONS, Condition
 
 
 def measure_noise(

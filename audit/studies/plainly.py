@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from audit.models.kit.altering import NotPossible
 from audit.models.protocol import Model
 from audit.models.registry import load_model, options_of
-
-NO_OPTIONS: Mapping[str, str] = {}
+from audit.studies.conditions import NO_OPTIONS
 
 _PLAIN = "reference"
 """The engine that runs a model's own passes, in which nothing was computed ahead from weights."""

@@ -36,8 +36,9 @@ from audit.models.protocol import Model, Query
 from audit.reference.hypotheses import Hypothesis, hypothesis, word_boxes
 from audit.reference.scenes import SIZE, Scene, scene
 from audit.runs.evidence import Curves, curves, gather
+from audit.studies.conditions import NO_OPTIONS
 from audit.studies.placing import FIGURES, Row, summary
-from audit.studies.plainly import NO_OPTIONS, load_plainly
+from audit.studies.plainly import load_plainly
 
 MAPS = (
     "answer_attention",

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audit.base.errors import ModelError
+from audit.base.extras import lacking
 from audit.models.registry import load_model
 from tests import tiny_chat, tiny_matchers
 
@@ -140,6 +141,8 @@ def test_a_file_that_the_processor_needs_is_named_if_it_is_missing(
     family: str, gone: tuple[str, ...], missing: str, copy: Copy
 ) -> None:
     folder = copy(family)
+    if not (folder / "preprocessor_config.json").exists() and len(gone) == 1:
+        pytest.skip("this transformers writes how pictures are prepared into processor_config.json")
     for name in gone:
         (folder / name).unlink(missing_ok=True)
     asking = {"asking": threshold(folder)} if family == "siglip" else {}
@@ -187,6 +190,8 @@ def test_no_model_is_named_by_the_scheme_alone() -> None:
 def test_a_folder_of_hugging_face_without_its_scheme_is_told_how_to_be_written(
     tmp_path: Path,
 ) -> None:
+    if lacking("ofa"):
+        pytest.skip("a folder without a scheme is one of OFA's, which needs transformers 4")
     (tmp_path / "config.json").write_text('{"model_type": "smolvlm"}')
     with pytest.raises(ModelError, match=f"no configuration.json; .* write hf:{tmp_path}"):
         load_model(str(tmp_path))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
-from torchvision.transforms import Normalize
 
 from audit.base.images import picture_of
 from audit.maps.trace import NOTHING_MORE, Need, Trace
@@ -207,6 +206,8 @@ def _preprocessing() -> dict[Alteration, Plant]:
 
 def _normalised(mean: Sequence[float], std: Sequence[float]) -> Plant:
     def plant(model: Any, _: int) -> Model:
+        from torchvision.transforms import Normalize  # noqa: PLC0415  brings torch's compiler
+
         model.preprocessing.patch_resize_transform.transforms[-1] = Normalize(mean, std)
         found: Model = model
         return found

@@ -115,7 +115,8 @@ def test_a_run_is_drawn_again_with_its_heatmaps(core: Core) -> None:
 
 def test_two_runs_are_compared(core: Core) -> None:
     assert "page: audit-compare.html" in core.run("audit", "compare", "first", "first")
-    said = core.run("audit", "compare", "first", "second", "--json")
+    # Two cases are too few to tell, and both moved: nothing else would judge them.
+    said = core.run("audit", "compare", "first", "second", "--json", exits=1)
     assert json.loads(said)["cases"]
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audit.base.errors import ModelError
 from audit.base.extras import lacking
+from audit.models.protocol import Query
 from audit.models.registry import load_model
 from tests import tiny_chat, tiny_matchers
 
@@ -91,12 +93,14 @@ def test_a_configuration_of_fewer_layers_than_there_are_is_refused(copy: Copy) -
 
 def test_constants_that_older_checkpoints_hold_do_no_harm(copy: Copy) -> None:
     folder = copy("smolvlm")
+    query = Query(Image.new("RGB", (64, 48), "navy"), "two birds")
+    before = load(folder).trace([query])[0].probabilities
     constants = {
         "model.vision_model.old.position_ids": torch.arange(4)[None],
         "model.text_model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4),
     }
     reweigh(folder, lambda weights: weights.update(constants))
-    load(folder)
+    assert load(folder).trace([query])[0].probabilities == pytest.approx(before, abs=1e-6)
 
 
 def test_a_weight_of_another_size_is_named(copy: Copy) -> None:

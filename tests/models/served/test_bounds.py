@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,38 +15,39 @@ from audit.models.served.bounds import Answers, Listing, difference, listing, ma
 YES_NO = {"yes": [b"Yes", b"yes"], "no": [b"No"]}
 
 
-def close(bounds: tuple[float, float], low: float, high: float) -> None:
-    assert bounds == pytest.approx((low, high), abs=1e-12)
+def between(low: float, high: float) -> Any:
+    """What bounds are equal to, but for rounding."""
+    return pytest.approx((low, high), abs=1e-12)
 
 
 def test_listed_answers_have_the_probability_of_their_tokens() -> None:
     found = masses({b"": {b"Yes": 0.5, b"yes": 0.1, b"No": 0.2, b"It": 0.2}}, YES_NO)
-    close(found.by_label["yes"], 0.6, 0.6)
-    close(found.by_label["no"], 0.2, 0.2)
-    close(found.probabilities["yes"], 0.75, 0.75)
+    assert found.by_label["yes"] == between(0.6, 0.6)
+    assert found.by_label["no"] == between(0.2, 0.2)
+    assert found.probabilities["yes"] == between(0.75, 0.75)
     assert found.decided == "yes"
     assert found.width == pytest.approx(0)
 
 
 def test_an_answer_that_is_missing_has_at_most_the_least_of_those_listed() -> None:
     found = masses({b"": {b"Yes": 0.7, b"No": 0.2}}, YES_NO)
-    close(found.by_label["yes"], 0.7, 0.8)  # all that is missing is 0.1
+    assert found.by_label["yes"] == between(0.7, 0.8)  # all that is missing is 0.1
     found = masses({b"": {b"Yes": 0.6, b"No": 0.1, b"It": 0.01}}, YES_NO)
-    close(found.by_label["yes"], 0.6, 0.63)  # it may begin with y, ye or yes
-    close(found.probabilities["yes"], 0.6 / 0.7, 0.63 / 0.73)
-    close(found.probabilities["no"], 0.1 / 0.73, 0.1 / 0.7)
+    assert found.by_label["yes"] == between(0.6, 0.63)  # it may begin with y, ye or yes
+    assert found.probabilities["yes"] == between(0.6 / 0.7, 0.63 / 0.73)
+    assert found.probabilities["no"] == between(0.1 / 0.73, 0.1 / 0.7)
 
 
 def test_an_answer_of_several_tokens_is_bounded_by_its_beginning_until_that_is_known() -> None:
     answers = {"entails": [b"entails"], "neutral": [b"neutral"]}
     first = {b"ent": 0.5, b"neutral": 0.3, b"The": 0.2}
     found = masses({b"": first}, answers)
-    close(found.by_label["entails"], 0, 0.5)
-    close(found.by_label["neutral"], 0.3, 0.3)
+    assert found.by_label["entails"] == between(0, 0.5)
+    assert found.by_label["neutral"] == between(0.3, 0.3)
     assert found.beginnings == {b"ent": 0.5}
     assert found.decided == ""
     found = masses({b"": first, b"ent": {b"ails": 0.9, b"ire": 0.1}}, answers)
-    close(found.by_label["entails"], 0.45, 0.45)
+    assert found.by_label["entails"] == between(0.45, 0.45)
     assert found.beginnings == {}
     assert found.decided == "entails"
 
@@ -53,18 +55,18 @@ def test_an_answer_of_several_tokens_is_bounded_by_its_beginning_until_that_is_k
 def test_an_answer_that_is_one_token_is_not_looked_for_along_two() -> None:
     found = masses({b"": {b"Yes": 0.5, b"Y": 0.2, b"yes": 0.1, b"No": 0.2}}, YES_NO)
     assert found.beginnings == {}
-    close(found.by_label["yes"], 0.6, 0.6)
+    assert found.by_label["yes"] == between(0.6, 0.6)
 
 
 def test_what_goes_on_after_an_answer_counts_once() -> None:
     answers = {"yes": [b"Yes", b"Yes."], "no": [b"No"]}
     found = masses({b"": {b"Yes": 0.6, b"No": 0.4}, b"Yes": {b".": 1.0}}, answers)
-    close(found.by_label["yes"], 0.6, 0.6)
+    assert found.by_label["yes"] == between(0.6, 0.6)
 
 
 def test_no_answer_at_all_leaves_everything_open() -> None:
     found = masses({b"": {b"<think>": 1.0}}, YES_NO)
-    close(found.probabilities["yes"], 0, 1)
+    assert found.probabilities["yes"] == between(0, 1)
     assert found.decided == ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +17,13 @@ from audit.models.hf.parts import Parts, attention_in, last_norm, parts_of
 from audit.models.hf.prompts import Prompt
 from audit.models.hf.sources import Checkpoint
 from audit.models.kit import spoiling
-from audit.models.kit.altering import Alteration, Plant, planted
+from audit.models.kit.altering import Alteration, Plant, Planting
 from audit.models.kit.asking import Asking
 from audit.models.kit.spoiling import Attention, Spoil, spoiled
 from audit.models.protocol import Fingerprint, Model, Query
 
 
-class Altering(ABC):
+class Altering(Planting):
     """What a chat model shows to studies that alter it; see :mod:`audit.models.kit.altering`.
 
     Attributes:
@@ -62,15 +62,6 @@ class Altering(ABC):
     def stages(self) -> tuple[tuple[str, str], ...]:
         """See :class:`audit.models.kit.altering.Layered`."""
         return parts_of(self.torch_model).stages
-
-    @property
-    def alterations(self) -> tuple[Alteration, ...]:
-        """See :class:`audit.models.kit.altering.Alterable`."""
-        return tuple(self._table())
-
-    def altered(self, name: str, seed: int) -> Model:
-        """See :class:`audit.models.kit.altering.Alterable`."""
-        return planted(self._table(), name, self, seed)
 
     def _table(self) -> dict[Alteration, Plant]:
         network = self.torch_model

@@ -15,7 +15,7 @@ from audit.base.geometry import WHOLE, Box, Grid
 from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Seen, view_of
-from audit.models.kit.asking import AskingError
+from audit.models.kit.asking import mark_in, refuse_marks
 from audit.models.kit.matching import Matching
 from audit.models.kit.words import touching, words_of
 from audit.models.protocol import Query
@@ -66,14 +66,7 @@ class Pairer:
             self._options["max_num_patches"] = steps.max_num_patches
         added = self._tokenizer.added_tokens_decoder.values()
         self._marks = {str(token) for token in added if token.special}
-        for key in ("text", "text_with_premise"):
-            held = sorted(mark for mark in self._marks if mark in (getattr(matching, key) or ""))
-            if held:
-                raise AskingError(
-                    f"{key} of the asking file has {held[0]!r}, which the model takes for its own "
-                    "mark",
-                    (key,),
-                )
+        refuse_marks(matching, ("text", "text_with_premise"), self._marks)
 
     def of(self, query: Query, image: Image.Image) -> Pair:
         """The pair of a query about an opened picture.
@@ -83,10 +76,9 @@ class Pairer:
             ModelError: the query has a premise, and the asking file has no text for it.
             TextError: a text is too long, or holds a mark of the model's own.
         """
-        for name, text in (("the hypothesis", query.text), ("the premise", query.premise or "")):
-            held = sorted(mark for mark in self._marks if mark in text)
-            if held:
-                raise TextError(f"{name} has {held[0]!r}, which the model takes for its own mark")
+        for name, text in (("the hypothesis", query.text), ("the premise", query.premise)):
+            if held := mark_in(self._marks, text):
+                raise TextError(f"{name} has {held!r}, which the model takes for its own mark")
         if not self._fits(query):
             if not query.truncate:
                 raise TextError(

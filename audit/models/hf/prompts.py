@@ -17,7 +17,7 @@ from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Family, Seen
 from audit.models.hf.needed import template_file
-from audit.models.kit.asking import Asking, AskingError
+from audit.models.kit.asking import Asking, AskingError, mark_in, refuse_marks
 from audit.models.kit.words import Span, touching, words_of
 from audit.models.protocol import Query
 
@@ -81,18 +81,9 @@ class Prompter:
         added = self._tokenizer.added_tokens_decoder
         self._marks = {str(t) for n, t in added.items() if t.special or n == self._image}
         self._marks |= {getattr(processor, "image_token", None) or "<image>"}
-        self._check_asking()
-
-    def _check_asking(self) -> None:
-        """Refuse marks of the model's own in what the asking file says, as in a hypothesis."""
-        for key in ("system", "question", "question_with_premise", "generic"):
-            held = _held(self._marks, getattr(self._asking, key) or "")
-            if held:
-                raise AskingError(
-                    f"{key} of the asking file has {held!r}, which the model takes for its own "
-                    "mark",
-                    (key,),
-                )
+        refuse_marks(
+            self._asking, ("system", "question", "question_with_premise", "generic"), self._marks
+        )
 
     def of(self, query: Query, image: Image.Image) -> Prompt:
         """The prompt of a query about an opened picture.
@@ -105,7 +96,7 @@ class Prompter:
             query = replace(query, text=self._asking.generic)
         asked = "the generic question" if query.generic else "the hypothesis"
         for name, text in ((asked, query.text), ("the premise", query.premise or "")):
-            held = _held(self._marks, text)
+            held = mark_in(self._marks, text)
             if held:
                 raise TextError(f"{name} has {held!r}, which the model takes for its own mark")
         prompt, spans = self._made(query, image)
@@ -248,11 +239,6 @@ class Prompter:
             cells=cells,
         )
         return found, spans
-
-
-def _held(marks: set[str], text: str) -> str | None:
-    """The first of these marks that stands in a text; None if there is none."""
-    return min((mark for mark in marks if mark in text), default=None)
 
 
 def collated(prompts: list[Prompt], pad: int) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ part below is checked for by itself, and what a model lacks costs only the chang
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,16 +119,28 @@ Plant = Callable[[Any, int], Model]
 """Takes a freshly loaded model and a seed, and returns the model to be asked."""
 
 
-def planted(table: Mapping[Alteration, Plant], name: str, model: Any, seed: int) -> Model:
-    """Plant the alteration with the id ``name``, for adapters that keep theirs in a table.
+class Planting(ABC):
+    """The first half of :class:`Alterable`, for adapters that keep their alterations in a table."""
 
-    Raises:
-        NotPossible: the alteration makes no sense for this model.
-    """
-    ((alteration, plant),) = ((a, p) for a, p in table.items() if a.id == name)
-    if alteration.unfit:
-        raise NotPossible(alteration.unfit)
-    return plant(model, seed)
+    @abstractmethod
+    def _table(self) -> Mapping[Alteration, Plant]:
+        """The alterations, and what plants each."""
+
+    @property
+    def alterations(self) -> tuple[Alteration, ...]:
+        """See :class:`Alterable`."""
+        return tuple(self._table())
+
+    def altered(self, name: str, seed: int) -> Model:
+        """See :class:`Alterable`.
+
+        Raises:
+            NotPossible: the alteration makes no sense for this model.
+        """
+        ((alteration, plant),) = ((a, p) for a, p in self._table().items() if a.id == name)
+        if alteration.unfit:
+            raise NotPossible(alteration.unfit)
+        return plant(self, seed)
 
 
 def given_to(model: Model, query: Query) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -108,6 +108,25 @@ class Asked(NamedTuple):
     start: int
 
 
+def filled(plain: str, with_premise: str | None, text: str, premise: str | None, key: str) -> Asked:
+    """A template of an asking file with a case's texts in it, as they are, braces and all.
+
+    Args:
+        plain, with_premise: the templates of a case without and with a premise.
+        key: what the plain one is called in the file; the other is ``key_with_premise``.
+
+    Raises:
+        ModelError: there is a premise, and no template for it.
+    """
+    template = plain if premise is None else with_premise
+    if template is None:
+        raise ModelError(f"the asking file has no {key}_with_premise, so no case may have one")
+    before, after = template.split(TEXT)
+    if premise is not None:
+        before, after = (part.replace(PREMISE, premise) for part in (before, after))
+    return Asked(f"{before}{text}{after}", len(before))
+
+
 class Asking(BaseModel):
     """How a model is asked, and which of its answers mean which label."""
 
@@ -186,15 +205,7 @@ class Asking(BaseModel):
         Raises:
             ModelError: there is a premise, and the asking file has no question for it.
         """
-        template = self.question if premise is None else self.question_with_premise
-        if template is None:
-            raise ModelError(
-                "the asking file has no question_with_premise, so no case may have one"
-            )
-        before, after = template.split(TEXT)
-        if premise is not None:
-            before, after = (part.replace(PREMISE, premise) for part in (before, after))
-        return Asked(f"{before}{text}{after}", len(before))
+        return filled(self.question, self.question_with_premise, text, premise, "question")
 
 
 DEFAULT = Asking()
@@ -211,6 +222,25 @@ class AskingError(ModelError):
     def __init__(self, message: str, loc: yamlfile.Loc) -> None:
         super().__init__(message)
         self.loc = loc
+
+
+def mark_in(marks: Collection[str], text: str | None) -> str | None:
+    """The first of a model's own marks that stands in a text; None if there is none."""
+    return min((mark for mark in marks if mark in (text or "")), default=None)
+
+
+def refuse_marks(asking: BaseModel, keys: Iterable[str], marks: Collection[str]) -> None:
+    """Refuse an asking file whose texts hold the model's own marks, as hypotheses may not.
+
+    Raises:
+        AskingError: saying which key holds which mark.
+    """
+    for key in keys:
+        if held := mark_in(marks, getattr(asking, key)):
+            raise AskingError(
+                f"{key} of the asking file has {held!r}, which the model takes for its own mark",
+                (key,),
+            )
 
 
 @contextmanager

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from audit.base.errors import ModelError
 from audit.base.files import digest
 from audit.base.texts import refuse_unprintable
-from audit.models.kit.asking import PREMISE, TEXT, Asked, Asking, read_as
+from audit.models.kit.asking import PREMISE, TEXT, Asked, Asking, filled, read_as
 
 
 class Matching(BaseModel):
@@ -80,13 +79,7 @@ class Matching(BaseModel):
         Raises:
             ModelError: there is a premise, and the asking file has no text for it.
         """
-        template = self.text if premise is None else self.text_with_premise
-        if template is None:
-            raise ModelError("the asking file has no text_with_premise, so no case may have one")
-        before, after = template.split(TEXT)
-        if premise is not None:
-            before, after = (part.replace(PREMISE, premise) for part in (before, after))
-        return Asked(f"{before}{text}{after}", len(before))
+        return filled(self.text, self.text_with_premise, text, premise, "text")
 
 
 def read_matching(path: Path | str) -> Matching:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 from audit.base.images import picture_of
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.kit import spoiling
-from audit.models.kit.altering import Alteration, Altered, Plant, planted, texts
+from audit.models.kit.altering import Alteration, Altered, Plant, Planting, texts
 from audit.models.kit.spoiling import Attention, Spoil, spoiled
 from audit.models.ofa.embedded import unpack
 from audit.models.ofa.sources import Checkpoint
@@ -25,7 +25,7 @@ OTHER = "shortcut"
 _MERGES = 200
 
 
-class Altering(ABC):
+class Altering(Planting):
     """What an OFA shows to studies that alter it; see :mod:`audit.models.kit.altering`.
 
     Attributes:
@@ -54,15 +54,6 @@ class Altering(ABC):
     def stages(self) -> tuple[tuple[str, str], ...]:
         """See :class:`audit.models.kit.altering.Layered`."""
         return stages_of(self.torch_model)
-
-    @property
-    def alterations(self) -> tuple[Alteration, ...]:
-        """See :class:`audit.models.kit.altering.Alterable`."""
-        return tuple(self._table())
-
-    def altered(self, name: str, seed: int) -> Model:
-        """See :class:`audit.models.kit.altering.Alterable`."""
-        return planted(self._table(), name, self, seed)
 
     def _table(self) -> dict[Alteration, Plant]:
         def other() -> Mapping[str, Tensor]:

@@ -14,7 +14,8 @@ from audit.base.yamlfile import Where
 from audit.cases.expectations import Expect
 from audit.cases.methods import MapAt
 from audit.cases.variants import Variant
-from audit.maps.spec import MapSpec, default_map, former_key
+from audit.maps.keys import former_key
+from audit.maps.spec import MapSpec, default_map
 from audit.metrics.keys import former_name
 from audit.metrics.registry import REGISTRY_VERSION, Better
 

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from audit.base.errors import nearest
-from audit.maps.spec import MapSpec, Sentence
+from audit.maps.keys import Sentence
+from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
 from audit.metrics.placement import THRESHOLD, read_threshold
 from audit.metrics.registry import DEFAULTS, METRICS

@@ -35,7 +35,7 @@ from audit.base.records import (
     View,
     read_record,
 )
-from audit.maps.spec import canonical_key, spelled_twice
+from audit.maps.keys import canonical_key, spelled_twice
 from audit.metrics.keys import canonical_name
 
 FORMAT = 2

@@ -10,7 +10,8 @@ from audit.base.geometry import Box, same_view
 from audit.gate.accepted import Baseline
 from audit.gate.outcomes import DriftRow, Outcome
 from audit.gate.tolerances import PROBABILITY, UNSAID, Tolerances
-from audit.maps.spec import CONTROLS, method_of
+from audit.maps.keys import method_of
+from audit.maps.spec import CONTROLS
 from audit.metrics.keys import FigureKey
 from audit.metrics.registry import Better
 

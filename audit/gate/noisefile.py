@@ -16,8 +16,8 @@ from audit.base.errors import BaselineError, nearest
 from audit.base.instructions import CAPABILITY, INSTRUCTIONS, InstructionSet
 from audit.base.records import EDITED, Count, ModelRecord, Positive, read_record
 from audit.base.settings import DTYPES
+from audit.maps.keys import spelled_twice
 from audit.maps.methods import METHODS, canonical, nearest_method
-from audit.maps.spec import spelled_twice
 from audit.metrics.registry import METRICS
 
 NOISE_FORMAT = 2

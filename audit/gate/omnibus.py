@@ -26,7 +26,7 @@ from audit.gate.tolerances import (
     Noise,
     floor_of,
 )
-from audit.maps.spec import method_of
+from audit.maps.keys import method_of
 
 CAP = 10.0
 """A figure counts with at most so many floors. One that jumps from cell to cell moves by many of

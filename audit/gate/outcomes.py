@@ -27,7 +27,7 @@ from audit.base.records import (
 )
 from audit.cases.expectations import LABEL, Verdict
 from audit.gate.stack import Weights
-from audit.maps.spec import Sentence
+from audit.maps.keys import Sentence
 from audit.metrics.registry import Better
 
 

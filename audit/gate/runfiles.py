@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from audit.base.records import WRITTEN, Count, Finite, Fraction, ModelRecord
-from audit.maps.spec import canonical_key
+from audit.maps.keys import canonical_key
 from audit.metrics.keys import canonical_name
 
 FORMAT = 1

@@ -32,7 +32,7 @@ from audit.base.records import (
 )
 from audit.gate.outcomes import Outcome, State, schema_of, totals
 from audit.gate.runfiles import BASELINE, FORMAT, About, Results, respelled, spelled
-from audit.maps.spec import canonical_key, spelled_twice
+from audit.maps.keys import canonical_key, spelled_twice
 from audit.metrics.keys import canonical_name
 
 Strip = Sequence[tuple[str, NDArray[np.float64]]]

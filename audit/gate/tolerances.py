@@ -22,8 +22,8 @@ from audit.gate.noisefile import (
     noise_path,
     read_noise,
 )
+from audit.maps.keys import method_of
 from audit.maps.methods import canonical
-from audit.maps.spec import method_of
 from audit.metrics.keys import FigureKey
 from audit.metrics.registry import METRICS
 

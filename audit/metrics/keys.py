@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from audit.base.errors import FigureError, nearest
-from audit.maps.spec import canonical_key, former_key
+from audit.maps.keys import canonical_key, former_key
 from audit.metrics.registry import DEFAULTS, METRICS, Metric
 
 Option = int | float | str

@@ -27,7 +27,8 @@ from audit.cases.loading import Case, load_cases
 from audit.gate.drift import drifting, figure_key
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import PROBABILITY, UNSAID
-from audit.maps.spec import Place, method_of
+from audit.maps.keys import method_of
+from audit.maps.spec import Place
 from audit.models.kit.stack import stack
 from audit.models.protocol import Model
 from audit.models.registry import load_model

@@ -16,7 +16,7 @@ from audit.base.names import name_of
 from audit.base.records import read_record
 from audit.gate import accepted
 from audit.gate.tolerances import load_floors
-from audit.maps.spec import canonical_key
+from audit.maps.keys import canonical_key
 from audit.metrics.keys import canonical_name
 from tests import projects
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from audit.base.errors import MapError
+from audit.maps.keys import canonical_key
 from audit.maps.methods import METHODS
-from audit.maps.spec import CONTROLS, MapSpec, canonical_key
+from audit.maps.spec import CONTROLS, MapSpec
 from audit.maps.trace import ANSWER, HeadPlace, ReadingKey
 
 OLD = {"cross_attention": "answer_attention", "encoder_attention": "word_attention"}

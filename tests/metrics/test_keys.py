@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from audit.base.errors import FigureError
 from audit.cases.schema import Region
-from audit.maps.spec import MapSpec, method_of
+from audit.maps.keys import method_of
+from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey, Option, canonical_name
 from audit.metrics.registry import METRICS
 

@@ -16,7 +16,7 @@ from audit.gate.omnibus import judge_omnibus
 from audit.gate.outcomes import Outcome, State
 from audit.gate.suite import judge_suite
 from audit.gate.tolerances import PROBABILITY, UNSAID, Floors, Level, floor_of
-from audit.maps.spec import method_of
+from audit.maps.keys import method_of
 
 GATES = ("full", "labels", "probabilities")
 

@@ -10,7 +10,8 @@ from audit.base.files import write_atomically
 from audit.report.fragments import Picture
 from audit.report.gallery import template
 from audit.report.pictures import data_uri, difference, overlay
-from audit.studies.comparison import Comparison, Pair
+from audit.studies.comparison import Comparison
+from audit.studies.pairs import Pair
 from audit.studies.sides import Side
 
 _SHOWN = 100

@@ -157,11 +157,13 @@ def test_the_command_prints_json_and_writes_where_it_is_told(
 ) -> None:
     from audit.studies.validity import measure as module
 
-    def few(source: str, device: str, settings: Settings, progress: Any) -> dict[str, Any]:
-        assert (source, device) == ("reference", "auto")
+    def few(
+        source: str, device: str, settings: Settings, progress: Any, options: dict[str, str]
+    ) -> dict[str, Any]:
+        assert (source, device, options) == ("reference", "auto", {})
         assert (settings.scenes, settings.processes) == (2, 2)
         small = replace(settings, randomised_scenes=1, steps=1)
-        return measure(source, device, small, progress)
+        return measure(source, device, small, progress, options)
 
     monkeypatch.setattr(module, "measure", few)
     page = tmp_path / "page.md"

@@ -18,6 +18,8 @@ EXTRAS = {
     "ofa": ("modelscope>=1.40", *_TORCH, "transformers>=4.57,<5"),
     "hf": ("huggingface_hub>=0.34", *_TORCH, "transformers>=4.57"),
     "app": ("gradio>=6.10,<7",),
+    "data": ("pandas>=2.2", "pyarrow>=17"),
+    "bulk": ("pandas>=2.2", "pyarrow>=17", "ray>=2.50"),
 }
 """By extra, the packages without which nothing of it works, with the versions that will do."""
 

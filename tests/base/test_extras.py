@@ -41,10 +41,11 @@ def core(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_what_is_asked_for_is_what_the_extra_brings(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    brought = {
-        each.name: each.specifier
-        for each in map(Requirement, project["optional-dependencies"][extra])
-    }
+    extras = project["optional-dependencies"]
+    needed = [Requirement(each) for each in extras[extra]]
+    for own in [each for each in needed if each.name == project["name"]]:
+        needed += [Requirement(each) for inner in own.extras for each in extras[inner]]
+    brought = {each.name: each.specifier for each in needed}
     for each in map(Requirement, EXTRAS[extra]):
         assert brought[each.name] == each.specifier
 

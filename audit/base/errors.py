@@ -14,6 +14,10 @@ class CaseError(AuditError):
     """A case file, or something that it names, cannot be used."""
 
 
+class SourceError(AuditError):
+    """A table, a data set or a folder of pictures cannot be read, or not as asked."""
+
+
 class TextError(AuditError, ValueError):
     """A hypothesis or a premise cannot be asked as it is written.
 

@@ -83,21 +83,35 @@ def open_image(path: Path) -> Image.Image:
         raise ImageError(f"{path}: no such picture") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: cannot be read: {_reason(error)}") from None
+    return decoded(data, str(path))
+
+
+def decoded(data: bytes, name: str) -> Image.Image:
+    """Check and fully decode the content of a picture's file; see :func:`open_image`.
+
+    Args:
+        name: what the picture is called in errors.
+
+    Raises:
+        ImageError: see :func:`open_image`.
+    """
     try:
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"{len(data):,} bytes, more than the limit of {MAX_BYTES:,}")
         with _strictness.on():
             return _decoded(data)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{name}: {error}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path}: too many pixels: {error}") from None
+        raise ImageError(f"{name}: too many pixels: {error}") from None
     except UnidentifiedImageError:
         raise ImageError(
-            f"{path}: not a picture, or damaged (supported: {', '.join(FORMATS)})"
+            f"{name}: not a picture, or damaged (supported: {', '.join(FORMATS)})"
         ) from None
     except MemoryError:
-        raise ImageError(f"{path}: there is not enough memory to open the picture") from None
+        raise ImageError(f"{name}: there is not enough memory to open the picture") from None
     except Exception as error:  # decoders raise all kinds of exceptions
-        raise ImageError(f"{path}: the picture is damaged: {_reason(error)}") from None
+        raise ImageError(f"{name}: the picture is damaged: {_reason(error)}") from None
 
 
 def picture_of(image: Path | Image.Image) -> Image.Image:

@@ -48,7 +48,12 @@ def _figure(value: str) -> str:
 Tag = Annotated[str, AfterValidator(_tag)]
 
 
-def _region(value: str) -> str:
+def region_name(value: str) -> str:
+    """``value``, if a region may have this name.
+
+    Raises:
+        ValueError: it may not; the message says what a name may hold.
+    """
     plain = all(category(c)[0] in "LMN" or c in _MARKS for c in value) and "::" not in value
     if not (plain and value[:1].isalnum() and value == value.strip() and len(value) <= _LONGEST):
         raise ValueError(
@@ -63,7 +68,7 @@ _LONGEST = 60
 
 Region = Annotated[
     str,
-    AfterValidator(_region),
+    AfterValidator(region_name),
     # In terms that every dialect of regular expressions has: it excludes control characters and
     # the other marks of ASCII.
     WithJsonSchema(

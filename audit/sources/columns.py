@@ -1,0 +1,127 @@
+"""Which column of a source has which role, and which label a written one stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from audit.base.errors import SourceError, nearest
+from audit.sources.rows import Options
+from audit.sources.table import Table
+
+ROLES = {
+    "image": "the picture: a path, or the picture itself",
+    "text": "the sentence about the picture",
+    "label": "the label that the model must give",
+    "id": "a name for the row",
+    "premise": "a text premise, besides the picture",
+    "regions": 'boxes by name, as JSON: {"bird": [120, 40, 320, 200]}',
+}
+"""What a column can be, with what it holds."""
+
+_KNOWN: Mapping[str, Sequence[str]] = {
+    "image": ("image", "picture", "file_name", "filename", "image_path", "image_file", "img"),
+    "text": ("text", "hypothesis", "sentence", "caption", "statement"),
+    "label": ("label", "gold_label", "expected"),
+    "id": ("id", "case", "case_id"),
+    "regions": ("regions",),
+    "premise": ("premise",),
+}
+"""Names of columns that are known to have a role; upper and lower case make no difference."""
+
+_SNLI_VE = {"image": "Flickr30K_ID", "text": "sentence2", "label": "gold_label", "id": "pairID"}
+"""SNLI-VE's names (Xie et al., 2019). ``sentence1`` is the caption that the picture replaces."""
+
+MEANINGS = {
+    **{same: same for same in ("yes", "no", "maybe")},
+    **{"entailment": "yes", "contradiction": "no", "neutral": "maybe"},
+}
+"""Labels that need no ``--labels``: those of the cases, and those of SNLI."""
+
+
+def roles_of(table: Table, options: Options) -> dict[str, str]:
+    """The column of each role: as asked for, as the kind of source has it, or by a known name.
+
+    Raises:
+        SourceError: a column is asked for that is not there; or pictures, texts or labels are
+            needed and no column, or several, may have them.
+    """
+    columns = list(table.columns)
+    for role, column in options.columns.items():
+        if role not in ROLES:
+            raise SourceError(f"--columns: {role!r} is not a role; {nearest(role, ROLES)}")
+        if column not in columns:
+            raise SourceError(
+                f"{table.path}: it has no column {column!r}; {nearest(column, columns)}"
+            )
+    known = dict(table.roles)
+    if not known and {"Flickr30K_ID", "sentence2"} <= set(columns):
+        known = {role: column for role, column in _SNLI_VE.items() if column in columns}
+    found: dict[str, str] = {}
+    for role in ROLES:
+        if role in options.columns:
+            found[role] = options.columns[role]
+        elif role in known:
+            found[role] = known[role]
+        elif not table.roles and (named := _named(role, table, options)):
+            found[role] = named
+    if options.label and "label" not in options.columns:
+        found.pop("label", None)
+    _refuse_missing(found, table, options)
+    return found
+
+
+def _named(role: str, table: Table, options: Options) -> str:
+    """The column with a known name of the role that no other role has; empty if there is none.
+
+    Raises:
+        SourceError: there are several.
+    """
+    taken = set(options.columns.values())
+    fitting = [c for c in table.columns if c.lower() in _KNOWN[role] and c not in taken]
+    if len(fitting) > 1 and not (role == "label" and options.label):
+        raise SourceError(
+            f"{table.path}: {' and '.join(fitting)} may both be the {role}: name one, "
+            f"--columns {role}={fitting[0]}"
+        )
+    return fitting[0] if fitting else ""
+
+
+def _refuse_missing(found: Mapping[str, str], table: Table, options: Options) -> None:
+    there = ", ".join(table.columns)
+    for role in ("image", "text"):
+        if role not in found:
+            raise SourceError(
+                f"{table.path}: which column has {ROLES[role]}? Name it: --columns "
+                f"{role}=COLUMN (there are: {there})"
+            )
+    known = "label" in found or options.label or table.true
+    if options.label_needed and not known:
+        raise SourceError(
+            f"{table.path}: which column has {ROLES['label']}? Name it: --columns label=COLUMN "
+            f"(there are: {there}); or, if it is the same in every row: --label yes"
+        )
+
+
+def label_for(written: str, labels: Mapping[str, str]) -> str:
+    """The label that a written one stands for.
+
+    Args:
+        labels: see :attr:`audit.sources.rows.Options.labels`.
+
+    Raises:
+        ValueError: it is not known which; the message names the nearest that is.
+
+    >>> label_for("entailment", {}), label_for("1", {"1": "yes", "0": "no"})
+    ('yes', 'yes')
+    """
+    known = {**{label: label for label in labels.values()}, **labels} if labels else MEANINGS
+    if written in known:
+        return known[written]
+    if not written.strip():
+        raise ValueError("the label is empty")
+    if written == "-":
+        raise ValueError("the label is '-': its annotators did not agree")
+    shown = written if len(written) <= 40 else f"{written[:39]}…"
+    close = next((k for k in known if k.casefold() == written.strip().casefold()), "")
+    hint = f"did you mean {close!r}?" if close else nearest(shown, known)
+    raise ValueError(f"the label {shown!r} is not known; {hint}")

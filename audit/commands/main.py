@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from audit import __version__
 from audit.base.console import Commands, let_go, say, stop
 from audit.base.errors import AuditError
-from audit.commands import asking, baselines, maps, models, pages, studies
+from audit.commands import asking, baselines, maps, models, pages, sources, studies
 from audit.maps.spec import told
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ def _commands(
 for _command in (
     asking.explain,
     asking.serve,
+    sources.import_,
     baselines.accept,
     baselines.status,
     baselines.prune,
@@ -55,7 +56,7 @@ for _command in (
     pages.report,
     pages.schema,
 ):
-    app.command()(_command)
+    app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python
 
 
 def main() -> None:

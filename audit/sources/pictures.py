@@ -94,15 +94,22 @@ def opened(row: Row) -> Image.Image:
     """The row's picture, checked and decoded, and the row's boxes checked against it.
 
     Raises:
-        ImageError: see :func:`audit.base.images.open_image`; or it has not the size that the source
-            says, or a box of the row is not one of this picture.
+        ImageError: see :func:`image_of` and :func:`check_boxes`.
     """
-    if isinstance(row.picture, Path):
-        image = open_image(row.picture)
-    else:
-        image = decoded(row.picture, row.picture_name or "the picture")
+    image = image_of(row)
     check_boxes(row, image.size)
     return image
+
+
+def image_of(row: Row) -> Image.Image:
+    """The row's picture, checked and decoded.
+
+    Raises:
+        ImageError: see :func:`audit.base.images.open_image`.
+    """
+    if isinstance(row.picture, Path):
+        return open_image(row.picture)
+    return decoded(row.picture, row.picture_name or "the picture")
 
 
 def check_boxes(row: Row, size: tuple[int, int]) -> None:

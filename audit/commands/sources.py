@@ -1,0 +1,125 @@
+"""The command that makes cases of a source's rows: import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audit.base.console import output, say
+from audit.base.files import counted, shown_path, to_json, write_atomically
+from audit.commands import rows as given
+from audit.commands.shared import JSON
+
+if TYPE_CHECKING:
+    from audit.sources.rows import Refused
+
+_SHOWN = 20
+"""Refused rows that are printed; all of them are in a file."""
+
+_STEP = 1_000
+"""Rows after which it is told how many are read."""
+
+
+def import_(
+    source: Annotated[Path, given.SOURCE],
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="FILE", help="The case file to write (.yaml).")
+    ],
+    columns: Annotated[list[str] | None, given.COLUMNS] = None,
+    labels: Annotated[list[str] | None, given.LABELS] = None,
+    label: Annotated[str, given.LABEL] = "",
+    images: Annotated[Path | None, given.IMAGES] = None,
+    regions: Annotated[str, given.REGIONS] = "",
+    boxes: Annotated[str, given.BOXES] = "",
+    split: Annotated[str, given.SPLIT] = "",
+    template: Annotated[str, given.TEMPLATE] = "",
+    delimiter: Annotated[str, given.DELIMITER] = "",
+    limit: Annotated[int | None, given.LIMIT] = None,
+    sample: Annotated[int | None, given.SAMPLE] = None,
+    seed: Annotated[int, given.SEED] = 0,
+    copy: Annotated[
+        bool,
+        typer.Option(
+            "--copy", help="Copy the pictures into images/ beside the file, equal ones once."
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Make a case file of a table, a data set or a folder of pictures; needs no model.
+
+    Rows that cannot be cases are listed with their reasons and left out. Exit code 2 if no row can.
+    """
+    from audit.sources.importing import import_cases  # noqa: PLC0415
+    from audit.sources.reading import open_source  # noqa: PLC0415
+
+    options = given.options_of(
+        columns=columns, labels=labels, label=label, images=images, regions=regions, boxes=boxes,
+        split=split, template=template, delimiter=delimiter, limit=limit, sample=sample, seed=seed,
+    )  # fmt: skip
+    if out.suffix not in (".yaml", ".yml"):
+        raise typer.BadParameter(f"--out: a case file ends in .yaml, but this is {out.name!r}")
+    if (out.exists() or out.is_symlink()) and not force:
+        raise typer.BadParameter(f"--out: {out} exists; --force replaces it")
+    found = open_source(source, options)
+    for note in found.notes:
+        say(note, error=True)
+    about = f"Made by `audit import` from {shown_path(source.name or source.resolve().name)}."
+    done = import_cases(_told(found.rows()), out, about=about, copy=copy)
+    told = _write_refused(out, done.refused)
+    if as_json:
+        counts = {key: getattr(done, key) for key in ("rows", "cases", "pictures", "renamed")}
+        refused: list[dict[str, Any]] = [asdict(each) for each in done.refused]
+        about_all = {**counts, "labels": dict(done.labels), "refused": refused,
+                     "out": str(out) if done.cases else None, "notes": found.notes}  # fmt: skip
+        sys.stdout.write(to_json(about_all))
+    else:
+        _say_refused(done.refused, told)
+        _say_done(done, out)
+    if not done.cases:
+        why = "none of the rows can be a case" if done.rows else "it has no rows"
+        say(f"audit: error: {source}: {why}; nothing is written to {out}", error=True)
+        raise typer.Exit(2)
+
+
+def _told(rows: Iterable[Any]) -> Iterator[Any]:
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % _STEP == 0:
+            say(f"{counted(number, 'row')} read", error=True)
+
+
+def _write_refused(out: Path, refused: Sequence[Refused]) -> Path:
+    """Write the list of refused rows beside the case file, or remove an older one."""
+    path = out.with_suffix(".refused.txt")
+    if refused:
+        lines = "".join(f"{each.where}: {each.reason}\n" for each in refused)
+        write_atomically(path, lines.encode("utf-8", "backslashreplace"), durable=False)
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def _say_refused(refused: Sequence[Refused], path: Path) -> None:
+    for each in refused[:_SHOWN]:
+        say(f"refused: {each.where}: {each.reason}", error=True)
+    if len(refused) > _SHOWN:
+        say(f"refused: … and {len(refused) - _SHOWN:,} more", error=True)
+    if refused:
+        say(f"{counted(len(refused), 'row')} refused, all listed in {path}", error=True)
+
+
+def _say_done(done: Any, out: Path) -> None:
+    if not done.cases:
+        return
+    labels = ", ".join(f"{label} {count:,}" for label, count in sorted(done.labels.items()))
+    pictures = counted(done.pictures, "picture")
+    say(f"{out}: {counted(done.cases, 'case')} with {pictures}, of {counted(done.rows, 'row')}")
+    say(f"expected labels: {labels}")
+    if done.renamed:
+        say(f"ids made legal or unique: {done.renamed:,}")

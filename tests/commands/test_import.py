@@ -1,0 +1,107 @@
+"""The command import: what it writes, prints and exits with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from audit.cases.loading import load_cases
+from audit.commands.main import app
+from tests.source_files import csv, picture
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "a.png")
+    csv(tmp_path / "t.csv", "nr,file,satz,urteil", "1,a.png,ein Hund,ja", "2,a.png,zwei,nein",
+        "3,b.png,drei,ja", "4,a.png,vier,vielleicht")  # fmt: skip
+
+
+NAMED = ("--columns", "id=nr,image=file", "--columns", "text=satz,label=urteil",
+         "--labels", "ja=yes,nein=no")  # fmt: skip
+
+
+def run(*options: str, source: str = "t.csv", out: str = "cases/t.yaml") -> tuple[int, str, str]:
+    found = CliRunner().invoke(app, ["import", source, "--out", out, *options])
+    return found.exit_code, found.stdout, found.stderr
+
+
+def test_a_table_with_names_of_its_own_becomes_cases_and_a_list_of_refused_rows() -> None:
+    code, said, told = run(*NAMED)
+    assert code == 0
+    assert said.splitlines() == [
+        "cases/t.yaml: 2 cases with 1 picture, of 4 rows",
+        "expected labels: no 1, yes 1",
+    ]
+    refused = [
+        "row 4: no picture 'b.png' in .",
+        "row 5: the label 'vielleicht' is not known; choose from: ja, nein, no, yes",
+    ]
+    assert told.splitlines() == [
+        "t.csv: CSV",
+        "columns: image=file, text=satz, label=urteil, id=nr",
+        *(f"refused: {each}" for each in refused),
+        "2 rows refused, all listed in cases/t.refused.txt",
+    ]
+    assert Path("cases/t.refused.txt").read_text().splitlines() == refused
+    assert [case.id for case in load_cases(Path("cases/t.yaml"))] == ["1", "2"]
+
+
+def test_a_file_that_exists_is_kept_unless_it_is_to_be_replaced() -> None:
+    Path("mine.yaml").write_text("mine")
+    code, _, told = run(*NAMED, out="mine.yaml")
+    assert (code, Path("mine.yaml").read_text()) == (2, "mine")
+    assert "--force" in told
+    assert run(*NAMED, "--force", out="mine.yaml")[0] == 0
+    assert len(load_cases(Path("mine.yaml"))) == 2
+
+
+def test_if_no_row_can_be_a_case_nothing_is_written_and_the_exit_code_is_2() -> None:
+    code, _, told = run(*NAMED[:4])
+    assert (code, Path("cases/t.yaml").exists()) == (2, False)
+    assert "none of the rows can be a case" in told
+    assert len(Path("cases/t.refused.txt").read_text().splitlines()) == 4
+
+
+def test_a_list_of_refused_rows_is_removed_when_all_are_taken() -> None:
+    run(*NAMED)
+    assert run(*NAMED, "--limit", "2", "--force")[0] == 0
+    assert not Path("cases/t.refused.txt").exists()
+
+
+def test_many_refused_rows_are_all_in_the_file_and_some_on_the_screen() -> None:
+    csv(Path("many.csv"), "image,text,label", "a.png,x,yes", *(["b.png,x,yes"] * 30))
+    _, _, told = run(source="many.csv")
+    assert told.count("refused: row") == 20
+    assert "refused: … and 10 more" in told
+    assert len(Path("cases/t.refused.txt").read_text().splitlines()) == 30
+
+
+def test_the_json_says_all_of_it() -> None:
+    code, said, _ = run(*NAMED, "--json")
+    found = json.loads(said)
+    assert (code, found["rows"], found["cases"], found["labels"]) == (0, 4, 2, {"yes": 1, "no": 1})
+    assert [(each["number"], each["where"]) for each in found["refused"]] == [
+        (4, "row 4"),
+        (5, "row 5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "cases/t.txt"], "ends in .yaml"),
+        (["--columns", "image"], "not of the form A=B"),
+        (["--columns", "image=a,image=b"], "given twice"),
+        (["--delimiter", "ab"], "not one plain character"),
+        (["--limit", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(options: list[str], message: str) -> None:
+    code, _, told = run(*options)
+    assert code == 2
+    assert message in " ".join(told.replace("│", " ").split())

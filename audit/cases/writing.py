@@ -66,6 +66,14 @@ def case_file(
     return "\n".join(lines) + "\n"
 
 
+def limits_to_paste(case: NewCase, comments: Sequence[str]) -> str:
+    """The id of a case and what it expects, to be pasted into its file; comments come first."""
+    lines = _lines(case, by_hand=False)
+    expected = lines[lines.index("    expect:") :]
+    about = [f"# {comment}" for comment in comments]
+    return "\n".join([*about, *(line[2:] for line in (lines[0], *expected))])
+
+
 def limit(value: float) -> float:
     """A lower limit for a figure that is ``value`` today: nine tenths of it, rounded down.
 
@@ -128,7 +136,7 @@ def _flow(value: Any, by_hand: bool) -> str:
 
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*", re.ASCII)
 
-_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Marks that change the direction of writing: left raw, they make one file look like another."""
 
 
@@ -138,4 +146,9 @@ def _scalar(text: str, by_hand: bool) -> str:
         return text
     quote = "'" if by_hand and text.isprintable() else '"'
     quoted = yaml.dump(text, default_style=quote, allow_unicode=True, width=math.inf).rstrip("\n")
-    return _TURNS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", quoted)
+    return unturned(quoted)
+
+
+def unturned(text: str) -> str:
+    """``text`` with the marks of :data:`TURNS` as escapes, as double quotes take them."""
+    return TURNS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)

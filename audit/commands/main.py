@@ -47,6 +47,7 @@ for _command in (
     baselines.accept,
     baselines.status,
     baselines.prune,
+    sources.suggest,
     studies.compare,
     maps.validity,
     maps.heads,

@@ -1,4 +1,4 @@
-"""The command that makes cases of a source's rows: import."""
+"""The commands that make and complete case files: import and suggest."""
 
 from __future__ import annotations
 
@@ -123,3 +123,50 @@ def _say_done(done: Any, out: Path) -> None:
     say(f"expected labels: {labels}")
     if done.renamed:
         say(f"ids made legal or unique: {done.renamed:,}")
+
+
+def suggest(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    cases: Annotated[
+        list[str] | None, typer.Argument(help="Cases to suggest limits for; default: all.")
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Add the limits to the project's case files, and keep these."),
+    ] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Suggest limits for the cases of a run that declare none; needs no model.
+
+    Prints YAML to paste, or writes it into the case files with --write.
+    """
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.runfolder import Run  # noqa: PLC0415
+    from audit.gate.suggesting import MARGIN_TOLD, suggest_all, to_paste, write_into  # noqa: PLC0415
+
+    stored = Run(run)
+    found = suggest_all(stored, cases or ())
+    written = write_into(found.limits, stored, project_at()) if write else {}
+    if as_json:
+        limits = {
+            each.outcome.case: {**each.limits.keys, "reasons": list(each.reasons)}
+            for each in found.limits
+        }
+        sys.stdout.write(
+            to_json(
+                {"limits": limits, "none": found.none, "margin": MARGIN_TOLD, "written": written}
+            )
+        )
+        return
+    if not write:
+        for each in found.limits:
+            say(to_paste(each))
+    for name, why in found.none.items():
+        say(f"no limits: {name}: {why}", error=True)
+    for file, count in written.items():
+        say(f"{file}: limits added to {counted(count, 'case')}")
+    say(
+        f"limits for {counted(len(found.limits), 'case')}, none for {len(found.none):,}", error=True
+    )
+    if found.limits:
+        say(f"margin: {MARGIN_TOLD}", error=True)

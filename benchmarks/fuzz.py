@@ -7,7 +7,8 @@ files at random, each with its own seed, and lets audit read them:
 - stored folders (a run, its baselines, a review), by ``audit report``, ``accept``, ``status`` and
   ``compare``, and some by a pytest session;
 - pictures, by the reader, and then by drawing them;
-- checkpoint folders, by loading the model and asking it.
+- checkpoint folders, by loading the model and asking it;
+- tables, data sets and folders of pictures, by importing them.
 
 Each must be read, or be refused with one of audit's own errors. Any other exception, a process that
 dies, or more than ten seconds is a fault. ``--only stored --from 417 --count 1 --show`` repeats
@@ -33,7 +34,7 @@ from pathlib import Path
 
 from benchmarks.probes import PROBES
 
-COUNTS = {"cases": 20_000, "stored": 5_000, "pictures": 3_000, "checkpoints": 300}
+COUNTS = {"cases": 20_000, "stored": 5_000, "pictures": 3_000, "checkpoints": 300, "sources": 5_000}
 LONGEST = 10.0
 """Seconds after which a file counts as hanging."""
 

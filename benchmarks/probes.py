@@ -23,6 +23,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.mutations import bytes_changed, file_replaced, folder_changed, tree_changed
+from benchmarks.source_probe import probe_sources
 
 ROOT = Path(__file__).parents[1]
 
@@ -345,4 +346,5 @@ PROBES: dict[str, Callable[[Path], Probe]] = {
     "stored": probe_stored,
     "pictures": probe_pictures,
     "checkpoints": probe_checkpoints,
+    "sources": probe_sources,
 }

@@ -12,6 +12,7 @@ from benchmarks.fuzz import LONGEST, fuzz
     [
         ("cases", 300),
         ("pictures", 300),
+        ("sources", 100),
         pytest.param("stored", 30, marks=pytest.mark.slow),
         pytest.param("checkpoints", 10, marks=pytest.mark.slow),
     ],

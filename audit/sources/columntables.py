@@ -13,7 +13,7 @@ from audit.base.extras import require
 from audit.base.files import inside, read_bytes
 from audit.base.strictjson import loads
 from audit.sources.rows import Record, Refused
-from audit.sources.table import Table
+from audit.sources.table import Table, regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,14 +121,12 @@ def _said(path: Path) -> Mapping[str, Any]:
 def _table(
     kind: str, path: Path, files: Sequence[Path], batches: _Batches, notes: Sequence[str]
 ) -> Table:
-    from pyarrow import Schema  # noqa: PLC0415  it belongs to an extra
-
     schemas = [_schema_of(file, batches) for file in files]
-    first: Schema = schemas[0]
-    for file, schema in zip(files, schemas, strict=True):
-        if schema.names != first.names:
+    columns, classes = schemas[0]
+    for file, (names, _) in zip(files, schemas, strict=True):
+        if names != columns:
             raise SourceError(f"{file}: its columns are not those of {files[0].name}")
-    if len(set(first.names)) < len(first.names):
+    if len(set(columns)) < len(columns):
         raise SourceError(f"{files[0]}: two columns have the same name")
 
     def records() -> Iterator[Record | Refused]:
@@ -136,14 +134,13 @@ def _table(
         for file in files:
             with _arrow_errors(file):
                 for batch in batches(file):
-                    columns = [_listed(column) for column in batch.columns]
-                    for values in zip(*columns, strict=True):
+                    cells = [_listed(column) for column in batch.columns]
+                    for values in zip(*cells, strict=True):
                         number += 1
-                        yield Record(number, dict(zip(first.names, values, strict=True)))
+                        yield Record(number, dict(zip(columns, values, strict=True)))
 
     folder = path if path.is_dir() else path.parent
-    classes = _classes(first.metadata or {})
-    return Table(kind, path, first.names, records, folder, classes=classes, notes=notes)
+    return Table(kind, path, columns, records, folder, classes=classes, notes=notes)
 
 
 def _listed(column: Any) -> list[Any]:
@@ -169,28 +166,31 @@ def _text_if_any(data: bytes | None) -> str | bytes | None:
         return data
 
 
-def _schema_of(file: Path, batches: _Batches) -> Any:
+def _schema_of(file: Path, batches: _Batches) -> tuple[list[str], dict[str, list[str]]]:
+    """The names of a file's columns, and of the classes in them."""
     from pyarrow import ipc, parquet  # noqa: PLC0415
 
-    with _arrow_errors(file):
+    with _arrow_errors(file), regular(file) as stream:
         if batches is _parquet_batches:
-            with parquet.ParquetFile(file) as opened:
-                return opened.schema_arrow
-        with file.open("rb") as stream, ipc.open_stream(stream) as opened:
-            return opened.schema
+            with parquet.ParquetFile(stream) as opened:
+                schema = opened.schema_arrow
+        else:
+            with ipc.open_stream(stream) as opened:
+                schema = opened.schema
+        return list(schema.names), _classes(schema.metadata or {})
 
 
 def _parquet_batches(file: Path) -> Iterator[pa.RecordBatch]:
     from pyarrow import parquet  # noqa: PLC0415
 
-    with parquet.ParquetFile(file) as opened:
+    with regular(file) as stream, parquet.ParquetFile(stream) as opened:
         yield from opened.iter_batches(_ROWS)
 
 
 def _stream_batches(file: Path) -> Iterator[pa.RecordBatch]:
-    from pyarrow import ipc, memory_map  # noqa: PLC0415
+    from pyarrow import ipc  # noqa: PLC0415
 
-    with memory_map(str(file)) as mapped, ipc.open_stream(mapped) as opened:
+    with regular(file) as stream, ipc.open_stream(stream) as opened:
         for batch in opened:
             for start in range(0, batch.num_rows, _ROWS):
                 yield batch.slice(start, _ROWS)

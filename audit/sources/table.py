@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
+from audit.base.errors import SourceError
+from audit.base.yamlfile import kind_of
 from audit.sources.rows import Record, Refused
 
 Records = Callable[[], Iterator[Record | Refused]]
@@ -38,3 +43,20 @@ class Table:
     true: bool = False
     row: str = "row"
     notes: Sequence[str] = ()
+
+
+@contextmanager
+def regular(path: Path) -> Iterator[BinaryIO]:
+    """A file opened to read; pipes and devices are refused, since a source is read twice.
+
+    Raises:
+        SourceError: there is no such file, it is something else, or it cannot be read.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise SourceError(f"{path}: not a file that can be read, but {kind_of(mode)}")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from None

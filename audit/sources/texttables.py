@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from audit.base.errors import SourceError, printable
 from audit.base.extras import require
 from audit.base.files import counted, read_bytes
 from audit.base.strictjson import loads
-from audit.base.yamlfile import kind_of, shortened
+from audit.base.yamlfile import shortened
 from audit.sources.rows import Record, Refused
-from audit.sources.table import Table
+from audit.sources.table import Table, regular
 
 _BLOCK = 1 << 22
 """Bytes of a CSV that are read at once."""
@@ -24,6 +22,9 @@ _MOST_COLUMNS = 1_000
 
 _LONGEST_LINE = 10_000_000
 """Bytes of a line of JSON Lines; a longer one is refused without being read."""
+
+_NO_LINE = 500_000_000
+"""A file with so many bytes in a line is no JSON Lines."""
 
 _PEEKED = 1_000
 """Lines of JSON Lines whose keys are its columns, for messages and known names."""
@@ -47,7 +48,13 @@ def csv_table(path: Path, delimiter: str) -> Table:
     for record in _cells(path, delimiter):
         if isinstance(record, Refused) or record.number != 1:
             break
-        names = [_cell(cell) for cell in record.values["cells"]]
+        try:
+            names = [_cell(cell) for cell in record.values["cells"]]
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{path}: its first row is not UTF-8 ({error.reason}): save it as UTF-8 (in a "
+                "spreadsheet: CSV UTF-8)"
+            ) from None
         break
     if not any(names):
         raise SourceError(f"{path}: its first row must name the columns")
@@ -168,8 +175,11 @@ def _lines(path: Path) -> Iterator[Record | Refused]:
             if not line:
                 return
             if len(line) > _LONGEST_LINE:
+                start = file.tell()
                 while line and not line.endswith(b"\n"):
                     line = file.readline(_LONGEST_LINE)
+                    if file.tell() - start > _NO_LINE:
+                        raise SourceError(f"{path}: line {number} has no end: not JSON Lines")
                 reason = f"the line has more than {_LONGEST_LINE:,} bytes"
                 yield Refused(number, f"line {number}", reason)
             elif line.strip(b"\xef\xbb\xbf \t\r\n"):
@@ -233,23 +243,6 @@ def list_table(path: Path, value: list[Any]) -> Table:
 def _json_kind(value: object) -> str:
     kinds = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")
-
-
-@contextmanager
-def regular(path: Path) -> Iterator[BinaryIO]:
-    """A file opened to read; pipes and devices are refused, since a source is read twice.
-
-    Raises:
-        SourceError: there is no such file, it is something else, or it cannot be read.
-    """
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise SourceError(f"{path}: not a file that can be read, but {kind_of(mode)}")
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _first(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,32 @@ def test_regions_are_read_from_a_column(tmp_path: Path) -> None:
         7: "a region's name has letters, digits, spaces a",
         8: "the regions are not JSON: NaN is not a number",
     }
+
+
+@pytest.mark.parametrize("header", [b"im\xe4ge,text,label\n", b"\xff\xff,b\n"])
+def test_a_first_row_that_is_not_utf_8_is_told(tmp_path: Path, header: bytes) -> None:
+    with pytest.raises(SourceError, match="its first row is not UTF-8"):
+        open_source(csv(tmp_path / "t.csv", header, "a.png,x,yes"), Options())
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])
+def test_a_pipe_or_a_folder_is_no_file_to_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match="a pipe|is not a file"):
+        open_source(tmp_path / name, Options())
+
+
+def test_a_line_that_does_not_end_is_no_json_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = '{"image": "a.png", "text": "x", "label": "yes"}\n'
+    long = tmp_path / "long.jsonl"
+    long.write_text(f"{fine}{' ' * 10_000_001}\n{fine}")
+    rows, refused = read(long)
+    assert ([row.number for row in rows], list(refused)) == ([1, 3], [2])
+    monkeypatch.setattr("audit.sources.texttables._NO_LINE", 20_000_000)
+    endless = tmp_path / "endless.jsonl"
+    with endless.open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(SourceError, match="line 1 has no end"):
+        open_source(endless, Options())

@@ -54,7 +54,7 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
         typer.BadParameter: a part has no ``=``, or something is said twice.
     """
     found: dict[str, str] = {}
-    for part in (part for row in csv.reader(given or ()) for part in row if part.strip()):
+    for part in listed(given):
         left, equals, right = part.partition("=")
         left, right = left.strip(), right.strip()
         if not (equals and left and right):
@@ -62,6 +62,15 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
         if found.setdefault(left, right) != right:
             raise typer.BadParameter(f"{option}: {left!r} is given twice")
     return found
+
+
+def listed(given: Sequence[str] | None) -> list[str]:
+    """The names in ``A,B``; quotes go around a name that has a comma in it.
+
+    >>> listed(["kind,year", '"a, b"'])
+    ['kind', 'year', 'a, b']
+    """
+    return [name.strip() for row in csv.reader(given or ()) for name in row if name.strip()]
 
 
 def options_of(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.base.console import output, say
+from audit.base.errors import nearest
 from audit.base.files import counted, shown_path, to_json, write_atomically
 from audit.commands import rows as given
 from audit.commands.shared import JSON
@@ -42,6 +43,14 @@ def import_(
     limit: Annotated[int | None, given.LIMIT] = None,
     sample: Annotated[int | None, given.SAMPLE] = None,
     seed: Annotated[int, given.SEED] = 0,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tags",
+            metavar="COLUMN,…",
+            help="Columns whose values become tags, by which the gate slices; may be repeated.",
+        ),
+    ] = None,
     copy: Annotated[
         bool,
         typer.Option(
@@ -67,10 +76,16 @@ def import_(
     if (out.exists() or out.is_symlink()) and not force:
         raise typer.BadParameter(f"--out: {out} exists; --force replaces it")
     found = open_source(source, options)
+    tagged = given.listed(tags)
+    for name in tagged:
+        if name not in found.slicing:
+            raise typer.BadParameter(
+                f"--tags: {name!r} is no column to slice by; {nearest(name, found.slicing)}"
+            )
     for note in found.notes:
         say(note, error=True)
     about = f"Made by `audit import` from {shown_path(source.name or source.resolve().name)}."
-    done = import_cases(_told(found.rows()), out, about=about, copy=copy)
+    done = import_cases(_told(found.rows()), out, about=about, copy=copy, tags=tagged)
     told = _write_refused(out, done.refused)
     if as_json:
         counts = {key: getattr(done, key) for key in ("rows", "cases", "pictures", "renamed")}

@@ -19,7 +19,17 @@ ROLES = {
 """What a column can be, with what it holds."""
 
 _KNOWN: Mapping[str, Sequence[str]] = {
-    "image": ("image", "picture", "file_name", "filename", "image_path", "image_file", "img"),
+    "image": (
+        "image",
+        "picture",
+        "file_name",
+        "filename",
+        "image_path",
+        "image_file",
+        "img",
+        "flickr30k_id",
+        "flickr30kid",
+    ),
     "text": ("text", "hypothesis", "sentence", "caption", "statement"),
     "label": ("label", "gold_label", "expected"),
     "id": ("id", "case", "case_id"),

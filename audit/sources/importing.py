@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -22,8 +23,8 @@ from audit.sources.ids import legal
 from audit.sources.pictures import check_boxes, image_of
 from audit.sources.rows import Refused, Row
 
-_NODES = 8
-"""At most so many nodes of YAML has a case without regions."""
+_NODES = 9
+"""At most so many nodes of YAML has a case without tags and regions."""
 
 
 @dataclass
@@ -48,7 +49,12 @@ class Imported:
 
 
 def import_cases(
-    rows: Iterable[Row | Refused], out: Path, *, about: str, copy: bool = False
+    rows: Iterable[Row | Refused],
+    out: Path,
+    *,
+    about: str,
+    copy: bool = False,
+    tags: Sequence[str] = (),
 ) -> Imported:
     """Write the rows into a case file, unless none of them can be a case.
 
@@ -58,6 +64,7 @@ def import_cases(
         out: the case file; one that is there is replaced.
         about: a sentence for the head of the file.
         copy: whether to copy the pictures into a folder beside it; else it refers to them.
+        tags: the columns whose values become tags, see :func:`tag`.
 
     Raises:
         SourceError: the rows cannot be read on, hold pictures and ``copy`` is not set, or are more
@@ -68,14 +75,16 @@ def import_cases(
     written, size, nodes = [case_file((), comments=[about])], 0, 0
     for row in rows:
         done.rows += 1
-        case = row if isinstance(row, Refused) else _case(row, pictures)
+        case = row if isinstance(row, Refused) else _case(row, pictures, tags)
         if isinstance(case, Refused):
             done.refused.append(case)
             continue
         assert isinstance(row, Row)
         text = case_file([case]).partition("cases:\n")[2]
         size += len(text.encode())
-        nodes += _NODES + 6 * sum(1 + len(boxes) for boxes in case.regions.values())
+        nodes += (
+            _NODES + len(case.tags) + 6 * sum(1 + len(boxes) for boxes in case.regions.values())
+        )
         if size > MAX_BYTES - 10_000 or nodes > MAX_NODES - 10:
             raise SourceError(
                 f"{out}: {counted(done.cases, 'case')} fill a case file; choose some of the rows "
@@ -91,7 +100,20 @@ def import_cases(
     return done
 
 
-def _case(row: Row, pictures: _Pictures) -> NewCase | Refused:
+def tag(column: str, value: object) -> str:
+    """The tag of the cases that have a value in a column; tags are identifiers.
+
+    >>> tag("category", "hair drier"), tag("2nd", True)
+    ('category_hair_drier', '_2nd_True')
+    """
+    found = re.sub(r"\W+", "_", f"{column}_{value}")[:_LONGEST_TAG].rstrip("_")
+    return found if found.isidentifier() else f"_{found}"
+
+
+_LONGEST_TAG = 60
+
+
+def _case(row: Row, pictures: _Pictures, tags: Sequence[str]) -> NewCase | Refused:
     """The case of a row, or why it is none."""
     try:
         image = pictures.place(row)
@@ -101,6 +123,7 @@ def _case(row: Row, pictures: _Pictures) -> NewCase | Refused:
             text=row.text,
             label=row.label or "",
             premise=row.premise,
+            tags=[tag(name, row.others[name]) for name in tags if row.others.get(name, "") != ""],
             regions=row.regions,  # type: ignore[arg-type]  # fractions are written like pixels
         )
         _check(case)
@@ -127,6 +150,7 @@ def _check(case: NewCase) -> None:
             "image": case.image,
             "text": case.text,
             "premise": case.premise,
+            "tags": list(case.tags),
             "regions": {name: [list(box) for box in of] for name, of in case.regions.items()},
             "expect": {"label": case.label},
         }

@@ -50,6 +50,12 @@ class Source:
             notes.append(f"every text is expected to be {self.label!r}{why}")
         return notes
 
+    @property
+    def slicing(self) -> list[str]:
+        """The columns that have no role, which rows keep to slice by."""
+        known = {*self.roles.values(), *self.table.roles.values()}
+        return [name for name in self.table.columns if name not in known]
+
     def rows(self) -> Iterator[Row | Refused]:
         """The rows, in their order; each call reads the source from its start.
 

@@ -91,6 +91,16 @@ def test_the_json_says_all_of_it() -> None:
     ]
 
 
+def test_values_of_columns_become_tags() -> None:
+    csv(Path("tags.csv"), "image,text,label,kind,2nd", "a.png,x,yes,hair drier,1", "a.png,y,no,,2")
+    assert run("--tags", "kind,2nd", source="tags.csv")[0] == 0
+    first, second = load_cases(Path("cases/t.yaml"))
+    assert (first.tags, second.tags) == (("kind_hair_drier", "_2nd_1"), ("_2nd_2",))
+    code, _, told = run("--tags", "knid", "--force", source="tags.csv")
+    assert code == 2
+    assert "did you mean 'kind'" in " ".join(told.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

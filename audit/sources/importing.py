@@ -23,9 +23,6 @@ from audit.sources.ids import legal
 from audit.sources.pictures import check_boxes, image_of
 from audit.sources.rows import Refused, Row
 
-_NODES = 9
-"""At most so many nodes of YAML has a case without tags and regions."""
-
 
 @dataclass
 class Imported:
@@ -82,9 +79,7 @@ def import_cases(
         assert isinstance(row, Row)
         text = case_file([case]).partition("cases:\n")[2]
         size += len(text.encode())
-        nodes += (
-            _NODES + len(case.tags) + 6 * sum(1 + len(boxes) for boxes in case.regions.values())
-        )
+        nodes += _nodes(case)
         if size > MAX_BYTES - 10_000 or nodes > MAX_NODES - 10:
             raise SourceError(
                 f"{out}: {counted(done.cases, 'case')} fill a case file; choose some of the rows "
@@ -98,6 +93,13 @@ def import_cases(
     if done.cases:
         write_atomically(out, "".join(written).encode())
     return done
+
+
+def _nodes(case: NewCase) -> int:
+    """How many values of YAML a case has, of which a file may hold :data:`MAX_NODES`."""
+    tags = 1 + len(case.tags) if case.tags else 0
+    regions = 1 + sum(1 + 5 * len(boxes) for boxes in case.regions.values()) if case.regions else 0
+    return 6 + (case.premise is not None) + tags + regions
 
 
 def tag(column: str, value: object) -> str:

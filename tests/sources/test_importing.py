@@ -16,7 +16,9 @@ from PIL import Image
 
 from audit.base.errors import SourceError
 from audit.base.geometry import parse_box
+from audit.base.yamlfile import read as read_yaml
 from audit.cases.loading import load_cases
+from audit.cases.writing import NewCase
 from audit.sources import importing
 from audit.sources.importing import Imported, import_cases
 from audit.sources.reading import open_source
@@ -179,7 +181,27 @@ def test_more_cases_than_a_file_may_hold_are_refused_before_one_is_written(
     picture(tmp_path / "a.png")
     rows = (f"a.png,text {n},yes" for n in range(200))
     path = csv(tmp_path / "t.csv", "image,text,label", *rows)
-    monkeypatch.setattr(importing, "MAX_NODES", 1000)
+    monkeypatch.setattr(importing, "MAX_NODES", 1000)  # 6 a case
     with pytest.raises(SourceError, match="fill a case file; choose some of the rows"):
         imported(path, tmp_path / "t.yaml")
     assert not (tmp_path / "t.yaml").exists()
+
+
+def test_the_values_of_a_file_are_counted_as_its_reader_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "a.png")
+    regions = {"dog": [[1, 2, 3, 4], [2, 2, 3, 4]], "cat": [1, 2, 3, 4]}
+    row = {"image": "a.png", "text": "x", "label": "yes", "kind": "k"}
+    path = jsonl(tmp_path / "t.jsonl", row, {**row, "premise": "p", "regions": regions})
+    counts: list[int] = []
+    count = importing._nodes
+
+    def counted(case: NewCase) -> int:
+        counts.append(count(case))
+        return counts[-1]
+
+    monkeypatch.setattr(importing, "_nodes", counted)
+    rows = open_source(path, Options()).rows()
+    import_cases(rows, tmp_path / "t.yaml", about="from a test", tags=["kind"])
+    assert 2 + sum(counts) == len(read_yaml(tmp_path / "t.yaml").values)  # the file and its list

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 from audit.base.errors import CaseError
 from audit.base.files import write_atomically
-from audit.base.yamlfile import read
+from audit.base.yamlfile import Document, read
 from audit.cases.writing import TURNS, unturned
 
 
@@ -49,16 +51,18 @@ def with_limits(path: Path, limits: Mapping[str, Limits]) -> str:
     """
     from ruamel.yaml import YAML  # noqa: PLC0415  most commands write no case files
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-    from ruamel.yaml.util import load_yaml_guess_indent  # noqa: PLC0415
 
-    before = read(path).value  # the strict reader first: what it takes is safe to read again
+    document = read(path)  # the strict reader first: what it takes is safe to read again
     text = path.read_bytes().decode("utf-8-sig")
+    lines = text.replace("\r\n", "\n")
+    start = _START.match(lines)
+    head = start[0] if start else ""  # ruamel drops what comes before the document
+    body = lines[len(head) :]
     try:
-        _, indent, offset = load_yaml_guess_indent(text)
         yaml = YAML()
-        yaml.preserve_quotes, yaml.width, yaml.allow_duplicate_keys = True, 1_000_000, True
-        yaml.indent(mapping=2, sequence=indent or 2, offset=offset or 0)
-        written = yaml.load(text)
+        yaml.preserve_quotes, yaml.width = True, 1_000_000
+        yaml.indent(**_indents(document, lines))
+        written = yaml.load(body)
         for case in written["cases"]:
             if case["id"] in limits:
                 _add(case["expect"], limits[case["id"]].keys)
@@ -66,10 +70,36 @@ def with_limits(path: Path, limits: Mapping[str, Limits]) -> str:
         yaml.dump(written, buffer)
     except (YAMLError, ValueError) as error:
         raise CaseError(f"{path}: cannot be edited: {str(error).splitlines()[0]}") from None
-    found = buffer.getvalue()
+    found = head + buffer.getvalue()
     if not TURNS.search(text):
         found = unturned(found)
-    _refuse_other_changes(path, before, found, limits)
+    _refuse_other_changes(path, document.value, found, limits)
+    if _comments(lines) - _comments(found):
+        raise CaseError(f"{path}: cannot be edited without losing comments; write the limits in it")
+    return found.replace("\n", "\r\n") if "\r\n" in text else found
+
+
+_START = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*---[ \t]*(?:#[^\n]*)?\n")
+
+
+def _comments(text: str) -> Counter[str]:
+    """What may be comments: the ends of lines from a ``#`` on, with how often each occurs."""
+    return Counter(re.findall(r"(?:^|[ \t])(#.*?)[ \t]*$", text, re.MULTILINE))
+
+
+def _indents(document: Document, text: str) -> dict[str, int]:
+    """How far the file indents mappings and lists, by the first case that shows it."""
+    found = {"mapping": 2, "sequence": 2, "offset": 0}
+    line, column = document.values["cases", 0]
+    before = text.split("\n")[line - 1][: column - 1]
+    if before.strip() == "-":  # else the list is written in brackets
+        found.update(sequence=column - 1, offset=before.index("-"))
+    for index in range(len(document.value["cases"])):
+        expect = document.keys.get(("cases", index, "expect"))
+        label = document.keys.get(("cases", index, "expect", "label"))
+        if expect and label and label[0] > expect[0] and label[1] > expect[1]:
+            found["mapping"] = label[1] - expect[1]
+            break
     return found
 
 

@@ -96,6 +96,25 @@ def test_lists_stay_indented_as_they_were(tmp_path: Path, indent: str) -> None:
     assert found == f"{path.read_text()}{indent}    probability: {{min: 0.7}}\n"
 
 
+def test_other_indents_line_ends_and_a_start_of_the_document_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    before = "# head\r\n---\r\ncases:\r\n-   id: a\r\n    expect:\r\n        label: yes\r\n"
+    path.write_bytes(before.encode())
+    found = with_limits(path, {"a": BOTH})
+    assert found == before + (
+        "        probability: {min: 0.8}\r\n"
+        "        attention:\r\n"
+        "        -   {metric: mass, region: a bird, min: 0.25}\r\n"
+    )
+
+
+def test_a_comment_is_never_lost(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("cases:\n- id: a\n  expect: {label: yes}\n...\n# after the end\n")
+    with pytest.raises(CaseError, match="without losing comments"):
+        with_limits(path, {"a": BOTH})
+
+
 def test_cases_that_share_what_they_expect_are_not_edited(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("cases:\n- id: a\n  expect: &e {label: yes}\n- id: b\n  expect: *e\n")

@@ -146,7 +146,7 @@ def _refuse_other_changes(
     """Refuse a text that says more than the file and the limits do.
 
     Raises:
-        CaseError: it does.
+        CaseError: it does, or it cannot be read any more.
     """
     wanted = copy.deepcopy(before)
     for case in wanted["cases"]:
@@ -155,7 +155,11 @@ def _refuse_other_changes(
     with tempfile.TemporaryDirectory(prefix="audit-edit-") as folder:
         there = Path(folder) / "cases.yaml"
         write_atomically(there, found.encode(), durable=False)
-        after = read(there).value
+        try:
+            after = read(there).value
+        except CaseError as error:  # such as a file that is too large by now
+            reason = str(error).replace(f"{there}:", "").strip()
+            raise CaseError(f"{path}: with the limits it could not be read: {reason}") from None
     if after != wanted:
         raise CaseError(
             f"{path}: cannot be edited: its cases share parts (anchors or <<), so others would "

@@ -115,6 +115,16 @@ def test_a_comment_is_never_lost(tmp_path: Path) -> None:
         with_limits(path, {"a": BOTH})
 
 
+def test_a_file_that_limits_would_make_too_large_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("cases:\n- id: a\n  expect: {label: yes}\n")
+    monkeypatch.setattr("audit.base.yamlfile.MAX_BYTES", len(path.read_bytes()))
+    with pytest.raises(CaseError, match=r"a\.yaml: with the limits it could not be read: 1\d\d b"):
+        with_limits(path, {"a": BOTH})
+
+
 def test_cases_that_share_what_they_expect_are_not_edited(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("cases:\n- id: a\n  expect: &e {label: yes}\n- id: b\n  expect: *e\n")

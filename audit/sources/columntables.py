@@ -198,12 +198,13 @@ def _stream_batches(file: Path) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _arrow_errors(file: Path) -> Iterator[None]:
-    from pyarrow import ArrowException  # noqa: PLC0415
-
     try:
         yield
-    except (ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{file}: cannot be read: {printable(str(error)[:300])}") from None
+    except SourceError:
+        raise
+    except Exception as error:  # pyarrow raises all kinds of exceptions for a damaged file
+        about = printable(str(error)[:300]) or type(error).__name__
+        raise SourceError(f"{file}: cannot be read: {about}") from None
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

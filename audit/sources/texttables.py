@@ -23,7 +23,7 @@ _MOST_COLUMNS = 1_000
 _LONGEST_LINE = 10_000_000
 """Bytes of a line of JSON Lines; a longer one is refused without being read."""
 
-_NO_LINE = 500_000_000
+_NO_LINE = 100_000_000
 """A file with so many bytes in a line is no JSON Lines."""
 
 _PEEKED = 1_000
@@ -143,7 +143,7 @@ def _cells(path: Path, delimiter: str) -> Iterator[Record | Refused]:
                         number += 1
                     yield Record(number, {"cells": cells})
                     number += 1
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, MemoryError) as error:
         raise SourceError(f"{path}: cannot be read on from row {number}: {_first(error)}") from None
     for left in sorted(broken):
         yield Refused(left, f"row {left}", broken[left])

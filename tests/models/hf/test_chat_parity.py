@@ -22,10 +22,8 @@ from audit.models.hf.adapter import ChatModel
 from audit.models.hf.sources import found
 from audit.models.kit.asking import Asking
 from audit.models.kit.subject import example_queries
-from audit.models.protocol import Query
 from tests import tiny_chat
-
-Plain = tuple[Any, Any]
+from tests.chats_by_hand import Plain, columns, eager, image_tokens, inputs_of
 
 QUERIES = example_queries()
 QUERY = QUERIES[0]
@@ -33,39 +31,6 @@ NEED = frozenset(
     {ANSWER, EACH_WORD, ReadingKey("rollout", residual=0.5), ReadingKey("rollout"),
      ReadingKey("relevance"), ANSWER._replace(heads="max"), ANSWER._replace(heads=(2,))}
 )  # fmt: skip
-
-LAST = {"smolvlm", "internvl"}
-"""Families whose cells are the last image tokens; those of the others are the first."""
-
-
-def inputs_of(plain: Plain, model: ChatModel, query: Query) -> dict[str, Tensor]:
-    """What the processor makes of a query's picture and of its prompt, as the trace tells it."""
-    (trace,) = model.trace([query])
-    begins = trace.prompt.startswith(plain[1].tokenizer.bos_token or "no mark")
-    given = plain[1](
-        text=[trace.prompt], images=[query.image], return_tensors="pt",
-        **({"add_special_tokens": False} if begins else {}),
-    )  # fmt: skip
-    return {k: v for k, v in given.items() if k != "labels"}
-
-
-def columns(plain: Plain, family: str, inputs: dict[str, Tensor], cells: int) -> Tensor:
-    config = plain[0].config
-    token = getattr(config, "image_token_id", None) or config.image_token_index
-    places = (inputs["input_ids"][0] == token).nonzero()[:, 0]
-    return places[-cells:] if family in LAST else places[:cells]
-
-
-def eager(plain: Plain, inputs: dict[str, Tensor]) -> Any:
-    """Logits, and attention of every layer that gradients can be taken of."""
-    network = plain[0]
-    before = network.config._attn_implementation
-    network.set_attn_implementation("eager")
-    try:
-        given = network(**inputs, output_attentions=True)
-    finally:
-        network.set_attn_implementation(before)
-    return given
 
 
 def test_logits_are_those_of_plain_transformers(model: ChatModel, plain: Plain) -> None:
@@ -93,9 +58,7 @@ def test_the_answers_row_is_that_of_eager_attention(
             reading = trace.readings[ANSWER._replace(heads=heads)]
             wanted = expected[:, at].numpy().reshape(reading.cells.shape)
             np.testing.assert_allclose(reading.cells, wanted, atol=1e-6, rtol=0)
-        config = plain[0].config
-        token = getattr(config, "image_token_id", None) or config.image_token_index
-        fell = rows.mean(1)[:, inputs["input_ids"][0] == token].sum(1)
+        fell = rows.mean(1)[:, image_tokens(plain, inputs)].sum(1)
         np.testing.assert_allclose(trace.readings[ANSWER].share, fell.numpy(), atol=1e-6)
 
 

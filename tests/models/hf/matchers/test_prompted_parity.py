@@ -22,11 +22,11 @@ from audit.models.kit.conformance import check_adapter
 from audit.models.kit.quiet import quiet
 from audit.models.kit.subject import example_queries
 from audit.models.protocol import Query
+from tests import prompted_by_hand as by_hand
+from tests.prompted_by_hand import CELLS, begin
 
 QUERIES = example_queries()
 LONG = Asking(answers={"yes": ["Yes", "yes it is"], "no": ["No", "not at all"], "maybe": ["birds"]})
-FIRST = 1  # the first image token sums up the picture
-CELLS = slice(FIRST, FIRST + 16)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,11 @@ def model(prompted_folder: Path) -> PromptedModel:
 
 
 def asked(plain: tuple[Any, Any], query: Query) -> Any:
-    question = LONG.asked(query.text).question
-    return plain[1](images=[query.image], text=[question], return_tensors="pt")
+    return by_hand.asked(plain, query, LONG)
 
 
-def begin(plain: tuple[Any, Any]) -> list[int]:
-    return [plain[0].config.text_config.decoder_start_token_id, plain[1].tokenizer.bos_token_id]
+def eager(plain: tuple[Any, Any], query: Query, fed: Sequence[int]) -> Any:
+    return by_hand.eager(plain, query, fed, LONG)
 
 
 def test_logits_are_those_of_plain_transformers(
@@ -81,19 +80,6 @@ def test_whole_answers_have_the_probability_that_training_would_give_them(
     whole = sum(masses.values())
     for label, mass in masses.items():
         assert trace.probabilities[label] == pytest.approx(mass / whole, abs=1e-6)
-
-
-def eager(plain: tuple[Any, Any], query: Query, fed: Sequence[int]) -> Any:
-    network = plain[0]
-    before = network.config._attn_implementation
-    network.set_attn_implementation("eager")
-    try:
-        return network(
-            **asked(plain, query), decoder_input_ids=torch.tensor([list(fed)]),
-            output_attentions=True,
-        )  # fmt: skip
-    finally:
-        network.set_attn_implementation(before)
 
 
 def test_rows_are_those_of_eager_attention(model: PromptedModel, plain: tuple[Any, Any]) -> None:

@@ -68,7 +68,7 @@ def measured(model: str, way: dict[str, str], given: argparse.Namespace) -> list
 
 def answer(model: str, rounds: int, most: int) -> list[float]:
     """Seconds that the cases take in each round."""
-    from ofa_large import seconds  # noqa: PLC0415  loads torch, only in this process
+    from measuring import seconds  # noqa: PLC0415
 
     from audit.cases.loading import load_cases  # noqa: PLC0415
     from audit.models.protocol import Query  # noqa: PLC0415

@@ -34,7 +34,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from ofa_large import large_checkpoint, peak_megabytes, reset_peak, resident_megabytes, seconds
+from measuring import peak_megabytes, reset_peak, resident_megabytes, seconds
+from ofa_large import large_checkpoint
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 

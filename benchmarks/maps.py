@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ofa_large import large_checkpoint, peak_megabytes, reset_peak, seconds
+from measuring import peak_megabytes, reset_peak, seconds
+from ofa_large import large_checkpoint
 
 from audit import load_model
 from audit.base.geometry import Grid

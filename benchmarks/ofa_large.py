@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -47,31 +42,3 @@ def large_checkpoint(folder: Path) -> None:
         )
     )
     model.save_pretrained(folder, safe_serialization=False)
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
-def reset_peak() -> None:
-    """Return free memory to the system, so that the next run cannot reuse it unnoticed."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_megabytes() -> float:
-    return _status("VmHWM")
-
-
-def resident_megabytes() -> float:
-    return _status("VmRSS")
-
-
-def _status(key: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"this kernel does not report {key}")

@@ -35,6 +35,9 @@ _GONE: Mapping[str, str] = {
 }
 """Why a region of the case is none of its variant."""
 
+SMALLEST = 8
+"""Pixels that a crop must leave in width and height: less is not even one patch of a model."""
+
 _TAG = "variant"
 """The tag of all variants; each also has its maker's name as a tag."""
 
@@ -139,8 +142,7 @@ def _made(
             except ValueError as error:
                 problems.add(place, str(error))
                 return None
-            if value == (0, 0, *size):
-                problems.add(place, "this is the whole picture")
+            _refuse_empty_crop(value, size, place, problems)
             regions = _cropped(regions, crop_box(value, size))
             size = (value[2] - value[0], value[3] - value[1])
         elif maker == "brightness" and not _changes_pixels(value):
@@ -202,6 +204,21 @@ def _refuse_sides(case: Case, place: Loc, problems: Problems) -> None:
                 "hold, label: same, other or a label",
             )
             return
+
+
+def _refuse_empty_crop(
+    pixels: tuple[int, int, int, int], size: tuple[int, int], place: Loc, problems: Problems
+) -> None:
+    """Refuse a crop that changes nothing, or leaves nothing to see."""
+    wide, high = pixels[2] - pixels[0], pixels[3] - pixels[1]
+    if (wide, high) == size:
+        problems.add(place, "this is the whole picture")
+    elif min(wide, high) < SMALLEST:
+        problems.add(
+            place,
+            f"leaves {wide} × {high} pixels of the picture, on which nothing can be seen; leave at "
+            f"least {SMALLEST} in width and height",
+        )
 
 
 def _changes_pixels(factor: float) -> bool:

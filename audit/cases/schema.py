@@ -194,7 +194,10 @@ class VariantSpec(BaseModel):
         None, description="Whether the map must be that of the case, moved with the picture."
     )
     js: Finite | None = Field(
-        None, ge=0, le=1, description="How far it may be from there: Jensen-Shannon distance."
+        None,
+        gt=0,
+        lt=1,
+        description="How far it may be from there: Jensen-Shannon distance, above 0 and below 1.",
     )
     probability: Annotated[Falls, BeforeValidator(_falls)] | None = Field(
         None, description="Whether the probability of the label that the case expects must fall."
@@ -213,11 +216,14 @@ class VariantSpec(BaseModel):
             written = f"has {' and '.join(made)}" if made else "has none"
             raise ValueError(f"a variant needs one of {', '.join(MAKERS)}, but {written}")
         maker = made[0]
-        if (self.follows is None) != (self.js is None):
-            missing, given = ("js: 0.1", "follows") if self.js is None else ("follows: true", "js")
-            raise ValueError(f"{given} needs {missing} beside it")
-        if self.follows and not MAKERS[maker].follows:
-            raise ValueError(f"after {maker} no map can follow that of the case")
+        given = [key for key in ("follows", "js") if getattr(self, key) is not None]
+        if given and not MAKERS[maker].follows:
+            raise ValueError(
+                f"after {maker} no map can follow that of the case: leave {' and '.join(given)} out"
+            )
+        if len(given) == 1:
+            missing, one = ("js: 0.1", "follows") if self.js is None else ("follows: true", "js")
+            raise ValueError(f"{one} needs {missing} beside it")
         if not (MAKERS[maker].keeps or self.label or self.probability or self.attention):
             raise ValueError(
                 f"{maker}: say what must hold: label (same, other or a label), probability: falls, "

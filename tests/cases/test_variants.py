@@ -203,7 +203,30 @@ def test_a_case_may_have_the_name_of_a_variant_with_a_hyphen(folder: Path) -> No
         ("{mirror: true, js: 0.1}", "9: cases[0].variants[0]: js needs follows: true beside it"),
         (
             "{blank: true, label: other, follows: true, js: 0.1}",
-            "9: cases[0].variants[0]: after blank no map can follow that of the case",
+            "9: cases[0].variants[0]: after blank no map can follow that of the case: leave "
+            "follows and js out",
+        ),
+        (
+            "{blank: true, label: other, follows: true}",
+            "9: cases[0].variants[0]: after blank no map can follow that of the case: leave "
+            "follows out",
+        ),
+        (
+            "{swap: b.png, label: other, js: 0.1}",
+            "9: cases[0].variants[0]: after swap no map can follow that of the case: leave js out",
+        ),
+        (
+            "{mirror: true, follows: true, js: 0}",
+            "39: cases[0].variants[0].js: needs a number above 0, but has 0",
+        ),
+        (
+            "{mirror: true, follows: true, js: 1.0}",
+            "39: cases[0].variants[0].js: needs a number below 1, but has 1.0",
+        ),
+        (
+            "{crop: [0, 0, 1, 30]}",
+            "10: cases[0].variants[0].crop: leaves 1 × 30 pixels of the picture, on which nothing "
+            "can be seen; leave at least 8 in width and height",
         ),
         (
             "{blank: true}",

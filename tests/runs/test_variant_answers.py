@@ -41,10 +41,10 @@ cases:
       - {mirror: true, follows: true, js: 0.05,
          attention: [{metric: mass, region: patch, min: 0.4}]}
       - {crop: [0, 0, 40, 40], follows: true, js: 0.05}
-      - {brightness: 1.01, follows: true, js: 0.0}
+      - {brightness: 1.01, follows: true, js: 0.001}
       - {blank: true, probability: {falls: 0.2}}
       - {swap: b.png, label: same, probability: falls}
-      - {paraphrase: two birds are there, follows: true, js: 0.0}
+      - {paraphrase: two birds are there, follows: true, js: 0.001}
   - {id: other, image: b.png, text: there are birds, expect: {label: yes}}
 """
 

@@ -17,6 +17,7 @@ from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Family, Seen
 from audit.models.hf.needed import template_file
+from audit.models.hf.templates import check_options
 from audit.models.kit.asking import Asking, AskingError, mark_in, refuse_marks
 from audit.models.kit.words import Span, touching, words_of
 from audit.models.protocol import Query
@@ -76,6 +77,7 @@ class Prompter:
         self._template = getattr(processor, "chat_template", None) or self._tokenizer.chat_template
         if not family.frame and not self._template:
             raise ModelError("the model has no chat template, so it is not known how to ask it")
+        check_options("" if family.frame else self._template, asking.template)
         image = getattr(config, "image_token_id", None)
         self._image = int(config.image_token_index if image is None else image)
         added = self._tokenizer.added_tokens_decoder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from audit.base.errors import ModelError
@@ -11,6 +12,9 @@ from audit.models.protocol import Known, Model
 
 _SCHEME = "openai:"
 _MOST = 64
+
+_COMMON = ("add_vision_id", "enable_thinking", "reasoning_effort", "thinking", "thinking_budget")
+"""Options that chat templates have; which of them a server's has cannot be seen."""
 
 
 class Served:
@@ -54,19 +58,41 @@ class Served:
             ModelError: the server cannot be asked, or an option has a wrong value.
         """
         del device, threads
-        from audit.models.kit.asking import DEFAULT, read_asking  # noqa: PLC0415
+        from audit.models.kit.asking import DEFAULT, placed, read_asking  # noqa: PLC0415
         from audit.models.served.adapter import REQUESTS, ServedModel  # noqa: PLC0415
         from audit.models.served.address import key_for, parsed  # noqa: PLC0415
 
         if dtype != "float32":
             raise ModelError(f"{source}: the precision is the server's affair: leave {dtype} out")
         address, path = parsed(source), options.get("asking")
+        asking = read_asking(path) if path else DEFAULT
+        with placed(path):
+            _refuse_misspelt(asking.template)
         return ServedModel(
             address,
             key_for(address, options.get("key") or ""),
-            read_asking(path) if path else DEFAULT,
+            asking,
             _number(options.get("requests") or REQUESTS),
         )
+
+
+def _refuse_misspelt(template: Iterable[str]) -> None:
+    """Refuse an option of the chat template that is nearly a common one.
+
+    Servers take any name without a word, and a misspelt one changes nothing.
+
+    Raises:
+        AskingError: naming the common one.
+    """
+    from audit.models.kit.asking import AskingError  # noqa: PLC0415
+
+    for name in template:
+        close = get_close_matches(name, _COMMON, n=1, cutoff=0.9)
+        if close and name not in _COMMON:
+            raise AskingError(
+                f"unknown option of a chat template; did you mean {close[0]!r}?",
+                ("template", name),
+            )
 
 
 def _number(given: object) -> int:

@@ -170,6 +170,7 @@ def _text(path: Path, error: type[AuditError], limit: int, follow: bool) -> str:
         ) from None
 
 
+_CUT_OFF = "Invalid JSON: EOF while parsing"
 _MARKER = re.compile(r"^(<{7}|={7}|>{7})(?=[ \r\n]|$)", re.MULTILINE)
 
 
@@ -183,6 +184,11 @@ def _in_one_line(path: Path, text: str, problem: ValidationError, schema: TypeAd
         if marker:
             line = text.count("\n", 0, marker.start()) + 1
             return f"{name}:{line}: holds a merge conflict ({marker[1]}): resolve it"
+        if str(first["msg"]).startswith(_CUT_OFF):
+            lines = text.rstrip().count("\n") + 1
+            if not text.strip():
+                return f"{name}: the file is empty"
+            return f"{name}:{lines}: the file ends in the middle: it was cut off"
         place = re.search(r"at line (\d+) column (\d+)", str(first["msg"]))
         where = f":{place[1]}:{place[2]}" if place else ""
         reason = re.sub(r" at line \d+ column \d+.*", "", str(first["msg"]), flags=re.DOTALL)

@@ -76,7 +76,9 @@ def test_a_badly_edited_baseline_is_told_with_its_file_and_key(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "Invalid JSON"),
+        (b"", "birds.json: the file is empty"),
+        (b'{\n "case": "bir', "birds.json:2: the file ends in the middle: it was cut off"),
+        (b'{"case": ["birds"', "birds.json:1: the file ends in the middle: it was cut off"),
         (b"[" * 100_000, "Invalid JSON: recursion limit exceeded"),
         (b"\xff\xfe{}", "not UTF-8 text: byte 1 is invalid"),
         (b'{"text": "\\ud800 and more"}', "Invalid JSON"),

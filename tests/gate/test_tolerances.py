@@ -73,7 +73,7 @@ def test_a_floor_of_few_deviations_is_no_floor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "1:1: Invalid JSON"),
+    [("{", "1: the file ends in the middle: it was cut off; restore it, or measure it anew"),
      ('{"format": 9}', "1: format: format 9, but this version reads 1 or 2"),
      ('{"format": 1}', "1: floors: this key is required"),
      ('{"format": 1, "floors": {"rollout": {"mass": 1}}}',

@@ -193,7 +193,8 @@ def test_a_review_accepts_what_it_accepts_with_its_reasons(project: pytest.Pytes
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "decisions.json:1: the file ends in the middle: it was cut off"),
+        ("{]", "Invalid JSON"),
         ('{"format": 1, "run": "other", "decisions": []}', "decides about run other"),
         ('{"format": 2, "run": "x", "decisions": []}', "format 2, but this version reads 1"),
         ('{"format": 1, "run": "RUN", "decisions": [{"case": "a", "decision": "ok"}]}', "decision"),

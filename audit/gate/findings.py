@@ -60,12 +60,11 @@ class Shift:
 
     @property
     def clause(self) -> str:
-        """What moved, how far and how surely."""
+        """What moved, how far and how surely; the table has the interval."""
         moved = "moved for the worse" if self.verdict == "worse" else "moved"
         return (
-            f"{self.metric} {moved} by {self.change.mean:+.3g} "
-            f"({self.change.low:+.3g} to {self.change.high:+.3g}), {abs(self.effect):.1f} times "
-            f"its tolerance (p = {self.adjusted:.2g} after correction)"
+            f"{self.metric} {moved} by {self.change.mean:+.3g}, {abs(self.effect):.1f} times its "
+            f"tolerance (p = {self.adjusted:.2g})"
         )
 
 
@@ -90,12 +89,8 @@ class Labels:
     @property
     def clause(self) -> str:
         """How many were lost, and how surely."""
-        are, were = ("is", "was") if self.lost == 1 else ("are", "were")
-        return (
-            f"{counted(self.lost, 'label')} {are} wrong now that {were} right, {self.gained} the "
-            f"other way round (sign-flip test over pictures, p = {self.adjusted:.2g} after "
-            "correction)"
-        )
+        lost = counted(self.lost, "label")
+        return f"{lost} lost, {self.gained} gained (p = {self.adjusted:.2g})"
 
 
 @dataclass(frozen=True)

@@ -121,15 +121,16 @@ class Suite:
         clauses = []
         if can.shift is not None:
             some = f" in {can.metrics} of {can.of} metrics" if can.metrics < can.of else ""
-            clauses.append(f"a shift of {_short(can.shift)} tolerances or more{some}")
+            clauses.append(f"a shift of {_short(can.shift)} tolerances{some}")
         if can.labels <= self.images:
-            clauses.append(f"labels lost at {can.labels} of them")
+            clauses.append(f"labels lost at {counted(can.labels, 'picture')}")
         if not clauses and self.images == 1:
             return "one picture is too few to tell a shift"
         if not clauses:
             return f"{pictures} are too few to tell a shift of any size"
         too_few = "" if can.enough else "too few pictures to tell: "
-        return f"{too_few}{pictures} would show {', or '.join(clauses)}"
+        comma = "," if len(clauses) > 1 else ""
+        return f"{too_few}{', or '.join(clauses)}{comma} would show"
 
     def worst_slices(self, most: int) -> list[Slice]:
         """The slices that failed, lost labels or shifted by more than the smallest effect."""

@@ -107,12 +107,14 @@ def _slices(suite: Suite) -> list[str]:
 
 
 def _slice_row(part: Slice) -> tuple[str, ...]:
-    shift = part.largest
+    shift, some = part.largest, part.definite < part.cases
     return (
         _text(part.name),
         str(part.cases),
         str(part.images),
-        f"{part.right[0]} → {part.right[1]}" if part.definite else "–",
+        f"{part.right[0]} → {part.right[1]}{f' (of {part.definite})' if some else ''}"
+        if part.definite
+        else "–",
         f"{_text(shift.metric)}, {shift.effect:+.1f} tolerances" if shift else "",
         part.verdict,
     )

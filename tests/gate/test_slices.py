@@ -71,7 +71,7 @@ def test_labels_lost_in_a_slice_fail_although_others_are_gained() -> None:
     suite = judge_suite(changes, Limits())
     assert not suite.labels.worse
     assert suite.failed
-    assert "tag small (20 cases on 20 pictures): 20 labels are wrong now" in suite.sentence
+    assert "tag small (20 cases on 20 pictures): 20 labels lost, 0 gained (p = " in suite.sentence
     assert suite.slices[0].right == (20, 0)
 
 

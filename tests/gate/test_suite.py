@@ -188,8 +188,8 @@ def test_nothing_that_changed_passes_and_says_what_could_have_been_found() -> No
     suite = judge_suite([steady(i, mass=0.0) for i in range(CASES)], Limits())
     assert suite.verdict is Judgement.PASSED
     assert suite.sentence == (
-        "over 24 cases on 12 pictures: no label lost, no metric shifted; 12 pictures would show a "
-        "shift of 0.5 tolerances or more, or labels lost at 7 of them"
+        "over 24 cases on 12 pictures: no label lost, no metric shifted; a shift of 0.5 "
+        "tolerances, or labels lost at 7 pictures, would show"
     )
 
 
@@ -209,8 +209,8 @@ def test_two_or_three_pictures_cannot_tell_and_say_what_they_could_find() -> Non
     t = stats.t.ppf(1 - 0.05 / 17 / 2, 2)
     assert stats.nct.sf(t, 2, found * 6 * 3**0.5) == pytest.approx(0.8, abs=1e-3)
     assert suite.sentence == (
-        "over 3 cases on 3 pictures: no label lost; too few pictures to tell: 3 pictures would "
-        f"show a shift of {found:.1f} tolerances or more"
+        "over 3 cases on 3 pictures: no label lost; too few pictures to tell: a shift of "
+        f"{found:.1f} tolerances would show"
     )
     many_tolerances = judge_suite(still(2), Limits()).findable.shift or 0
     assert many_tolerances > 30
@@ -237,7 +237,7 @@ def test_pictures_that_scatter_widely_cannot_tell_however_many_they_are() -> Non
     changes = [steady(i, mass=float(scatter[i])) for i in range(CASES)]
     suite = judge_suite(changes, Limits())
     assert suite.verdict is Judgement.UNSURE
-    assert "too few pictures to tell: 12 pictures would show a shift of" in suite.sentence
+    assert "too few pictures to tell: a shift of" in suite.sentence
 
 
 def test_half_of_the_metrics_decide_whether_the_suite_can_tell() -> None:
@@ -247,7 +247,7 @@ def test_half_of_the_metrics_decide_whether_the_suite_can_tell() -> None:
     changes[0] = replace(changes[0], changes=alone, tolerances=dict.fromkeys(alone, 0.02))
     suite = judge_suite(changes, Limits())
     assert suite.verdict is Judgement.PASSED
-    assert "would show a shift of 0.5 tolerances or more in 4 of 5 metrics" in suite.sentence
+    assert "; a shift of 0.5 tolerances in 4 of 5 metrics, or labels lost at" in suite.sentence
 
 
 def test_where_cases_drifted_it_is_never_said_that_nothing_shifted() -> None:
@@ -256,7 +256,7 @@ def test_where_cases_drifted_it_is_never_said_that_nothing_shifted() -> None:
     assert suite.verdict is Judgement.PASSED
     assert "no metric shifted" not in suite.sentence
     assert (
-        "no label lost, figures left their tolerances in 5 of 24 cases; 12 pictures would show"
+        "no label lost, figures left their tolerances in 5 of 24 cases; a shift of"
         in suite.sentence
     )
     worse = [replace(c, drifted=True) for c in many(mass=-0.05)]

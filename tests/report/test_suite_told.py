@@ -86,6 +86,22 @@ def test_slices_that_fell_are_told_and_the_rest_is_counted(run: Run) -> None:
     assert "<td>tag &lt;small&gt;</td>" in slices
 
 
+def test_a_slice_some_of_whose_variants_have_no_right_label_says_of_how_many(run: Run) -> None:
+    changes = [
+        Change(
+            f"c{i}", f"p{i}", False, ("yes", "yes"), (i > 1, i > 1),
+            {"mass": -0.02 if i < 6 else 0.0}, {"mass": 0.02}, "yes" if i > 1 else "",
+            ("mixed" if i < 6 else "plain",), frozenset(),
+        )
+        for i in range(12)
+    ]  # fmt: skip
+    _, summary, page = told(run, judge_suite(changes, Limits()))
+    rows = {row.partition("</td>")[0]: row for row in page.split("<tr><td>")}
+    assert "<td>4 (of 4)</td><td>4 (of 4)</td>" in rows["tag mixed"]
+    assert "<td>6</td><td>6</td>" in rows["tag plain"]
+    assert "| 4 → 4 (of 4) |" in summary
+
+
 def test_where_nothing_fell_the_slices_are_only_counted(run: Run) -> None:
     lines, summary, page = told(run, judged(60))
     assert [line for line in lines if line.startswith("  ")] == [

@@ -6,7 +6,7 @@ A record is what a run or a baseline says about its origin: ``model`` (see ``Fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from audit.base.settings import UNKNOWN
@@ -18,6 +18,9 @@ Weights = Literal["", "same", "other"]
 """Whether a case was compared with a baseline of the same weights; empty if not compared."""
 
 _PARTS = ("weights", "configuration", "tokenizer", "preprocessing")
+_OF_ANSWERS = frozenset({"label", "probability", "unsaid"})
+"""Figures that are not of a map."""
+
 _SHOWN = 8
 _LONGEST = 60  # characters of one value; a record may come from anywhere
 
@@ -57,13 +60,18 @@ def device_class(device: str) -> str:
 
 
 def differences(
-    now: Origin, then: Origin, measured: Mapping[str, frozenset[str]] | None = None
+    now: Origin,
+    then: Origin,
+    measured: Mapping[str, frozenset[str]] | None = None,
+    moved: Collection[str] = (),
 ) -> str:
     """What differs between two records of the same weights, as a clause.
 
     Args:
         measured: by name, the values between which figures were measured to move no further than
             the noise floor. What differs between these cannot be why a figure moved further.
+        moved: the metrics that moved, ``label``, ``probability`` and ``unsaid`` among them. A
+            package that none of them is computed with is not told; without any, all are.
 
     >>> then = {"model": {"packages": {"torch": "2.11.0"}}, "stack": {"threads": "2"}}
     >>> now = {"model": {"packages": {"torch": "2.12.0"}}, "stack": {"threads": "8"}}
@@ -71,6 +79,10 @@ def differences(
     'what differs: torch 2.11.0 → 2.12.0, threads 2 → 8'
     >>> differences(now, then, {"threads": frozenset({"2", "8"})})
     'what differs: torch 2.11.0 → 2.12.0 (and threads 2 → 8, measured as harmless)'
+    >>> differences(
+    ...     {"stack": {"POT": "0.9.6"}}, {"stack": {"POT": "0.9.5"}}, moved={"probability"}
+    ... )
+    'nothing that is recorded differs'
     >>> differences(then, then)
     'nothing that is recorded differs'
     """
@@ -78,7 +90,7 @@ def differences(
     found: list[str] = []
     harmless: list[str] = []
     for name, value in first.items():
-        if name in second and second[name] != value:
+        if name in second and second[name] != value and _matters(name, moved):
             known = (measured or {}).get(name, frozenset())
             mine = harmless if {value, second[name]} <= known else found
             mine.append(f"{name} {_short(value)} → {_short(second[name])}")
@@ -89,6 +101,15 @@ def differences(
     if then.get("stack"):
         return clause
     return f"{clause} (the baseline's threads, processor and options are not recorded)"
+
+
+def _matters(name: str, moved: Collection[str]) -> bool:
+    """Whether something of the stack can be why these metrics moved."""
+    if name == "POT":  # it computes the earth mover's distance, and nothing else
+        return not moved or "emd" in moved
+    if name == "scipy":  # it smooths maps and measures them
+        return not moved or not _OF_ANSWERS.issuperset(moved)
+    return True
 
 
 def _listed(found: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from audit.base.files import counted
 from audit.base.settings import Update
 from audit.cases.expectations import Verdict
 from audit.gate.accepted import Baseline, Held
-from audit.gate.drift import VIEW
+from audit.gate.drift import VIEW, metric_of
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Origin, asked_otherwise, device_class, differences, same_weights
 from audit.gate.tolerances import Level, Noise, Tolerances
@@ -119,10 +119,12 @@ class Policy:
 
     def _stack(self, outcome: Outcome, before: Baseline) -> str:
         """That the weights are the baseline's, what moved all the same, and what else differs."""
-        moved = _moved(_drifted(outcome), "moved")
-        level = self.level(before)
-        differ = differences(self.provenance, before.provenance, level.measured if level else None)
-        return f"the weights are the baseline's, and {moved}; {differ}"
+        rows, level = _drifted(outcome), self.level(before)
+        differ = differences(
+            self.provenance, before.provenance, level.measured if level else None,
+            set(map(metric_of, rows)),
+        )  # fmt: skip
+        return f"the weights are the baseline's, and {_moved(rows, 'moved')}; {differ}"
 
 
 def level_of(noise: Noise, now: Origin, then: Origin) -> Level | None:

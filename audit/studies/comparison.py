@@ -13,7 +13,7 @@ from audit.base.settings import Limits
 from audit.gate.changes import Change, declared_metrics
 from audit.gate.drift import better_of
 from audit.gate.omnibus import judge_moves
-from audit.gate.stack import are_unseen, differences
+from audit.gate.stack import are_unseen, asked_otherwise, differences
 from audit.gate.suite import Judgement, Suite, judge_suite
 from audit.gate.tolerances import PROBABILITY, Noise
 from audit.gate.verdict import level_of
@@ -50,6 +50,15 @@ class Comparison:
         return sorted(pair.after.case for pair in self.pairs if pair.same and pair.beyond)
 
     @property
+    def asked_otherwise(self) -> list[str]:
+        """The cases in which both sides were asked by different asking files."""
+        return sorted(
+            pair.after.case
+            for pair in self.pairs
+            if asked_otherwise(pair.after.origin, pair.before.origin)
+        )
+
+    @property
     def failed(self) -> bool:
         """Whether the second side is worse, or the same weights gave other figures.
 
@@ -72,11 +81,20 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict over all cases, and what differs if the weights are the same."""
+        """The verdict over all cases, how else the models were asked, and what differs if the
+        weights are the same.
+        """
         said, same = self.suite.sentence, [pair for pair in self.pairs if pair.same]
+        if others := len(self.asked_otherwise):
+            whole = others == len(self.pairs)
+            which = "both sides" if whole else f"in {counted(others, 'case')} both sides"
+            said += (
+                f"; {which} were asked by different asking files, so probabilities are of other "
+                "questions or answers"
+            )
         if not same:
             sides = {are_unseen(s.origin) for pair in self.pairs for s in (pair.before, pair.after)}
-            return f"{said}; {_UNSEEN}" if True in sides else said
+            return f"{said}; {_UNSEEN}" if True in sides and not self.stated else said
         how = "said to be " if self.stated else ""
         whose = f"the weights of {counted(len(same), 'case')} are {how}the same"
         # Baselines of one folder may have been accepted in different sessions: tell of a moved one.
@@ -86,7 +104,8 @@ class Comparison:
         if len(same) == 1:
             moved = "and it moved" if number else "and it did not move"
         moved += f" by more than {_held_to(same)}"
-        differ = differences(told.after.origin, told.before.origin, told.measured)
+        metrics = {metric for pair in same for metric in pair.metrics_beyond}
+        differ = differences(told.after.origin, told.before.origin, told.measured, metrics)
         return f"{said}; {whose}, {moved}; {differ}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +116,7 @@ class Comparison:
             "cases": [pair.to_dict() for pair in self.pairs],
             "beyond_tolerance": self.beyond,
             "moved_by_stack": self.moved_by_stack,
+            "asked_otherwise": self.asked_otherwise,
             "sentence": self.sentence,
             "left_out": self.left_out,
             "suite": self.suite.to_dict(),

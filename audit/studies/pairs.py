@@ -9,9 +9,10 @@ from typing import Any
 from audit.base.errors import RunError, Undefined
 from audit.base.files import rounded
 from audit.base.geometry import same_view
+from audit.cases.expectations import LABEL
 from audit.gate.changes import declares
 from audit.gate.omnibus import Move
-from audit.gate.stack import are_unseen, same_weights
+from audit.gate.stack import are_unseen, asked_otherwise, same_weights
 from audit.gate.tolerances import PROBABILITY, Noise, Tolerances, floor_of
 from audit.gate.verdict import level_of
 from audit.metrics.distances import centre_shift, emd, js
@@ -37,7 +38,8 @@ class Pair:
         distances: between the two maps, or the reason why there is none.
         tolerances: from the noise floor of either side's baselines, or else the defaults; for the
             same weights, the floor of their precision and devices.
-        same: whether both sides are of the same weights, or are said to be.
+        same: whether both sides are of the same weights, or are said to be, and were asked by the
+            same asking file.
         measured: what the noise floors of such a pair were measured over; see :class:`Level`.
     """
 
@@ -64,12 +66,18 @@ class Pair:
     @property
     def beyond(self) -> bool:
         """Whether the label flipped, or a figure changed by more than its tolerance."""
+        return bool(self.metrics_beyond)
+
+    @property
+    def metrics_beyond(self) -> frozenset[str]:
+        """The metrics that changed by more than their tolerance, and ``label`` if it flipped."""
         first, second = self.probability
-        return (
-            self.before.label != self.after.label
-            or abs(second - first) > self.tolerances.probability() + _ROUNDING
-            or any(self._left(key, *values) for key, values in self.changes.items())
-        )
+        moved = {key.metric for key, values in self.changes.items() if self._left(key, *values)}
+        if abs(second - first) > self.tolerances.probability() + _ROUNDING:
+            moved.add(PROBABILITY)
+        if self.before.label != self.after.label:
+            moved.add(LABEL)
+        return frozenset(moved)
 
     @property
     def said(self) -> frozenset[str] | None:
@@ -157,6 +165,7 @@ def paired(before: Subject, after: Subject, noise: Noise, stated: bool) -> Pair:
             "here it is known whether they are the same"
         )
     same = stated or same_weights(after.origin, before.origin)
+    same = same and not asked_otherwise(after.origin, before.origin)
     tolerances, level = noise.tolerances({}), level_of(noise, after.origin, before.origin)
     if same:
         tolerances = noise.held({}, level)

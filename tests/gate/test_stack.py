@@ -71,6 +71,31 @@ def test_the_weights_are_the_same_if_all_that_is_the_models_own_is() -> None:
     assert not same_weights(other(weights=""), other(weights=""))
 
 
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        ({"probability", "label", "unsaid"}, "what differs: numpy 2.4 → 2.5"),
+        ({"mass"}, "what differs: numpy 2.4 → 2.5, scipy 1.16 → 1.17"),
+        ({"probability", "emd"}, "what differs: numpy 2.4 → 2.5, scipy 1.16 → 1.17, POT 1 → 2"),
+        (set(), "what differs: numpy 2.4 → 2.5, scipy 1.16 → 1.17, POT 1 → 2"),
+    ],
+)
+def test_a_package_that_does_not_compute_what_moved_is_not_told(moved: set[str], told: str) -> None:
+    then = {"stack": {"numpy": "2.4", "scipy": "1.16", "POT": "1"}}
+    now = {"stack": {"numpy": "2.5", "scipy": "1.17", "POT": "2"}}
+    assert differences(now, then, moved=moved) == told
+
+
+def test_a_case_whose_probability_moved_does_not_name_the_package_of_a_distance(
+    tmp_path: Path,
+) -> None:
+    then = {**ORIGIN, "stack": {**STACK, "POT": "0.9.5"}}
+    now = {**ORIGIN, "stack": {**STACK, "POT": "0.9.6", "threads": "8"}}
+    state, reason = judged(tmp_path, made(yes=0.76), now, then=then)
+    assert state is State.STACK
+    assert reason.endswith("what differs: threads 2 → 8")
+
+
 def test_what_differs_is_told_by_name() -> None:
     now = {**other(packages={"torch": "2.12.0"}, engine="reference", device="cuda:0"),
            "stack": {**STACK, "threads": "8", "GPU": "H100"}}  # fmt: skip

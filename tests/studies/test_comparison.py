@@ -363,6 +363,50 @@ def test_weights_behind_a_server_are_the_same_only_if_somebody_says_so() -> None
         compare(*sides((before, before)), Limits(), stated=True)
 
 
+def asked_by(what: Subject, asking: str) -> Subject:
+    return replace(what, origin={"model": {**what.origin["model"], "asking": asking}})
+
+
+def test_sides_that_were_asked_by_different_asking_files_are_told_apart() -> None:
+    before = asked_by(local(subject("a", cell(0, 0))), "one")
+    after = replace(
+        asked_by(local(subject("a", cell(0, 0))), "other"), probabilities={"yes": 0.6, "no": 0.4}
+    )
+    others = subject("b", cell(0, 0)), subject("b", cell(0, 0))
+    said = (
+        "were asked by different asking files, so probabilities are of other questions or answers"
+    )
+    found = compare(*sides((before, after)), Limits())
+    assert f"; both sides {said}" in found.sentence
+    assert found.to_dict()["asked_otherwise"] == ["a"]
+    partly = compare(*sides((before, after), others), Limits())
+    assert f"; in 1 case both sides {said}" in partly.sentence
+    for one, other in ((before, asked_by(after, "one")), (before, local(after))):
+        assert "asking file" not in compare(*sides((one, other)), Limits()).sentence
+
+
+def test_what_another_asking_file_moves_is_not_told_as_the_stacks_doing() -> None:
+    before = asked_by(local(subject("a", cell(0, 0))), "one")
+    after = asked_by(served(subject("a", cell(0, 0), probabilities={"yes": 0.2, "no": 0.8})), "two")
+    found = compare(*sides((before, after)), Limits(), stated=True)
+    assert found.moved_by_stack == []
+    assert "different asking files" in found.sentence
+    assert "--same-weights" not in found.sentence
+    again = compare(*sides((before, asked_by(after, "one"))), Limits(), stated=True)
+    assert again.moved_by_stack == ["a"]
+
+
+def test_the_stack_is_told_by_what_can_move_what_moved() -> None:
+    def of(what: Subject, pot: str) -> Subject:
+        return replace(what, origin={**what.origin, "stack": {"POT": pot, "threads": pot}})
+
+    before = of(local(subject("a", cell(0, 0))), "1")
+    after = of(local(subject("a", cell(0, 0), probabilities={"yes": 0.5, "no": 0.5})), "2")
+    assert compare(*sides((before, after)), Limits()).sentence.endswith(
+        "what differs: threads 1 → 2"
+    )
+
+
 def test_figures_of_other_maps_or_of_other_grids_under_the_same_weights_are_not_compared() -> None:
     one = local(subject("a", cell(0, 0)))
     finer = replace(served(subject("a", np.eye(3) / 3)), figures={"entropy": 0.9})

@@ -16,6 +16,9 @@ DTYPES = ("float32", "bfloat16")
 UNKNOWN = "unknown"
 """What a fingerprint says of the precision where nobody can tell: of a model behind a server."""
 
+SERVER = "server"
+"""What a fingerprint says of the device of a model behind a server."""
+
 MOST_THREADS = 1024
 """The most threads that a user may ask for; far more could not be started."""
 

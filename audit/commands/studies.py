@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.base.console import output, progress, say, tables
-from audit.base.files import counted, rounded, to_json
+from audit.base.files import rounded, to_json
+from audit.commands.noise import print_noise, this_machine
 from audit.commands.shared import (
     ASKING,
     CASES,
@@ -224,13 +225,10 @@ def noise(
     )
 
     check_installed(model)
-    from audit.models.kit import hardware  # noqa: PLC0415
-    from audit.models.kit.stack import stack  # noqa: PLC0415
-    from audit.studies.conditions import Machine, conditions  # noqa: PLC0415
+    from audit.studies.conditions import conditions  # noqa: PLC0415
     from audit.studies.noise import measure_noise, write_noise  # noqa: PLC0415
 
-    machine = Machine(hardware.has_cuda(), hardware.threads(), stack("cpu")["instruction set"])
-    asked, not_run = conditions(machine, options_of(model).get("engine", ()))
+    asked, not_run = conditions(this_machine(), options_of(model).get("engine", ()))
     project = project_at()
     chosen, options = chosen_cases(cases, project), options_given("", asking, requests, key)
     check_options(model, options)
@@ -245,60 +243,7 @@ def noise(
     if as_json:
         sys.stdout.write(to_json({**found, "path": str(path) if path else None}))
     else:
-        _print_noise(found, path)
-
-
-def _print_noise(found: dict[str, Any], path: Path | None) -> None:
-    from audit.gate.noisefile import ENOUGH  # noqa: PLC0415
-    from audit.gate.omnibus import harmless_limit  # noqa: PLC0415
-
-    console, kinds = tables(), found["kinds"]
-    table = Table(box=None, pad_edge=False)
-    for column in ("map", "metric"):
-        table.add_column(column, no_wrap=True)
-    for column in ("floor", "tolerance", *(f"{k['dtype']} on {k['device']}" for k in kinds)):
-        table.add_column(column, justify="right")
-    table.add_column("largest in", overflow="fold")
-    for method, by_metric in found["floors"].items():
-        for metric, row in by_metric.items():
-            enough = row["deviations"] >= ENOUGH
-            own = [kind["floors"].get(method, {}).get(metric) for kind in kinds]
-            table.add_row(
-                method, metric, f"{row['floor']:.2g}",
-                f"{found['multiple'] * row['floor']:.2g}" if enough else "default, or more",
-                *(f"{each['floor']:.2g}" if each else "" for each in own), row["case"],
-            )  # fmt: skip
-    console.print(table)
-    console.print(
-        f"floor: the largest deviation under all conditions; tolerance: {found['multiple']:g} "
-        f"times that, or at least the default if there are fewer than {ENOUGH} deviations. The "
-        "other columns are floors for the same weights, in that precision on that device"
-    )
-    for kind in kinds:
-        limit = harmless_limit(kind["harmless"])
-        if not kind["harmless"]:
-            console.print(
-                f"all figures together, {kind['dtype']} on {kind['device']}: not judged, because "
-                f"no figure has a floor from {ENOUGH} deviations; measure it on more cases"
-            )
-            continue
-        console.print(
-            f"all figures together, {kind['dtype']} on {kind['device']}: "
-            f"{counted(len(kind['harmless']), 'condition')} moved them by up to "
-            f"{max(kind['harmless'].values(), default=0):.2g} squared floors; "
-            + (f"the limit is {limit:.2g}" if limit is not None else "too few for a limit")
-        )
-    for flip in found["flips"]:
-        labels = " → ".join(flip["labels"])
-        console.print(f"label not stable: {flip['case']} ({flip['condition']}): {labels}")
-    for row in found["undefined"]:
-        console.print(
-            f"not defined everywhere: {row['figure']} of {row['case']} ({row['condition']})"
-        )
-    for row in found["not_run"]:
-        console.print(f"not run: {row['title']}: {row['reason']}", markup=False)
-    if path:
-        console.print(f"noise floor: {path}", markup=False, soft_wrap=True)
+        print_noise(found, path)
 
 
 def power(

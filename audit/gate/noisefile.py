@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_valida
 from audit.base.errors import BaselineError, nearest
 from audit.base.instructions import CAPABILITY, INSTRUCTIONS, InstructionSet
 from audit.base.records import EDITED, Count, ModelRecord, Positive, read_record
-from audit.base.settings import DTYPES
+from audit.base.settings import DTYPES, UNKNOWN
 from audit.maps.keys import spelled_twice
 from audit.maps.methods import METHODS, canonical, nearest_method
 from audit.metrics.registry import METRICS
@@ -24,6 +24,9 @@ NOISE_FORMAT = 2
 
 PROBABILITY = "probability"
 """The method and the metric of the answer's own figure."""
+
+UNSAID = "unsaid"
+"""The metric of the probability that no label's answer has; it stands beside that of the label."""
 
 MULTIPLE = 2.0
 """The tolerance is this many noise floors. A floor is the largest of some hundred deviations,
@@ -41,14 +44,14 @@ def _method(value: str) -> str:
 
 
 def _metric(value: str) -> str:
-    known = (PROBABILITY, *METRICS)
+    known = (PROBABILITY, UNSAID, *METRICS)
     if value not in known:
         raise ValueError(f"{value[:60]!r} is not a metric; {nearest(value, known)}")
     return value
 
 
 def _dtype(value: str) -> str:
-    if value not in DTYPES:
+    if value not in (*DTYPES, UNKNOWN):
         raise ValueError(f"{value[:20]!r} is not known; {nearest(value, DTYPES)}")
     return value
 
@@ -86,7 +89,7 @@ class ConditionRecord(BaseModel):
     model_config = EDITED
 
     title: str
-    device: Literal["cpu", "cuda"]
+    device: Literal["cpu", "cuda", "server"]
     dtype: Annotated[str, AfterValidator(_dtype)]
     threads: Count | None = None
     batch_size: Count = 0
@@ -129,7 +132,7 @@ class KindRecord(BaseModel):
     model_config = EDITED
 
     dtype: Annotated[str, AfterValidator(_dtype)]
-    device: Literal["cpu", "cuda"]
+    device: Literal["cpu", "cuda", "server"]
     floors: FloorRecords
     harmless: Annotated[
         dict[str, Positive],
@@ -165,6 +168,8 @@ class NoiseRecord(BaseModel):
 
     def measured(self, kind: KindRecord) -> dict[str, frozenset[str]]:
         """The values of what was varied for a kind, by the names that a stack has for them."""
+        if kind.dtype == UNKNOWN:
+            return {}  # nothing that a stack names can be set from outside of a server
         varied = [c for c in self.conditions if (c.dtype, c.device) == (kind.dtype, kind.device)]
         here = self.stack
         found: dict[str, set[str]] = {

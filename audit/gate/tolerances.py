@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from audit.base.settings import UNKNOWN
 from audit.gate.noisefile import (
     ENOUGH,
     MULTIPLE,
     NOISE_FORMAT,
     PROBABILITY,
+    UNSAID,
     FloorRecord,
     noise_path,
     read_noise,
@@ -27,12 +29,11 @@ from audit.maps.methods import canonical
 from audit.metrics.keys import FigureKey
 from audit.metrics.registry import METRICS
 
-__all__ = ["ENOUGH", "MULTIPLE", "NOISE_FORMAT", "PROBABILITY", "noise_path"]
+__all__ = ["ENOUGH", "MULTIPLE", "NOISE_FORMAT", "PROBABILITY", "UNSAID", "noise_path"]
 
 PROBABILITY_TOLERANCE = 0.05
 """Absolute default tolerance for the probability of a label, where no noise was measured."""
 
-UNSAID = "unsaid"
 UNSAID_TOLERANCE = 0.05
 """Absolute default tolerance for the probability of all that is no label's answer."""
 
@@ -93,12 +94,18 @@ def floor_of(floors: Floors, method: str, metric: str) -> float | None:
 
 
 class Kind(NamedTuple):
-    """A precision, and a class of devices: ``cpu`` or ``cuda``."""
+    """A precision, and a class of devices: ``cpu``, ``cuda``, or a server's, in none that is known.
+
+    >>> str(Kind("float32", "cpu")), str(Kind("unknown", "server"))
+    ('float32 on cpu', 'server')
+    """
 
     dtype: str
     device: str
 
     def __str__(self) -> str:
+        if self.dtype == UNKNOWN:
+            return self.device
         return f"{self.dtype} on {self.device}"
 
 

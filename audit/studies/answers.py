@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -22,6 +23,7 @@ from audit.base.errors import AuditError, RunError
 from audit.base.files import write_json
 from audit.base.instructions import InstructionSet
 from audit.base.records import EDITED, MEGABYTE, CaseName, Figure, read_record
+from audit.base.settings import SERVER
 from audit.cases.heads import with_heads
 from audit.cases.loading import Case, load_cases
 from audit.gate.drift import drifting, figure_key
@@ -78,7 +80,10 @@ class Asking:
 
     def model(self, condition: Condition) -> Model:
         """The model as the condition needs it, loaded once."""
-        kind = (condition.device, condition.dtype, condition.engine)
+        # Where and in which precision a server computes is its own affair.
+        served = condition.device == SERVER
+        where = ("cpu", "float32") if served else (condition.device, condition.dtype)
+        kind = (*where, condition.engine)
         if kind not in self._models:
             engine = {"engine": condition.engine} if condition.engine else {}
             options: dict[str, Any] = {**self.options, **engine}
@@ -104,16 +109,22 @@ class Asking:
         return self._elsewhere[condition]
 
     def _here(self, condition: Condition) -> Answers:
-        from audit.models.kit.hardware import threads_set  # noqa: PLC0415  torch: only to ask
-
         model, size = self.model(condition), condition.batch_size or len(self.cases)
         cases = [with_heads(case, self.heads) for case in self.cases]
-        with threads_set(condition.threads):
+        with _threads_set(condition.threads):
             outcomes = [each.outcome for each in audit_cases(cases, model, batch_size=size)]
         for outcome in outcomes:
             if not outcome.label:
                 raise RunError(f"{outcome.case} ({condition.title}): {outcome.sentence}")
         return {each.case: Answered(each.label, _figures(each)) for each in outcomes}
+
+
+def _threads_set(number: int | None) -> AbstractContextManager[None]:
+    if number is None:
+        return nullcontext()  # a server is asked without torch
+    from audit.models.kit.hardware import threads_set  # noqa: PLC0415  torch: only to ask
+
+    return threads_set(number)
 
 
 def _figures(outcome: Outcome) -> dict[Named, float | str]:

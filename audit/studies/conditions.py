@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from audit.base.instructions import INSTRUCTIONS, InstructionSet
+from audit.base.settings import SERVER, UNKNOWN
 
 _CAPABILITY = {"AVX512": ("avx512", "avx2", "sse4"), "AVX2": ("avx2", "sse4")}
 """By torch's name for what a processor has: the sets that it can be held to."""
@@ -42,7 +43,8 @@ class Condition:
         threads = f", threads {self.threads}" if self.threads else ""
         engine = f", {self.engine} engine" if self.engine else ""
         held = f", {self.instructions} instructions" if self.instructions else ""
-        return f"{self.device}, {self.dtype}, {batch}{threads}{engine}{held}"
+        precision = "" if self.dtype == UNKNOWN else f", {self.dtype}"
+        return f"{self.device}{precision}, {batch}{threads}{engine}{held}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -114,6 +116,16 @@ def conditions(
     else:
         missing |= {each.title: "this machine has no CUDA device" for each in on_gpu}
     return tuple(found), missing
+
+
+def conditions_of_server() -> tuple[tuple[Condition, ...], dict[str, str]]:
+    """As :func:`conditions`, for a model behind a server: questions come one by one or together.
+
+    Which of them the server then computes together is its own affair, and what most moves answers.
+    """
+    asked = tuple(Condition(SERVER, UNKNOWN, batch_size=size) for size in (8, 1, 2, 3, 0))
+    others = "other precisions, engines, threads, instructions and devices"
+    return asked, {others: "they are the server's, and cannot be set from here"}
 
 
 def environment(instructions: InstructionSet) -> dict[str, str]:

@@ -17,13 +17,14 @@ from typing import Any
 
 from audit.base.console import Progress
 from audit.base.files import rounded, write_json
+from audit.base.settings import UNKNOWN
 from audit.cases.loading import Case
 from audit.gate.noisefile import ENOUGH, MULTIPLE, NOISE_FORMAT, noise_path
 from audit.gate.omnibus import Move, mean_square
 from audit.gate.tolerances import Kind
 from audit.models.kit.stack import stack
 from audit.studies.answers import Answers, Asking
-from audit.studies.conditions import NO_OPTIONS, Condition
+from audit.studies.conditions import NO_OPTIONS, Condition, conditions_of_server
 
 
 def measure_noise(
@@ -38,6 +39,7 @@ def measure_noise(
     """Audit ``cases`` under each condition and compare.
 
     Args:
+        asked: the conditions; a model behind a server has its own instead.
         not_run: conditions that this machine cannot run, each with the reason.
         heads: the chosen heads, for cases that ask for them.
         options: of the model's own kind, such as the asking file of chat models.
@@ -54,6 +56,9 @@ def measure_noise(
         ModelError: the model cannot be loaded on a device.
     """
     asking = Asking(source, cases, heads, options)
+    about = asking.model(asked[0]).fingerprint
+    if about.dtype == UNKNOWN:
+        asked, not_run = conditions_of_server()
     found: dict[Condition, Answers] = {}
     for condition in progress(asked, len(asked), "conditions"):
         found[condition] = asking.answers(condition, asked)
@@ -62,7 +67,7 @@ def measure_noise(
         moved.add(found[asked[0]], found[condition], condition)
     return {
         "format": NOISE_FORMAT,
-        "model": asking.model(asked[0]).fingerprint.to_dict(),
+        "model": about.to_dict(),
         "stack": stack(asked[0].device),
         "date": datetime.now(UTC).date().isoformat(),
         "cases": len(cases),

@@ -17,7 +17,7 @@ from audit.base.errors import MapError, ModelError, TextError, Undecided, neares
 from audit.base.files import digest
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
-from audit.base.settings import UNKNOWN
+from audit.base.settings import SERVER, UNKNOWN
 from audit.maps.trace import NOTHING_MORE, Need, Trace
 from audit.models.kit.asking import DEFAULT, Asking
 from audit.models.kit.stack import installed
@@ -275,7 +275,7 @@ class ServedModel:
             configuration=configuration,
             tokenizer="",
             preprocessing=preprocessing,
-            device="server",
+            device=SERVER,
             dtype=UNKNOWN,
             asking=self._asking.digest,
             packages={

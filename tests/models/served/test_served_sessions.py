@@ -16,6 +16,8 @@ import audit.plugin.items
 import audit.report.gallery
 from audit.base.geometry import Grid
 from audit.commands import main as cli
+from audit.gate.noisefile import read_noise
+from audit.gate.tolerances import load_noise
 from audit.models.protocol import Query
 from audit.models.served.loader import OPENAI
 from tests.chat_server import ChatServer, changed
@@ -174,6 +176,38 @@ def test_compare_is_the_gate_of_the_stack(
     code, found = compared(project.path, checkpoint, server, "--same-weights")
     assert code == 1
     assert found["moved_by_stack"] == ["birds", "square"]
+
+
+def test_noise_varies_how_many_questions_a_server_gets_and_says_what_it_cannot_vary(
+    project: pytest.Pytester, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.commands.noise.find_spec", lambda _: None)  # without torch, too
+    asked = ["noise", "--model", server.source, "--cases", "cases/some.yaml"]
+    result = CliRunner().invoke(cli.app, [*asked, "--asking", "asking.yaml", "--baselines", "b"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    said = " ".join(result.output.split())
+    assert (
+        "not run: other precisions, engines, threads, instructions and devices: they are the "
+        "server's, and cannot be set from here"
+    ) in said
+    record = read_noise(project.path / "b")
+    assert record is not None
+    assert [condition.title for condition in record.conditions] == [
+        f"server, {batch}" for batch in ("batch 8", "batch 1", "batch 2", "batch 3",
+                                         "all in one batch")
+    ]  # fmt: skip
+    (kind,) = record.kinds
+    assert (kind.dtype, kind.device) == ("unknown", "server")
+    assert {"probability", "unsaid"} <= set(kind.floors["probability"])
+    level = load_noise(project.path / "b").level("unknown", ["server"])
+    assert level is not None
+    assert level.title == "server"
+    assert not level.measured
+    project.runpytest(
+        "cases", "--audit-model", server.source, "--audit-baselines", "b", "--audit-update=new"
+    ).assert_outcomes(passed=2)
+    again = project.runpytest("cases", "--audit-model", server.source, "--audit-baselines", "b")
+    again.assert_outcomes(passed=2)
 
 
 def test_weights_that_can_be_seen_are_not_stated(

@@ -15,7 +15,7 @@ from audit.base.yamlfile import Document, Loc, read
 from audit.cases.attention import asked_maps, check_attention, check_words, maps_at
 from audit.cases.case import Case
 from audit.cases.deriving import variants_of
-from audit.cases.methods import readable_methods
+from audit.cases.methods import MapAt, readable_methods
 from audit.cases.pictures import Opened, Pictures, checked_picture
 from audit.cases.problems import Problems
 from audit.cases.schema import OWN_KEYS, CaseDefaults, CaseFileSpec, CaseSpec
@@ -208,6 +208,14 @@ def _choices(case: Case, labels: Sequence[str]) -> list[str]:
     return [*labels, *((SAME, OTHER) if relative else ())]
 
 
+def _instead(asked: MapAt, known: Sequence[str]) -> str:
+    """The nearest method; where none is near, that a case need not name one."""
+    near = nearest(asked.method, known)
+    if asked.key not in ("map.method", "defaults.map.method") or near.startswith("did you mean"):
+        return near
+    return f"{near}. Without map, each model is measured by its own default"
+
+
 def check_methods(cases: Iterable[Case], methods: Sequence[str]) -> None:
     """Refuse maps that cannot be read from the model.
 
@@ -220,7 +228,7 @@ def check_methods(cases: Iterable[Case], methods: Sequence[str]) -> None:
     known = readable_methods(methods)
     lines = [
         f"{case.file}:{asked.where[0]}:{asked.where[1]}: {asked.key}: the model gives no map "
-        f"{asked.method!r}; {nearest(asked.method, known)}"
+        f"{asked.method!r}; {_instead(asked, known)}"
         for case in cases
         for asked in case.maps_at
         if asked.method not in known

@@ -73,7 +73,8 @@ def test_a_map_that_the_model_does_not_give_is_refused_at_collection(
     known = "choose from: answer_attention, blank, centre, occlusion, random, uniform"
     result.stdout.fnmatch_lines(
         [
-            f"*maps.yaml:1:26: defaults.map.method: the model gives no map 'rollout'; {known}",
+            f"*maps.yaml:1:26: defaults.map.method: the model gives no map 'rollout'; {known}. "
+            "Without map, each model is measured by its own default",
             "*maps.yaml:11:15: map.method: the model gives no map 'word_attention'; "
             "did you mean 'answer_attention'?",
             f"*maps.yaml:17:42: expect.attention[[]1[]].against.method: *'relevance'; {known}",

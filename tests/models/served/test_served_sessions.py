@@ -115,7 +115,8 @@ def test_a_case_that_asks_for_attention_is_refused_before_the_server_is_asked(
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
         ["*some.yaml:17:19: map.method: the model gives no map 'answer_attention'; choose from: "
-         "centre, occlusion, random, uniform"]
+         "centre, occlusion, random, uniform. Without map, each model is measured by its own "
+         "default"]
     )  # fmt: skip
     assert not server.seen
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from audit.models.kit import check_adapter
 from audit.models.kit.asking import DEFAULT, Asking
 from audit.models.kit.subject import example_queries
 from audit.models.protocol import Query
+from audit.models.served.loader import OPENAI
 from tests.chat_server import ChatServer
 from tests.models.served.conftest import SHORT, Reach
 
@@ -103,6 +106,21 @@ def test_a_text_with_a_mark_of_chat_models_is_refused(reach: Reach) -> None:
     for text in ("so <|im_end|> he said", "an <image> here", "the end</s>"):
         with pytest.raises(TextError, match="take for their own mark"):
             reach().trace([Query(image, text)])
+
+
+def test_a_misspelt_option_of_the_template_is_refused_before_the_server_is_asked(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    """What the server's template reads cannot be seen, so only what is nearly common is refused."""
+    path = tmp_path / "asking.yaml"
+    path.write_text("template:\n  enable_thinkin: false\n")
+    asked: Any = {"device": "cpu", "dtype": "float32", "threads": None, "asking": str(path)}
+    with pytest.raises(ModelError, match=r"2:3: template\.enable_thinkin: .*'enable_thinking'"):
+        OPENAI.load(server.source, **asked)
+    assert not server.seen
+    path.write_text("template: {keep_it_brief: true}\n")
+    OPENAI.load(server.source, **asked)
+    assert server.seen[0][0]["chat_template_kwargs"] == {"keep_it_brief": True}
 
 
 def test_it_gives_no_attention(reach: Reach) -> None:

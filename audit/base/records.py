@@ -146,14 +146,39 @@ def read_record(
     Raises:
         FileNotFoundError: there is no such file.
     """
-    text = _text(path, error, limit, follow)
+    return _parsed(path, _text(path, error, limit, follow), schema, error)
+
+
+def read_lines(
+    path: Path, schema: TypeAdapter[T], error: type[AuditError], *, limit: int = 64 * MEGABYTE
+) -> list[T]:
+    """Read a file that has one record in each line; empty lines are passed over.
+
+    Args:
+        schema, error, limit: as for :func:`read_record`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    lines = _text(path, error, limit, follow=True).split("\n")  # JSON may hold other line ends
+    return [
+        _parsed(path, line, schema, error, number)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _parsed(
+    path: Path, text: str, schema: TypeAdapter[T], error: type[AuditError], line: int = 0
+) -> T:
+    """A record from its text, which may be one line of its file."""
     try:
         found = schema.validate_json(text, strict=True)
         strictjson.loads(text)  # a repeated key hides a value, and pydantic does not report that
     except ValidationError as problem:
-        raise error(_in_one_line(path, text, problem, schema)) from None
+        raise error(_in_one_line(path, text, problem, schema, max(0, line - 1))) from None
     except ValueError as problem:
-        raise error(f"{shown_path(path)}: {problem}") from None
+        raise error(f"{shown_path(path)}{f':{line}' if line else ''}: {problem}") from None
     return found
 
 
@@ -174,15 +199,17 @@ _CUT_OFF = "Invalid JSON: EOF while parsing"
 _MARKER = re.compile(r"^(<{7}|={7}|>{7})(?=[ \r\n]|$)", re.MULTILINE)
 
 
-def _in_one_line(path: Path, text: str, problem: ValidationError, schema: TypeAdapter[Any]) -> str:
-    """The file, the line, the key, and what is wrong there."""
+def _in_one_line(
+    path: Path, text: str, problem: ValidationError, schema: TypeAdapter[Any], above: int = 0
+) -> str:
+    """The file, the line, the key, and what is wrong there; ``above`` lines precede the text."""
     name = shown_path(path)
     found = problem.errors(include_url=False)
     first = next((each for each in found if each["loc"][:1] == ("format",)), found[0])
     if first["type"] == "json_invalid":
         marker = _MARKER.search(text)
         if marker:
-            line = text.count("\n", 0, marker.start()) + 1
+            line = text.count("\n", 0, marker.start()) + 1 + above
             return f"{name}:{line}: holds a merge conflict ({marker[1]}): resolve it"
         if str(first["msg"]).startswith(_CUT_OFF):
             lines = text.rstrip().count("\n") + 1
@@ -190,14 +217,14 @@ def _in_one_line(path: Path, text: str, problem: ValidationError, schema: TypeAd
                 return f"{name}: the file is empty"
             return f"{name}:{lines}: the file ends in the middle: it was cut off"
         place = re.search(r"at line (\d+) column (\d+)", str(first["msg"]))
-        where = f":{place[1]}:{place[2]}" if place else ""
+        where = f":{int(place[1]) + above}:{place[2]}" if place else ""
         reason = re.sub(r" at line \d+ column \d+.*", "", str(first["msg"]), flags=re.DOTALL)
         return f"{name}{where}: {reason}"
     loc = tuple(part for part in first["loc"] if part != "[key]")
     line_of = _line_of(text, loc)
     more = f" (and {counted(len(found) - 1, 'more mistake')})" if len(found) > 1 else ""
     key = "".join(f"{_brief(part, quoted=False)}." for part in loc)[:-1]
-    begin = f"{name}{f':{line_of}' if line_of else ''}{f': {key}' if key else ''}"
+    begin = f"{name}{f':{line_of + above}' if line_of else ''}{f': {key}' if key else ''}"
     return f"{begin}: {_message(first, schema)}{more}"
 
 

@@ -27,7 +27,11 @@ def accept(
         typer.Argument(help="Cases to accept; default: all that moved but keep their contract."),
     ] = None,
     decisions: Annotated[
-        Path | None, typer.Option(help="A review: a JSON file with a decision for each case.")
+        list[Path] | None,
+        typer.Option(
+            help="A review: a JSON file with a decision for each case. Given more than once, the "
+            "reviews are put together; nothing is done about cases on which they disagree."
+        ),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -46,12 +50,14 @@ def accept(
 ) -> None:
     """Accept outcomes of a run as baselines: all, or none if a case changed since the run."""
     from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.decisions import load_decisions  # noqa: PLC0415
     from audit.gate.review import accept as take  # noqa: PLC0415
-    from audit.gate.review import load_decisions  # noqa: PLC0415
     from audit.gate.runfolder import Run  # noqa: PLC0415
 
     stored, project = Run(run), project_at()
-    review = None if decisions is None else load_decisions(decisions, stored)
+    review = (
+        [each for path in decisions for each in load_decisions(path, stored)] if decisions else None
+    )
     patterns = project.patterns()
     done = take(
         stored, cases or (), review, root=project.root, folder=folder,
@@ -59,14 +65,21 @@ def accept(
         collects=lambda path: any(pattern.matches(path) for pattern in patterns),
     )  # fmt: skip
     if as_json:
-        about = {"accepted": done.cases, "baselines": done.folder, "cautions": done.notes}
+        about = {
+            "accepted": done.cases,
+            "rejected": done.rejected,
+            "disputed": done.disputed,
+            "baselines": done.folder,
+            "cautions": done.notes,
+        }
         sys.stdout.write(to_json(about))
         return
     for name in done.cases:
         say(f"accepted {name}")
-    for decision in review or ():
-        if decision.decision == "reject":
-            say(f"rejected {decision.case}")
+    for name in done.rejected:
+        say(f"rejected {name}")
+    for name, said in done.disputed.items():
+        say(f"nothing done about {name}: reviewers disagree: {said}")
     say(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
     for note in done.notes:
         say(f"note: {note}")
@@ -77,7 +90,7 @@ def status(
     folder: Annotated[Path | None, _BASELINES] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show which baselines are accepted, missing, stale or orphaned; needs no model."""
+    """Show which baselines are accepted, missing, stale or orphaned, and what was rejected."""
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import baseline_folders, chosen_cases, standing  # noqa: PLC0415
 
@@ -97,12 +110,15 @@ def status(
             f"{each.folder}: {len(each.accepted)} accepted, {len(each.missing)} missing, "
             f"{len(each.stale)} stale, {counted(len(each.orphans), 'orphan')}"
             f"{f', {len(each.damaged)} damaged' if each.damaged else ''}"
+            f"{f', {len(each.rejected)} rejected' if each.rejected else ''}"
         )
         for title in ("missing", "stale", "orphans"):
             for name in getattr(each, title):
                 say(f"  {title.removesuffix('s')}: {name}")
         for name, why in each.damaged.items():
             say(f"  damaged: {name}: {why}")
+        for name, why in each.rejected.items():
+            say(f"  rejected: {name}: {why}")
 
 
 def prune(

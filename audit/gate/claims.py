@@ -162,6 +162,11 @@ class Checks:
         maps = self.run.maps(name)
         return {key: p for key, p in maps.items() if not key.startswith(BASELINE)}
 
+    def compared(self, outcome: Outcome, held: Held) -> str:
+        """Digest of the baseline that an outcome was compared with, as this version writes it."""
+        same = self._same(outcome.case, outcome, held)
+        return held.digest if same else outcome.baseline_digest
+
     def _same(self, name: str, outcome: Outcome, held: Held) -> bool:
         """Whether the baseline is the one that the outcome was compared with."""
         if held.digest == outcome.baseline_digest:

@@ -7,20 +7,14 @@ checked against this project: the baselines and case files that it names must be
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
-
-from audit.base.errors import BaselineError, CaseError, RunError
-from audit.base.files import counted, shown_path
+from audit.base.errors import BaselineError, CaseError, RunError, nearest
+from audit.base.files import counted
 from audit.base.names import name_of
-from audit.base.records import EDITED, MEGABYTE, CaseId, read_record
 from audit.cases.discovery import Pattern, find_files, parse
 from audit.cases.loading import Case, check_unique, load_cases
 from audit.cases.pictures import Pictures
@@ -28,60 +22,22 @@ from audit.cases.project import Project
 from audit.gate import baselines
 from audit.gate.accepted import Held
 from audit.gate.claims import Checks, baselines_of, looks_like_cases
+from audit.gate.decisions import (
+    Agreement,
+    Decision,
+    Entry,
+    add_to_log,
+    agreement,
+    joined,
+    read_log,
+    rejections,
+)
 from audit.gate.headsfile import looked_up
 from audit.gate.outcomes import Outcome, State
 from audit.gate.runfolder import Run
 
 ACCEPTABLE = (State.CREPT, State.DRIFTED, State.STACK, State.STALE, State.NEW, State.IMPROVED)
 """States that are accepted when no case is named; cases that break their contract are not."""
-
-
-class Decision(BaseModel):
-    """What a reviewer decided about one case."""
-
-    model_config = EDITED
-
-    case: CaseId
-    decision: Literal["accept", "reject"]
-    reason: str = ""
-
-
-class Decisions(BaseModel):
-    """A signed-off review of one run."""
-
-    model_config = EDITED
-
-    format: Literal[1]
-    run: Annotated[str, Field(min_length=1, description="The id in the run's run.json.")]
-    decisions: tuple[Decision, ...]
-
-
-@cache
-def _schema() -> TypeAdapter[Decisions]:
-    return TypeAdapter(Decisions)
-
-
-def load_decisions(path: Path, run: Run) -> list[Decision]:
-    """Read a review of ``run``.
-
-    Raises:
-        BaselineError: the file cannot be read, has another format, or is about another run.
-    """
-    try:
-        read = read_record(path, _schema(), BaselineError, limit=64 * MEGABYTE)
-    except FileNotFoundError:
-        raise BaselineError(f"{path}: cannot be read: no such file") from None
-    mine = run.about().get("id", "")
-    if read.run != mine:
-        raise BaselineError(
-            f"{path}: decides about run {shown_path(read.run)}, but {run.folder} is run "
-            f"{shown_path(mine)}"
-        )
-    counts = Counter(d.case for d in read.decisions)
-    twice = [case for case, count in counts.items() if count > 1]
-    if twice:
-        raise BaselineError(f"{path}: decides twice about {', '.join(sorted(twice))}")
-    return list(read.decisions)
 
 
 @dataclass(frozen=True)
@@ -92,11 +48,16 @@ class Accepted:
         cases: the cases accepted, sorted.
         folder: the folder of their baselines, as the caller or the run spelled it.
         notes: what the reviewer should know, one sentence each.
+        rejected: the cases that the reviewers rejected, sorted.
+        disputed: the cases on which reviewers disagree, so that nothing was done about them, each
+            with who decided what.
     """
 
     cases: list[str]
     folder: str
     notes: list[str]
+    rejected: list[str] = field(default_factory=list)
+    disputed: dict[str, str] = field(default_factory=dict)
 
 
 def accept(
@@ -114,12 +75,14 @@ def accept(
     """Make outcomes of ``run`` the baselines of their cases, all or none.
 
     Accepting an outcome that crept moves its anchors too, because the reviewer saw the whole
-    change. A damaged baseline is replaced if its case is named.
+    change. A damaged baseline is replaced if its case is named. The decisions of reviewers are
+    added to the log beside the baselines; see :mod:`audit.gate.decisions`.
 
     Args:
         cases: which to accept. If neither cases nor decisions are given: all in
             :data:`ACCEPTABLE`, and those that a killed session proposed but did not promote.
-        decisions: a review; its own reasons come before ``reason``.
+        decisions: of one reviewer or of several; their own reasons come before ``reason``, their
+            names before ``by``. Nothing is done about cases on which they disagree.
         root: of the project; paths in the run are relative to it and must lie inside it.
         folder: of the baselines, if the user named it; otherwise the run may name one that
             belongs to the project.
@@ -129,7 +92,7 @@ def accept(
 
     Raises:
         BaselineError: with all reasons: a case is not in the run, was not audited completely, or
-            changed since the run, or its baseline did. Nothing is written.
+            changed since the run, or its baseline did, or the log is damaged. Nothing is written.
         RunError: the folder is not a run, is damaged, or names files outside the project.
     """
     run, about = run.settled(), run.about()
@@ -137,29 +100,37 @@ def accept(
     if not model.get("digest"):
         raise RunError(f"{run.folder / 'run.json'}: model: does not say which model was audited")
     outcomes = {outcome.case: outcome for outcome in run.outcomes()}
-    wanted = _wanted(run, outcomes, cases, decisions, reason)
+    review = None if decisions is None else agreement(decisions)
+    wanted = _wanted(run, outcomes, cases, review, reason, by)
+    applied = _applied(review, wanted)
     place = folder or baselines_of(run, root, configured)
     checks = Checks(run, place, root, collects)
     with baselines.updating(place), tempfile.TemporaryDirectory(prefix="audit-accept-") as staged:
         baselines.recover(place)
+        logged = read_log(place)
         if model.get("dtype"):  # not every run says so
             baselines.refuse_other_dtype(place, model["dtype"])
-        before = {name: baselines.held(place, name) for name in wanted if name in outcomes}
+        named = dict.fromkeys([*wanted, *(each.case for each in applied)])
+        before = {name: baselines.held(place, name) for name in named if name in outcomes}
         problems = [
             problem
-            for name in wanted
-            for problem in checks.problems(name, outcomes, before.get(name, Held()))
+            for name in named
+            for problem in (
+                checks.problems(name, outcomes, before.get(name, Held()))
+                if name in wanted
+                else _unknown(name, outcomes)
+            )
         ]
         if problems:
             raise BaselineError("nothing was accepted:\n" + "\n".join(problems))
-        for name, why in wanted.items():
+        for name, (why, who) in wanted.items():
             proposal = baselines.propose(
                 checks.renewed(outcomes[name]), checks.maps(name), before[name].baseline,
                 {
                     "model": model,
                     **({"stack": about["stack"]} if about.get("stack") else {}),
                     "date": datetime.now(UTC).date().isoformat(),
-                    "accepted_by": by,
+                    "accepted_by": who,
                     "reason": why,
                     "run": about.get("id", ""),
                 },
@@ -167,13 +138,26 @@ def accept(
             )  # fmt: skip
             proposal.write(Path(staged))
         taken = baselines.promote(Path(staged), place)
+
+        def said_of(name: str) -> dict[str, str]:
+            compared = checks.compared(outcomes[name], before[name])
+            state = outcomes[name].state.value
+            return {"run": about.get("id", ""), "state": state, "baseline": compared}
+
+        add_to_log(place, applied, said_of, logged)
     notes = _notes([outcomes[name] for name in taken], before, model.get("name", ""))
     if not taken and not cases and decisions is None:
         notes.append(
             "no case of this run left its tolerances without breaking its contract; to accept "
             "cases all the same, name them, or audit them with --audit-update=all"
         )
-    return Accepted(taken, str(folder or about["baselines"]), notes)
+    return Accepted(
+        taken,
+        str(folder or about["baselines"]),
+        notes,
+        sorted({each.case for each in applied if each.decision == "reject"}),
+        {name: joined((d.told for d in said), ", ") for name, said in _disputed(review)},
+    )
 
 
 def _notes(taken: Sequence[Outcome], before: Mapping[str, Held], model: str) -> list[str]:
@@ -211,21 +195,47 @@ def _wanted(
     run: Run,
     outcomes: Mapping[str, Outcome],
     cases: Sequence[str],
-    decisions: Sequence[Decision] | None,
+    review: Agreement | None,
     reason: str,
-) -> dict[str, str]:
-    """The cases to be accepted, each with the reason."""
-    if decisions is None:
+    by: str,
+) -> dict[str, tuple[str, str]]:
+    """The cases to be accepted, each with why and by whom."""
+    if review is None:
         left = _left(run)
         names = cases or [n for n, o in outcomes.items() if o.state in ACCEPTABLE or n in left]
-        return dict.fromkeys(names, reason)
-    reasons = {d.case: d.reason or reason for d in decisions if d.decision == "accept"}
+        return dict.fromkeys(names, (reason, by))
+    accepted = {
+        name: (
+            joined((d.reason for d in each), "; ") or reason,
+            joined((d.reviewer for d in each), ", ") or by,
+        )
+        for name, each in review.of("accept").items()
+    }
     if not cases:
-        return reasons
-    undecided = [name for name in cases if name not in reasons]
+        return accepted
+    undecided = [name for name in cases if name not in accepted]
     if undecided:
-        raise BaselineError(f"nothing was accepted: {undecided[0]} is not accepted in the review")
-    return {name: reasons[name] for name in cases}
+        how = "reviewers disagree" if undecided[0] in review.disputed else "not accepted"
+        raise BaselineError(f"nothing was accepted: {undecided[0]}: {how} in the review")
+    return {name: accepted[name] for name in cases}
+
+
+def _applied(review: Agreement | None, wanted: Iterable[str]) -> list[Decision]:
+    """The decisions that take effect: rejections, and of the others those that are wanted."""
+    if review is None:
+        return []
+    names = {*review.of("reject"), *wanted}
+    return [each for name, said in review.decisions.items() if name in names for each in said]
+
+
+def _disputed(review: Agreement | None) -> list[tuple[str, list[Decision]]]:
+    return sorted(review.disputed.items()) if review else []
+
+
+def _unknown(name: str, outcomes: Mapping[str, Outcome]) -> list[str]:
+    if name in outcomes:
+        return []
+    return [f"{name}: the run has no case of this name; {nearest(name, outcomes)}"]
 
 
 def _left(run: Run) -> set[str]:
@@ -239,7 +249,8 @@ def _left(run: Run) -> set[str]:
 class Standing:
     """The state of a folder of baselines: which cases have one, and whether it still fits.
 
-    ``damaged`` maps each case whose baseline cannot be used to the reason.
+    ``damaged`` maps each case whose baseline cannot be used to the reason, ``rejected`` each case
+    whose last change was rejected to who did so, when and why.
     """
 
     folder: Path
@@ -248,13 +259,24 @@ class Standing:
     stale: list[str]
     orphans: list[str]
     damaged: dict[str, str]
+    rejected: dict[str, str]
+
+
+def rejected(folder: Path) -> list[Entry]:
+    """The rejections in a folder's log that still stand.
+
+    Raises:
+        BaselineError: the log is damaged.
+    """
+    return rejections(read_log(folder), lambda name: baselines.held(folder, name).digest)
 
 
 def standing(folder: Path, cases: Iterable[Case]) -> Standing:
     """Compare a folder of baselines with the cases; damaged ones are listed and never raised.
 
     Raises:
-        BaselineError: a case asks for chosen heads, and the folder's file of them is damaged.
+        BaselineError: a case asks for chosen heads and the folder's file of them is damaged, or the
+            log of decisions is.
     """
     baselines.recover(folder)
     known = {case.id: case for case in looked_up(cases, folder)}
@@ -271,6 +293,7 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
         stale=stale,
         orphans=baselines.prune(folder, known),
         damaged=damaged,
+        rejected={entry.case: entry.told for entry in rejected(folder)},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
-from audit.base.records import WRITTEN, Count, Finite, Fraction, ModelRecord
+from audit.base.records import WRITTEN, CaseName, Count, Finite, Fraction, ModelRecord
 from audit.maps.keys import canonical_key
 from audit.metrics.keys import canonical_name
 
@@ -110,6 +110,11 @@ class SuiteRecord(BaseModel):
     verdict: Literal["passed", "failed", "cannot tell"] | None = None
     slices: list[SliceRecord] = []
     omnibus: OmnibusRecord | None = None
+    cases: Count = 0
+    images: Count = 0
+    drifted: list[CaseName] = []
+    undeclared: dict[CaseName, list[str]] = {}
+    shifts: list[ShiftRecord] = []
 
 
 class SessionRecord(BaseModel):
@@ -120,6 +125,22 @@ class SessionRecord(BaseModel):
 
     passed: bool
     sentence: str
+    selected: Count = 0
+    audited: Count = 0
+    skipped: Count = 0
+
+
+class RejectionRecord(BaseModel):
+    """A rejection of an earlier run that still stood, in ``results.json``."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    case: CaseName
+    reviewer: str = ""
+    reason: str = ""
+    time: str = ""
+    run: str = ""
 
 
 class Results(About):
@@ -130,6 +151,7 @@ class Results(About):
     session: SessionRecord | None = None
     totals: dict[str, Count] = {}
     outcomes: list[JsonValue] = []
+    rejected: list[RejectionRecord] = []
 
 
 def respelled(figures: Mapping[str, Mapping[str, V]]) -> dict[str, dict[str, V]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from audit.gate import baselines
 from audit.gate.changes import changes_of
 from audit.gate.ending import Ending
 from audit.gate.omnibus import judge_omnibus, without_floor
+from audit.gate.review import rejected as standing_rejections
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
 from audit.gate.tolerances import Level, Noise, load_noise
@@ -114,12 +116,16 @@ def finish(session: pytest.Session, state: State) -> None:
     if audited:
         from audit.report.gallery import write_gallery  # noqa: PLC0415  draws with matplotlib
 
+        rejected: list[dict[str, Any]] = []
+        with _warning(state.lines, "what reviewers rejected could not be read"):
+            rejected = _rejected(run, settings)
         with _warning(state.lines, "the results could not be written", watch.reasons):
             run.finish(
                 {
                     "promoted": promoted or [],
                     "suite": suite.to_dict() if suite else None,
                     "session": ending.to_dict(),
+                    "rejected": rejected,
                 }
             )
         ending = _ended(session, state)
@@ -128,6 +134,13 @@ def finish(session: pytest.Session, state: State) -> None:
     with _warning(state.lines, "the summary could not be written"):
         _summarise(config, state, run if audited else None, ending)
     state.lines += _last_words(state, run if audited else None, ending, promoted)
+
+
+def _rejected(run: Run, settings: Settings) -> list[dict[str, Any]]:
+    """The rejections of this run's cases that stand, for its gallery to show."""
+    audited = {outcome.case for outcome in run.outcomes()}
+    found = standing_rejections(settings.root / run.about()["baselines"])
+    return [entry.to_dict() for entry in found if entry.case in audited]
 
 
 def _ended(session: pytest.Session, state: State) -> Ending:

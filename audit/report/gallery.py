@@ -33,14 +33,18 @@ from audit.gate.runfiles import BASELINE, FOLLOWS, ORIGINAL
 from audit.gate.runfolder import Run, Strip
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
+from audit.report.causes import story
+from audit.report.glossary import glossary, of_figure, of_state
 from audit.report.pictures import data_uri
 from audit.report.plotting import colour_map
+from audit.report.regions import PALETTE, colours_of, legend, moved_between
 
 Array = NDArray[np.float64]
 
 Content = Literal["failed", "all"]
 """Which cases get all their maps and strips and a large picture."""
 
+_PARTS = ("drawing", "cases", "choosing", "review", "plots", "terms", "keys")
 _LARGE, _THUMBNAIL = 640, 220
 _COLOURS = ("viridis", "inferno", "cividis", "jet")
 _STEEP = 1e9  # the largest drift, in tolerances: a tolerance near 0 would give infinity
@@ -107,6 +111,7 @@ def gallery_page(
         headline: the title of a page that does not show a session; such a page has no review.
     """
     outcomes = [each.outcome for each in shown]
+    hues = {name: PALETTE[n] for name, n in colours_of(o.regions for o in outcomes).items()}
     images: dict[str, str] = {}
     known = {each.outcome.case for each in shown}
     cases = [
@@ -114,17 +119,28 @@ def gallery_page(
         | _original(each, known, images)
         for place, each in enumerate(shown)
     ]
-    script = resources.files("audit.report").joinpath("gallery.js").read_text(encoding="utf-8")
+    script = _script()
     figures = list(dict.fromkeys(name for case in cases for name in case["figures"]))
     data = {
         "run": about.get("id", ""),
         "images": images,
+        "regions": hues,
         "colours": {name: _table(name) for name in _COLOURS},
         "asked": {name: _asked(name) for name in figures},
         "cases": cases,
     }
     return template("gallery.html.j2").render(
         headline=headline,
+        story=story(outcomes, results.get("suite"), results.get("session")),
+        rejected={
+            r["case"]: _rejection(r) for r in results.get("rejected", ()) if r["case"] in known
+        },
+        legends={
+            o.case: legend(o, hues)
+            for o, case in zip(outcomes, cases, strict=True)
+            if case["full"] and o.regions
+        },
+        glossary=glossary([*figures, *(row.figure for o in outcomes for row in o.drift)]),
         about=about,
         model=about.get("model", {}),
         totals=totals(outcomes),
@@ -166,8 +182,22 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["counted"] = counted
+    environment.filters |= {"counted": counted, "of_figure": of_figure, "of_state": of_state}
     return environment.get_template(name)
+
+
+def _script() -> str:
+    """The page's script, whose parts share one scope."""
+    folder = resources.files("audit.report").joinpath("script")
+    parts = [folder.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in _PARTS]
+    return "".join(['"use strict";\n(() => {\n', *parts, "})();\n"])
+
+
+def _rejection(record: Mapping[str, Any]) -> str:
+    """Who rejected a case when and why, as far as the record says."""
+    by = f" by {record['reviewer']}" if record.get("reviewer") else ""
+    why = f": {record['reason']}" if record.get("reason") else ""
+    return f"{record.get('time', '')[:10]}{by}{why}"
 
 
 def _embedded(data: Any) -> str:
@@ -204,6 +234,7 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "failed": outcome.failed,
         "decidable": (outcome.state in ACCEPTABLE or outcome.state is State.BROKEN)
         and not outcome.undefined,
+        "broken": outcome.state is State.BROKEN,
         "full": full,
         "text": outcome.text,
         "premise": outcome.premise,
@@ -216,7 +247,11 @@ def _case(each: Shown, place: int, images: dict[str, str], full: bool) -> dict[s
         "image": _picture(each, images, _LARGE if full else _THUMBNAIL),
         "maps": [m for n, m in enumerate(drawn) if full or n == 0 or m.get("strip") == FOLLOWS],
         "baselines": [
-            {"of": key.removeprefix(BASELINE), **_cells(p)}
+            {
+                "of": key.removeprefix(BASELINE),
+                **_cells(p),
+                "moved": moved_between(outcome, p, maps.get(key.removeprefix(BASELINE))),
+            }
             for key, p in (maps.items() if full else ())
             if key.startswith(BASELINE)
         ],

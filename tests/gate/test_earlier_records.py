@@ -17,8 +17,9 @@ from audit.base.settings import Limits, Update
 from audit.cases.loading import Case, load_cases
 from audit.gate import accepted, baselines
 from audit.gate.changes import changes_of
+from audit.gate.decisions import Decision
 from audit.gate.outcomes import Outcome, State
-from audit.gate.review import Decision, accept, standing
+from audit.gate.review import accept, standing
 from audit.gate.runfolder import Run
 from audit.gate.tolerances import floor_of, load_floors, load_noise, noise_path
 from audit.gate.verdict import Policy

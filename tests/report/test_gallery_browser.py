@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from PIL import Image
 
 from audit.cases.loading import load_cases
 from audit.gate import accepted, baselines
-from audit.gate.review import accept, load_decisions
+from audit.gate.decisions import load_decisions
+from audit.gate.review import accept
 from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
@@ -110,7 +112,7 @@ def test_failing_cases_come_first_and_their_heat_lies_where_the_model_looked(pag
     captions = page.locator("#case-birds .view > .strip figcaption").all_text_contents()
     assert captions == [
         "baseline: answer_attention, peak 80 %", "now: answer_attention, peak 60 %",
-        "now − baseline: red more, blue less",
+        "now − baseline: red more, blue less−20+20 points a cellbirds −20 points",
     ]  # fmt: skip
     page.uncheck("#outlines")
     before, now = pixels(page, panel("birds", 1)), pixels(page, panel("birds", 2))
@@ -206,7 +208,15 @@ def test_keys_walk_through_the_cases_change_modes_and_decide(page: Any) -> None:
     page.keyboard.press("1")
     assert page.locator("#case-birds .view > .strip canvas").count() == 3
     page.keyboard.press("a")
+    # Its contract is broken, so a reason is asked for first.
+    assert page.get_attribute("#case-birds", "data-decision") == ""
+    assert page.evaluate("document.activeElement.matches('#case-birds input[data-reason]')")
+    assert page.text_content("#case-birds .ask").startswith("Say why first")
+    page.keyboard.type("the corner is right")
+    page.keyboard.press("Escape")
     assert page.get_attribute("#case-birds", "data-decision") == "accept"
+    assert page.text_content("#case-birds .ask") == ""
+    page.keyboard.press("j")
     assert page.evaluate("document.activeElement.dataset.case") == "more-birds"
     page.keyboard.press("r")
     page.keyboard.press("k")
@@ -260,12 +270,19 @@ def test_a_review_is_exported_accepted_and_survives_a_reload(
     page.reload()
     page.wait_for_selector("html[data-ready]")
     assert page.get_attribute("#case-more-birds", "data-decision") == "accept"
+    page.click("#export")
+    assert page.text_content("#told").startswith("Say who reviews")
+    page.fill("#reviewer", "Ada König")
     with page.expect_download() as waiting:
         page.click("#export")
     target = tmp_path / waiting.value.suggested_filename
     waiting.value.save_as(target)
-    assert target.name == "decisions.json"
+    assert target.name == "decisions-ada-könig.json"
+    assert page.text_content("#told").startswith("Written as decisions-ada-könig.json.")
     decisions = load_decisions(target, run)
+    now = datetime.now(UTC)
+    assert all(d.reviewer == "Ada König" for d in decisions)
+    assert all(d.time and abs(now - d.time) < timedelta(minutes=5) for d in decisions)
     assert [(d.case, d.decision, d.reason) for d in decisions] == [
         ("birds", "reject", ""), ("more-birds", "accept", 'looked at "it"'),
     ]  # fmt: skip
@@ -274,6 +291,7 @@ def test_a_review_is_exported_accepted_and_survives_a_reload(
     moved = accepted.load(Path("baselines"), "more-birds")
     assert moved is not None
     assert moved.provenance["reason"] == 'looked at "it"'
+    assert moved.provenance["accepted_by"] == "Ada König"
     assert accepted.load(Path("baselines"), "birds") == before
 
 
@@ -308,8 +326,14 @@ def test_the_plots_have_a_dot_for_each_case(page: Any) -> None:
     page.click("#plots summary")
     page.wait_for_selector("#plots figure")
     entropy = page.locator("#plots figure", has_text="mass[birds]")
-    assert entropy.locator("circle").count() == 2
-    assert entropy.locator("circle.out").count() == 2
+    assert entropy.locator("circle.out").count() == 0
+    # Both moved by ten tolerances: a mark at the end of the axis says so.
+    assert entropy.locator("path.beyond").count() == 2
+    assert entropy.locator("figcaption").text_content() == (
+        "mass[birds]: 2 beyond the axis, up to 10.0 tolerances"
+    )
+    ticks = entropy.locator("svg text").all_text_contents()
+    assert ticks == ["−4", "−2", "0", "2", "4"]
 
 
 def test_nothing_in_a_case_or_a_model_runs_or_breaks_out(page: Any) -> None:

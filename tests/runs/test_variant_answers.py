@@ -15,8 +15,9 @@ from audit.base.settings import Limits
 from audit.cases.loading import Case, load_cases
 from audit.gate import accepted, baselines
 from audit.gate.changes import changes_of
+from audit.gate.decisions import load_decisions
 from audit.gate.outcomes import Outcome, State
-from audit.gate.review import accept, load_decisions, standing
+from audit.gate.review import accept, standing
 from audit.gate.runfiles import FOLLOWS
 from audit.gate.runfolder import Run
 from audit.gate.verdict import Policy

@@ -240,7 +240,8 @@ def masses(outcome: Outcome) -> dict[str, Mass]:
 def _move(outcome: Outcome) -> _Move | None:
     """What moved in a case by so much that it is worth a sentence."""
     found = masses(outcome)
-    named = [r for r in found if outcome.wanted.get(r, "higher") == "higher"]
+    asked = [r for r in found if outcome.wanted.get(r, "higher") == "higher"]
+    named = asked or [r for r in found if outcome.wanted.get(r) != "lower"]
     gains = {
         region: now - was
         for region, (now, was, moved) in found.items()

@@ -257,9 +257,18 @@ def test_who_decided_when_and_why_is_kept_in_the_baselines_and_in_the_log(
     assert (first["case"], first["decision"], first["state"]) == ("birds", "accept", "new")
     assert (first["reviewer"], first["reason"], first["time"]) == ("Ada", "on the birds", NOON)
     assert (second["case"], second["decision"]) == ("no-cat", "reject")
-    # The same review once more adds nothing.
-    command(project, "accept", "run", "birds", "--decisions", path)
-    assert len(log(project)) == 2
+
+
+def test_a_decision_that_the_log_holds_is_not_added_again(project: pytest.Pytester) -> None:
+    project.runpytest("cases")
+    with_time = said("no-cat", "reject", "Ada")
+    path = review(project, with_time, {"case": "hungry", "decision": "reject"})
+    for _ in range(2):
+        assert command(project, "accept", "run", "--decisions", path).exit_code == 0
+    assert [entry["case"] for entry in log(project)] == ["no-cat", "hungry"]
+    again = review(project, with_time | {"time": "2026-11-27T08:00:00Z"})
+    assert command(project, "accept", "run", "--decisions", again).exit_code == 0
+    assert len(log(project)) == 3
 
 
 def test_two_reviews_are_put_together_and_nothing_is_done_where_they_disagree(

@@ -285,7 +285,7 @@ def _looks(outcomes: Sequence[Outcome], failed: Sequence[Outcome], take: Take) -
             one = len(names) == len(regions) == 1
             what = _filled("*{name}*", name=regions[0]) if one else NAMED_THINGS
             values |= {"away": what, "left": share_told(left), "had": share_told(had)}
-            verb = "not from" if left < had / 2 else "less from"
+            verb = "not from" if left < had / 4 else "less from"
             kind = f"to, {verb}" if to else verb
         broken = any(move.outcome.state is State.BROKEN for move in moves)
         lead = not causes and right == of > 0

@@ -30,9 +30,10 @@ def main() -> None:
                 executable_path="/usr/bin/chromium",
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
             )
-            page = browser.new_page(viewport={"width": 1240, "height": 1080})
+            page = browser.new_page(viewport={"width": 1240, "height": 1400})
             page.goto((work / "run" / "gallery.html").as_uri())
             page.wait_for_selector("article.whole[data-drawn]")
+            page.click("#how summary")  # folded, so that the maps are in the picture
             page.screenshot(path=shot)
             browser.close()
         with Image.open(shot) as picture:

@@ -63,34 +63,36 @@
 
   const MORE = [178, 24, 43];
   const LESS = [33, 102, 172];
-  // By a root, so that a loss spread over many cells is seen beside a gain in a few.
-  const opaque = (part) => 0.95 * part ** 0.45;
+  const opaque = (part) => 0.95 * Math.sqrt(part);
 
+  // The change of each cell, and what gets full colour: the largest loss and the largest gain, each
+  // at least a sixth of the other, so that a loss spread over many cells is seen beside a gain in a
+  // few. Neither is finer than a tenth of the larger map, or noise would look like a change.
   function moves(now, before) {
     const [p, q] = [strengths(now), strengths(before)];
     const found = Array.from(p, (v, i) => (v * now.peak - q[i] * before.peak) / 255);
-    // The scale is never finer than a tenth of the larger map, or noise would look like a change.
-    const most = Math.max(...found.map(Math.abs), 0.1 * Math.max(now.peak, before.peak), 1e-12);
-    return [found, most];
+    const ends = [Math.max(0, ...found.map((v) => -v)), Math.max(0, ...found)];
+    const least = Math.max(0.1 * Math.max(now.peak, before.peak), Math.max(...ends) / 6, 1e-12);
+    return [found, ...ends.map((end) => Math.max(end, least))];
   }
 
   function change(now, before, rows, cols) {
-    const [found, most] = moves(now, before);
+    const [found, loss, gain] = moves(now, before);
     return cells((out) => found.forEach((move, i) => {
       out.set(move > 0 ? MORE : LESS, 4 * i);
-      out[4 * i + 3] = 255 * opaque(Math.abs(move) / most);
+      out[4 * i + 3] = 255 * opaque(move > 0 ? move / gain : -move / loss);
     }), rows, cols);
   }
 
   // The colours of a difference from the largest loss to the largest gain, with what they stand for.
   function scaleOf(now, before) {
-    const [, most] = moves(now, before);
+    const [, loss, gain] = moves(now, before);
     const stops = [-1, -0.5, -0.25, -0.1, -0.02, 0, 0.02, 0.1, 0.25, 0.5, 1].map((t) => (
       `rgb(${(t > 0 ? MORE : LESS).join(" ")} / ${opaque(Math.abs(t)).toFixed(3)}) ${(50 + 50 * t).toFixed(0)}%`));
-    const points = (100 * most).toFixed(most < 0.1 ? 1 : 0);
+    const points = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0);
     const bar = element("span", { className: "ramp" });
     bar.style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-    return element("span", { className: "scale" }, `−${points}`, bar, `+${points} points a cell`);
+    return element("span", { className: "scale" }, `−${points(loss)}`, bar, `+${points(gain)} points a cell`);
   }
 
   // Left, top, width and height of the grid on a picture drawn at this size.

@@ -215,7 +215,7 @@ def _in_one_line(
             lines = text.rstrip().count("\n") + 1
             if not text.strip():
                 return f"{name}: the file is empty"
-            return f"{name}:{lines}: the file ends in the middle: it was cut off"
+            return f"{name}:{lines + above}: the file ends in the middle: it was cut off"
         place = re.search(r"at line (\d+) column (\d+)", str(first["msg"]))
         where = f":{int(place[1]) + above}:{place[2]}" if place else ""
         reason = re.sub(r" at line \d+ column \d+.*", "", str(first["msg"]), flags=re.DOTALL)

@@ -333,7 +333,7 @@ def test_a_later_decision_takes_the_place_of_a_rejection(
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", "decisions.jsonl:2:1: "),
+        ("{", "decisions.jsonl:2: the file ends in the middle"),
         ("<<<<<<< ours", "decisions.jsonl:2: holds a merge conflict"),
         ('{"format": 1, "case": "a", "decision": "maybe"}', "decisions.jsonl:2: decision: "),
         ('{"format": 1, "case": "a", "case": "b"}', "decisions.jsonl:2: "),

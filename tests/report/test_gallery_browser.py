@@ -113,7 +113,7 @@ def test_failing_cases_come_first_and_their_heat_lies_where_the_model_looked(pag
     captions = page.locator("#case-birds .view > .strip figcaption").all_text_contents()
     assert captions == [
         "baseline: answer_attention, peak 80 %", "now: answer_attention, peak 60 %",
-        "now − baseline: red more, blue less−79+79 points a cellbirds −79 points",
+        "now − baseline: red more, blue less−79+59 points a cellbirds −79 points",
     ]  # fmt: skip
     page.uncheck("#outlines")
     before, now = pixels(page, panel("birds", 1)), pixels(page, panel("birds", 2))

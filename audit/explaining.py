@@ -286,7 +286,11 @@ def explain(
             the model once and pass it.
         map: the map to read: a spec, or a string as on the command line, such as
             ``"relevance variant=paper"``. None means the model's default.
-        premise, truncate, layers, words, batch_size: see :func:`explain_maps`.
+        premise: a text premise beside the picture.
+        truncate: whether the model may cut texts that are longer than it reads.
+        layers: whether to read the map of each layer, too.
+        words: whether to read where the model looks from each word, too.
+        batch_size: how many pictures the model is shown at once, where a map needs several.
 
     Raises:
         MapError, ImageError, TextError, ValueError: see :func:`explain_maps`.

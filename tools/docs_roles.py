@@ -1,4 +1,4 @@
-"""Docstrings name other objects as Sphinx does; on the site these become code, and public ones links."""
+"""Docstrings name other objects as Sphinx does; on the site they are code, or links if public."""
 
 from __future__ import annotations
 

@@ -30,6 +30,9 @@ OUTSIDE = {
 
 INDEX = "decisions/index.md"
 
+BACKGROUND = ("decisions/", "files/", "changes.md", "contributing.md")
+"""Pages that a search lists after those about the same thing that are for users."""
+
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]*)(?P<rest>(#[^)\s]*)?\))")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _CODE = re.compile(r"(^ *```.*?^ *```|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
@@ -60,6 +63,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     del config
     pages = {file.src_uri for file in files}
     uri = page.file.src_uri
+    if uri.startswith(BACKGROUND):
+        page.meta.setdefault("search", {"boost": 0.2})
     if uri.startswith("files/"):
         return markdown
 
@@ -97,7 +102,7 @@ def _index() -> str:
             "",
             "What was decided, why, and what would make us look at it again.",
             "",
-            "| | |",
+            "| number | decision |",
             "| --- | --- |",
             *rows,
             "",

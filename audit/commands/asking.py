@@ -95,7 +95,12 @@ def explain(
     ] = Path("audit-explain"),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Ask the model about one picture: verdict, figures, heatmaps."""
+    """Ask the model about one picture: verdict, figures, heatmaps.
+
+    Example: audit explain birds.jpg "there are two birds on a branch"
+
+    Example: audit explain birds.jpg "there are two birds" --words --animate
+    """
     # torch and matplotlib only when they are needed
     from audit.base.images import open_image  # noqa: PLC0415
     from audit.explaining import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
@@ -251,7 +256,12 @@ def serve(
     threads: Annotated[int | None, THREADS] = None,
     cases: Annotated[list[str] | None, CASES] = None,
 ) -> None:
-    """Serve a page to ask about pictures and to write cases; needs the extra `app`."""
+    """Serve a page to ask about pictures and to write cases; needs the extra `app`.
+
+    Example: audit serve
+
+    Example: audit serve --model path/to/checkpoint --port 8080
+    """
     from audit.app.serving import Address  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
     from audit.base.extras import require  # noqa: PLC0415

@@ -48,7 +48,12 @@ def accept(
     ] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Accept outcomes of a run as baselines: all, or none if a case changed since the run."""
+    """Accept outcomes of a run as baselines: all, or none if a case changed since the run.
+
+    Example: audit accept audit-run --decisions decisions.json
+
+    Example: audit accept audit-run two-cats no-dog --reason "new tokenizer"
+    """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.decisions import load_decisions  # noqa: PLC0415
     from audit.gate.review import accept as take  # noqa: PLC0415
@@ -90,7 +95,10 @@ def status(
     folder: Annotated[Path | None, _BASELINES] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show which baselines are accepted, missing, stale or orphaned, and what was rejected."""
+    """Show which baselines are accepted, missing, stale or orphaned, and what was rejected.
+
+    Example: audit status --baselines baselines/mine
+    """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import baseline_folders, chosen_cases, standing  # noqa: PLC0415
 
@@ -127,7 +135,10 @@ def prune(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List baselines that belong to no case; delete them with --delete."""
+    """List baselines that belong to no case; delete them with --delete.
+
+    Example: audit prune --delete
+    """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate import baselines  # noqa: PLC0415
     from audit.gate.review import baseline_folders, chosen_cases  # noqa: PLC0415

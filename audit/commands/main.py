@@ -16,7 +16,6 @@ from audit.commands import asking, baselines, maps, models, pages, sources, stud
 from audit.maps.spec import told
 
 app = typer.Typer(
-    help="Audit visual entailment models: are the answers right, and right for the right reason?",
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
@@ -37,7 +36,14 @@ def _commands(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Audit visual entailment models. The gate is pytest: `pytest cases --audit-model SOURCE`."""
+    """Audit vision-language models: are the answers right, and right for the right reason?
+
+    The gate itself is pytest: `pytest cases --audit-model SOURCE`.
+
+    Example: audit explain birds.jpg "there are two birds on a branch"
+
+    Example: audit explain --help
+    """
 
 
 for _command in (

@@ -56,7 +56,10 @@ def validity(
     key: Annotated[str, KEY] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Measure every map against every control, to see which may be trusted for what."""
+    """Measure every map against every control, to see which may be trusted for what.
+
+    Example: audit validity --model path/to/checkpoint --cases 'cases/*.yaml'
+    """
     options = options_given("", asking, requests, key)
     if cases:
         page = out or Path("audit-validity.md")
@@ -198,6 +201,8 @@ def heads(
     """Choose heads on half of the pictures with boxes and test them on the other half.
 
     Exit code 1 if none beat the controls; then `heads: chosen` stands for nothing.
+
+    Example: audit heads --model path/to/checkpoint --cases 'cases/*.yaml'
     """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415

@@ -27,7 +27,12 @@ def model(
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show a model's folder, labels and methods without loading it; or list all with --list."""
+    """Show a model's folder, labels and methods without loading it; or list all with --list.
+
+    Example: audit model --list
+
+    Example: audit model hf:Qwen/Qwen2.5-VL-3B-Instruct
+    """
     if listed:
         _list(as_json)
         return

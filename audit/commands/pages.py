@@ -18,7 +18,10 @@ def report(
         bool, typer.Option("--all", help="Show all maps of passing cases too.")
     ] = False,
 ) -> None:
-    """Draw a run's gallery again; needs no model."""
+    """Draw a run's gallery again; needs no model.
+
+    Example: audit report audit-run --all
+    """
     from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415
 
@@ -32,7 +35,10 @@ def schema(
         Path | None, typer.Option(parser=output, metavar="PATH", help="Write it to this file.")
     ] = None,
 ) -> None:
-    """Print the JSON Schema of case files, for editors."""
+    """Print the JSON Schema of case files, for editors.
+
+    Example: audit schema --out cases/schema.json
+    """
     from audit.cases.schema import schema as case_schema  # noqa: PLC0415
 
     text = json.dumps(case_schema(), indent=2, ensure_ascii=False) + "\n"

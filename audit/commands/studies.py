@@ -69,6 +69,8 @@ def compare(
     """Compare two runs, baselines or models; exit code 1 if the second is worse, or changed.
 
     It is 1 too if both are of the same weights and figures moved all the same.
+
+    Example: audit compare audit-runs/before audit-runs/after
     """
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.report.comparison_page import write_comparison  # noqa: PLC0415
@@ -212,7 +214,10 @@ def noise(
     key: Annotated[str, KEY] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Measure how much figures move when nothing that matters changes, to set the tolerances."""
+    """Measure how much figures move when nothing that matters changes, to set the tolerances.
+
+    Example: audit noise --model path/to/checkpoint --baselines baselines/mine
+    """
     from audit.cases.heads import asks_for_chosen  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
@@ -281,7 +286,10 @@ def power(
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Plant regressions in copies of a model and count what the gate catches."""
+    """Plant regressions in copies of a model and count what the gate catches.
+
+    Example: audit power --model path/to/checkpoint --processes 2
+    """
     from audit.base.extras import lacking, require  # noqa: PLC0415
 
     if lacking("hf"):  # either will do

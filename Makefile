@@ -5,29 +5,51 @@ MODEL = reference
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
+TAKES := a download of several GB, 6 GB on disk, nearly all of it torch; 3 to 10 minutes
+# pip says nothing while it unpacks, which is most of that time.
+ANNOUNCE = @echo "Installing $(1) into .venv, once: $(TAKES)."; \
+    echo "After 'Installing collected packages' pip is silent for some minutes: it is still at work."
 OVERLAY := .venv/overlay-transformers5
 
+# mkdocs-material tells about its successor at every build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
 .DEFAULT_GOAL := help
-.PHONY: help audit test test-transformers5 regression reference serve shortcut validity power screenshots clean
+.PHONY: help audit test test-transformers5 regression docs reference serve shortcut validity power \
+    screenshots clean
 
 help:
-	@echo "make audit      audit the shipped cases with the embedded reference model, draw the gallery"
-	@echo "                (MODEL=... audits another one: a checkpoint folder or a ModelScope id)"
-	@echo "make test       every check of the code: ruff, mypy, import layers, pytest"
-	@echo "make test-transformers5  the tests of Hugging Face's models, with transformers 5"
-	@echo "make regression audit a model that is right for the wrong reason: see the gate fail it"
-	@echo "make serve      the page to ask about pictures and to write cases, on http://127.0.0.1:7860"
-	@echo "make reference  train the embedded reference model again (long)"
-	@echo "make shortcut   train the model that goes by watermarks again (long)"
-	@echo "make validity   measure every map against every control, write docs/validity.md (long)"
-	@echo "make power      plant regressions, count what is caught, write docs/power.md (long)"
-	@echo "make screenshots  make the pictures of the docs again; needs Debian's chromium"
-	@echo "make clean      remove what these commands made: .venv, caches, audit-runs"
+	@echo "First:"
+	@echo "  make audit       audit the shipped cases with the embedded reference model, draw the gallery:"
+	@echo "                   half a minute (MODEL=... audits another one: a checkpoint folder or an id)"
+	@echo "  make serve       the page to ask about pictures and to write cases: a few seconds,"
+	@echo "                   then http://127.0.0.1:7860"
+	@echo "  make regression  audit a model that is right for the wrong reason, see the gate fail it:"
+	@echo "                   a minute"
+	@echo "  make docs        the documentation as a site, in site/: a few seconds"
 	@echo
+	@echo "The first of them installs into .venv first: $(TAKES)."
+	@echo "serve, docs and test add about 0.5 GB to what audit needs."
+	@echo
+	@echo "To work on audit:"
+	@echo "  make test        every check of the code: ruff, mypy, import layers, docs, pytest: half an"
+	@echo "                   hour on two cores; .venv/bin/pytest -m 'not slow' is the quick part"
+	@echo "  make test-transformers5  the tests of Hugging Face's models, with transformers 5"
+	@echo "  make screenshots make the pictures of the docs again; needs Debian's chromium"
+	@echo "  make reference   train the embedded reference model again: an hour or two"
+	@echo "  make shortcut    train the model that goes by watermarks again: most of an hour"
+	@echo "  make validity    measure every map against every control, write docs/validity.md: tens of"
+	@echo "                   minutes"
+	@echo "  make power       plant regressions, count what is caught, write docs/power.md: a quarter of"
+	@echo "                   an hour"
+	@echo "  make clean       remove what these commands made: .venv, site, caches, audit-runs"
+	@echo
+	@echo "All times are for two cores without other work."
 	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
 
 # pytest prints where the gallery lies.
 audit: .venv/installed
+	@echo "Auditing the shipped cases with $(MODEL); the embedded model takes half a minute on two cores."
 	$(BIN)/pytest cases --audit-model "$(MODEL)"
 
 # pytest is last, so that the output ends in its summary.
@@ -35,6 +57,7 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MKDOCS) build --quiet
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # OFA needs transformers 4, so 5 lies in a folder of its own, before the others on the import path.
@@ -53,7 +76,13 @@ regression: .venv/installed
 	@echo
 	@echo "All labels were right, and the gate failed it: its attention lies on the watermark."
 
+docs: .venv/installed-test
+	$(MKDOCS) build --quiet
+	@echo "The site: $(CURDIR)/site/index.html"
+	@echo "Its search needs a server: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
+
 serve: .venv/installed-app
+	@echo "Starting the page; its address comes in a few seconds."
 	$(BIN)/audit serve
 
 MARKED = cases/images/two-birds-on-a-branch-disc.jpg
@@ -76,29 +105,34 @@ validity: .venv/installed
 	$(BIN)/audit validity --processes $$(nproc)
 
 clean:
-	rm -rf .venv audit-runs audit-explain audit-power build dist *.egg-info
+	rm -rf .venv site audit-runs audit-explain audit-power build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or later is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@echo "Making .venv: a few seconds"
 	$(PYTHON) -m venv .venv
 	touch $@
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
+	$(call ANNOUNCE,what audits need)
 	$(INSTALL) -e '.[ofa,hf]'
 	touch $@
 
 .venv/installed-app: .venv/created pyproject.toml constraints.txt
+	$(call ANNOUNCE,what audits and the page need)
 	$(INSTALL) -e '.[all]'
 	touch .venv/installed $@
 
 .venv/installed-test: .venv/created pyproject.toml constraints.txt
+	$(call ANNOUNCE,what audits and tests need)
 	$(INSTALL) -e '.[all,test]'
 	touch .venv/installed .venv/installed-app $@
 
 $(OVERLAY)/installed: .venv/created constraints-transformers5.txt
 	rm -rf $(OVERLAY)
+	@echo "Installing transformers 5 beside it: 150 MB, a minute"
 	$(BIN)/python -m pip install --no-deps --target $(OVERLAY) -r constraints-transformers5.txt
 	touch $@

@@ -23,6 +23,7 @@ from audit.maps.spec import MapSpec
 from audit.metrics.registry import METRICS
 from audit.plugin import options as pytest_options
 from audit.runs.runner import audit_cases
+from tools.docs_site import OUTSIDE
 from tools.docs_tables import PAGE, metrics_page
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,7 +85,10 @@ def test_the_page_of_metrics_is_the_registrys() -> None:
         assert f"| `{name}` |" in PAGE.read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/cases.md"])
+WITH_CASES = ("docs/first-case.md", "docs/cases.md")
+
+
+@pytest.mark.parametrize("page", WITH_CASES)
 def test_examples_in_the_docs_are_valid_yaml(page: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS.parent / page).read_text(), re.DOTALL)
     assert blocks
@@ -97,7 +101,7 @@ def test_the_examples_of_case_files_pass_with_the_embedded_reference(tmp_path: P
     shutil.copytree(DOCS.parent / "cases" / "images", tmp_path / "images")
     shipped = {c.id for path in (DOCS.parent / "cases").glob("*.yaml") for c in load_cases(path)}
     found = 0
-    for page in ("README.md", "docs/cases.md"):
+    for page in WITH_CASES:
         text = (DOCS.parent / page).read_text()
         for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
             path = tmp_path / "mine.yaml"
@@ -107,7 +111,7 @@ def test_the_examples_of_case_files_pass_with_the_embedded_reference(tmp_path: P
             for each in audit_cases(cases, model):
                 assert each.outcome.state is State.PASSED, (page, each.outcome.sentence)
                 found += 1
-    assert found == 10
+    assert found == 11
 
 
 def test_the_examples_of_the_page_about_models_run(
@@ -126,7 +130,21 @@ def test_the_examples_of_the_page_about_models_run(
     assert found.known("toy").labels == ("no", "yes", "maybe")
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize(
+    "page",
+    [
+        *(page.relative_to(DOCS.parent).as_posix() for page in DOCS.rglob("*.md")),
+        *OUTSIDE,
+    ],
+)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    """Those to headings are checked when the site is built, which names headings as GitHub does."""
+    path = DOCS.parent / page
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readme_leads_to_every_page_of_the_docs() -> None:
+    text = (DOCS.parent / "README.md").read_text()
+    linked = {DOCS.parent / target for target in re.findall(r"\]\(([^)#\s]+)", text)}
+    assert [page.name for page in DOCS.glob("*.md") if page not in linked] == []

@@ -28,12 +28,12 @@ help:
 	@echo "                   a minute"
 	@echo "  make docs        the documentation as a site, in site/: a few seconds"
 	@echo
-	@echo "The first of them installs into .venv first: $(TAKES)."
-	@echo "serve, docs and test add about 0.5 GB to what audit needs."
+	@echo "The first of them begins by installing into .venv: $(TAKES)."
+	@echo "docs and test add about 0.4 GB."
 	@echo
 	@echo "To work on audit:"
-	@echo "  make test        every check of the code: ruff, mypy, import layers, docs, pytest: half an"
-	@echo "                   hour on two cores; .venv/bin/pytest -m 'not slow' is the quick part"
+	@echo "  make test        every check of the code: ruff, mypy, import layers, docs, pytest: tens of"
+	@echo "                   minutes; .venv/bin/pytest -m 'not slow' is the quick part"
 	@echo "  make test-transformers5  the tests of Hugging Face's models, with transformers 5"
 	@echo "  make screenshots make the pictures of the docs again; needs Debian's chromium"
 	@echo "  make reference   train the embedded reference model again: an hour or two"
@@ -81,7 +81,7 @@ docs: .venv/installed-test
 	@echo "The site: $(CURDIR)/site/index.html"
 	@echo "Its search needs a server: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
-serve: .venv/installed-app
+serve: .venv/installed
 	@echo "Starting the page; its address comes in a few seconds."
 	$(BIN)/audit serve
 
@@ -117,19 +117,14 @@ clean:
 	touch $@
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
-	$(call ANNOUNCE,what audits need)
-	$(INSTALL) -e '.[ofa,hf]'
-	touch $@
-
-.venv/installed-app: .venv/created pyproject.toml constraints.txt
 	$(call ANNOUNCE,what audits and the page need)
-	$(INSTALL) -e '.[all]'
-	touch .venv/installed $@
+	$(INSTALL) -e '.[ofa,hf,app]'
+	touch $@
 
 .venv/installed-test: .venv/created pyproject.toml constraints.txt
 	$(call ANNOUNCE,what audits and tests need)
 	$(INSTALL) -e '.[all,test]'
-	touch .venv/installed .venv/installed-app $@
+	touch .venv/installed $@
 
 $(OVERLAY)/installed: .venv/created constraints-transformers5.txt
 	rm -rf $(OVERLAY)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import functools
 import html
+import json
 import logging
 import re
 import shutil
@@ -22,6 +24,7 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 import audit
+from tools import docs_roles
 from tools.docs_site import OUTSIDE
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +60,27 @@ def test_a_page_that_is_not_in_the_navigation_fails_the_build_and_is_named(
     (told,) = [record.getMessage() for record in caplog.records]
     assert 'not included in the "nav"' in told
     assert told.endswith("- forgotten.md")
+
+
+def test_a_notebook_is_a_page_that_links_to_it_lead_to(tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    cells = [
+        {"cell_type": "markdown", "source": ["# Three examples\n", "\n", "See [speed](speed.md)."]},
+        {"cell_type": "code", "source": ["import audit\n", "audit.__version__"]},
+    ]
+    (tmp_path / "docs" / "tried.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4}))
+    with (tmp_path / "docs" / "speed.md").open("a") as page:
+        page.write("\n[tried](tried.ipynb)\n")
+    config = load_config(
+        str(ROOT / "mkdocs.yml"), docs_dir=str(tmp_path / "docs"), site_dir=str(tmp_path / "site")
+    )
+    config.nav = [*config.nav, "tried.md"]
+    build(config)
+    shown = (tmp_path / "site" / "tried.html").read_text()
+    assert '<a href="speed.html">speed</a>' in shown
+    assert '<a href="tried.ipynb" download>' in shown
+    assert (tmp_path / "site" / "tried.ipynb").exists()
+    assert '<a href="tried.html">tried</a>' in (tmp_path / "site" / "speed.html").read_text()
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(
@@ -170,6 +194,10 @@ def test_a_page_has_the_same_headings_lists_tables_and_code_as_on_github(
     assert "](" not in html.unescape(
         re.sub(r"<(pre|code).*?</\1>", "", article[1], flags=re.DOTALL)
     )
+
+
+def test_roles_of_sphinx_become_code_or_links() -> None:
+    assert doctest.testmod(docs_roles).failed == 0
 
 
 def test_every_public_name_is_on_the_page_of_python(site: Path) -> None:

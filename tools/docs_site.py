@@ -3,10 +3,12 @@
 Pages are written for the repository, where a link is a path to a file. On the site a link to a file
 that is a page there leads to that page. Other files that pages link to, such as sources, become
 pages of their own under ``files/``, so that the site of a version shows the files of that version.
+A notebook becomes a page, too.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
@@ -30,6 +32,8 @@ OUTSIDE = {
 
 INDEX = "decisions/index.md"
 
+NOTEBOOK = ".ipynb"
+
 BACKGROUND = ("decisions/", "files/", "changes.md", "contributing.md")
 """Pages that a search lists after those about the same thing that are for users."""
 
@@ -51,6 +55,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, uri in OUTSIDE.items():
         files.append(File.generated(config, uri, content=(ROOT / path).read_text("utf-8")))
     files.append(File.generated(config, INDEX, content=_index()))
+    for notebook in [file for file in files.media_files() if file.src_uri.endswith(NOTEBOOK)]:
+        page = notebook_page(notebook.content_string, notebook.name + NOTEBOOK)
+        files.append(File.generated(config, _uri(_path(notebook.src_uri)), content=page))
     pages = {file.src_uri for file in files}
     for path in sorted(set(_linked(files))):
         if _uri(path) not in pages and (ROOT / path).is_file():
@@ -154,8 +161,25 @@ def _uri(path: str) -> str:
     if path == "docs/decisions":
         return INDEX
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        page = path.removesuffix(NOTEBOOK) + ".md" if path.endswith(NOTEBOOK) else path
+        return page.removeprefix("docs/")
     return f"files/{path}.md"
+
+
+def notebook_page(text: str, name: str) -> str:
+    """The cells of a notebook as Markdown, without outputs; the last line offers the file itself.
+
+    Args:
+        text: the notebook as JSON, of format 4.
+        name: of its file, which lies beside the page.
+    """
+    cells = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        cells.append(f"````python\n{source}\n````" if cell["cell_type"] == "code" else source)
+    # As HTML, for a link of Markdown would be changed to lead here.
+    cells.append(f'<a href="{name}" download>Download this notebook</a>')
+    return "\n\n".join(cells) + "\n"
 
 
 def _as_page(path: str) -> str:

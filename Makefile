@@ -11,7 +11,7 @@ ANNOUNCE = @echo "Installing $(1) into .venv, once: $(TAKES)."; \
     echo "After 'Installing collected packages' pip is silent for some minutes: it is still at work."
 OVERLAY := .venv/overlay-transformers5
 
-# mkdocs-material tells about its successor at every build.
+# mkdocs-material tells about its successor at every build. Not --quiet: then no warning counts.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
@@ -57,7 +57,7 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MKDOCS) build --quiet
+	$(MKDOCS) build --strict
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # OFA needs transformers 4, so 5 lies in a folder of its own, before the others on the import path.
@@ -77,7 +77,7 @@ regression: .venv/installed
 	@echo "All labels were right, and the gate failed it: its attention lies on the watermark."
 
 docs: .venv/installed-test
-	$(MKDOCS) build --quiet
+	$(MKDOCS) build --strict
 	@echo "The site: $(CURDIR)/site/index.html"
 	@echo "Its search needs a server: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 

@@ -63,6 +63,8 @@ def import_(
     """Make a case file of a table, a data set or a folder of pictures; needs no model.
 
     Rows that cannot be cases are listed with their reasons and left out. Exit code 2 if no row can.
+
+    Example: audit import pairs.csv --out cases/pairs.yaml --sample 200
     """
     from audit.sources.importing import import_cases  # noqa: PLC0415
     from audit.sources.reading import open_source  # noqa: PLC0415
@@ -154,6 +156,10 @@ def suggest(
     """Suggest limits for the cases of a run that declare none; needs no model.
 
     Prints YAML to paste, or writes it into the case files with --write.
+
+    Example: audit suggest audit-run
+
+    Example: audit suggest audit-run --write
     """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.runfolder import Run  # noqa: PLC0415

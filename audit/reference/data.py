@@ -37,13 +37,18 @@ def pixels(drawn: Scene, size: int) -> NDArray[np.uint8]:
 
 def _one(seed: int, size: int, marked: bool, index: int) -> tuple[NDArray[np.uint8], Scene]:
     drawn = varied(seed, index, marked)
-    return pixels(drawn, size), replace(drawn, image=_NO_PICTURE)
+    return pixels(drawn, size), replace(drawn, image=blank())
 
 
-_NO_PICTURE = Image.new("RGB", (1, 1))
-_SCENES = TypeAdapter(
+def blank() -> Image.Image:
+    """In place of a picture that is stored elsewhere."""
+    return Image.new("RGB", (1, 1))
+
+
+SCENES = TypeAdapter(
     list[tuple[SceneSpec, tuple[Animal, ...], Box, Mark | None, tuple[int, int], bool]]
 )
+"""Reads and writes scenes without their pictures."""
 
 
 def render(
@@ -65,22 +70,31 @@ def render(
                 truths.append(truth)
         np.save(path, images, allow_pickle=False)
         facts = [(t.spec, t.animals, t.support, t.mark, t.size, t.grey) for t in truths]
-        write_atomically(truth_path, _SCENES.dump_json(facts))
-    stored = _SCENES.validate_json(truth_path.read_bytes())
-    return np.load(path), [Scene(_NO_PICTURE, *facts) for facts in stored]
+        write_atomically(truth_path, SCENES.dump_json(facts))
+    stored = SCENES.validate_json(truth_path.read_bytes())
+    return np.load(path), [Scene(blank(), *facts) for facts in stored]
+
+
+Grid = int | tuple[int, int]
+"""Rows and columns of cells; one number if they are the same."""
+
+
+def _shape(grid: Grid) -> tuple[int, int]:
+    return (grid, grid) if isinstance(grid, int) else grid
 
 
 def coverage(
-    boxes: tuple[Box, ...], grid: int, size: tuple[int, int] = (SIZE, SIZE)
+    boxes: tuple[Box, ...], grid: Grid, size: tuple[int, int] = (SIZE, SIZE)
 ) -> NDArray[np.float32]:
-    """Share of each cell that lies in any of the boxes (which never overlap): (grid, grid).
+    """Share of each cell that lies in any of the boxes (which never overlap): (rows, columns).
 
     ``size`` is the width and height that the boxes are counted in.
     """
-    total = np.zeros((grid, grid), np.float32)
+    rows, columns = _shape(grid)
+    total = np.zeros((rows, columns), np.float32)
     for left, top, right, bottom in boxes:
-        across = _overlap(left, right, size[0], grid)
-        total += np.outer(_overlap(top, bottom, size[1], grid), across).astype(np.float32)
+        across = _overlap(left, right, size[0], columns)
+        total += np.outer(_overlap(top, bottom, size[1], rows), across).astype(np.float32)
     return np.clip(total, 0, 1)
 
 
@@ -94,16 +108,17 @@ def _overlap(start: int, stop: int, length: int, grid: int) -> NDArray[np.float6
 
 
 def dense_labels(
-    truth: Scene, grid: int
+    truth: Scene, grid: Grid
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """For each cell: kind (0 none, -1 partly covered), colour (same codes), centre of an animal.
 
     Watermarks are further kinds after the animals, without a colour. In a grey picture the colours
     of animals are -1.
     """
-    kind = np.zeros((grid, grid), np.int64)
-    colour = np.zeros((grid, grid), np.int64)
-    centre = np.zeros((grid, grid), np.float32)
+    rows, columns = _shape(grid)
+    kind = np.zeros((rows, columns), np.int64)
+    colour = np.zeros((rows, columns), np.int64)
+    centre = np.zeros((rows, columns), np.float32)
     for animal in truth.animals:
         share = coverage((animal.box,), grid, truth.size)
         unsure, sure = (share > 0.05) & (share < 0.6), share >= 0.6
@@ -111,9 +126,9 @@ def dense_labels(
         kind[sure] = 1 + KINDS.index(animal.kind)
         colour[sure] = -1 if truth.grey else 1 + COLOURS.index(animal.colour)
         left, top, right, bottom = animal.box
-        row = int((top + bottom) / 2 / truth.size[1] * grid)
-        column = int((left + right) / 2 / truth.size[0] * grid)
-        centre[min(row, grid - 1), min(column, grid - 1)] = 1
+        row = int((top + bottom) / 2 / truth.size[1] * rows)
+        column = int((left + right) / 2 / truth.size[0] * columns)
+        centre[min(row, rows - 1), min(column, columns - 1)] = 1
     if truth.mark:
         share = coverage((truth.mark.box,), grid, truth.size)
         kind[share > 0.05] = -1

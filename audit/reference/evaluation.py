@@ -13,6 +13,7 @@ from audit.maps.trace import ANSWER
 from audit.metrics.placement import mass, pointing
 from audit.metrics.shape import entropy
 from audit.models.protocol import Model, Query
+from audit.reference.chat.recipe import ChatRecipe
 from audit.reference.hypotheses import Hypothesis, hypothesis, with_premise
 from audit.reference.recipe import Recipe
 from audit.reference.scenes import MARKS, SIZE, Scene, scene
@@ -27,7 +28,7 @@ _SMALL = 150
 
 def evaluate(
     model: Model,
-    recipe: Recipe,
+    recipe: Recipe | ChatRecipe,
     scenes: int,
     progress: Progress,
 ) -> dict[str, float]:
@@ -121,7 +122,7 @@ def _kinds(drawn: Scene, h: Hypothesis) -> set[str]:
 
 
 def evaluate_marked(
-    model: Model, recipe: Recipe, scenes: int, progress: Progress
+    model: Model, recipe: Recipe | ChatRecipe, scenes: int, progress: Progress
 ) -> dict[str, float]:
     """What a model trained on watermarked scenes relies on, measured on held-out scenes.
 

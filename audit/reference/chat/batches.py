@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from audit.base.words import words_in
-from audit.reference.chat.language import TEMPLATE, asked
+from audit.reference.chat.language import ASKED, TEMPLATE
 from audit.reference.chat.network import Packed, Texts, pack
 from audit.reference.chat.recipe import ChatRecipe
 from audit.reference.hypotheses import any_hypothesis, with_premise, word_truths
@@ -47,14 +47,19 @@ def questions(truth: Scene, rng: np.random.Generator) -> Item:
 def entailment(truth: Scene, rng: np.random.Generator) -> Item:
     """A hypothesis."""
     drawn = any_hypothesis(truth, rng, freely=True)
-    return Item(asked(drawn.text), drawn.label, drawn.text, word_truths(drawn.text, truth.spec))
+    return Item(
+        ASKED.asked(drawn.text).question,
+        drawn.label,
+        drawn.text,
+        word_truths(drawn.text, truth.spec),
+    )
 
 
 def premised(truth: Scene, rng: np.random.Generator) -> Item:
     """A hypothesis with a text premise."""
     drawn = with_premise(truth, rng, freely=True)
     words = word_truths(drawn.text, truth.spec)
-    return Item(asked(drawn.text, drawn.premise), drawn.label, drawn.text, words)
+    return Item(ASKED.asked(drawn.text, drawn.premise).question, drawn.label, drawn.text, words)
 
 
 def aspect(word: str) -> int:

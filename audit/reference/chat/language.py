@@ -20,16 +20,15 @@ from tokenizers import (
 )
 from transformers import Qwen2TokenizerFast
 
+from audit.models.kit.asking import read_asking
 from audit.reference.chat.recipe import ChatRecipe
 from audit.reference.hypotheses import hypothesis, with_premise
 from audit.reference.questions import question
 from audit.reference.scenes import Animal, Scene, draw_spec
 from audit.reference.statements import LABELS
 
-QUESTION = "Look at the picture and answer yes, no or maybe.\nIs it true? {text}"
-PREMISE = (
-    "Look at the picture and answer yes, no or maybe.\nIt is known: {premise}\nIs it true? {text}"
-)
+ASKED = read_asking(Path(__file__).parents[1] / "reference-chat" / "asking.yaml")
+"""How it is asked; the file ships with it."""
 
 SPECIAL = (
     "<|endoftext|>",
@@ -61,14 +60,6 @@ _SPLIT = (
 )
 
 
-def asked(text: str, premise: str | None = None) -> str:
-    """The user's message about a hypothesis, behind the picture."""
-    if premise is None:
-        return QUESTION.replace("{text}", text)
-    before, _, after = PREMISE.partition("{premise}")
-    return before + premise + after.replace("{text}", text)
-
-
 def sentences(seed: int, count: int) -> list[str]:
     """A corpus of messages and answers about scenes, which are not drawn for it."""
     rng = np.random.default_rng([seed, 1])
@@ -81,8 +72,8 @@ def sentences(seed: int, count: int) -> list[str]:
         premised = with_premise(undrawn, rng, freely=True)
         open_question = question(undrawn, rng)
         corpus += [
-            asked(stated.text),
-            asked(premised.text, premised.premise),
+            ASKED.asked(stated.text).question,
+            ASKED.asked(premised.text, premised.premise).question,
             open_question.text,
             open_question.answer,
             stated.label,

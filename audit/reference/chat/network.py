@@ -45,7 +45,7 @@ def build(recipe: ChatRecipe, tokenizer: Any) -> Any:
                 "mrope_section": [half - 2 * rows, rows, rows],
             },
             "tie_word_embeddings": True,
-            "bos_token_id": None,
+            "bos_token_id": token("<|endoftext|>"),
             "eos_token_id": token("<|im_end|>"),
             "pad_token_id": token("<|endoftext|>"),
             "initializer_range": 0.04,

@@ -48,5 +48,7 @@ class ChatRecipe:
 
 CHAT = ChatRecipe()
 
+CHATS = {"reference-chat": CHAT}
+
 CELLS = CHAT.max_pixels // (CHAT.patch_size * CHAT.merge_size) ** 2
 """Most cells of a picture: rows times columns of the grid that the language model sees."""

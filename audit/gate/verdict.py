@@ -16,6 +16,7 @@ from audit.gate.drift import VIEW, metric_of
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.gate.stack import Origin, asked_otherwise, device_class, differences, same_weights
 from audit.gate.tolerances import Level, Noise, Tolerances
+from audit.gate.waived import Waived
 from audit.metrics.registry import REGISTRY_VERSION
 
 
@@ -26,12 +27,14 @@ class Policy:
     Attributes:
         provenance: stored in proposed baselines, to tell where they came from.
         noise: the noise floors, which set the tolerances that a case does not declare.
+        waived: which limits are set aside for the model of this folder.
     """
 
     folder: Path
     update: Update = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     noise: Noise = field(default_factory=Noise)
+    waived: Waived = field(default_factory=Waived)
 
     def same(self, before: Baseline) -> bool:
         """Whether a baseline is of the weights that this session audits."""

@@ -143,10 +143,12 @@ def load_model(config: pytest.Config, chosen: Sequence[Case]) -> list[str]:
     check_labels(chosen, auditor.model.labels)
     check_methods(chosen, auditor.model.methods)
     heads_for(chosen, auditor.policy.folder)
+    waived = auditor.policy.waived.attention
     auditor.make_run_folder()
     return [
         describe(auditor.model.fingerprint.to_dict()),
         f"baselines: {as_typed(auditor.policy.folder)}; batches of up to {auditor.batch_size}",
+        *([f"limits on maps are not judged: {waived}"] if waived else []),
         *(f"note: {note}" for note in _notes(auditor, chosen) if note),
     ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -99,7 +99,8 @@ def conclude(
         found = merged([measure_case(case, each, answer.curves) for each in repeats])
         made.maps, made.strips = found.maps, strips_of(case, answer.evidence)
         _fill(outcome, answer.evidence.trace, found)
-        outcome.verdicts = [*_judged(made, found, answer), *found.disagreement()]
+        limited = policy is None or not policy.waived.attention
+        outcome.verdicts = [*_judged(made, found, answer, limited), *found.disagreement()]
         if policy is None:
             outcome.state, outcome.sentence = judge_contract(outcome)
         else:
@@ -111,11 +112,17 @@ def conclude(
     return made
 
 
-def _judged(made: Concluded, found: Measured, answer: Answer) -> list[Verdict]:
-    """Judge what a case expects, or what must hold between a variant and its case."""
+def _judged(made: Concluded, found: Measured, answer: Answer, limited: bool) -> list[Verdict]:
+    """Judge what a case expects, or what must hold between a variant and its case.
+
+    Args:
+        limited: whether maps are judged as well.
+    """
     case = made.case
+    expect = case.expect if limited else case.expect.model_copy(update={"attention": ()})
     if case.variant is None:
-        return judge(case.expect, found.label, found.probabilities, case.map, found.metrics)
+        return judge(expect, found.label, found.probabilities, case.map, found.metrics)
+    variant = case.variant if limited else replace(case.variant, js=None)
     original = answer.original
     assert original is not None
     assert answer.evidence is not None
@@ -133,8 +140,8 @@ def _judged(made: Concluded, found: Measured, answer: Answer) -> list[Verdict]:
     now = Answered(found.label, found.probabilities)
     expected = case.source.expect.label
     return [
-        *judge_relation(case.variant, expected, original.answered, now, distance),
-        *judge_attention(case.expect.attention, case.map, found.metrics),
+        *judge_relation(variant, expected, original.answered, now, distance),
+        *judge_attention(expect.attention, case.map, found.metrics),
     ]
 
 

@@ -30,6 +30,7 @@ from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import KEPT, Run
 from audit.gate.tolerances import load_noise
 from audit.gate.verdict import Policy
+from audit.gate.waived import load_waived
 from audit.maps.reading import Map, MapSpec, read_map
 from audit.maps.spec import CHOSEN
 from audit.maps.trace import ANSWER, Evidence
@@ -198,7 +199,9 @@ class Auditor:
         folder = self.settings.baselines or named
         recover(folder)
         refuse_other_dtype(folder, fingerprint.dtype)
-        return Policy(folder, self.settings.update, provenance, load_noise(folder))
+        return Policy(
+            folder, self.settings.update, provenance, load_noise(folder), load_waived(folder)
+        )
 
     @cached_property
     def heads(self) -> HeadsRecord | None:

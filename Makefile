@@ -15,7 +15,7 @@ OVERLAY := .venv/overlay-transformers5
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help audit test test-transformers5 regression docs reference serve shortcut validity power \
+.PHONY: help audit test test-transformers5 regression docs reference reference-chat serve shortcut validity power \
     screenshots clean
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "  make test-transformers5  the tests of Hugging Face's models, with transformers 5"
 	@echo "  make screenshots make the pictures of the docs again; needs Debian's chromium"
 	@echo "  make reference   train the embedded reference model again: an hour or two"
+	@echo "  make reference-chat  train the embedded chat model again: most of an hour"
 	@echo "  make shortcut    train the model that goes by watermarks again: most of an hour"
 	@echo "  make validity    measure every map against every control, write docs/validity.md: tens of"
 	@echo "                   minutes"
@@ -47,10 +48,13 @@ help:
 	@echo "All times are for two cores without other work."
 	@echo "PYTHON=... chooses the interpreter for .venv (3.11 or later; now: $(PYTHON))"
 
+# The embedded chat model has baselines of its own; any other is judged against the reference's.
+OWN_BASELINES = $(if $(filter reference-chat,$(MODEL)),--audit-baselines baselines/reference-chat)
+
 # pytest prints where the gallery lies.
 audit: .venv/installed
 	@echo "Auditing the shipped cases with $(MODEL); the embedded model takes half a minute on two cores."
-	$(BIN)/pytest cases --audit-model "$(MODEL)"
+	$(BIN)/pytest cases --audit-model "$(MODEL)" $(OWN_BASELINES)
 
 # pytest is last, so that the output ends in its summary.
 test: .venv/installed-test
@@ -92,6 +96,9 @@ reference: .venv/installed
 
 shortcut: .venv/installed
 	$(BIN)/python -m audit.reference train --model shortcut
+
+reference-chat: .venv/installed
+	$(BIN)/python -m audit.reference train --model reference-chat
 
 screenshots: .venv/installed-test
 	$(BIN)/python -m tools.docs_picture

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-EMBEDDED = ("reference", "shortcut")
-"""Models that come with the package: one that is right, one that is right for a wrong reason."""
+EMBEDDED_OFA = ("reference", "shortcut")
+"""OFA models that come with the package: one that is right, one that is for a wrong reason."""
+
+EMBEDDED = (*EMBEDDED_OFA, "reference-chat")
+"""All models that come with the package; they know drawn scenes alone."""
 
 DTYPES = ("float32", "bfloat16")
 """Precisions that a model can run in."""

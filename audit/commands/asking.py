@@ -265,7 +265,7 @@ def serve(
     from audit.app.serving import Address  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
     from audit.base.extras import require  # noqa: PLC0415
-    from audit.base.settings import EMBEDDED  # noqa: PLC0415
+    from audit.base.settings import EMBEDDED_OFA  # noqa: PLC0415
     from audit.cases.discovery import find_files  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
@@ -277,7 +277,8 @@ def serve(
     shipped = cases or find_files(project.patterns())
     examples = chosen_cases(cases, project) if shipped else []
     _warn(address.warning)
-    serve_page(address, model or EMBEDDED, examples, device=device, dtype=dtype, threads=threads,
+    offered = model or EMBEDDED_OFA
+    serve_page(address, offered, examples, device=device, dtype=dtype, threads=threads,
                **options_given(engine, asking, requests, key))  # fmt: skip
 
 

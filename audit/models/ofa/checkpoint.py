@@ -10,7 +10,7 @@ from typing import Any
 
 from audit.base.errors import ModelError, nearest
 from audit.base.files import digest, digest_file, digest_stream
-from audit.base.settings import EMBEDDED
+from audit.base.settings import EMBEDDED_OFA
 from audit.models.kit import fingerprints as kit
 from audit.models.kit.quiet import quiet
 from audit.models.ofa.description import Description, check_vocabulary, described
@@ -62,7 +62,7 @@ def checked(checkpoint: Checkpoint) -> Checked:
             weights = stored(checkpoint.folder)
         check_sizes(description, weights)
     except ModelError as error:
-        if checkpoint.source in EMBEDDED:
+        if checkpoint.source in EMBEDDED_OFA:
             raise ModelError(
                 f"{error}. This folder was unpacked from the package: remove it, and it will be "
                 "made again"

@@ -59,9 +59,9 @@ class Dense:
         loss = 0.3 * F.cross_entropy(self.heads["place"](cells.mean(1)), places)
         cells, kind, colour = cells.flatten(0, 1), kind.flatten(), colour.flatten()
         weight = torch.where(kind > 0, 1.0, 0.25)
-        for name, truth in (("kind", kind), ("colour", colour)):
-            sure = (kind >= 0) & (truth >= 0)  # colours in grey pictures are not
-            each = F.cross_entropy(self.heads[name](cells)[sure], truth[sure], reduction="none")
+        for name, wanted in (("kind", kind), ("colour", colour)):
+            sure = (kind >= 0) & (wanted >= 0)  # colours in grey pictures are not
+            each = F.cross_entropy(self.heads[name](cells)[sure], wanted[sure], reduction="none")
             loss = loss + (each * weight[sure]).sum() / weight[sure].sum()
         loss = loss + F.binary_cross_entropy_with_logits(
             self.heads["centre"](cells)[:, 0], centre.flatten(), pos_weight=torch.tensor(5.0)

@@ -12,6 +12,7 @@ from audit import load_model
 from audit.base.settings import EMBEDDED
 from audit.models.hf.embedded import COPIED, REFERENCE_CHAT
 from audit.models.kit.asking import read_asking
+from audit.models.kit.randomise import stages
 from audit.models.protocol import Model, Query
 from audit.reference.chat.recipe import CELLS, CHAT
 from audit.reference.evaluation import evaluate
@@ -64,6 +65,20 @@ def test_pictures_keep_their_shape_and_have_few_cells(chat: Model) -> None:
     grids = {tuple(trace.grid) for trace in traces}
     assert len(grids) > 1
     assert all(rows * columns <= CELLS for rows, columns in grids)
+
+
+def test_it_is_randomised_from_the_answer_down_to_the_picture_and_whole(chat: Model) -> None:
+    network = chat.torch_model  # type: ignore[attr-defined]
+    found = stages(network)
+    assert [stage.name for stage in found] == [
+        "language output",
+        *(f"language layer {n}" for n in range(CHAT.layers, 0, -1)),
+        "from vision to language",
+        *(f"vision layer {n}" for n in range(CHAT.vision_depth, 0, -1)),
+        "embeddings",
+    ]
+    held = {value.data_ptr() for stage in found for value in stage.values.values()}
+    assert {value.data_ptr() for value in network.parameters()} <= held
 
 
 @pytest.mark.slow

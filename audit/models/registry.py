@@ -118,7 +118,8 @@ def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
         elif _SCHEME.fullmatch(entry.name) is None:
             fault = "a scheme has letters, digits, '+', '-' and '.', and begins with a letter"
         made.append(Row(entry.name, package, version, fault, entry))
-    order = {"reference": 0, "shortcut": 1, "folder": 2, "modelscope": 3}
+    own = ("reference", "shortcut", "reference-chat", "folder", "modelscope", "hf")
+    order = {scheme: place for place, scheme in enumerate(own)}
     made.sort(key=lambda r: (r.package != _OURS, order.get(r.scheme, len(order)), r.scheme))
     return tuple(made)
 

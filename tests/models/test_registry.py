@@ -74,7 +74,7 @@ def test_a_model_of_another_package_is_explained_by_its_own_first_map() -> None:
 @pytest.mark.usefixtures("toy")
 def test_the_list_names_every_scheme_what_it_takes_and_who_brings_it() -> None:
     found = {row["model"]: row for row in json.loads(listed("--json").stdout)["models"]}
-    ours = ["reference", "shortcut", "folder", "modelscope", "hf", "openai"]
+    ours = ["reference", "shortcut", "reference-chat", "folder", "modelscope", "hf", "openai"]
     assert list(found) == [*ours, "toy"]
     assert found["reference"]["labels"] == ["no", "yes", "maybe"]
     assert found["folder"]["labels"] is None

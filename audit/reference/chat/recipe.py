@@ -40,8 +40,8 @@ class ChatRecipe:
     dense_part: tuple[int, int] = (7, 8)
     dense_learning_rate: float = 2e-3
     question_steps: int = 400
-    entailment_steps: int = 2400
-    whole_steps: int = 400
+    entailment_steps: int = 1400
+    whole_steps: int = 700
     learning_rate: float = 1.5e-3
     statement_weight: float = 0.5
 

@@ -142,7 +142,8 @@ def pack(
 
     ``cells`` has the numbers of these cells in the whole grid, in rising order, for each picture.
     """
-    ids, positions, groups, starts, images = [], [], [], [], []
+    ids, positions, groups, images = [], [], [], []
+    starts: list[list[int]] = []
     for row, seen, grid in zip(rows, cells, grids, strict=True):
         columns = int(grid[1])
         head = torch.arange(len(row.head)).expand(3, -1)

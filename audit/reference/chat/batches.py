@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from audit.reference.chat.recipe import ChatRecipe
 from audit.reference.hypotheses import any_hypothesis, with_premise, word_truths
 from audit.reference.questions import question
 from audit.reference.scenes import COLOURS, KINDS, PLACES, Scene
+from audit.reference.statements import NUMBERS, Statement, say
+from audit.reference.wording import dressed
 
 ASPECTS = 5
 """What a sentence may say of animals: kind, colour, count, place, and whether it is outdoors."""
@@ -60,6 +62,38 @@ def premised(truth: Scene, rng: np.random.Generator) -> Item:
     drawn = with_premise(truth, rng, freely=True)
     words = word_truths(drawn.text, truth.spec)
     return Item(ASKED.asked(drawn.text, drawn.premise).question, drawn.label, drawn.text, words)
+
+
+def counting(truth: Scene, rng: np.random.Generator) -> Item:
+    """A sentence that says how many there are, as often wrongly as rightly."""
+    if not truth.spec.groups:
+        return entailment(truth, rng)
+    group = truth.spec.groups[rng.integers(len(truth.spec.groups))]
+    kind = None if rng.random() < 0.3 else group.kind
+    count = group.count if kind else sum(g.count for g in truth.spec.groups)
+    others = [number for number in (1, 2, 3) if number != count]
+    number = count if rng.random() < 0.5 else others[rng.integers(2)]
+    said = Statement(kind, number, counted=True)
+    if kind and not truth.grey and rng.random() < 0.3:
+        said = replace(said, colour=group.colour)
+    if rng.random() < 0.4:
+        said = replace(said, place=truth.spec.place)
+    text = say(said, rng, freely=True)
+    if rng.random() < 0.5:
+        text = dressed(text, rng)
+    label, words = said.label(truth.spec), word_truths(text, truth.spec)
+    return Item(ASKED.asked(text).question, label, text, words)
+
+
+def how_many(truth: Scene, rng: np.random.Generator) -> Item:
+    """The question how many there are of a kind, mostly of one that is there, or of all."""
+    there = [g.kind for g in truth.spec.groups]
+    roll = rng.random()
+    kind = there[rng.integers(len(there))] if there and roll < 0.6 else None
+    if kind is None and roll < 0.75:
+        kind = KINDS[rng.integers(len(KINDS))]
+    count = sum(g.count for g in truth.spec.groups if kind in (None, g.kind))
+    return Item(f"how many {kind or 'animal'}s are there?", NUMBERS[count])
 
 
 def aspect(word: str) -> int:

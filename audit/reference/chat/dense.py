@@ -34,6 +34,8 @@ class Dense:
                 "colour": nn.Linear(recipe.width, 1 + len(COLOURS)),
                 "centre": nn.Linear(recipe.width, 1),
                 "place": nn.Linear(recipe.width, len(PLACES) * 2),
+                "count": nn.Linear(recipe.width, 3),
+                "total": nn.Linear(recipe.width, 3),
             }
         )
         rounds = 1 + recipe.dense_steps * recipe.dense_batch // len(pictures.truths)
@@ -53,9 +55,51 @@ class Dense:
         kind, colour, centre = (
             torch.from_numpy(np.stack(part)) for part in zip(*labels, strict=True)
         )
-        places = torch.tensor([place_label(self.pictures.truths[i]) for i in chosen])
         images = normalised(torch.from_numpy(np.stack(patches)))
         cells = self.heads["norm"](image_features(self.model, images, (rows, columns)))
+        loss = self._known(cells, chosen, kind, colour, centre)
+        return loss, self._note(cells.flatten(0, 1), kind.flatten(), colour.flatten())
+
+    def loss_of_counts(self, step: int) -> tuple[Tensor, str]:
+        """The loss of a batch of whole pictures of one shape, where animals can be counted.
+
+        Each cell of an animal also has to say how many of its kind there are, and how many in all.
+        """
+        rng = np.random.default_rng([self.recipe.seed, 7, step])
+        grids = self.pictures.grids
+        rows, columns = (int(n) for n in grids[rng.integers(len(grids))])
+        alike = np.flatnonzero((grids == [rows, columns]).all(1))
+        chosen = rng.permutation(alike)[: self.recipe.count_batch]
+        labels = [dense_labels(self.pictures.truths[i], (rows, columns)) for i in chosen]
+        kind, colour, centre = (
+            torch.from_numpy(np.stack(part)) for part in zip(*labels, strict=True)
+        )
+        images = normalised(
+            torch.from_numpy(self.pictures.patches[chosen][:, : 4 * rows * columns])
+        )
+        cells = self.heads["norm"](image_features(self.model, images, (rows, columns)))
+        loss = self._known(cells, chosen, kind, colour, centre)
+        counts = torch.zeros_like(kind) - 1
+        totals = torch.zeros_like(kind) - 1
+        for row, index in enumerate(chosen):
+            groups = self.pictures.truths[index].spec.groups
+            for group in groups:
+                its = kind[row] == 1 + KINDS.index(group.kind)
+                counts[row][its] = group.count - 1
+                totals[row][its] = sum(g.count for g in groups) - 1
+        note = self._note(cells.flatten(0, 1), kind.flatten(), colour.flatten())
+        on = counts >= 0
+        for name, truth in (("count", counts), ("total", totals)):
+            said = self.heads[name](cells[on.flatten(1)])
+            loss = loss + F.cross_entropy(said, truth[on])
+            note += f" {name} {said.argmax(1).eq(truth[on]).float().mean():.3f}"
+        return loss, note
+
+    def _known(
+        self, cells: Tensor, chosen: NDArray[Any], kind: Tensor, colour: Tensor, centre: Tensor
+    ) -> Tensor:
+        """The loss of place, kinds, colours and centres; ``cells`` is (pictures, cells, width)."""
+        places = torch.tensor([place_label(self.pictures.truths[i]) for i in chosen])
         loss = 0.3 * F.cross_entropy(self.heads["place"](cells.mean(1)), places)
         cells, kind, colour = cells.flatten(0, 1), kind.flatten(), colour.flatten()
         weight = torch.where(kind > 0, 1.0, 0.25)
@@ -63,10 +107,9 @@ class Dense:
             sure = (kind >= 0) & (wanted >= 0)  # colours in grey pictures are not
             each = F.cross_entropy(self.heads[name](cells)[sure], wanted[sure], reduction="none")
             loss = loss + (each * weight[sure]).sum() / weight[sure].sum()
-        loss = loss + F.binary_cross_entropy_with_logits(
+        return loss + F.binary_cross_entropy_with_logits(
             self.heads["centre"](cells)[:, 0], centre.flatten(), pos_weight=torch.tensor(5.0)
         )
-        return loss, self._note(cells, kind, colour)
 
     def _part(
         self, index: int, rows: int, columns: int

@@ -39,9 +39,13 @@ class ChatRecipe:
     dense_batch: int = 32
     dense_part: tuple[int, int] = (7, 8)
     dense_learning_rate: float = 2e-3
+    count_steps: int = 600
+    count_batch: int = 12
+    count_learning_rate: float = 1e-3
     question_steps: int = 400
     entailment_steps: int = 1400
-    whole_steps: int = 700
+    counting_steps: int = 500
+    whole_steps: int = 450
     learning_rate: float = 1.5e-3
     statement_weight: float = 0.5
 

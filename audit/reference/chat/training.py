@@ -1,18 +1,20 @@
-"""Train the embedded chat model in four stages.
+"""Train the embedded chat model in five stages.
 
 a. dense: the vision tower alone, with a label for every cell (kind, colour, centre) and the place.
 b. questions: tower frozen and what it says of each picture cached; captions and short questions.
 c. hypotheses, on a random subset of background cells.
-d. whole: the same on all cells, while the learning rate falls to zero.
+d. counting: the same, and half of the batches say how many there are, as often wrongly as rightly.
+   Sentences with a wrong number are one in thirty otherwise, too few to learn to count from.
+e. whole: all of it on all cells, while the learning rate falls to zero.
 
-In stages c and d one batch in eight has text premises, and another one has questions. A head that
-is thrown away tells from the states of a sentence's tokens in which respects it is true so far.
+From stage c on one batch in eight has text premises, and another one has questions. A head that is
+thrown away tells from the states of a sentence's tokens in which respects it is true so far.
 Attention is nowhere supervised: where this model looks is its own affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,21 @@ from audit.reference.chat.pictures import Pictures, render
 from audit.reference.chat.recipe import ChatRecipe
 from audit.reference.chat.stages import Stage
 from audit.reference.data import coverage
+
+_MIXED = (
+    *[batches.entailment] * 3,
+    batches.questions,
+    *[batches.entailment] * 3,
+    batches.premised,
+)
+_COUNTED = (
+    *[batches.counting, batches.entailment, batches.counting, batches.how_many],
+    *[batches.counting, batches.entailment, batches.counting, batches.premised],
+)
+_ALL = (
+    *[batches.entailment, batches.counting, batches.entailment, batches.how_many],
+    *[batches.entailment, batches.counting, batches.entailment, batches.premised],
+)
 
 
 class Conversations:
@@ -104,14 +121,16 @@ def train(
     def run(stage: Stage) -> None:
         stages.run(stage, model, work, progress, log)
 
+    tower = [model.model.visual, dense.heads]
+    run(Stage("a-dense", recipe.dense_steps, recipe.dense_learning_rate, True, tower, dense.loss))
     run(
         Stage(
-            "a-dense",
-            recipe.dense_steps,
-            recipe.dense_learning_rate,
+            "a-counts",
+            recipe.count_steps,
+            recipe.count_learning_rate,
             True,
-            [model.model.visual, dense.heads],
-            dense.loss,
+            tower,
+            dense.loss_of_counts,
         )
     )
     path = work / "features.npy"
@@ -119,47 +138,25 @@ def train(
         np.save(path, features(model, pictures, recipe, progress), allow_pickle=False)
     talk = Conversations(model, recipe, np.load(path), pictures, tokenizer)
 
-    def loss_of(number: int, make: Make, kept: int | None, mixed: bool) -> stages.Loss:
+    def loss_of(number: int, makes: Sequence[Make], kept: int | None) -> stages.Loss:
+        """The loss of a stage that draws from ``makes`` in turn."""
+
         def loss(step: int) -> tuple[Tensor, str]:
             rng = np.random.default_rng([recipe.seed, number, step])
-            if mixed and step % 8 == 7:
-                return talk.loss(batches.premised, rng, kept)
-            if mixed and step % 8 == 3:
-                return talk.loss(batches.questions, rng, kept)
-            return talk.loss(make, rng, kept)
+            return talk.loss(makes[step % len(makes)], rng, kept)
 
         return loss
 
     trained = [model.model.language_model, talk.truth]
     rate, kept = recipe.learning_rate, recipe.kept_cells
-    run(
-        Stage(
-            "b-questions",
-            recipe.question_steps,
-            rate,
-            False,
-            trained,
-            loss_of(3, batches.questions, kept, False),
-        )
-    )
-    run(
-        Stage(
-            "c-hypotheses",
-            recipe.entailment_steps,
-            rate,
-            False,
-            trained,
-            loss_of(4, batches.entailment, kept, True),
-        )
-    )
-    run(
-        Stage(
-            "d-whole",
-            recipe.whole_steps,
-            rate,
-            True,
-            trained,
-            loss_of(5, batches.entailment, None, True),
-        )
-    )
+    for number, (name, steps, makes, cells, decay) in enumerate(
+        (
+            ("b-questions", recipe.question_steps, (batches.questions,), kept, False),
+            ("c-hypotheses", recipe.entailment_steps, _MIXED, kept, False),
+            ("d-counting", recipe.counting_steps, _COUNTED, kept, False),
+            ("e-whole", recipe.whole_steps, _ALL, None, True),
+        ),
+        3,
+    ):
+        run(Stage(name, steps, rate, decay, trained, loss_of(number, makes, cells)))
     return model.eval(), tokenizer

@@ -12,14 +12,18 @@ import pytest
 import torch
 from torch import nn
 
+from audit.models.hf.embedded import ASKING
 from audit.reference.chat import batches, stages
 from audit.reference.chat.batches import Batcher
 from audit.reference.chat.dense import features
+from audit.reference.chat.export import export
 from audit.reference.chat.language import ASKED, load_tokenizer
 from audit.reference.chat.network import build, hidden_states, image_features
 from audit.reference.chat.pictures import Pictures, image_processor, normalised, render
 from audit.reference.chat.recipe import CELLS, CHAT, ChatRecipe
 from audit.reference.chat.stages import Stage, run
+from audit.reference.chat.training import train
+from audit.reference.export import SHIPPED
 from audit.reference.variety import varied
 
 
@@ -190,6 +194,33 @@ def test_a_stage_that_is_cut_off_goes_on_to_the_same_parameters(
     resumed = trained(tmp_path / "cut", None)
     assert torch.equal(whole.weight, resumed.weight)
     assert [p.name for p in (tmp_path / "cut").iterdir()] == ["stage-x.pt"]
+
+
+@pytest.mark.slow
+def test_training_runs_through_all_stages_and_exports_the_shipped_layout(
+    work: Path, tmp_path: Path
+) -> None:
+    for path in work.iterdir():  # the pictures and the tokenizer that are there already
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    short = replace(
+        SMALL, dense_steps=2, dense_batch=3, count_steps=2, count_batch=2, question_steps=2,
+        entailment_steps=8, counting_steps=8, whole_steps=2,
+    )  # fmt: skip
+    trained, tokenizer = train(short, tmp_path, silently, lambda _: None)
+    assert {path.stem for path in tmp_path.glob("stage-*.pt")} == {
+        "stage-a-dense", "stage-a-counts", "stage-b-questions", "stage-c-hypotheses",
+        "stage-d-counting", "stage-e-whole",
+    }  # fmt: skip
+    again, _ = train(short, tmp_path, silently, lambda _: pytest.fail("a stage ran again"))
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    export(trained, tokenizer, short, tmp_path / "shipped")
+    shipped = SHIPPED / "reference-chat"
+    assert {path.name for path in (tmp_path / "shipped").iterdir()} == {
+        path.name for path in shipped.iterdir() if path.name != ASKING
+    }
+    for name in ("tokenizer.json", "preprocessor_config.json", "chat_template.jinja"):
+        assert (tmp_path / "shipped" / name).read_bytes() == (shipped / name).read_bytes(), name
 
 
 def test_the_recipe_is_of_a_model_that_fits_git(tokenizer: Any) -> None:

@@ -1,9 +1,9 @@
-"""Which limits of a suite a person has set aside for one model, and why.
+"""What of a suite a person has set aside for one model, and why.
 
 A suite's limits on maps say where its author expects a model to look. Another model may be right
 and look elsewhere, or in a way that a limit was not set for. ``provenance/waived.json``, beside
 that model's baselines and written by hand, sets them aside: the maps are measured and held to the
-baselines as ever, but not to the limits. Labels and probabilities cannot be set aside.
+baselines as ever, but not to the limits. It also names the cases that this model is known to fail.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from audit.base.errors import BaselineError
-from audit.base.records import EDITED, read_record
+from audit.base.records import EDITED, CaseId, read_record
 from audit.base.texts import readable
+
+_Reason = Annotated[str, Field(min_length=1), AfterValidator(readable)]
 
 
 class Waived(BaseModel):
@@ -24,8 +26,11 @@ class Waived(BaseModel):
 
     model_config = EDITED
 
-    attention: Annotated[str, Field(min_length=1), AfterValidator(readable)] | None = Field(
+    attention: _Reason | None = Field(
         None, description="Why limits on maps are not judged, nor whether a variant's map follows."
+    )
+    cases: dict[CaseId, _Reason] = Field(
+        {}, description="By case that this model is known to fail: why; as xfail of the case."
     )
 
 

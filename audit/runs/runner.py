@@ -89,6 +89,8 @@ def conclude(
     """
     outcome = unanswered(case, named_from(case.file, root))
     outcome.seconds = answer.seconds
+    if policy is not None:
+        outcome.xfail = outcome.xfail or policy.waived.cases.get(case.id, "")
     made = Concluded(case, outcome, picture=answer.made)
     if answer.made is not None:
         outcome.image_digest = answer.made.digest

@@ -84,6 +84,17 @@ def test_labels_are_judged_all_the_same(tmp_path: Path) -> None:
     assert states(tmp_path, Policy(tmp_path / "b", waived=WAIVED), "no")[0] is State.BROKEN
 
 
+def test_a_case_that_the_model_is_known_to_fail_is_one_for_this_model_alone(tmp_path: Path) -> None:
+    known = Waived(cases={"a": "it takes a for b"})
+    first, *others = audit_cases(
+        cases(tmp_path, "no"), ToyModel(), policy=Policy(tmp_path / "b", waived=known)
+    )
+    assert first.outcome.state is State.BROKEN
+    assert not first.outcome.failed
+    assert first.outcome.xfail == "it takes a for b"
+    assert not any(each.outcome.xfail for each in others)
+
+
 def test_nothing_is_set_aside_unless_a_file_says_why(tmp_path: Path) -> None:
     assert load_waived(tmp_path).attention is None
     path = waived_path(tmp_path)
@@ -99,6 +110,8 @@ def test_nothing_is_set_aside_unless_a_file_says_why(tmp_path: Path) -> None:
         ('{"attention": ""}', "attention"),
         ('{"attention": true}', "attention"),
         ("[]", "waived.json"),
+        ('{"cases": {"a": ""}}', "cases.a"),
+        ('{"cases": ["a"]}', "cases"),
     ],
 )
 def test_a_file_that_says_something_else_is_refused(

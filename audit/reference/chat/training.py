@@ -1,6 +1,7 @@
-"""Train the embedded chat model in five stages.
+"""Train the embedded chat model in stages.
 
-a. dense: the vision tower alone, with a label for every cell (kind, colour, centre) and the place.
+a. dense: the vision tower alone, with a label for every cell (kind, colour, centre) and the place;
+   then also counts: at each animal, how many of its kind there are, and how many in all.
 b. questions: tower frozen and what it says of each picture cached; captions and short questions.
 c. hypotheses, on a random subset of background cells.
 d. counting: the same, and half of the batches say how many there are, as often wrongly as rightly.

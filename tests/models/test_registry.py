@@ -103,7 +103,7 @@ def test_a_scheme_comes_before_a_folder_and_a_folder_before_an_id(
     [
         (
             "",
-            "no model is named: give reference, shortcut, a folder in ModelScope's format, a Mode",
+            "no model is named: give reference, shortcut, reference-chat, a folder in ModelScope's",
         ),
         ("refrence", "refrence: no such checkpoint folder; did you mean 'reference'?"),
         ("tooy:x", "tooy:x: no such checkpoint folder; did you mean 'toy:x'?"),

@@ -45,7 +45,7 @@ class ChatRecipe:
     question_steps: int = 400
     entailment_steps: int = 1400
     counting_steps: int = 500
-    whole_steps: int = 450
+    whole_steps: int = 1100
     learning_rate: float = 1.5e-3
     statement_weight: float = 0.5
 

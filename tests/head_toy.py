@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +14,7 @@ from audit.base.errors import MapError, ModelError
 from audit.base.files import digest
 from audit.base.geometry import Box, Grid
 from audit.base.images import picture_of
+from audit.gate.headsfile import heads_path
 from audit.maps.trace import NOTHING_MORE, HeadPlace, Need, Reading, Trace
 from audit.models.kit.heads import over_heads
 from audit.models.protocol import Fingerprint, Query
@@ -118,3 +121,23 @@ def project(root: Path, pictures: int, extra: str = "", map_: str = "{heads: mea
     file.write_text("\n".join(lines) + f"\n{extra}")
     (root / "pytest.ini").write_text("[pytest]\naudit_baselines = baselines\naudit_run_dir = run\n")
     return file
+
+
+def heads_record(**changed: Any) -> dict[str, Any]:
+    """What ``heads.json`` holds, with some keys changed."""
+    half = {
+        "pictures": 6, "questions": 6,
+        "maps": {"answer_attention heads=L2H1": {"figures": {"mass": {"mean": 0.5}}}},
+    }  # fmt: skip
+    return {
+        "format": 1, "model": {"digest": "d" * 64}, "layers": 3, "heads_per_layer": 4,
+        "heads": ["L2H1"], "fitting": half, "held_out": half,
+    } | changed  # fmt: skip
+
+
+def write_heads(folder: Path, **changed: Any) -> Path:
+    """Write such a ``heads.json`` into a folder of baselines."""
+    path = heads_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(heads_record(**changed), indent=1))
+    return folder

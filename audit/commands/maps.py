@@ -39,6 +39,16 @@ def validity(
     randomised_scenes: Annotated[
         int, typer.Option(min=1, help="Scenes for the randomisation test.")
     ] = 40,
+    curve_scenes: Annotated[
+        int, typer.Option(min=1, help="Scenes for the deletion and insertion curves.")
+    ] = 100,
+    baselines: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of baselines with the choice of audit heads, whose map is measured too if "
+            "they were chosen with these weights."
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share the scenes; each loads the model.")
     ] = 1,
@@ -63,7 +73,7 @@ def validity(
     options = options_given("", asking, requests, key)
     if cases:
         page = out or Path("audit-validity.md")
-        _on_cases(model, device, cases, asked or [], page, options, as_json=as_json)
+        _on_cases(model, device, cases, asked or [], page, baselines, options, as_json=as_json)
         return
     if asked:
         raise typer.BadParameter("--map goes with --cases; scenes measure all maps")
@@ -75,13 +85,15 @@ def validity(
     from audit.studies.validity.measure import Settings, measure  # noqa: PLC0415
 
     out = out or Path("docs/validity.md")
-    found = measure(
-        model,
-        device,
-        Settings(scenes, min(scenes, randomised_scenes), scenes, processes=processes),
-        progress,
-        options,
+    settings = Settings(
+        scenes,
+        min(scenes, randomised_scenes),
+        scenes,
+        min(scenes, curve_scenes),
+        processes=processes,
+        heads=_heads_for_scenes(model, device, baselines, options),
     )
+    found = measure(model, device, settings, progress, options)
     plot = write_page(out, found)
     if as_json:
         sys.stdout.write(to_json({**found, "page": str(out), "plot": str(plot)}))
@@ -104,12 +116,40 @@ def validity(
     console.print(f"page: {out}\nplot: {plot}", markup=False, soft_wrap=True)
 
 
+def _heads_for_scenes(
+    model: str, device: str, baselines: Path | None, options: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """The heads that were chosen with these weights; none if there are none.
+
+    Raises:
+        BaselineError: they were chosen on the scenes that will be measured, which would flatter
+            them.
+    """
+    from audit.base.errors import BaselineError  # noqa: PLC0415
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.gate.headsfile import read_heads  # noqa: PLC0415
+    from audit.studies.plainly import load_plainly  # noqa: PLC0415
+    from audit.studies.validity.measure import Settings  # noqa: PLC0415
+
+    known = load_plainly(model, device, options=options).fingerprint
+    record = read_heads(baselines or project_at().baselines_of(model, known.name))
+    if record is None or record.model.digest != known.digest:
+        return ()
+    if record.heads and f"seed {Settings.seed}" in record.boxes:
+        raise BaselineError(
+            f"the chosen heads were chosen on the scenes of audit validity ({record.boxes}): "
+            "choose them anew with audit heads"
+        )
+    return tuple(record.heads)
+
+
 def _on_cases(
     model: str,
     device: str,
     cases: list[str],
     asked: Sequence[str],
     out: Path,
+    baselines: Path | None,
     options: dict[str, Any],
     *,
     as_json: bool,
@@ -128,7 +168,7 @@ def _on_cases(
     chosen = chosen_cases(cases, project)
     loaded = load_model(model, device, **options)
     known = loaded.fingerprint
-    record = read_heads(project.baselines_of(model, known.name))
+    record = read_heads(baselines or project.baselines_of(model, known.name))
     heads = record.heads if record else []
     if heads:
         chosen = [with_heads(case, heads) for case in chosen]
@@ -233,8 +273,9 @@ def heads(
     raise typer.Exit(0 if found["heads"] else 1)
 
 
-_SCENES = 777
-"""Seed of the drawn scenes, on which no embedded model was trained."""
+_SCENES = 778
+"""Seed of the drawn scenes: neither a model was trained on them nor are they those of audit
+validity, which measures the chosen heads."""
 
 
 def _scenes(given: int | None, model: str, cases: list[str] | None) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.files import write_atomically
-from audit.maps.spec import CONTROLS
+from audit.maps.spec import CONTROLS, MapSpec
 from audit.report.markdown import table
 from audit.report.placing_page import bounds_text
 from audit.report.plotting import colour_map, figure, plain
@@ -132,7 +132,7 @@ def _page(found: Mapping[str, Any], plot: str) -> str:
 
 This page is written by `audit validity`. It holds for one model: `{model["source"]}`, digest `{model["digest"]}`, {model["device"]}, {model["dtype"]}. Measure your own with `audit validity --model SOURCE`; the scenes are those of the [reference model's world](../audit/reference/README.md), so the figures of a model that does not know that world mean little. `audit validity --cases PATTERN` measures pointing and mass of any model on the regions of your own cases.
 
-{settings["scenes"]} scenes that the model was not trained on, seed {settings["seed"]}, with one entailed hypothesis each. Brackets are 95 % bootstrap intervals over scenes. `NOUN` is the noun of each hypothesis.
+{settings["scenes"]} scenes that the model was not trained on, seed {settings["seed"]}, with one entailed hypothesis each. Brackets are 95 % bootstrap intervals over scenes. `NOUN` is the noun of each hypothesis.{_heads(settings)}
 
 {trusted}
 
@@ -155,7 +155,7 @@ This page is written by `audit validity`. It holds for one model: `{model["sourc
 
 ## Faithfulness
 
-The mean probability of the answer as cells are greyed in the order of the map (deletion) or shown again over a blurred picture (insertion), in {settings["steps"]} steps, compared with the order of the random control. Positive is better for both margins.
+The mean probability of the answer as cells are greyed in the order of the map (deletion) or shown again over a blurred picture (insertion), in {settings["steps"]} steps, compared with the order of the random control, for the first {min(settings["scenes"], settings["curve_scenes"])} scenes. Positive is better for both margins.
 
 {faithful}
 
@@ -171,6 +171,15 @@ Mean Spearman correlation with the intact map over {settings["randomised_scenes"
 
 {randomised}
 """
+
+
+def _heads(settings: Mapping[str, Any]) -> str:
+    return (
+        f" `{MapSpec(heads=list(settings['heads'])).key}` is the map of the heads that `audit "
+        "heads` chose, on other scenes than these."
+        if settings["heads"]
+        else ""
+    )
 
 
 def _plot(found: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,9 @@ from audit.base.errors import BaselineError, CaseError
 from audit.cases.heads import asks_for_chosen, with_heads
 from audit.cases.loading import Case, load_cases
 from audit.gate.baselines import prune
-from audit.gate.headsfile import heads_for, heads_path, looked_up, read_heads
+from audit.gate.headsfile import heads_for, looked_up, read_heads
 from tests.head_toy import project
-
-
-def record(**changed: Any) -> dict[str, Any]:
-    half = {
-        "pictures": 6, "questions": 6,
-        "maps": {"answer_attention heads=L2H1": {"figures": {"mass": {"mean": 0.5}}}},
-    }  # fmt: skip
-    return {
-        "format": 1, "model": {"digest": "d" * 64}, "layers": 3, "heads_per_layer": 4,
-        "heads": ["L2H1"], "fitting": half, "held_out": half,
-    } | changed  # fmt: skip
-
-
-def write(folder: Path, **changed: Any) -> Path:
-    path = heads_path(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record(**changed), indent=1))
-    return folder
+from tests.head_toy import write_heads as write
 
 
 @pytest.mark.parametrize(

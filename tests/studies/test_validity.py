@@ -15,8 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from audit import load_model
-from audit.base.errors import ModelError
+from audit.base.errors import BaselineError, ModelError
 from audit.commands import main as cli
+from audit.commands.maps import _heads_for_scenes
 from audit.maps.reading import MapSpec, read_map
 from audit.maps.spec import CONTROLS
 from audit.models.kit.randomise import randomise_downwards, stages
@@ -25,7 +26,10 @@ from audit.report.validity_page import verdicts, write_page
 from audit.runs.evidence import gather
 from audit.studies.validity.measure import MAPS, Settings, measure
 from tests.checkpoints import make_checkpoint
+from tests.head_toy import write_heads
 from tests.progress import Titles
+
+CHOSEN = "answer_attention heads=L1H1"
 
 
 @pytest.fixture
@@ -90,11 +94,14 @@ def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(mod
 @pytest.mark.slow
 def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
     titles = Titles()
-    settings = Settings(scenes=3, randomised_scenes=2, absent_scenes=2, steps=3)
+    settings = Settings(
+        scenes=3, randomised_scenes=2, absent_scenes=2, curve_scenes=2, steps=3, heads=("L1H1",)
+    )
+    names = (CHOSEN, *MAPS)
     found = measure("reference", "cpu", settings, titles)
     assert titles == ["place, faithfulness", "entropy", "randomisation"]
     json.dumps(found, allow_nan=False)
-    assert tuple(found["maps"]) == MAPS
+    assert tuple(found["maps"]) == names
     for name, row in found["maps"].items():
         assert set(row["differences"]) == set(CONTROLS) - {name}
         if row["figures"]:
@@ -113,7 +120,9 @@ def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
         assert drawn.width > 1000
     text = page.read_text()
     assert found["model"]["digest"] in text
-    assert all(f"| `{name}` |" in text for name in MAPS)
+    assert all(f"| `{name}` |" in text for name in names)
+    assert f"`{CHOSEN}` is the map of the heads that `audit heads` chose" in text
+    assert "for the first 2 scenes" in text
 
 
 def bounds(low: float, high: float = 1.0) -> dict[str, float]:
@@ -175,3 +184,21 @@ def test_the_command_prints_json_and_writes_where_it_is_told(
     assert found["page"] == str(page)
     assert page.exists()
     assert page.with_suffix(".png").exists()
+
+
+def test_heads_that_were_chosen_on_the_measured_scenes_are_refused_and_of_other_weights_not_used(
+    tmp_path: Path,
+) -> None:
+    model = str(make_checkpoint(tmp_path / "tiny", seed=3))
+    digest = load_model(model, device="cpu").fingerprint.digest
+    for seed, weights, expected in (
+        (777, digest, None),
+        (778, digest, ("L2H1",)),
+        (777, "d" * 64, ()),
+    ):
+        write_heads(tmp_path, model={"digest": weights}, boxes=f"200 drawn scenes, seed {seed}")
+        if expected is None:
+            with pytest.raises(BaselineError, match="were chosen on the scenes of audit validity"):
+                _heads_for_scenes(model, "cpu", tmp_path, {})
+        else:
+            assert _heads_for_scenes(model, "cpu", tmp_path, {}) == expected

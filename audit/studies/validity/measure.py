@@ -43,6 +43,8 @@ from audit.studies.plainly import load_plainly
 MAPS = (
     "answer_attention",
     "answer_attention subtract=blank",
+    "answer_attention relative=generic",
+    "answer_attention drop=sinks",
     "word_attention word=NOUN",
     "rollout",
     "rollout residual=0.5",
@@ -51,7 +53,7 @@ MAPS = (
     "occlusion",
     *CONTROLS,
 )
-"""The measured maps; NOUN stands for the noun of each hypothesis."""
+"""The measured maps, before that of chosen heads; NOUN stands for the noun of each hypothesis."""
 
 
 @dataclass(frozen=True)
@@ -62,35 +64,44 @@ class Settings:
         scenes: number of held-out scenes, each with an entailed hypothesis.
         randomised_scenes: how many of them are used for the randomisation test.
         absent_scenes: number of hypotheses about an absent animal, for the entropy.
+        curve_scenes: how many of the scenes get deletion and insertion curves, the longest part.
         seed: of the scenes; the model was trained with another one.
         steps: of the deletion and insertion curves, one pass each; fewer than for a case, to save
             time.
         processes: number of processes that share the scenes, each with its own model and, if
             there are several, one thread.
+        heads: the chosen heads of the model, whose map is measured as well. They must have been
+            chosen on other scenes than those of ``seed``.
     """
 
     scenes: int = 300
     randomised_scenes: int = 40
     absent_scenes: int = 300
+    curve_scenes: int = 100
     seed: int = 777
     batch_size: int = 16
     steps: int = 12
     processes: int = 1
+    heads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A hypothesis about a scene, and the specs of all its maps by their names in ``MAPS``."""
+    """A hypothesis about a scene, and the specs of all its maps by name."""
 
     query: Query
     said: Hypothesis
     specs: dict[str, MapSpec]
 
 
-def maps_of(model: Model) -> tuple[str, ...]:
-    """Those of ``MAPS`` that the model can give; controls and occlusion are for any model."""
+def maps_of(model: Model, heads: Sequence[str] = ()) -> tuple[str, ...]:
+    """Those of ``MAPS`` that the model can give, and that of its chosen heads if there are any.
+
+    Controls and occlusion are for any model.
+    """
     readable = readable_methods(model.methods)
-    return tuple(name for name in MAPS if MapSpec.parse(name).method in readable)
+    chosen = [MapSpec(heads=list(heads)).key] if heads else []
+    return tuple(name for name in (*chosen, *MAPS) if MapSpec.parse(name).method in readable)
 
 
 def measure(
@@ -113,7 +124,7 @@ def measure(
         ``randomisation`` (without stages if the model does not show its network).
     """
     model = load_plainly(source, device, options=options)
-    maps = maps_of(model)
+    maps = maps_of(model, settings.heads)
     seen = _placed(source, device, settings, progress, options)
     entropies = _entropies(model, settings, progress)
     return {
@@ -202,7 +213,7 @@ def _load(source: str, device: str, options: Mapping[str, str], threads: int | N
 
 def _scene(number: int, settings: Settings) -> _Seen:
     model = _loaded[0]
-    asked = _entailed(settings.seed, number, maps_of(model))
+    asked = _entailed(settings.seed, number, maps_of(model, settings.heads))
     (evidence,) = gather(model, [asked.query], [list(asked.specs.values())], settings.batch_size)
     trace = evidence.trace
     region = mask(
@@ -213,17 +224,18 @@ def _scene(number: int, settings: Settings) -> _Seen:
     def hidden(p: Map) -> Curves:
         return curves(model, asked.query, trace, p, settings.batch_size, settings.steps)
 
-    chance = maps[RANDOM.key]
-    assert chance is not None
-    control = hidden(chance)
     margins = {}
-    for name, p in maps.items():
-        if p is not None and name not in _NO_ORDER:
-            found = hidden(p)
-            margins[name] = {
-                "deletion_margin": deletion_margin(found.deletion, control.deletion),
-                "insertion_margin": insertion_margin(found.insertion, control.insertion),
-            }
+    if number < settings.curve_scenes:
+        chance = maps[RANDOM.key]
+        assert chance is not None
+        control = hidden(chance)
+        for name, p in maps.items():
+            if p is not None and name not in _NO_ORDER:
+                found = hidden(p)
+                margins[name] = {
+                    "deletion_margin": deletion_margin(found.deletion, control.deletion),
+                    "insertion_margin": insertion_margin(found.insertion, control.insertion),
+                }
     return _Seen(
         {
             name: None if p is None else {f: measured(p, region) for f, measured in FIGURES.items()}
@@ -242,7 +254,7 @@ def _entropies(model: Model, settings: Settings, progress: Progress) -> dict[str
 
     Occlusion is left out, because it would double the total time.
     """
-    cheap = [name for name in maps_of(model) if name != "occlusion"]
+    cheap = [name for name in maps_of(model, settings.heads) if name != "occlusion"]
     found: dict[str, dict[str, list[float]]] = {n: {"present": [], "absent": []} for n in cheap}
     for index in progress(range(settings.absent_scenes), settings.absent_scenes, "entropy"):
         drawn = scene(settings.seed, index)
@@ -283,7 +295,8 @@ def _randomised(model: Model, settings: Settings, progress: Progress) -> dict[st
     randomised at once.
     """
     network = getattr(model, "torch_model", None)
-    looking = [name for name in maps_of(model) if name not in (*CONTROLS, "occlusion")]
+    given = maps_of(model, settings.heads)
+    looking = [name for name in given if name not in (*CONTROLS, "occlusion")]
     if network is None or not looking:
         return {"stages": [], "maps": {}}
     parts = model.stages if isinstance(model, Layered) else ALL

@@ -298,6 +298,7 @@ def power(
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.headsfile import heads_for  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
+    from audit.gate.waived import load_waived  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
     from audit.report.power_page import write_page  # noqa: PLC0415
     from audit.studies.power.measure import Asked, measure_power  # noqa: PLC0415
@@ -311,8 +312,11 @@ def power(
     if noise is None:
         noise = project.baselines_of(model, load_model(model, "cpu", **options).fingerprint.name)
     heads = heads_for(chosen, noise)
-    chosen = [with_heads(case, heads) for case in chosen]
-    asked = Asked(model, chosen, work, noise, seed, tuple(only or ()), processes, options)
+    known = load_waived(noise).cases
+    # What fails anyway shows no regression.
+    judged = [with_heads(case, heads) for case in chosen if case.id not in known]
+    left_out = len(chosen) - len(judged)
+    asked = Asked(model, judged, work, noise, seed, tuple(only or ()), processes, options, left_out)
     found = measure_power(asked, progress)
     # A page about a few changes must not replace the one about all.
     page = out or (work / "power.md" if only else Path("docs/power.md"))

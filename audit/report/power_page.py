@@ -57,7 +57,8 @@ def _page(found: Mapping[str, Any]) -> str:
     return f"""# What the gate catches
 
 Written by `audit power`; model `{model["name"]}`, digest `{model["digest"][:12]}`, \
-{counted(found["cases"], "case")} on {counted(found["images"], "picture")}, seed {found["seed"]}.
+{counted(found["cases"], "case")} on {counted(found["images"], "picture")}, seed {found["seed"]}.\
+{_known(found["known"])}
 
 Of {counted(len(planted), "planted regression")} {len(measurable)} {alter} something measurable. \
 The full gate catches {caught["full"]} of them; labels and probabilities \
@@ -100,6 +101,16 @@ these conditions, so these could not alarm a gate that uses it; the others could
 
 {quiet}
 {skipped}{unfit}"""
+
+
+def _known(number: int) -> str:
+    if not number:
+        return ""
+    them = "is" if number == 1 else "are"
+    return (
+        f" {counted(number, 'more case')}, which this model is known to fail (`waived.json` beside "
+        f"its baselines), {them} left out."
+    )
 
 
 def _reasons(title: str, left: Sequence[Mapping[str, Any]]) -> str:

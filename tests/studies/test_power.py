@@ -163,7 +163,8 @@ def test_the_command_writes_the_page_and_prints_the_table(
         "largest": {"noises": 4.0, "case": "a", "figure": "entropy"},
     }  # fmt: skip
     found = {
-        "model": {"name": "reference", "digest": "d" * 64}, "cases": 3, "images": 1, "seed": 1,
+        "model": {"name": "reference", "digest": "d" * 64}, "cases": 3, "known": 1, "images": 1,
+        "seed": 1,
         "multiple": 3.0, "changes": [result], "facts": [], "depends": {},
     }  # fmt: skip
     monkeypatch.setattr("audit.studies.power.measure.measure_power", lambda *_: found)
@@ -172,6 +173,8 @@ def test_the_command_writes_the_page_and_prints_the_table(
     done = CliRunner().invoke(cli.app, ["power", "--out", str(page)])
     assert done.exit_code == 0, done.output
     assert "preprocessing" in done.output
-    assert "`bgr`" in page.read_text()
+    text = page.read_text()
+    assert "`bgr`" in text
+    assert "1 more case, which this model is known to fail" in text
     plain = CliRunner().invoke(cli.app, ["power", "--out", str(page), "--json"])
     assert json.loads(plain.stdout)["changes"] == [result]

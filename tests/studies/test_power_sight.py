@@ -90,7 +90,8 @@ def result(name: str, measurable: bool, **more: Any) -> dict[str, Any]:
 def test_the_page_says_why_the_cases_do_not_see_a_change(cases: list[Case], tmp_path: Path) -> None:
     facts = [fact._asdict() for fact in facts_of(cases[:1])]
     found = {
-        "model": {"name": "reference", "digest": "d" * 64}, "cases": 1, "images": 1, "seed": 1,
+        "model": {"name": "reference", "digest": "d" * 64}, "cases": 1, "known": 0, "images": 1,
+        "seed": 1,
         "multiple": 2.0, "facts": facts,
         "depends": {"letterbox": ("oblong",), "first": ("long",), "bgr": ("colours",)},
         "changes": [

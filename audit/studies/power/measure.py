@@ -31,6 +31,7 @@ from audit.gate import baselines
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, Noise, load_noise
 from audit.gate.verdict import Policy
+from audit.gate.waived import Waived, load_waived
 from audit.metrics.registry import REGISTRY_VERSION
 from audit.models.kit.altering import Alterable, Alteration, NotPossible, Stored, given_to
 from audit.models.kit.fingerprints import weights_digest
@@ -57,6 +58,7 @@ class Asked:
         only: ids of changes; none means all.
         processes: how many share the changes.
         options: of the model's own kind, such as the asking file of chat models.
+        known: how many cases are not among them because this model is known to fail them.
     """
 
     source: str
@@ -67,6 +69,7 @@ class Asked:
     only: tuple[str, ...] = ()
     processes: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
+    known: int = 0
 
     def model(self, dtype: str = "float32", engine: str = "") -> Model:
         """The intact model, loaded.
@@ -81,6 +84,11 @@ class Asked:
     def measured(self) -> Noise:
         """The noise that sets the tolerances."""
         return load_noise(self.noise)
+
+    @property
+    def waived(self) -> Waived:
+        """What a person has set aside for this model."""
+        return load_waived(self.noise)
 
     def accepted(self, dtype: str) -> Path:
         """The folder of the intact model's baselines in one precision."""
@@ -195,12 +203,13 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
     about = {
         "model": intact.fingerprint.to_dict(),
         "cases": len(asked.cases),
+        "known": asked.known,
         "images": len({case.source.image_digest for case in asked.cases}),
         "seed": asked.seed,
         "multiple": MULTIPLE,
         "key": digest(
             intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION), str(MULTIPLE),
-            repr(asked.measured), *sorted(case.digest for case in asked.cases),
+            repr(asked.measured), repr(asked.waived), *sorted(case.digest for case in asked.cases),
         ),
     }  # fmt: skip
     make_output(asked.folder)
@@ -222,7 +231,7 @@ def _accept(intact: Model, asked: Asked) -> None:
     baselines.recover(folder)
     if all((folder / f"{stem_of(case.id)}.json").exists() for case in asked.cases):
         return
-    policy = Policy(folder, "all", {"model": intact.fingerprint.to_dict()})
+    policy = Policy(folder, "all", {"model": intact.fingerprint.to_dict()}, waived=asked.waived)
     with tempfile.TemporaryDirectory(prefix="audit-power-") as staged:
         for found in audit_cases(asked.cases, intact, policy=policy):
             outcome = found.outcome
@@ -273,7 +282,7 @@ def _in_process(
         before = _parts(fresh)
         model = change.plant(fresh, asked.seed)
         known = _as_loaded(fresh.fingerprint, before, _parts(fresh))
-        policy = Policy(accepted, "", {"model": known.to_dict()}, asked.measured)
+        policy = Policy(accepted, "", {"model": known.to_dict()}, asked.measured, asked.waived)
         cases = setting.order(asked.cases)
         size = setting.batch_size or len(cases)
         found = audit_cases(cases, model, policy=policy, batch_size=size)

@@ -17,6 +17,7 @@ from audit.gate.headsfile import heads_path
 from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import Run
 from audit.gate.tolerances import noise_path
+from audit.gate.waived import waived_path
 from audit.studies.power.changes import Session
 from audit.studies.power.copies import copy_cases
 
@@ -28,7 +29,8 @@ class Project:
     Attributes:
         source: of the model.
         accepted: the folder of its baselines.
-        noise: the folder of baselines that has the noise floor, and the chosen heads.
+        noise: the folder of baselines that has the noise floor, the chosen heads and what is set
+            aside.
         options: of the model's own kind.
     """
 
@@ -53,7 +55,7 @@ def audited_by_pytest(
     named = copy_cases(project.cases, folder, session.redraw)
     (folder / "pytest.ini").write_text("[pytest]\naudit_cases = */*.yaml\n")
     shutil.copytree(project.accepted, folder / "accepted")
-    for place in (noise_path, heads_path):
+    for place in (noise_path, heads_path, waived_path):
         if place(project.noise).exists():
             target = place(folder / "accepted")
             target.parent.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from audit import __version__
 from audit.base.console import Commands, let_go, say, stop
 from audit.base.errors import AuditError
-from audit.commands import asking, baselines, maps, models, pages, sources, studies
+from audit.commands import asking, baselines, checking, maps, models, pages, sources, studies
 from audit.maps.spec import told
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ for _command in (
     asking.explain,
     asking.serve,
     sources.import_,
+    checking.check,
     baselines.accept,
     baselines.status,
     baselines.prune,

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from audit.base.errors import MapError, Undefined, nearest
 from audit.maps.generic import generic_cells, relative_to, without_sinks
@@ -99,6 +98,8 @@ def processed(p: Map, spec: MapSpec) -> Map:
         p = np.exp(logs - logs.max())
         p = p / p.sum()
     if spec.smooth:
+        from scipy.ndimage import gaussian_filter  # noqa: PLC0415  cases are checked without it
+
         p = gaussian_filter(p, spec.smooth, mode="reflect")
         p = p / p.sum()
     return p

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist, jensenshannon
 
 from audit.base.errors import Undefined
 from audit.metrics.shape import centre_x, centre_y, focus, levels
@@ -34,6 +33,8 @@ def js(p: Array, q: Array) -> float:
     _same_grid(p, q)
     if np.array_equal(p, q):
         return 0.0
+    from scipy.spatial.distance import jensenshannon  # noqa: PLC0415  cases are checked without it
+
     # For almost equal maps rounding can make the sums negative, and then the root is NaN.
     with np.errstate(invalid="ignore"):
         found = float(jensenshannon(p.ravel(), q.ravel(), base=2))
@@ -57,6 +58,8 @@ def emd(p: Array, q: Array) -> float:
     moved = float(more.sum() + less.sum()) / 2
     if not (more.any() and less.any()):
         return 0.0
+    from scipy.spatial.distance import cdist  # noqa: PLC0415  cases are checked without it
+
     places = [_places(part) for part in (more, less)]
     amounts = [part[part > 0] / part.sum() for part in (more, less)]
     cost, log = _ot().emd2(*amounts, cdist(*places), numItermax=_ITERATIONS, log=True)

@@ -12,7 +12,6 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from audit.base.errors import Undefined, nearest
 from audit.metrics.shape import focus, levels
@@ -84,6 +83,8 @@ def pointing(p: Array, region: Array, tolerance: int = 0) -> float:
     _area(region)
     hits = region >= min(0.5, float(region.max()))
     if tolerance:
+        from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  cases are checked without it
+
         # Squared distances between cells are whole numbers, so a distance beyond the tolerance is
         # beyond it by more than this.
         hits = distance_transform_edt(~hits) <= tolerance + 1e-9

@@ -12,7 +12,17 @@ from pydantic import ValidationError
 from audit import __version__
 from audit.base.console import Commands, let_go, say, stop
 from audit.base.errors import AuditError
-from audit.commands import asking, baselines, checking, maps, models, pages, sources, studies
+from audit.commands import (
+    asking,
+    baselines,
+    checking,
+    maps,
+    models,
+    pages,
+    sources,
+    starting,
+    studies,
+)
 from audit.maps.spec import told
 
 app = typer.Typer(
@@ -47,6 +57,7 @@ def _commands(
 
 
 for _command in (
+    starting.init,
     asking.explain,
     asking.serve,
     sources.import_,
@@ -63,6 +74,7 @@ for _command in (
     models.model,
     pages.report,
     pages.schema,
+    starting.constraints,
 ):
     app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python
 

@@ -45,7 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STATE] = State(settings, files, watch)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(watch, "audit-watch")
-        config.pluginmanager.register(_Verdict(), "audit-verdict")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -62,6 +61,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput"):
         return
+    # After all other plugins, so that it is called before them: some write their reports as early
+    # as they can, and the verdict belongs in these.
+    config.pluginmanager.register(_Verdict(), "audit-verdict")
     state = config.stash[STATE]
     state.files.warn()
     folder = state.settings.run_folder

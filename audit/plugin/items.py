@@ -124,10 +124,24 @@ class CaseItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show a table and one sentence; a traceback would only show audit's own code."""
         if isinstance(excinfo.value, CaseFailed):
-            return failure_text(excinfo.value.outcome)
+            return self._shown(excinfo, failure_text(excinfo.value.outcome))
         if isinstance(excinfo.value, AuditError):
-            return lines_of(f"{type(excinfo.value).__name__}: {excinfo.value}")
+            told = f"{type(excinfo.value).__name__}: {excinfo.value}"
+            return self._shown(excinfo, lines_of(told))
         return super().repr_failure(excinfo, style)
+
+    def _shown(self, excinfo: pytest.ExceptionInfo[BaseException], text: str) -> Any:
+        """``text`` in place of the traceback.
+
+        A plain text would do for the terminal, but reports in other formats (JUnit XML, CTRF) look
+        for a message and a place, and would take a row of the table for the message.
+        """
+        shown: Any = excinfo.getrepr(style="value", chain=False)
+        shown.reprtraceback.reprentries[-1].lines = text.split("\n")
+        if shown.reprcrash is not None:
+            shown.reprcrash.path, shown.reprcrash.lineno = str(self.path), self.case.line
+            shown.reprcrash.message = text.partition("\n")[0]
+        return shown
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """The place of the case in its file."""

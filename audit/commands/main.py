@@ -16,6 +16,7 @@ from audit.commands import (
     asking,
     baselines,
     checking,
+    filing,
     maps,
     models,
     pages,
@@ -73,6 +74,7 @@ for _command in (
     studies.power,
     models.model,
     pages.report,
+    filing.evidence,
     pages.schema,
     starting.constraints,
 ):

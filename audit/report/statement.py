@@ -22,7 +22,7 @@ from audit.cases.project import Project
 from audit.gate.accepted import held
 from audit.gate.claims import baselines_of
 from audit.gate.ending import named
-from audit.gate.noisefile import NoiseRecord, noise_path, read_noise
+from audit.gate.noisefile import ENOUGH, NoiseRecord, noise_path, read_noise
 from audit.gate.outcomes import Outcome, labels_told, totals
 from audit.gate.rundigest import digests_of, whole_digest
 from audit.gate.runfolder import Run
@@ -182,6 +182,7 @@ def _noise(
         "cases": noise.cases,
         "conditions": [condition.title for condition in noise.conditions],
         "multiple": noise.multiple,
+        "enough": ENOUGH,
         "kind": "all conditions" if kind is None else f"{kind.dtype} on {kind.device}",
         "flips": len(noise.flips),
         "floors": [

@@ -82,7 +82,7 @@ def read_power(folder: Path) -> dict[str, Any]:
     planted = [each for each in done if each.family != _HARMLESS]
     measurable = [each for each in planted if each.measurable]
     harmless = [each for each in done if each.family == _HARMLESS]
-    families = by_family([each.model_dump() for each in planted])
+    families = by_family([each.model_dump(exclude={"skipped"}) for each in planted])
     return {
         "model": about.model.digest,
         "cases": about.cases,

@@ -17,7 +17,6 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from audit import __version__
 from audit.base import strictjson
 from audit.base.errors import RunError
 from audit.base.files import read_bytes, shown_path, write_atomically
@@ -25,7 +24,7 @@ from audit.base.records import MEGABYTE
 from audit.gate.rundigest import digests_of, whole_digest
 from audit.report.gallery import template
 from audit.report.points import COVERED, NOT_COVERED
-from audit.report.statement import FORMAT, Statement
+from audit.report.statement import FORMAT, Statement, version
 
 _SHORTEST_KEY = 16
 _LIMIT = 256 * MEGABYTE
@@ -124,12 +123,12 @@ def _check_text(text: str, statement: Statement, page: Path, found: Check) -> No
         raise _no_page(page) from None
     if drawn == text:
         found.held.append("the page says what its statement says")
-    elif statement["audit"] == __version__:
+    elif statement["audit"] == version():
         found.faults.append("the page was changed: it does not say what its statement says")
     else:
         found.faults.append(
             f"the words of the page cannot be checked: audit {shown_path(statement['audit'])} "
-            f"wrote it, and this is {__version__}; check it with that version"
+            f"wrote it, and this is {version()}; check it with that version"
         )
 
 

@@ -11,10 +11,10 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from audit import __version__
 from audit.base.errors import RunError
 from audit.base.files import digest_file, inside
 from audit.base.records import ModelRecord
@@ -58,7 +58,7 @@ def state_of(
         found["same_model"] = found["model"] == about.get("model", {}).get("digest", "")
     return {
         "format": FORMAT,
-        "audit": __version__,
+        "audit": version(),
         "made": _now(),
         "run": {
             "id": about.get("id", ""),
@@ -84,6 +84,11 @@ def state_of(
         "decisions": [],
         "baselines": {"folder": about.get("baselines", ""), "missing": without},
     }
+
+
+def version() -> str:
+    """The version of audit that is installed, which is the one whose words a page has."""
+    return metadata.version("ofa-audit")
 
 
 def _now() -> str:

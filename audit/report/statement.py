@@ -9,15 +9,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from audit.base.errors import RunError
-from audit.base.files import digest_file, inside
-from audit.base.records import ModelRecord
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from audit.base.errors import BaselineError, RunError
+from audit.base.files import digest_file, inside, read_bytes, shown_path
+from audit.base.records import MEGABYTE, WRITTEN, CaseId, ModelRecord
 from audit.cases.project import Project
 from audit.gate.accepted import held
 from audit.gate.claims import baselines_of
@@ -67,7 +69,8 @@ def state_of(
             "digest": whole_digest(digests),
             "files": digests,
         },
-        "session": results.get("session") or {"passed": None, "sentence": "of an older version"},
+        "session": results.get("session")
+        or {"passed": None, "sentence": "the run does not say how its session ended"},
         "model": {**ModelRecord().model_dump(), **about.get("model", {})},
         "labels": about.get("labels", []),
         "stack": about.get("stack", {}),
@@ -81,7 +84,7 @@ def state_of(
         "slices": _slices(outcomes, results.get("suite")),
         "cases": [_case(outcome) for outcome in outcomes],
         "accepted": _accepted(outcomes, folder),
-        "decisions": [],
+        "decisions": [] if folder is None else _decisions(folder, {o.case for o in outcomes}),
         "baselines": {"folder": about.get("baselines", ""), "missing": without},
     }
 
@@ -217,6 +220,48 @@ def _accepted(outcomes: Iterable[Outcome], folder: Path | None) -> list[dict[str
         {**dict(zip(names, key, strict=True)), "cases": len(cases), "some": named(cases, 5)}
         for key, cases in sorted(rows.items())
     ]
+
+
+class _Decided(BaseModel):
+    """A line of the log of decisions, which is kept beside the baselines."""
+
+    model_config = WRITTEN
+
+    case: CaseId
+    decision: Literal["accept", "reject"]
+    time: AwareDatetime
+    reviewer: str = ""
+    reason: str = ""
+
+
+_LOG = "decisions.jsonl"
+
+
+def _decisions(folder: Path, cases: Collection[str]) -> list[dict[str, Any]]:
+    """What reviewers decided about these cases, in the order of the log.
+
+    Raises:
+        BaselineError: a line of the log is damaged.
+    """
+    path = folder / _LOG
+    try:
+        text = read_bytes(path, 64 * MEGABYTE).decode()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"{shown_path(path)}: cannot be read: {error}") from None
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            read = _Decided.model_validate_json(line)
+        except ValidationError as error:
+            what = error.errors(include_url=False)[0]["msg"]
+            raise BaselineError(f"{shown_path(path)}:{number}: {what}") from None
+        if read.case in cases:
+            rows.append({**read.model_dump(), "time": read.time.isoformat(timespec="seconds")})
+    return rows
 
 
 def _case_files(outcomes: Iterable[Outcome], root: Path, started: str) -> list[dict[str, Any]]:

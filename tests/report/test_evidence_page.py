@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from audit.base.errors import RunError
+from audit.base.errors import BaselineError, RunError
 from audit.base.files import digest_file, write_json
 from audit.cases.project import project_at
 from audit.gate.accepted import load
@@ -197,6 +197,23 @@ def test_baselines_are_told_with_who_accepted_them(root: Path) -> None:
     write_json(baseline.path, record)
     rows = {row["by"]: row for row in stated(root)["accepted"]}
     assert (rows["Ada"]["reason"], rows["Ada"]["same"]) == ("looked at it", "no, another one since")
+
+
+def test_decisions_of_reviewers_are_told_as_the_log_has_them(root: Path) -> None:
+    entry = {
+        "format": 1, "case": "birds", "decision": "reject", "reason": "looks at the corner",
+        "reviewer": "Ada", "time": "2026-11-26T10:00:00Z", "run": "run", "state": "drifted",
+    }  # fmt: skip
+    log = root / "baselines" / "toy" / "decisions.jsonl"
+    log.write_text(f"{json.dumps(entry)}\n{json.dumps({**entry, 'case': 'other'})}\n")
+    (row,) = stated(root)["decisions"]
+    assert (row["reviewer"], row["decision"], row["reason"]) == (
+        "Ada", "reject", "looks at the corner",
+    )  # fmt: skip
+    assert "looks at the corner" in written(root).read_text()
+    log.write_text(log.read_text() + "{}\n")
+    with pytest.raises(BaselineError, match=r"decisions\.jsonl:3: Field required"):
+        stated(root)
 
 
 def test_a_run_from_elsewhere_says_that_its_baselines_are_not_here(root: Path) -> None:

@@ -13,16 +13,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
-
-from audit.base.errors import BaselineError, RunError
-from audit.base.files import digest_file, inside, read_bytes, shown_path
-from audit.base.records import MEGABYTE, WRITTEN, CaseId, ModelRecord
+from audit.base.errors import RunError
+from audit.base.files import digest_file, inside
+from audit.base.records import ModelRecord
 from audit.cases.project import Project
 from audit.gate.accepted import held
 from audit.gate.claims import baselines_of
+from audit.gate.decisions import read_log
 from audit.gate.ending import named
 from audit.gate.noisefile import ENOUGH, NoiseRecord, noise_path, read_noise
 from audit.gate.outcomes import Outcome, labels_told, totals
@@ -48,7 +47,7 @@ def state_of(
 
     Raises:
         RunError: the run is damaged or not finished, or the measurement of power is damaged.
-        BaselineError: the measured noise is damaged.
+        BaselineError: the measured noise, or the log of decisions, is damaged.
     """
     digests = digests_of(run.folder)
     about, results = run.about(), run.results()
@@ -222,46 +221,20 @@ def _accepted(outcomes: Iterable[Outcome], folder: Path | None) -> list[dict[str
     ]
 
 
-class _Decided(BaseModel):
-    """A line of the log of decisions, which is kept beside the baselines."""
-
-    model_config = WRITTEN
-
-    case: CaseId
-    decision: Literal["accept", "reject"]
-    time: AwareDatetime
-    reviewer: str = ""
-    reason: str = ""
-
-
-_LOG = "decisions.jsonl"
-
-
 def _decisions(folder: Path, cases: Collection[str]) -> list[dict[str, Any]]:
-    """What reviewers decided about these cases, in the order of the log.
-
-    Raises:
-        BaselineError: a line of the log is damaged.
-    """
-    path = folder / _LOG
-    try:
-        text = read_bytes(path, 64 * MEGABYTE).decode()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{shown_path(path)}: cannot be read: {error}") from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            read = _Decided.model_validate_json(line)
-        except ValidationError as error:
-            what = error.errors(include_url=False)[0]["msg"]
-            raise BaselineError(f"{shown_path(path)}:{number}: {what}") from None
-        if read.case in cases:
-            rows.append({**read.model_dump(), "time": read.time.isoformat(timespec="seconds")})
-    return rows
+    """What reviewers decided about these cases, in the order of the log."""
+    return [
+        {
+            "case": entry.case,
+            "decision": entry.decision,
+            "time": entry.time.isoformat(timespec="seconds"),
+            "reviewer": entry.reviewer,
+            "reason": entry.reason,
+            "run": entry.run,
+        }
+        for entry in read_log(folder)
+        if entry.case in cases
+    ]
 
 
 def _case_files(outcomes: Iterable[Outcome], root: Path, started: str) -> list[dict[str, Any]]:

@@ -29,7 +29,11 @@ def check(
 ) -> None:
     """Check case files and their pictures: every mistake with its file, line and key.
 
-    It loads no model and imports no torch: `audit check cases/birds.yaml`.
+    It loads no model and imports no torch.
+
+    Example: audit check
+
+    Example: audit check cases/birds.yaml
     """
     from audit.cases.checking import check_files  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415

@@ -32,7 +32,11 @@ def evidence(
 ) -> None:
     """Write one page about a run to be filed: what was set before, what came out, who accepted it.
 
-    It needs no model: `audit evidence audit-run --power audit-power`.
+    It needs no model.
+
+    Example: audit evidence audit-run --power audit-power
+
+    Example: audit evidence audit-run --verify evidence.html
     """
     from audit.report import evidence_page as pages  # noqa: PLC0415
 

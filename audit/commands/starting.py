@@ -31,6 +31,8 @@ def init(
     """Lay out a project: an example case, configuration, a GitHub workflow, what git ignores.
 
     It asks nothing and overwrites nothing. Afterwards `pytest cases` passes there.
+
+    Example: audit init
     """
     from audit.commands.layout import lay_out  # noqa: PLC0415
 
@@ -57,7 +59,7 @@ def constraints(
 ) -> None:
     """Print the versions of all packages that are tested, for `pip install -c`.
 
-    `audit constraints > constraints.txt`.
+    Example: audit constraints --transformers 4
     """
     from audit.commands.shipping import constraints as tested  # noqa: PLC0415
 

@@ -73,6 +73,10 @@ class RunError(AuditError):
     """A run folder is missing, incomplete or in another format."""
 
 
+class BulkError(AuditError):
+    """A bulk audit cannot start, go on or be read: its source, its folder, or what is in it."""
+
+
 class Undefined(ValueError):
     """A metric has no value for this input; the message says why.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from PIL import Image
 
@@ -16,8 +18,8 @@ from audit.base.geometry import Box
 from audit.cases.loading import Case
 from audit.cases.variants import Answered
 from audit.maps.reading import Map, UndefinedMap, read_map
-from audit.maps.spec import RANDOM
-from audit.maps.trace import EACH_WORD, Evidence
+from audit.maps.spec import RANDOM, MapSpec
+from audit.maps.trace import EACH_WORD, Evidence, Need
 from audit.metrics.registry import METRICS
 from audit.models.protocol import Model, Query
 from audit.runs.evidence import Curves, curves, gather
@@ -55,6 +57,7 @@ class Answer:
             those of the random control as well.
         again: the answers to further questions, for cases that repeat.
         fault: type of the error, if the model is to blame and not the case.
+        kind: type of the error.
         made: the picture, if it was made for a variant.
         original: the answer to the case that a variant is made from.
     """
@@ -65,6 +68,7 @@ class Answer:
     curves: Mapping[str, Curves] = field(default_factory=dict)
     again: Sequence[Evidence] = ()
     fault: str = ""
+    kind: str = ""
     made: Made | None = None
     original: Original | None = None
 
@@ -73,27 +77,40 @@ _ALSO = frozenset({EACH_WORD})
 """The readings that the gallery shows for every case, even if no map needs them."""
 
 
-def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[Answer]:
+def _own_maps(case: Case) -> Sequence[MapSpec]:
+    return case.maps
+
+
+def answer_cases(
+    cases: Sequence[Case],
+    model: Model,
+    batch_size: int,
+    *,
+    picture: Callable[[Case], Path | Image.Image] = picture_to_ask,
+    maps: Callable[[Case], Sequence[MapSpec]] = _own_maps,
+    also: Need = _ALSO,
+) -> list[Answer]:
     """Ask the model about ``cases`` as one batch; if that fails, one by one.
 
     An error at one case never stops the others.
+
+    Args:
+        picture: gives the picture of a case.
+        maps: gives the maps that are to be read; by default those that the case measures.
+        also: readings that every trace must have besides.
     """
     started = time.perf_counter()
     try:
-        queries = [
-            Query(picture_to_ask(case), case.text, case.premise, case.truncate) for case in cases
-        ]
-        seen = gather(model, queries, [case.maps for case in cases], batch_size, _ALSO)
+        queries = [Query(picture(case), case.text, case.premise, case.truncate) for case in cases]
+        asked = [maps(case) for case in cases]
+        seen = gather(model, queries, asked, batch_size, also)
         curves = [
             _curves(model, case, query, evidence, batch_size)
             for case, query, evidence in zip(cases, queries, seen, strict=True)
         ]
         again = [
-            [
-                gather(model, [query], [case.maps], batch_size, _ALSO)[0]
-                for _ in range(case.repeat - 1)
-            ]
-            for case, query in zip(cases, queries, strict=True)
+            [gather(model, [query], [specs], batch_size, also)[0] for _ in range(case.repeat - 1)]
+            for case, query, specs in zip(cases, queries, asked, strict=True)
         ]
     except KeyboardInterrupt:
         raise
@@ -101,19 +118,28 @@ def answer_cases(cases: Sequence[Case], model: Model, batch_size: int) -> list[A
         if len(cases) == 1:
             _log.debug("%s: %s", cases[0].id, in_a_sentence(error), exc_info=error)
             seconds = time.perf_counter() - started
-            return [Answer(None, _message(error, cases[0]), seconds, fault=_fault(error))]
+            message, kind = _message(error, cases[0]), type(error).__name__
+            return [Answer(None, message, seconds, fault=_fault(error), kind=kind)]
     else:
         seconds = (time.perf_counter() - started) / len(cases)
         return [
-            Answer(evidence, "", seconds, found, more, made=_made(query))
-            for evidence, found, more, query in zip(seen, curves, again, queries, strict=True)
+            Answer(evidence, "", seconds, found, more, made=_made(case, query))
+            for case, evidence, found, more, query in zip(
+                cases, seen, curves, again, queries, strict=True
+            )
         ]
     # Not in the except block, because the exception's frames keep the batch's tensors alive.
-    return [answer for case in cases for answer in answer_cases([case], model, batch_size)]
+    one_by_one = partial(
+        answer_cases, model=model, batch_size=batch_size, picture=picture, maps=maps, also=also
+    )
+    return [answer for case in cases for answer in one_by_one([case])]
 
 
-def _made(query: Query) -> Made | None:
-    return kept(query.image) if isinstance(query.image, Image.Image) else None
+def _made(case: Case, query: Query) -> Made | None:
+    """What a run keeps of the picture, if it was made for a variant."""
+    if case.variant is None or not isinstance(query.image, Image.Image):
+        return None
+    return kept(query.image)
 
 
 _TO_BLAME = (NotFinite, Unavailable)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.base.errors import AuditError, MapError, Undefined
-from audit.base.geometry import mask
+from audit.base.geometry import Box, mask
 from audit.cases.expectations import AttentionExpectation, Verdict
 from audit.cases.loading import Case
 from audit.gate.runfolder import Strip
 from audit.maps.reading import Map, UndefinedMap, layer_maps, read_map, word_maps
 from audit.maps.spec import RANDOM, MapSpec
-from audit.maps.trace import EACH_WORD, Evidence
+from audit.maps.trace import EACH_WORD, Evidence, Trace
 from audit.metrics.keys import FigureKey
 from audit.metrics.measuring import measure, measure_curves, measure_one
 from audit.metrics.registry import METRICS
@@ -73,13 +73,50 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
         raise AuditError(
             f"the model has no label {case.expect.label!r}; it has {', '.join(trace.probabilities)}"
         )
-    regions = {name: mask(boxes, trace.grid, trace.view) for name, boxes in case.regions.items()}
-    # Case files have no empty regions, so a region with an empty mask was cropped away.
-    outside = {name for name, area in regions.items() if not area.any()}
+    regions, outside = _masks(case.regions, trace)
+    maps, metrics, missing = measure_maps(case.maps, case.regions, evidence)
+    for wanted in case.expect.attention:
+        if wanted.on_request:
+            spec = wanted.map or case.map
+            needed = [spec, *([wanted.against] if wanted.against else [])]
+            reasons = [missing[s.key] for s in needed if s.key in missing]
+            if wanted.region in outside:
+                reasons.append(_OUTSIDE)
+            metrics[spec.key][wanted.key] = (
+                reasons[0] if reasons else _requested(wanted, spec, maps, regions, curves_of)
+            )
+    probabilities = dict(trace.probabilities)
+    return Measured((trace.label,), probabilities, maps, metrics, unsaid=trace.unsaid)
+
+
+def _masks(
+    regions: Mapping[str, Sequence[Box]], trace: Trace
+) -> tuple[dict[str, NDArray[np.float64]], set[str]]:
+    """The cells of each region, and the names of those that were cropped away."""
+    masks = {name: mask(boxes, trace.grid, trace.view) for name, boxes in regions.items()}
+    # Nobody can write an empty region, so one with an empty mask was cropped away.
+    return masks, {name for name, area in masks.items() if not area.any()}
+
+
+def measure_maps(
+    specs: Iterable[MapSpec], boxes: Mapping[str, Sequence[Box]], evidence: Evidence
+) -> tuple[dict[str, Map], dict[str, Figures], dict[str, str]]:
+    """Read maps from a trace and measure them: the maps, their figures, and why a map is missing.
+
+    Each is by map key; the first lacks undefined maps, whose figures are undefined, too.
+
+    Args:
+        boxes: of the regions, by name.
+
+    Raises:
+        MapError: the model cannot give one of the maps.
+    """
+    trace = evidence.trace
+    regions, outside = _masks(boxes, trace)
     maps: dict[str, Map] = {}
     metrics: dict[str, Figures] = {}
     missing: dict[str, str] = {}
-    for spec in case.maps:
+    for spec in specs:
         try:
             maps[spec.key] = read_map(evidence, spec)
         except UndefinedMap as reason:
@@ -93,18 +130,7 @@ def measure_case(case: Case, evidence: Evidence, curves_of: Mapping[str, Curves]
             figures = measure(maps[spec.key], regions, evidence, spec)
             cut = [name for name in figures if outside and FigureKey.parse(name).region in outside]
             metrics[spec.key] = figures | dict.fromkeys(cut, _OUTSIDE)
-    for wanted in case.expect.attention:
-        if wanted.on_request:
-            spec = wanted.map or case.map
-            needed = [spec, *([wanted.against] if wanted.against else [])]
-            reasons = [missing[s.key] for s in needed if s.key in missing]
-            if wanted.region in outside:
-                reasons.append(_OUTSIDE)
-            metrics[spec.key][wanted.key] = (
-                reasons[0] if reasons else _requested(wanted, spec, maps, regions, curves_of)
-            )
-    probabilities = dict(trace.probabilities)
-    return Measured((trace.label,), probabilities, maps, metrics, unsaid=trace.unsaid)
+    return maps, metrics, missing
 
 
 def _requested(

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from audit.base.errors import printable
+from audit.base.files import counted
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of the signal, as in shells."""
@@ -132,3 +134,65 @@ def _in_lines(items: Iterable[Any], total: int, title: str) -> Iterator[Any]:
             typer.echo(f"{title}: {number} of {total}", err=True)
         yield item
     typer.echo(f"{title}: {total} of {total}", err=True)
+
+
+class Meter:
+    """Shows how many rows are done and failed, how fast it goes and how long it will take.
+
+    A line in a terminal is renewed; else there is a line now and then.
+    """
+
+    def __init__(self, total: int, title: str, noun: str = "row") -> None:
+        self._total, self._title, self._noun = total, title, noun
+        self._done = self._failed = 0
+        self._began = self._told = time.monotonic()
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, done: int, failed: int) -> None:
+        """Count rows that are done, and those of them that failed."""
+        self._done += done
+        self._failed += failed
+        now = time.monotonic()
+        if now - self._told >= (_OFTEN if self._live else _NOW_AND_THEN):
+            self._told = now
+            self._show(now)
+
+    def _show(self, now: float) -> None:
+        line = told_so_far(self._done, self._total, self._failed, now - self._began, self._noun)
+        begin = _CLEARED if self._live else ""
+        typer.echo(f"{begin}{self._title}: {line}", err=True, nl=not self._live)
+
+    def end(self) -> None:
+        """Show where it ended."""
+        if self._done:
+            self._show(time.monotonic())
+            if self._live:
+                typer.echo("", err=True)
+
+
+_OFTEN, _NOW_AND_THEN = 0.5, 30.0
+"""Seconds between two lines, in a terminal and elsewhere."""
+
+_CLEARED = "\r\x1b[K"
+"""Goes back to the start of a terminal's line, which is empty then."""
+
+
+def told_so_far(done: int, total: int, failed: int, seconds: float, noun: str = "row") -> str:
+    """How far something is, in words.
+
+    >>> told_so_far(500, 2000, 3, 50.0)
+    '500 of 2,000 rows, 10.0 a second, 3 failed, 2:30 left'
+    >>> told_so_far(2000, 2000, 0, 4000.0)
+    '2,000 of 2,000 rows, 0.50 a second, none failed'
+    """
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f", {_clock((total - done) / rate)} left" if rate and done < total else ""
+    speed = f"{rate:.2f}" if rate < 1 else f"{rate:,.1f}"
+    bad = f"{failed:,}" if failed else "none"
+    return f"{done:,} of {counted(total, noun)}, {speed} a second, {bad} failed{left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

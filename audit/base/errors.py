@@ -77,6 +77,10 @@ class BulkError(AuditError):
     """A bulk audit cannot start, go on or be read: its source, its folder, or what is in it."""
 
 
+class Unfinished(BulkError):
+    """A bulk audit ended before its last row; what is written stays, and it can be continued."""
+
+
 class Undefined(ValueError):
     """A metric has no value for this input; the message says why.
 

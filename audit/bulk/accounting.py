@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.compute as pc
 
-from audit.base.errors import BulkError
+from audit.base.errors import Unfinished
 from audit.base.files import counted, write_json
 from audit.bulk.format import ACCOUNT, FORMAT, Account, BulkFolder
 from audit.bulk.plan import Plan
@@ -19,7 +19,7 @@ def take_account(folder: BulkFolder, plan: Plan, seconds: float) -> Account:
     """Count what is in the folder and hold it against the source.
 
     Raises:
-        BulkError: rows are missing, or there twice.
+        Unfinished: rows are missing, or there twice.
     """
     ids = array("Q")
     errors: Counter[str] = Counter()
@@ -33,7 +33,7 @@ def take_account(folder: BulkFolder, plan: Plan, seconds: float) -> Account:
         right += pc.sum(batch["right"]).as_py() or 0
     different = len(np.unique(np.asarray(ids, np.uint64)))
     if rows != different or rows != plan.rows:
-        raise BulkError(
+        raise Unfinished(
             f"{folder.folder}: {counted(plan.rows, 'row')} could be asked, but {rows:,} are "
             f"written, {different:,} of them different: run again"
         )

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from audit import __version__
 from audit.base.errors import BulkError, ModelError, nearest
 from audit.base.files import digest, to_json
 from audit.bulk.format import FORMAT, RECORD, BulkFolder, BulkRecord
@@ -18,7 +17,7 @@ from audit.cases.methods import readable_methods
 from audit.gate.stack import device_class
 from audit.maps.spec import CHOSEN, MapSpec, default_map
 from audit.metrics.registry import REGISTRY_VERSION
-from audit.models.kit.stack import stack
+from audit.models.kit.stack import installed, stack
 from audit.models.protocol import Model
 from audit.runs.session import usual_batch
 
@@ -91,7 +90,7 @@ def record_for(job: Job, model: Model, specs: Sequence[MapSpec]) -> BulkRecord:
     return BulkRecord.model_validate(
         {
             "format": FORMAT,
-            "audit": __version__,
+            "audit": installed("ofa-audit"),
             "model": known.to_dict(),
             "stack": stack(known.device),
             "labels": list(model.labels),

@@ -1,18 +1,23 @@
-"""Rows of case files, as a bulk audit takes them."""
+"""Rows of case files and of any other source, as a bulk audit takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from audit.base.files import write_atomically
 from audit.base.places import named_from
 from audit.bulk.plan import Refusal, Rows
 from audit.bulk.questions import Question
 from audit.cases.case import Case
 from audit.cases.discovery import SUFFIXES
+from audit.sources.reading import Source
+from audit.sources.rows import Plain, Refused, Row
 
 PICTURES = "pictures"
-"""The folder in a bulk folder for pictures that a source holds in itself."""
+"""The folder in a bulk folder for the pictures of a source that holds them in itself: what travels
+to other processes are paths."""
 
 
 def case_files(path: Path) -> list[str]:
@@ -54,3 +59,52 @@ def of_cases(cases: Sequence[Case], root: Path) -> Rows:
             )
 
     return rows
+
+
+def of_source(source: Source, root: Path, out: Path, keep: Collection[str] | None) -> Rows:
+    """The rows of a table, a data set or a folder of pictures.
+
+    Args:
+        root: the folder that pictures are relative to.
+        out: the bulk folder, which gets the pictures that the source holds in itself.
+        keep: the other columns that are kept; None for all.
+    """
+
+    def rows() -> Iterator[Question | Refusal]:
+        for position, row in enumerate(source.rows()):
+            if isinstance(row, Refused):
+                yield Refusal(position, row.where, row.reason)
+                continue
+            yield Question(
+                id=row.id,
+                position=position,
+                where=row.where,
+                picture=_path(row, root, out),
+                text=row.text,
+                premise=row.premise,
+                expected=row.label or "",
+                regions=row.regions,
+                size=row.size,
+                kept={
+                    name: _told(value)
+                    for name, value in row.others.items()
+                    if keep is None or name in keep
+                },
+                written_id=row.written_id,
+            )
+
+    return rows
+
+
+def _path(row: Row, root: Path, out: Path) -> str:
+    if isinstance(row.picture, Path):
+        return named_from(row.picture, root)
+    mark = hashlib.sha256(row.picture).hexdigest()
+    path = out / PICTURES / mark[:2] / mark[2:]
+    if not path.exists():
+        write_atomically(path, row.picture, durable=False)
+    return str(path.absolute())
+
+
+def _told(value: Plain) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

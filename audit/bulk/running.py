@@ -49,9 +49,10 @@ def run(
         sample: of about how many rows maps are kept besides those of wrong answers.
 
     Raises:
-        BulkError: see :func:`audit.bulk.plan.make_plan`, :func:`audit.bulk.job.claim` and
-            :func:`audit.bulk.accounting.take_account`; or another process works in the folder.
-        ModelError: the model cannot be loaded, or answers no more.
+        BulkError: see :func:`audit.bulk.plan.make_plan` and :func:`audit.bulk.job.claim`; or
+            another process works in the folder.
+        ModelError: the model cannot be loaded.
+        Unfinished: rows are missing, because the model answers no more or processes died.
     """
     began = time.monotonic()
     out, folder = job.out, BulkFolder(job.out)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from audit.base.errors import MapError, ModelError, in_a_sentence, nearest
+from audit.base.errors import MapError, Unfinished, in_a_sentence, nearest
 from audit.base.files import write_atomically
 from audit.bulk.format import (
     KEPT,
@@ -95,7 +95,7 @@ class Worker:
             How many rows there are, and how many of them failed.
 
         Raises:
-            ModelError: the model answers nothing any more; nothing of the shard is written.
+            Unfinished: the model answers nothing any more; nothing of the shard is written.
         """
         out = self.job.out
         path = out / ROWS / f"{name}.parquet"
@@ -117,7 +117,7 @@ class Worker:
         """The model's answers; an error of a row is what becomes of it, and of no other.
 
         Raises:
-            ModelError: the model answers nothing any more.
+            Unfinished: the model answers nothing any more.
         """
         if self.job.joined:
             questions = [each.joined() for each in questions]
@@ -180,7 +180,7 @@ class Worker:
             case, picture = self._good
             (again,) = ask([case], {case.id: picture})
             if again.error:
-                raise ModelError(
+                raise Unfinished(
                     f"{self.job.model}: the model answers no more, not even what it answered "
                     f"before: {again.error}"
                 )
@@ -188,7 +188,7 @@ class Worker:
         if good is not None:
             self._good = cases[good], pictures[cases[good].id]
         elif self._good is None and self._failed >= _ENOUGH:
-            raise ModelError(
+            raise Unfinished(
                 f"{self.job.model}: the model failed at all of the first {self._failed} rows; at "
                 f"the last one: {faults[-1].error}"
             )

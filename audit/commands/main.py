@@ -15,6 +15,7 @@ from audit.base.errors import AuditError
 from audit.commands import (
     asking,
     baselines,
+    bulk,
     checking,
     filing,
     maps,
@@ -79,6 +80,7 @@ for _command in (
     starting.constraints,
 ):
     app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python
+app.command(cls=bulk.BulkCommand)(bulk.bulk)
 
 
 def main() -> None:

@@ -125,11 +125,11 @@ def on_ray(job: Job, parts: Sequence[Part], tell: Told, *, address: str, actors:
         BulkError: there is no such cluster, or an actor cannot do what is asked.
         Unfinished: it ended early.
     """
-    import ray  # noqa: PLC0415  it takes a second, and only this needs it
-    from ray.exceptions import RayError  # noqa: PLC0415
+    with _connected(address) as nodes:
+        import ray.data  # noqa: PLC0415  it takes a second, and only this needs it
+        from ray.exceptions import RayError  # noqa: PLC0415
 
-    with _connected(address):
-        share = shares([n["Resources"] for n in ray.nodes() if n["Alive"]], actors, job.device)
+        share = shares(nodes, actors, job.device)
         job = replace(job, threads=job.threads or share.threads)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -153,13 +153,16 @@ def on_ray(job: Job, parts: Sequence[Part], tell: Told, *, address: str, actors:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[None]:
-    import ray  # noqa: PLC0415
+def _connected(address: str) -> Iterator[list[dict[str, float]]]:
+    """Connect to a cluster, or start one here; gives the resources of its machines."""
+    # Before Ray is imported; the driver's log is its standard error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray.data  # noqa: PLC0415
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     mine = not ray.is_initialized()
     if mine:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         try:
             if address:
@@ -169,7 +172,8 @@ def _connected(address: str) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise BulkError(f"--ray: {in_a_sentence(error)}") from error
     try:
-        yield
+        every: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        yield [node["Resources"] for node in every if node["Alive"]]
     finally:
         if mine:
             ray.shutdown()

@@ -13,7 +13,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from audit.base.errors import BulkError
-from audit.base.files import make_output, write_json
+from audit.base.files import counted, make_output, write_json
 from audit.bulk.accounting import take_account
 from audit.bulk.floor import measure_floor
 from audit.bulk.format import ACCOUNT, MAPS, RECORD, REFUSED, ROWS, Account, BulkFolder
@@ -60,7 +60,8 @@ def run(
         plan = make_plan(rows, out, job.shard, job.seed)
         if not plan.rows:
             raise BulkError(
-                f"{job.source}: it has no rows that can be asked; see {out}/refused.jsonl"
+                f"{job.source}: none of its {counted(plan.read, 'row')} can be asked; "
+                f"{out / REFUSED} says why"
             )
         job = _completed(job, plan, sample)
         (out / ACCOUNT).unlink(missing_ok=True)

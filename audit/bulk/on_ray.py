@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,7 +126,8 @@ def on_ray(job: Job, parts: Sequence[Part], tell: Told, *, address: str, actors:
         BulkError: there is no such cluster, or an actor cannot do what is asked.
         Unfinished: it ended early.
     """
-    with _connected(address) as nodes:
+    # Ray tells of processes that died on standard output, where the results go.
+    with redirect_stdout(sys.stderr), _connected(address) as nodes:
         import ray.data  # noqa: PLC0415  it takes a second, and only this needs it
         from ray.exceptions import RayError  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,11 @@ class Question:
         boxes = [box for each in self.regions.values() for box in each]
         return replace(self, regions={JOINED: boxes} if boxes else {})
 
-    def case(self, source: Path, picture: Path, size: tuple[int, int], spec: MapSpec) -> Case:
+    def case(self, source: Path, size: tuple[int, int], spec: MapSpec) -> Case:
         """The row as the functions of a pytest session take it.
 
         Args:
+            source: stands for the file of the case, and of its picture, which was opened before.
             size: width and height of the picture, in pixels.
 
         Raises:
@@ -91,7 +92,7 @@ class Question:
             line=self.position + 1,
             label_at=(0, 0),
             maps_at=(),
-            image=picture,
+            image=source,
             image_digest="",
             file_digest="",
             image_size=size,
@@ -133,7 +134,7 @@ def write_questions(questions: Iterable[Question]) -> bytes:
     """Questions as the content of a Parquet file."""
     rows = []
     for each in questions:
-        rest = asdict(each)
+        rest = dict(vars(each))
         rows.append({"id": rest.pop("id"), "position": rest.pop("position"), "rest": _json(rest)})
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), sink, compression="zstd")

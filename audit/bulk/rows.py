@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def of_source(source: Source, root: Path, out: Path, keep: Collection[str] | Non
     """The rows of a table, a data set or a folder of pictures.
 
     Args:
-        root: the folder that pictures are relative to.
+        root: the folder that pictures are relative to, as an absolute path.
         out: the bulk folder, which gets the pictures that the source holds in itself.
         keep: the other columns that are kept; None for all.
     """
@@ -98,7 +99,8 @@ def of_source(source: Source, root: Path, out: Path, keep: Collection[str] | Non
 
 def _path(row: Row, root: Path, out: Path) -> str:
     if isinstance(row.picture, Path):
-        return named_from(row.picture, root)
+        # Not named_from, which looks at the disk to follow links, and that for every row.
+        return str(row.picture).removeprefix(f"{root}{os.sep}")
     mark = hashlib.sha256(row.picture).hexdigest()
     path = out / PICTURES / mark[:2] / mark[2:]
     if not path.exists():

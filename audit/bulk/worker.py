@@ -80,7 +80,8 @@ class Worker:
         self._columns = {
             at: name for name, at in figure_columns(self.record.maps, self.record.regions).items()
         }
-        self._good: tuple[Case, Image.Image | None] | None = None
+        self._source, self._spec = Path(job.source), self.specs[0] if self.specs else MapSpec()
+        self._good: tuple[Case, Image.Image] | None = None
         self._failed = 0
 
     @cached_property
@@ -142,7 +143,7 @@ class Worker:
                 kind = type(error).__name__
                 found[question.position] = _failure(question, picture, kind, in_a_sentence(error))
         cases = [case for _, _, case in ready]
-        pictures = {case.id: picture.image for _, picture, case in ready}
+        pictures = {case.id: image for _, (image, *_), case in ready if image is not None}
         answers = self._answers(cases, pictures, size)
         for (question, picture, case), answer in zip(ready, answers, strict=True):
             found[question.position] = self._asked(question, picture, case, answer)
@@ -155,27 +156,33 @@ class Worker:
         if question.expected and question.expected not in labels:
             hint = nearest(question.expected, labels)
             raise _Wrong("LabelError", f"the model has no label {question.expected!r}; {hint}")
-        spec = self.specs[0] if self.specs else MapSpec()
-        path = self.job.root / question.picture
-        return question.case(Path(self.job.source), path, picture.image.size, spec)
+        return question.case(self._source, picture.image.size, self._spec)
 
     def _answers(
-        self, cases: Sequence[Case], pictures: Mapping[str, Image.Image | None], size: int
+        self, cases: Sequence[Case], pictures: Mapping[str, Image.Image], size: int
     ) -> list[Answer]:
         """The model's answers, if it can still answer anything."""
         if not cases:
             return []
 
-        def ask(some: Sequence[Case], pictures: Mapping[str, Image.Image | None]) -> list[Answer]:
+        def ask(some: Sequence[Case], pictures: Mapping[str, Image.Image]) -> list[Answer]:
             return answer_cases(
                 some, self.model, size, also=NOTHING_MORE, maps=lambda _: self.specs,
-                picture=lambda case: pictures[case.id] or case.image,
+                picture=lambda case: pictures[case.id],
             )  # fmt: skip
 
         answers = ask(cases, pictures)
-        faults = [answer for answer in answers if answer.fault or answer.kind == MapError.__name__]
         good = next((n for n, answer in enumerate(answers) if not answer.error), None)
-        if faults and good is None and self._good is not None:
+        if good is not None:
+            self._good = cases[good], pictures[cases[good].id]
+        faults = [answer for answer in answers if _is_fault(answer)]
+        self._failed += len(faults)
+        if self._good is None and self._failed >= _ENOUGH:
+            raise Unfinished(
+                f"{self.job.model}: the model failed at all of the first {self._failed} rows; at "
+                f"the last one: {faults[-1].error}"
+            )
+        if self._good is not None and _is_fault(answers[-1]):
             # A GPU that has failed once answers nothing any more, and every row would be blamed.
             case, picture = self._good
             (again,) = ask([case], {case.id: picture})
@@ -184,14 +191,6 @@ class Worker:
                     f"{self.job.model}: the model answers no more, not even what it answered "
                     f"before: {again.error}"
                 )
-        self._failed += len(faults)
-        if good is not None:
-            self._good = cases[good], pictures[cases[good].id]
-        elif self._good is None and self._failed >= _ENOUGH:
-            raise Unfinished(
-                f"{self.job.model}: the model failed at all of the first {self._failed} rows; at "
-                f"the last one: {faults[-1].error}"
-            )
         return answers
 
     def _asked(self, question: Question, picture: Opened, case: Case, answer: Answer) -> Asked:
@@ -223,6 +222,11 @@ class Worker:
             why = "sample"
         kept = [_map_row(question, key, p, why, trace) for key, p in maps.items()] if why else []
         return Asked(row, kept)
+
+
+def _is_fault(answer: Answer) -> bool:
+    """Whether the model is to blame for an error, or the map that every row is asked for."""
+    return bool(answer.fault) or answer.kind == MapError.__name__
 
 
 class _Wrong(Exception):

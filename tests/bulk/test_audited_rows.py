@@ -144,11 +144,12 @@ def test_the_noise_of_batches_is_stated(audited: Audited, tmp_path: Path) -> Non
     assert (floor.rows, floor.flipped, floor.moved["probability"]) == (12, 0, 0.0)
 
 
+@pytest.mark.parametrize("place", [25, 29])  # also the last one of a shard
 def test_a_model_that_breaks_ends_the_work_and_blames_no_row(
-    audited: Audited, tmp_path: Path
+    audited: Audited, tmp_path: Path, place: int
 ) -> None:
     rows = rows_of(40)
-    rows[25]["text"] = "cuda"
+    rows[place]["text"] = "cuda"
     with pytest.raises(Unfinished, match="not even what it answered before: RuntimeError: CUDA"):
         audited(write_source(tmp_path, rows), model="breaking:x")
     assert ids(tmp_path / "out") == [f"row-{n}" for n in range(20)]

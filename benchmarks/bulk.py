@@ -1,0 +1,232 @@
+"""Measures bulk audits: rows a second against plain loops, memory, and what a million rows cost.
+
+Run ``python benchmarks/bulk.py``. It makes a CSV of rows about rendered scenes, five to a picture,
+and prints a row for each measurement:
+
+- the embedded model called in a plain loop, in batches, with its default map, and once more with
+  the map's figures; then two such loops side by side, each with half of the cores;
+- ``audit bulk`` over the same rows, in one process and with ``--ray --actors 2``: whole commands,
+  with start, planning, loading and account;
+- the peak memory of one process with half of the rows and with all;
+- a stub that answers at once, over ``--stub-rows`` rows (labels alone).
+
+With these it prints what a cluster would need for ten million rows: a plan, not a measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audit.maps.reading import read_map
+from audit.maps.spec import MapSpec
+from audit.metrics.measuring import measure
+from audit.models.protocol import Query
+from audit.models.registry import load_model
+from audit.reference.hypotheses import LABELS, hypothesis
+from audit.reference.scenes import scene
+from audit.runs.evidence import gather
+from tests.bulk_rows import install_toys
+
+ROOT = Path(__file__).parent.parent
+TO_A_PICTURE, BATCH = 5, 8
+SEED = 41
+
+
+def make_source(folder: Path, rows: int) -> Path:
+    """A CSV of rows about rendered scenes."""
+    (folder / "images").mkdir(parents=True)
+    path = folder / "rows.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "image", "text", "label"])
+        for number in range(rows):
+            if number % TO_A_PICTURE == 0:
+                drawn = scene(SEED, number // TO_A_PICTURE)
+                name = f"images/{number // TO_A_PICTURE}.png"
+                drawn.image.save(folder / name)
+            said = hypothesis(drawn, LABELS[number % 3], np.random.default_rng([SEED, number]))
+            writer.writerow([f"row-{number}", name, said.text, said.label])
+    return path
+
+
+def make_stub_source(folder: Path, rows: int) -> Path:
+    """A CSV of rows about a hundred tiny pictures."""
+    from PIL import Image  # noqa: PLC0415
+
+    (folder / "images").mkdir(parents=True)
+    for number in range(100):
+        image = Image.new("RGB", (16, 16), (2 * number, 90, 30))
+        image.save(folder / "images" / f"{number}.png")
+    path = folder / "rows.csv"
+    with path.open("w") as file:
+        file.write("id,image,text,label\n")
+        for number in range(rows):
+            file.write(f"row-{number},images/{number // 10 % 100}.png,bird {number} sings,yes\n")
+    return path
+
+
+def loop(source: Path, start: int, stop: int, threads: int, figures: bool) -> float:
+    """Call the model in a plain loop; rows a second, without loading."""
+    model = load_model("reference", "cpu", threads=threads or None)
+    with source.open(newline="") as file:
+        rows = list(csv.DictReader(file))[start:stop]
+    spec = MapSpec()
+    began = time.perf_counter()
+    for first in range(0, len(rows), BATCH):
+        queries = [
+            Query(source.parent / r["image"], r["text"]) for r in rows[first : first + BATCH]
+        ]
+        for evidence in gather(model, queries, [[spec]] * len(queries), BATCH):
+            p = read_map(evidence, spec)
+            if figures:
+                measure(p, {}, evidence, spec)
+    return len(rows) / (time.perf_counter() - began)
+
+
+def loops(source: Path, rows: int, processes: int, figures: bool) -> float:
+    """Loops side by side: the sum of their rows a second."""
+    share, cores = rows // processes, os.cpu_count() or 1
+    running = [
+        subprocess.Popen(
+            [
+                sys.executable, __file__, "--loop", str(source), str(n * share),
+                str((n + 1) * share), str(cores // processes), str(int(figures)),
+            ],
+            env=environment(), stdout=subprocess.PIPE, text=True,
+        )
+        for n in range(processes)
+    ]  # fmt: skip
+    return sum(float(each.communicate()[0].split()[-1]) for each in running)
+
+
+def environment(*more: Path) -> dict[str, str]:
+    path = os.pathsep.join(map(str, (ROOT, *more)))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A command: wall time in seconds, peak memory in MB of its process, and its account."""
+
+    seconds: float
+    peak: float
+    account: dict[str, object]
+
+
+def bulk(source: Path, out: Path, *options: str, packages: Sequence[Path] = ()) -> Measured:
+    """Run ``audit bulk`` as a user does."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "audit", "bulk", str(source), "--out", str(out), "--json", *options],
+        env=environment(*packages), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said, told = process.stdout.read(), process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(told[-2000:])
+    return Measured(time.perf_counter() - began, usage.ru_maxrss / 1024, json.loads(said))
+
+
+def say(what: str, value: str) -> None:
+    print(f"{what:52} {value}", flush=True)
+
+
+def speed(source: Path, work: Path, rows: int, loop_rows: int) -> dict[str, float]:
+    """Rows a second of loops and commands."""
+    found = {}
+    for name, processes, figures in (
+        ("plain loop, map", 1, False),
+        ("plain loop, map and figures", 1, True),
+        ("two plain loops, map", 2, False),
+        ("two plain loops, map and figures", 2, True),
+    ):
+        found[name] = loops(source, loop_rows, processes, figures)
+        say(name, f"{found[name]:8.1f} rows/s ({loop_rows:,} rows)")
+    for name, options in (("audit bulk", ()), ("audit bulk --ray, 2", ("--ray", "--actors", "2"))):
+        limit = ("--batch", str(BATCH), "--limit", str(rows))
+        done = bulk(source, work / name.replace(" ", "-"), *limit, *options)
+        found[name] = rows / done.seconds
+        base = "two plain loops" if options else "plain loop"
+        ratios = [found[name] / found[f"{base}, {kind}"] for kind in ("map", "map and figures")]
+        say(name, f"{found[name]:8.1f} rows/s ({rows:,} rows, {done.seconds:.0f} s, "
+            f"{ratios[0]:.2f} and {ratios[1]:.2f} of {base}, peak {done.peak:.0f} MB)")  # fmt: skip
+    return found
+
+
+def memory(source: Path, work: Path, rows: int) -> None:
+    """Peak memory of one process with half of the rows and with all."""
+    for number in (rows // 2, rows):
+        done = bulk(
+            source, work / f"memory-{number}", "--limit", str(number), "--batch", str(BATCH)
+        )
+        say(f"audit bulk, {number:,} rows", f"peak {done.peak:8.0f} MB, {done.seconds:.0f} s")
+
+
+def stub(work: Path, rows: int) -> None:
+    """A stub over many rows."""
+    packages = install_toys(work / "packages")
+    source = make_stub_source(work / "stub", rows)
+    for number in (rows // 2, rows):
+        options = ("--model", "toy:x", "--labels-only", "--limit", str(number), "--batch", "64")
+        done = bulk(source, work / f"stub-{number}", *options, packages=[packages])
+        say(f"stub, {number:,} rows", f"peak {done.peak:8.0f} MB, {done.seconds:.0f} s, "
+            f"{number / done.seconds:,.0f} rows/s")  # fmt: skip
+
+
+def plan(found: dict[str, float]) -> None:
+    """What ten million rows would need, if every machine is as fast as this one."""
+    one, two = found["audit bulk"], found["audit bulk --ray, 2"]
+    print("\nA plan for 10,000,000 rows of this model on such machines, not a measurement:")
+    print("  machines (2 actors each)   rows/hour      hours")
+    for machines in (1, 10, 100):
+        rate = two * machines * 3600
+        print(f"  {machines:24} {rate:11,.0f} {1e7 / rate:10.1f}")
+    print(f"  One process alone: {one * 3600:,.0f} rows an hour.")
+
+
+def main() -> None:
+    """Measure and print."""
+    if sys.argv[1:2] == ["--loop"]:
+        source, *numbers = sys.argv[2:]
+        start, stop, threads, figures = map(int, numbers)
+        print(loop(Path(source), start, stop, threads, bool(figures)))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--loop-rows", type=int, default=4_000, help="rows of the plain loops")
+    parser.add_argument("--stub-rows", type=int, default=1_000_000)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=["speed", "memory", "stub"],
+        choices=["speed", "memory", "stub"],
+    )
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        if {"speed", "memory"} & set(asked.only):
+            source = make_source(work / "rows", asked.rows)
+        if "speed" in asked.only:
+            plan(speed(source, work, asked.rows, min(asked.rows, asked.loop_rows)))
+        if "memory" in asked.only:
+            memory(source, work, asked.rows)
+        if "stub" in asked.only:
+            stub(work, asked.stub_rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -77,13 +77,13 @@ def make_stub_source(folder: Path, rows: int) -> Path:
     return path
 
 
-def loop(source: Path, start: int, stop: int, threads: int, figures: bool) -> float:
-    """Call the model in a plain loop; rows a second, without loading."""
+def loop(source: Path, start: int, stop: int, threads: int, figures: bool) -> tuple[float, float]:
+    """Call the model in a plain loop; rows a second, and CPU ms a row, without loading."""
     model = load_model("reference", "cpu", threads=threads or None)
     with source.open(newline="") as file:
         rows = list(csv.DictReader(file))[start:stop]
     spec = MapSpec()
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     for first in range(0, len(rows), BATCH):
         queries = [
             Query(source.parent / r["image"], r["text"]) for r in rows[first : first + BATCH]
@@ -92,11 +92,12 @@ def loop(source: Path, start: int, stop: int, threads: int, figures: bool) -> fl
             p = read_map(evidence, spec)
             if figures:
                 measure(p, {}, evidence, spec)
-    return len(rows) / (time.perf_counter() - began)
+    each = 1000 * (time.process_time() - cpu) / len(rows)
+    return len(rows) / (time.perf_counter() - began), each
 
 
-def loops(source: Path, rows: int, processes: int, figures: bool) -> float:
-    """Loops side by side: the sum of their rows a second."""
+def loops(source: Path, rows: int, processes: int, figures: bool) -> tuple[float, float]:
+    """Loops side by side: the sum of their rows a second, and CPU ms a row."""
     share, cores = rows // processes, os.cpu_count() or 1
     running = [
         subprocess.Popen(
@@ -108,7 +109,8 @@ def loops(source: Path, rows: int, processes: int, figures: bool) -> float:
         )
         for n in range(processes)
     ]  # fmt: skip
-    return sum(float(each.communicate()[0].split()[-1]) for each in running)
+    speeds, cpu = zip(*(map(float, e.communicate()[0].split()[-2:]) for e in running), strict=True)
+    return sum(speeds), sum(cpu) / processes
 
 
 def environment(*more: Path) -> dict[str, str]:
@@ -118,9 +120,10 @@ def environment(*more: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """A command: wall time in seconds, peak memory in MB of its process, and its account."""
+    """A command: seconds of wall and CPU time, peak memory in MB of its process, its account."""
 
     seconds: float
+    cpu: float
     peak: float
     account: dict[str, object]
 
@@ -138,7 +141,8 @@ def bulk(source: Path, out: Path, *options: str, packages: Sequence[Path] = ()) 
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(told[-2000:])
-    return Measured(time.perf_counter() - began, usage.ru_maxrss / 1024, json.loads(said))
+    seconds, cpu = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    return Measured(seconds, cpu, usage.ru_maxrss / 1024, json.loads(said))
 
 
 def say(what: str, value: str) -> None:
@@ -154,15 +158,16 @@ def speed(source: Path, work: Path, rows: int, loop_rows: int) -> dict[str, floa
         ("two plain loops, map", 2, False),
         ("two plain loops, map and figures", 2, True),
     ):
-        found[name] = loops(source, loop_rows, processes, figures)
-        say(name, f"{found[name]:8.1f} rows/s ({loop_rows:,} rows)")
+        found[name], cpu = loops(source, loop_rows, processes, figures)
+        say(name, f"{found[name]:8.1f} rows/s, {cpu:.1f} ms CPU a row ({loop_rows:,} rows)")
     for name, options in (("audit bulk", ()), ("audit bulk --ray, 2", ("--ray", "--actors", "2"))):
         limit = ("--batch", str(BATCH), "--limit", str(rows))
         done = bulk(source, work / name.replace(" ", "-"), *limit, *options)
         found[name] = rows / done.seconds
         base = "two plain loops" if options else "plain loop"
         ratios = [found[name] / found[f"{base}, {kind}"] for kind in ("map", "map and figures")]
-        say(name, f"{found[name]:8.1f} rows/s ({rows:,} rows, {done.seconds:.0f} s, "
+        cpu = "" if options else f", {1000 * done.cpu / rows:.1f} ms CPU a row"
+        say(name, f"{found[name]:8.1f} rows/s{cpu} ({rows:,} rows, {done.seconds:.0f} s, "
             f"{ratios[0]:.2f} and {ratios[1]:.2f} of {base}, peak {done.peak:.0f} MB)")  # fmt: skip
     return found
 
@@ -203,7 +208,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--loop"]:
         source, *numbers = sys.argv[2:]
         start, stop, threads, figures = map(int, numbers)
-        print(loop(Path(source), start, stop, threads, bool(figures)))
+        print(*loop(Path(source), start, stop, threads, bool(figures)))
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)

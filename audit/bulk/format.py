@@ -148,11 +148,12 @@ def figure_columns(maps: Iterable[str], regions: Sequence[str]) -> dict[str, tup
 def row_schema(record: BulkRecord) -> pa.Schema:
     """The columns of ``rows/``. A missing value is null; no number is NaN or infinite.
 
-    ``id``: the row's name. ``position``: its place in the source, from 0. ``asked``: 64-bit hash of
-    what was asked. ``picture``: its path. ``picture.digest``: identity of its pixels, see
-    :func:`audit.base.images.identity`. ``right``: null unless there are both labels. ``undefined``:
-    JSON, by column, why a figure has no value. ``error``, ``message``: the kind of error and a
-    sentence, null if there is an answer. ``seconds``: its share of the time of its batch.
+    ``id``: the row's name. ``position``: its place in the source, the line or row that an editor
+    shows. ``asked``: 64-bit hash of what was asked. ``picture``: its path. ``picture.digest``:
+    identity of its pixels, see :func:`audit.base.images.identity`. ``right``: null unless there are
+    both labels. ``undefined``: JSON, by column, why a figure has no value. ``error``, ``message``:
+    the kind of error and a sentence, null if there is an answer. ``seconds``: its share of the time
+    of its batch.
     """
     text, number = pa.string(), pa.float64()
     return pa.schema(

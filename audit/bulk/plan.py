@@ -9,6 +9,7 @@ again, and not a second one.
 from __future__ import annotations
 
 import heapq
+import itertools
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Refusal:
     """A row of the source that cannot be asked.
 
     Attributes:
-        position: its place in the source, from 0.
+        position: see :class:`audit.bulk.questions.Question`.
         where: the place in words.
         reason: why, in one sentence.
     """
@@ -152,8 +153,8 @@ def make_plan(rows: Rows, out: Path, shard: int, seed: int) -> Plan:
     """
     written, plan = written_rows(BulkFolder(out)), Plan()
     seen, matched = array("Q"), np.zeros(len(written.ids), bool)
-    sample: list[tuple[float, str, Question]] = []
-    folder = out / PLAN
+    sample: list[tuple[float, str, int, Question]] = []
+    count, folder = itertools.count(), out / PLAN
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / REFUSED).open("w", encoding="utf-8") as refused:
         for number, block in _blocks(rows(), shard):
@@ -166,13 +167,15 @@ def make_plan(rows: Rows, out: Path, shard: int, seed: int) -> Plan:
             seen.extend(hash_of(each.key) for each in questions)
             there, places = written.has(ids)
             matched[places[there]] = True
-            _refuse_changed(questions, there, places, written)
+            if there.any():
+                _refuse_changed(questions, there, places, written)
             plan.read += len(block)
             plan.refused += len(block) - len(questions)
             plan.earlier += int(there.sum())
             for each in questions:
                 _take_note(plan, each)
-                entry = (-rank(seed, each.id), each.id, each)
+                # Questions have no order, and an id may be there twice, which is refused below.
+                entry = (-rank(seed, each.id), each.id, next(count), each)
                 (heapq.heappush if len(sample) < IN_SAMPLE else heapq.heappushpop)(sample, entry)
             left = [each for each, known in zip(questions, there, strict=True) if not known]
             if left:
@@ -182,7 +185,7 @@ def make_plan(rows: Rows, out: Path, shard: int, seed: int) -> Plan:
     _refuse_twice(rows, np.asarray(seen, np.uint64))
     if not matched.all():
         _refuse_others(BulkFolder(out), written, matched)
-    chosen = sorted((each for _, _, each in sample), key=lambda each: each.position)
+    chosen = sorted((each for *_, each in sample), key=lambda each: each.position)
     write_atomically(folder / SAMPLE, write_questions(chosen), durable=False)
     (folder / REFUSED).replace(out / REFUSED)
     return plan

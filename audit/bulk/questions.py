@@ -29,7 +29,7 @@ class Question:
     """One row.
 
     Attributes:
-        position: its place in the source, from 0.
+        position: its place in the source: the line or row that an editor shows.
         where: that place in words, for messages: ``line 12``.
         picture: relative to the job's root, unless it is absolute.
         written_id: the id as the source writes it; empty if it has none.
@@ -89,7 +89,7 @@ class Question:
         return Case(
             id=self.id,
             file=source,
-            line=self.position + 1,
+            line=self.position,
             label_at=(0, 0),
             maps_at=(),
             image=source,

@@ -36,7 +36,7 @@ def of_cases(cases: Sequence[Case], root: Path) -> Rows:
     """
 
     def rows() -> Iterator[Question | Refusal]:
-        for position, case in enumerate(cases):
+        for position, case in enumerate(cases, 1):
             where = f"{case.file}:{case.line}"
             if case.variant is not None:
                 reason = f"{case.id}: a variant, which is held against its case by pytest alone"
@@ -72,13 +72,13 @@ def of_source(source: Source, root: Path, out: Path, keep: Collection[str] | Non
     """
 
     def rows() -> Iterator[Question | Refusal]:
-        for position, row in enumerate(source.rows()):
+        for row in source.rows():
             if isinstance(row, Refused):
-                yield Refusal(position, row.where, row.reason)
+                yield Refusal(row.number, row.where, row.reason)
                 continue
             yield Question(
                 id=row.id,
-                position=position,
+                position=row.number,
                 where=row.where,
                 picture=_path(row, root, out),
                 text=row.text,

@@ -16,7 +16,7 @@ from audit.base.errors import BulkError
 from audit.base.files import counted, make_output, write_json
 from audit.bulk.accounting import take_account
 from audit.bulk.floor import measure_floor
-from audit.bulk.format import ACCOUNT, MAPS, RECORD, REFUSED, ROWS, Account, BulkFolder
+from audit.bulk.format import MAPS, RECORD, REFUSED, ROWS, Account, BulkFolder
 from audit.bulk.job import Job
 from audit.bulk.plan import MOST_REGIONS, PLAN, Part, Plan, Rows, make_plan
 from audit.bulk.questions import JOINED
@@ -64,7 +64,6 @@ def run(
                 f"{out / REFUSED} says why"
             )
         job = _completed(job, plan, sample)
-        (out / ACCOUNT).unlink(missing_ok=True)
         runner(job, plan.parts, started(plan))
         account = take_account(folder, plan, time.monotonic() - began)
         shutil.rmtree(out / PLAN, ignore_errors=True)

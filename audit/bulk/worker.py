@@ -21,6 +21,7 @@ from PIL import Image
 from audit.base.errors import MapError, Unfinished, in_a_sentence, nearest
 from audit.base.files import write_atomically
 from audit.bulk.format import (
+    ACCOUNT,
     KEPT,
     MAP_SCHEMA,
     MAPS,
@@ -106,6 +107,7 @@ class Worker:
         questions = read_questions(out / PLAN / f"{name}.parquet")
         found = self.ask(questions, tell)
         maps = [each for asked in found for each in asked.maps]
+        (out / ACCOUNT).unlink(missing_ok=True)  # it was about fewer rows
         if maps:
             # Before the rows: who finds those may rely on the maps.
             _write(out / MAPS / f"{name}.parquet", maps, MAP_SCHEMA)
@@ -133,21 +135,21 @@ class Worker:
 
     def _batch(self, some: Sequence[tuple[Question, Opened]], size: int) -> list[Asked]:
         ready: list[tuple[Question, Opened, Case]] = []
-        found: dict[int, Asked] = {}
+        found: dict[str, Asked] = {}
         for question, picture in some:
             try:
                 ready.append((question, picture, self._case(question, picture)))
             except _Wrong as wrong:
-                found[question.position] = _failure(question, picture, wrong.kind, str(wrong))
+                found[question.id] = _failure(question, picture, wrong.kind, str(wrong))
             except Exception as error:
                 kind = type(error).__name__
-                found[question.position] = _failure(question, picture, kind, in_a_sentence(error))
+                found[question.id] = _failure(question, picture, kind, in_a_sentence(error))
         cases = [case for _, _, case in ready]
         pictures = {case.id: image for _, (image, *_), case in ready if image is not None}
         answers = self._answers(cases, pictures, size)
         for (question, picture, case), answer in zip(ready, answers, strict=True):
-            found[question.position] = self._asked(question, picture, case, answer)
-        return [found[question.position] for question, _ in some]
+            found[question.id] = self._asked(question, picture, case, answer)
+        return [found[question.id] for question, _ in some]
 
     def _case(self, question: Question, picture: Opened) -> Case:
         if picture.image is None:

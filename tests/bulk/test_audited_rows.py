@@ -71,7 +71,7 @@ def test_the_account_adds_up_and_lists_what_was_refused(audited: Audited, tmp_pa
     assert account.read == 12 == account.written + account.failed + account.refused
     assert (account.failed, account.refused) == (1, 2)
     lines = (tmp_path / "out" / "refused.jsonl").read_text().splitlines()
-    assert [json.loads(line)["row"] for line in lines] == [3, 4]
+    assert [json.loads(line)["where"] for line in lines] == ["row 5", "row 6"]
     assert BulkFolder(tmp_path / "out").account() == account
 
 

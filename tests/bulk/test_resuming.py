@@ -113,6 +113,7 @@ def test_rows_of_another_audit_are_refused_with_what_differs(
     audited(source)
     with pytest.raises(BulkError, match=told):
         audited(source, **changed)
+    assert BulkFolder(tmp_path / "out").account().written == 12
     assert ids(tmp_path / "out") == [f"row-{n}" for n in range(12)]
 
 

@@ -161,7 +161,8 @@ def speed(source: Path, work: Path, rows: int, loop_rows: int) -> dict[str, floa
         found[name], cpu = loops(source, loop_rows, processes, figures)
         say(name, f"{found[name]:8.1f} rows/s, {cpu:.1f} ms CPU a row ({loop_rows:,} rows)")
     for name, options in (("audit bulk", ()), ("audit bulk --ray, 2", ("--ray", "--actors", "2"))):
-        limit = ("--batch", str(BATCH), "--limit", str(rows))
+        # Small shards, so that two actors end at nearly the same time.
+        limit = ("--batch", str(BATCH), "--limit", str(rows), "--shard", str(min(250, rows // 20)))
         done = bulk(source, work / name.replace(" ", "-"), *limit, *options)
         found[name] = rows / done.seconds
         base = "two plain loops" if options else "plain loop"

@@ -145,7 +145,7 @@ def written_rows(folder: BulkFolder) -> Written:
 def make_plan(rows: Rows, out: Path, shard: int, seed: int) -> Plan:
     """Read a source, check its ids, and write down what is left to ask.
 
-    Of each row, eight bytes stay in memory.
+    Of each row, eight bytes stay in memory here, and what the source keeps of its ids.
 
     Raises:
         BulkError: an id occurs twice; a row was asked otherwise before; or the folder holds rows

@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from audit.bulk.plan import Plan, Rows
     from audit.sources.rows import Options
 
-FAILED, UNFINISHED = 1, 3
-"""Exit codes: more rows failed than may, and rows are missing."""
+UNFINISHED, FAILED = 1, 3
+"""Exit codes: rows are missing, and all are there but more failed than may.
+
+If Ray's part of the machine dies, Ray ends this process with 1 and leaves no choice.
+"""
 
 _HERE = "here"
 
@@ -146,8 +149,8 @@ def bulk(
 ) -> None:
     """Audit any number of rows into Parquet; called again, it continues.
 
-    Exit codes: 0 all rows are there and no more failed than may; 1 more failed; 2 it cannot be done
-    as asked; 3 it ended early, and continues when it is called again.
+    Exit codes: 0 all rows are there and no more failed than may; 1 it ended early, and continues
+    when it is called again; 2 it cannot be done as asked; 3 all are there, but more failed.
     """
     from audit.base.extras import require  # noqa: PLC0415
 

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from audit.base.errors import AuditError, BulkError, Unfinished, in_a_sentence
 from audit.bulk.floor import measure_floor
 from audit.bulk.job import Job
-from audit.bulk.plan import PLAN, Part
+from audit.bulk.plan import PLAN, SAMPLE, Part
 from audit.bulk.worker import Told, Worker
 
 _FLOOR = ""
@@ -55,10 +56,10 @@ class Actor:
         if self._error is not None:
             return self._error
         try:
-            if name == _FLOOR:
-                measure_floor(self._worker)
-                return _done(0, 0)
-            with self._counted(str(name)):
+            with self._counted(str(name) or Path(SAMPLE).stem):
+                if name == _FLOOR:
+                    measure_floor(self._worker)
+                    return _done(0, 0)
                 return _done(*self._worker.part(str(name)))
         except Exception as error:
             return _told(error, stops=False)

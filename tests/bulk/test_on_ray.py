@@ -140,7 +140,7 @@ def test_a_row_that_kills_every_process_ends_the_work_with_its_place(
 
     rows = rows_of(30)
     rows[13]["text"] = "die"
-    with pytest.raises(Unfinished, match="3 processes died while they asked the rows of plan/part"):
+    with pytest.raises(Unfinished, match="3 processes died while they asked the rows of plan/"):
         audited(write_source(tmp_path, rows), model="breaking:x", runner=on_two)
     assert "row-13" not in ids(tmp_path / "out")
 

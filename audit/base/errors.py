@@ -73,6 +73,10 @@ class RunError(AuditError):
     """A run folder is missing, incomplete or in another format."""
 
 
+class TableError(AuditError):
+    """A table of cases or of results cannot be read or written."""
+
+
 class Undefined(ValueError):
     """A metric has no value for this input; the message says why.
 

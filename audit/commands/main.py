@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from audit import __version__
 from audit.base.console import Commands, let_go, say, stop
 from audit.base.errors import AuditError
-from audit.commands import asking, baselines, maps, models, pages, sources, studies
+from audit.commands import asking, baselines, maps, models, pages, results, sources, studies
 from audit.maps.spec import told
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ for _command in (
     studies.power,
     models.model,
     pages.report,
+    results.export,
     pages.schema,
 ):
     app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python

@@ -1,0 +1,1 @@
+"""Tables: cases by the thousand in, results out."""

@@ -62,6 +62,7 @@ for _command in (
     models.model,
     pages.report,
     results.export,
+    results.merge,
     pages.schema,
 ):
     app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python

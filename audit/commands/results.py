@@ -35,3 +35,87 @@ def export(
     write_table(table, to)
     rows, columns = counted(table.num_rows, "row"), counted(table.num_columns, "column")
     say(f"{rows} with {columns}: {to}")
+
+
+def merge(
+    shards: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="The run folders of the shards.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=output, metavar="RUN", help="The run folder to write; a new one."
+        ),
+    ],
+    min_cases: Annotated[
+        int | None,
+        typer.Option(
+            "--min-cases",
+            min=0,
+            help="Fail if fewer cases were audited in all; default: what the shards' sessions had.",
+        ),
+    ] = None,
+    other_machines: Annotated[
+        bool,
+        typer.Option(
+            "--other-machines",
+            help="Allow other processors, instruction sets, numbers of threads and GPUs.",
+        ),
+    ] = False,
+    baselines: Annotated[
+        Path | None,
+        typer.Option(
+            "--baselines",
+            help="The baselines that the shards were compared with; default: those that they name.",
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write a summary in Markdown to this file.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all maps of passing cases too.")
+    ] = False,
+) -> None:
+    """Put the shards of one session together and judge them as one run; needs no model.
+
+    The exit code is that of a session with all cases: 1 if a case or the suite-level gate failed.
+    """
+    from audit.base.settings import Limits  # noqa: PLC0415
+    from audit.cases.project import project_at  # noqa: PLC0415
+    from audit.report.gallery import write_gallery  # noqa: PLC0415
+    from audit.report.publishing import Published, annotation_lines, publish  # noqa: PLC0415
+    from audit.report.terminal import closing_lines  # noqa: PLC0415
+    from audit.runs.judging import judged, notes_on  # noqa: PLC0415
+    from audit.runs.merging import (  # noqa: PLC0415
+        baselines_for,
+        ending_of,
+        put_together,
+        read_shards,
+    )
+
+    root = project_at().root
+    found = read_shards(shards, machines=other_machines)
+    folder = baselines_for(found[0], root, baselines)
+    run = put_together(found, out).settled()
+    options = run.about()["options"]
+    limits = Limits(options["suite_alpha"], options["suite_effect"], options["omnibus_limit"])
+    suite = judged(run, folder, limits)
+    fewest = options["min_cases"] if min_cases is None else min_cases
+    failed = suite is not None and suite.failed
+    ending = ending_of(found, suite_failed=failed, fewest=fewest)
+    run.finish(
+        {
+            "promoted": [],
+            "suite": suite.to_dict() if suite else None,
+            "session": ending.to_dict(),
+        }
+    )
+    write_gallery(run, "all" if everything else "failed")
+    told = Published(run, suite, ending)
+    publish(told, root, summary)
+    say(f"audit {ending.sentence}")
+    for line in (*closing_lines(run, suite, None), *notes_on(run, folder)):
+        say(line)
+    for line in annotation_lines(told, root):
+        typer.echo(line)
+    raise typer.Exit(0 if ending.passed else 1)

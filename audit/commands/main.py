@@ -63,6 +63,7 @@ for _command in (
     pages.report,
     results.export,
     results.merge,
+    results.history,
     pages.schema,
 ):
     app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from audit.base.console import output, say
 from audit.base.extras import require
-from audit.base.files import counted
+from audit.base.files import counted, to_json
+from audit.commands.shared import JSON, effect_size, level
 
 
 def export(
@@ -119,3 +121,44 @@ def merge(
     for line in annotation_lines(told, root):
         typer.echo(line)
     raise typer.Exit(0 if ending.passed else 1)
+
+
+def history(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")
+    ],
+    alpha: Annotated[
+        float,
+        typer.Option(parser=level, metavar="NUMBER", help="Significance level after correction."),
+    ] = 0.05,
+    effect: Annotated[
+        float,
+        typer.Option(
+            parser=effect_size,
+            metavar="NUMBER",
+            help="Smallest mean change that counts, in tolerances.",
+        ),
+    ] = 0.5,
+    out: Annotated[
+        Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
+    ] = Path("audit-history.html"),
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Show labels, figures and states over the runs of many versions, and what crept."""
+    from audit.base.settings import Limits  # noqa: PLC0415
+    from audit.report.history_page import write_history  # noqa: PLC0415
+    from audit.studies.versions import history_of, runs_in  # noqa: PLC0415
+
+    found = history_of(runs_in(runs), Limits(alpha, effect))
+    page = write_history(out, found)
+    if as_json:
+        sys.stdout.write(to_json({**found.to_dict(), "page": str(page)}))
+        return
+    say(found.sentence)
+    for number, version in enumerate(found.versions, 1):
+        states = ", ".join(f"{count} {state}" for state, count in version.states.items())
+        say(
+            f"  {number}. {version.title} ({version.started:%Y-%m-%d %H:%M}): "
+            f"labels right {version.right} of {version.of}; {states}"
+        )
+    say(f"page: {page}")

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 NEED_AN_EXTRA = (
     r"audit\.app\.(look|page)",  # gradio's components
+    r"audit\.bulk\..*",
     r"audit\.data\.(tables|writing)",
+    r"audit\.studies\.bulk\..*",
     r"audit\.models\.kit\.(altering|attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|spoiling|subject)",
     r"audit\.models\.(ofa|hf)\.(?!loaders$|sources$|embedded$|description$).*",
     r"audit\.reference\.(batches|export|network|tokens|training)",

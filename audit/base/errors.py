@@ -77,6 +77,10 @@ class TableError(AuditError):
     """A table of cases or of results cannot be read or written."""
 
 
+class BulkError(AuditError):
+    """A bulk audit cannot start, go on or be read: its source, its folder, or what is in it."""
+
+
 class Undefined(ValueError):
     """A metric has no value for this input; the message says why.
 

@@ -15,7 +15,8 @@ NEED_AN_EXTRA = (
     r"audit\.app\.(look|page)",  # gradio's components
     r"audit\.bulk\..*",
     r"audit\.data\.(tables|writing)",
-    r"audit\.studies\.bulk\..*",
+    r"audit\.report\.bulk_comparison_page",
+    r"audit\.studies\.bulk\.(?!sums$).*",
     r"audit\.models\.kit\.(altering|attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|spoiling|subject)",
     r"audit\.models\.(ofa|hf)\.(?!loaders$|sources$|embedded$|description$).*",
     r"audit\.reference\.(batches|export|network|tokens|training)",

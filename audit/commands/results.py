@@ -87,7 +87,7 @@ def merge(
     from audit.report.gallery import write_gallery  # noqa: PLC0415
     from audit.report.publishing import Published, annotation_lines, publish  # noqa: PLC0415
     from audit.report.terminal import closing_lines  # noqa: PLC0415
-    from audit.runs.judging import judged, notes_on  # noqa: PLC0415
+    from audit.runs.judging import judged, notes_on, rejected_in  # noqa: PLC0415
     from audit.runs.merging import (  # noqa: PLC0415
         baselines_for,
         ending_of,
@@ -110,6 +110,7 @@ def merge(
             "promoted": [],
             "suite": suite.to_dict() if suite else None,
             "session": ending.to_dict(),
+            "rejected": rejected_in(run, folder),
         }
     )
     write_gallery(run, "all" if everything else "failed")

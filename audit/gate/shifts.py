@@ -29,8 +29,10 @@ FEWEST = 5
 """A slice is tested from this many pictures on. A test of fewer finds no shift that its cases would
 not show by themselves, and would only make the other tests stricter."""
 
+SHARE = 0.05
+"""A metric without a tolerance is a share of cases, and 1 in 20 of them matters."""
+
 _LEVEL = 0.95  # of the intervals
-_SHARE = 0.05  # a metric without a tolerance is a share of cases, and 1 in 20 of them matters
 _SAME = 2e-6  # changes of figures that are stored with six decimals differ by that much
 
 Array = NDArray[np.float64]
@@ -129,7 +131,7 @@ def _better(metric: str) -> Better:
 
 
 def _default(metric: str) -> float:
-    return (METRICS[metric].tolerance if metric in METRICS else 0.0) or _SHARE
+    return (METRICS[metric].tolerance if metric in METRICS else 0.0) or SHARE
 
 
 @dataclass(frozen=True)

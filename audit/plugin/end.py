@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from audit.base.errors import in_a_sentence, printable
-from audit.base.settings import Settings
 from audit.gate import baselines
 from audit.gate.ending import SUITE_FAILED, Ending
-from audit.gate.review import rejected as standing_rejections
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
 from audit.plugin.options import path_of
@@ -21,7 +19,7 @@ from audit.plugin.state import State
 from audit.plugin.watch import FEWEST, GATE, report_item
 from audit.report.publishing import Published, annotation_lines, publish
 from audit.report.terminal import closing_lines
-from audit.runs.judging import judged, notes_on
+from audit.runs.judging import judged, notes_on, rejected_in
 
 _UNREAD = "the run could not be read"
 
@@ -94,7 +92,7 @@ def finish(session: pytest.Session, state: State) -> None:
 
         rejected: list[dict[str, Any]] = []
         with _warning(state.lines, "what reviewers rejected could not be read"):
-            rejected = _rejected(run, settings)
+            rejected = rejected_in(run, settings.root / run.about()["baselines"])
         with _warning(state.lines, "the results could not be written", watch.reasons):
             run.finish(
                 {
@@ -114,13 +112,6 @@ def finish(session: pytest.Session, state: State) -> None:
             path_of(config, "summary"),
         )
     state.lines += _last_words(state, run if audited else None, ending, promoted)
-
-
-def _rejected(run: Run, settings: Settings) -> list[dict[str, Any]]:
-    """The rejections of this run's cases that stand, for its gallery to show."""
-    audited = {outcome.case for outcome in run.outcomes()}
-    found = standing_rejections(settings.root / run.about()["baselines"])
-    return [entry.to_dict() for entry in found if entry.case in audited]
 
 
 def _ended(session: pytest.Session, state: State) -> Ending:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from audit.base.errors import printable
 from audit.base.settings import Limits
 from audit.gate import baselines
 from audit.gate.changes import changes_of
 from audit.gate.omnibus import judge_omnibus, without_floor
+from audit.gate.review import rejected
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite, judge_suite
 from audit.gate.tolerances import Level, Noise, load_noise
@@ -28,6 +30,16 @@ def judged(run: Run, folder: Path, limits: Limits) -> Suite | None:
         return None
     _, level = _noise_of(run, folder)
     return judge_suite(changes, limits, judge_omnibus(outcomes, level, limits.omnibus))
+
+
+def rejected_in(run: Run, folder: Path) -> list[dict[str, Any]]:
+    """The rejections of this run's cases that stand, for its gallery to show.
+
+    Args:
+        folder: the baselines that the run was compared with.
+    """
+    audited = {outcome.case for outcome in run.outcomes()}
+    return [entry.to_dict() for entry in rejected(folder) if entry.case in audited]
 
 
 def notes_on(run: Run, folder: Path) -> list[str]:

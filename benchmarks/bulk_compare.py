@@ -34,7 +34,7 @@ try:
 finally:
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds, busy = time.perf_counter() - began, used.ru_utime + used.ru_stime
-    print(f"\n{seconds:.1f} {busy:.1f} {used.ru_maxrss / 1024:.0f}", file=sys.stderr)
+    print(f"{seconds:.1f} {busy:.1f} {used.ru_maxrss / 1024:.0f}", file=sys.stderr)
 """
 
 

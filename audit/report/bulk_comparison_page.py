@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -15,7 +16,7 @@ from audit.gate.stack import device_class
 from audit.report.fragments import Picture
 from audit.report.gallery import template
 from audit.report.pictures import data_uri, difference, overlay
-from audit.studies.bulk.choosing import Shown
+from audit.studies.bulk.choosing import Seen, Shown
 from audit.studies.bulk.comparison import BulkComparison
 
 _WIDE = (480, 480)
@@ -55,7 +56,12 @@ def _models(before: BulkRecord, after: BulkRecord) -> list[tuple[str, str, str]]
         was, now = (each.get(name, "") for each in known)
         if was != now:
             rows.append((name, was, now))
-    return [(name, was, now) for name, was, now in rows if was or now]
+    return [(name, _brief(was), _brief(now)) for name, was, now in rows if was or now]
+
+
+def _brief(value: str) -> str:
+    """A digest by its beginning; anything else as it is."""
+    return value[:12] if re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def _probabilities(pair: Shown) -> tuple[float, float] | None:
@@ -66,24 +72,31 @@ def _probabilities(pair: Shown) -> tuple[float, float] | None:
 
 
 def _pictures(pair: Shown, records: tuple[BulkRecord, BulkRecord]) -> list[Picture]:
-    """The maps of both sides where both were kept, else the picture alone."""
+    """The maps that were kept, and their difference if both were; else the picture alone.
+
+    A side keeps the maps of its wrong answers, so of a lost label often only the second has one.
+    """
     image, name = _picture(pair, records), pair.after["id"]
-    key = next((key for key in pair.maps[1] if key in pair.maps[0]), "")
+    key = next(iter([key for key in pair.maps[1] if key in pair.maps[0]] or pair.maps[1]), "")
     p, q = (each.get(key) for each in pair.maps)
-    if p is None or q is None or p.cells.shape != q.cells.shape or p.view != q.view:
-        return [] if image is None else [Picture("the picture", data_uri(image), f"of {name}")]
+    found = [] if image is None else [Picture("the picture", data_uri(image), f"of {name}")]
+    if q is None:
+        return found
     ground = image or Image.new("RGB", (320, 320), (200, 200, 200))
-    top = float(max(p.cells.max(), q.cells.max()))
-    heat = [
-        Picture(
-            title,
-            data_uri(overlay(ground, seen.cells, top=top, view=seen.view)),
-            f"{key} of {name}",
-        )
-        for title, seen in (("before", p), ("after", q))
-    ]
+    both = p is not None and p.cells.shape == q.cells.shape and p.view == q.view
+    top = float(max(p.cells.max(), q.cells.max())) if p is not None and both else None
+
+    def drawn(title: str, seen: Seen) -> Picture:
+        heat = overlay(ground, seen.cells, top=top, view=seen.view)
+        return Picture(title, data_uri(heat), f"{key} of {name}, {title}")
+
+    if p is None or not both:
+        return [*found, drawn("after", q)]
     changed = data_uri(difference(ground, q.cells, p.cells, view=q.view))
-    return [*heat, Picture("after − before", changed, f"difference for {name}")]
+    return [
+        drawn("before", p), drawn("after", q),
+        Picture("after − before", changed, f"difference for {name}"),
+    ]  # fmt: skip
 
 
 def _picture(pair: Shown, records: tuple[BulkRecord, BulkRecord]) -> Image.Image | None:

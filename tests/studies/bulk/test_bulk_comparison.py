@@ -337,6 +337,16 @@ def test_a_picture_that_is_another_now_is_not_shown(two: tuple[Path, Path], tmp_
     assert page.read_text().count("<img") == 3  # the maps, over grey
 
 
+def test_a_map_that_only_the_second_side_kept_is_shown_alone(
+    two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (two[0] / "maps" / "part-00000000-0.parquet").unlink()
+    page = tmp_path / "page.html"
+    command(*two, "--out", page, "--worst", "1", "--sample", "0")
+    assert page.read_text().count("<img") == 2
+    assert "after − before" not in page.read_text()
+
+
 def test_a_bulk_folder_is_not_compared_with_something_else(
     two: tuple[Path, Path], tmp_path: Path
 ) -> None:

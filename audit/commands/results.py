@@ -15,7 +15,7 @@ from audit.commands.shared import JSON, effect_size, level
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, or a bulk folder.")],
     to: Annotated[
         Path,
         typer.Option(
@@ -28,15 +28,22 @@ def export(
 ) -> None:
     """Write a run as a table, one row a question; needs the extra `data` and no model."""
     require("data", "audit export")
+    from audit.bulk.format import BulkFolder, row_schema  # noqa: PLC0415
     from audit.data.tables import table_of  # noqa: PLC0415
-    from audit.data.writing import check_format, write_table  # noqa: PLC0415
+    from audit.data.writing import check_format, write_batches  # noqa: PLC0415
     from audit.gate.runfolder import Run  # noqa: PLC0415
 
     check_format(to)
-    table = table_of(Run(run))
-    write_table(table, to)
-    rows, columns = counted(table.num_rows, "row"), counted(table.num_columns, "column")
-    say(f"{rows} with {columns}: {to}")
+    bulk = BulkFolder(run)
+    if bulk.is_one():
+        bulk.account()  # it says so if rows are missing
+        schema = row_schema(bulk.record())
+        rows = write_batches(schema, bulk.batches_of(), to)
+    else:
+        table = table_of(Run(run))
+        schema = table.schema
+        rows = write_batches(schema, table.to_batches(), to)
+    say(f"{counted(rows, 'row')} with {counted(len(schema), 'column')}: {to}")
 
 
 def merge(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from audit.base.errors import TableError, nearest
-from audit.base.files import shown_path, write_atomically
+from audit.base.files import opened_atomically, shown_path
 
 FORMATS = (".parquet", ".csv", ".jsonl")
 """The endings of the files that can be written, and what they are."""
@@ -37,37 +39,62 @@ def check_format(path: Path) -> None:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table in the format that the ending of ``path`` says, atomically.
+    """Write a table in the format that the ending of ``path`` says; see :func:`write_batches`."""
+    write_batches(table.schema, table.to_batches(), path)
 
-    Parquet and JSON Lines hold the table exactly. CSV has lists as JSON, and a text that a
+
+def write_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path) -> int:
+    """Write batches of rows in the format that the ending of ``path`` says, atomically.
+
+    Parquet and JSON Lines hold the rows exactly. CSV has lists as JSON, and a text that a
     spreadsheet would take for a formula begins with an apostrophe; numbers are left as they are.
+
+    Returns:
+        The number of rows.
 
     Raises:
         TableError: the ending says no format.
     """
     check_format(path)
-    written = {".parquet": _parquet, ".csv": _csv, ".jsonl": _lines}[path.suffix.lower()]
-    write_atomically(path, written(table))
+    writer = {".parquet": _parquet, ".csv": _csv, ".jsonl": _lines}[path.suffix.lower()]
+    rows = 0
+    with opened_atomically(path) as file, writer(file, schema) as write:
+        for batch in batches:
+            write(batch)
+            rows += batch.num_rows
+    return rows
 
 
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
+Write = Callable[[pa.RecordBatch], Any]
 
 
-def _csv(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    names = without_formulas(pa.array(table.column_names)).to_pylist()
-    csv.write_csv(pa.table([_cells(column) for column in table.columns], names=names), sink)
-    return bytes(sink.getvalue())
+@contextmanager
+def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield writer.write_batch
 
 
-def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+@contextmanager
+def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+    names = without_formulas(pa.array(schema.names)).to_pylist()
+    types = [pa.string() if pa.types.is_list(each) else each for each in schema.types]
+    plain = pa.schema(list(zip(names, types, strict=True)))
+    with csv.CSVWriter(file, plain) as writer:
+
+        def write(batch: pa.RecordBatch) -> None:
+            cells = [_cells(column) for column in batch.columns]
+            writer.write_batch(pa.record_batch(cells, schema=plain))
+
+        yield write
+
+
+def _cells(column: pa.Array) -> pa.Array:
     """A column as CSV can hold it."""
     if pa.types.is_list(column.type):
-        texts = [json.dumps(value, ensure_ascii=False) for value in column.to_pylist()]
-        column = pa.chunked_array([pa.array(texts, pa.string())])
+        texts = [
+            None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()
+        ]
+        column = pa.array(texts, pa.string())
     if pa.types.is_string(column.type):
         return without_formulas(column)
     return column
@@ -78,8 +105,12 @@ def without_formulas(texts: Any) -> Any:
     return pc.replace_substring_regex(texts, _FORMULA, "'\\1")
 
 
-def _lines(table: pa.Table) -> bytes:
-    rows = table.to_pylist()
-    return "".join(
-        json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows
-    ).encode()
+@contextmanager
+def _lines(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+    del schema  # every row has its names
+
+    def write(batch: pa.RecordBatch) -> None:
+        for row in batch.to_pylist():
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+    yield write

@@ -22,10 +22,12 @@ from audit.base.errors import RunError
 from audit.commands import main as cli
 from audit.data.columns import FIXED, IDENTITY, figure_column, figure_of
 from audit.data.tables import table_of
-from audit.data.writing import FORMATS, without_formulas, write_table
+from audit.data.writing import FORMATS, without_formulas, write_batches, write_table
 from audit.gate.outcomes import Outcome, State
 from audit.gate.runfolder import Run
 from audit.metrics.keys import FigureKey
+from tests.bulk_folders import folder_of
+from tests.bulk_folders import row as bulk_row
 from tests.outcomes import outcome
 from tests.projects import audited, made
 
@@ -129,6 +131,30 @@ def test_pandas_and_duckdb_read_the_same_figures(ending: str, tmp_path: Path) ->
     assert math.isnan(by_pandas["hungry"])  # it has no such region
     found = duckdb.sql(f"select id, \"{figure}\" from '{path}' order by id").fetchall()
     assert found == [("birds", exact), ("hungry", None)]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_bulk_folder_is_one_table_too(ending: str, tmp_path: Path) -> None:
+    rows = [bulk_row(n, **{"kept.split": "=1+1"}) for n in range(25)]
+    folder = folder_of(tmp_path / "bulk", rows, shard=10)
+    path = tmp_path / f"table{ending}"
+    done = CliRunner().invoke(cli.app, ["export", str(folder), "--to", str(path)])
+    assert done.stdout.startswith("25 rows with ")
+    query = f'select id, "kept.split", "probability.yes" from \'{path}\' order by position'
+    found = duckdb.sql(query).fetchall()
+    split = "'=1+1" if ending == ".csv" else "=1+1"
+    assert found == [(f"row-{n}", split, 0.75) for n in range(25)]
+
+
+def test_a_table_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield pa.record_batch({"id": ["one"]})
+        raise OSError("the disk is full")
+
+    for ending in FORMATS:
+        with pytest.raises(OSError, match="the disk is full"):
+            write_batches(pa.schema([("id", pa.string())]), broken(), tmp_path / f"t{ending}")
+    assert list(tmp_path.iterdir()) == []
 
 
 HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "'=1", "''@x"]

@@ -79,8 +79,8 @@ def split(folder: BulkFolder, columns: Sequence[str], parts: int, place: Path) -
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with ExitStack() as opened:
         writers: dict[int, Any] = {}
-        for batch in folder.batches_of(columns, rows=_BATCH):
-            part = (hashed(batch.column("picture")) % np.uint64(parts)).astype(np.int64)
+        for batch in _gathered(folder.batches_of(columns, rows=_BATCH)):
+            part = (hashed(batch["picture"]) % np.uint64(parts)).astype(np.int64)
             order = np.argsort(part, kind="stable")
             rows = batch.take(pa.array(order))
             ends = np.searchsorted(part[order], np.arange(parts + 1))
@@ -90,7 +90,19 @@ def split(folder: BulkFolder, columns: Sequence[str], parts: int, place: Path) -
                     writer = pa.ipc.new_file(path, batch.schema, options=options)
                     writers[number] = opened.enter_context(writer)
                 start, end = int(ends[number]), int(ends[number + 1])
-                writers[number].write_batch(rows.slice(start, end - start))
+                writers[number].write_table(rows.slice(start, end - start))
+
+
+def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches of small files, put together: each is split into parts, which has its price."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(each.num_rows for each in waiting) >= _BATCH:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def paired(

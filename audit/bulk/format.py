@@ -191,8 +191,8 @@ MAP_SCHEMA = pa.schema(
         ("cells", pa.list_(pa.float32())),
     ]
 )
-"""The columns of ``maps/``: ``why`` is ``wrong`` or ``sample``; ``cells`` go row by row; ``view`` is
-what they cover of the picture: left, top, right, bottom in fractions of its sides."""
+"""The columns of ``maps/``: ``why`` is ``wrong`` or ``sample``; ``cells`` go row by row; ``view``
+is what they cover of the picture: left, top, right, bottom in fractions of its sides."""
 
 
 class BulkFolder:

@@ -1,1 +1,1 @@
-"""Tables: cases by the thousand in, results out."""
+"""Results as tables, for whatever reads them."""

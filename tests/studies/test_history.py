@@ -155,7 +155,7 @@ def test_labels_that_are_lost_one_by_one_are_told(tmp_path: Path) -> None:
     ]  # fmt: skip
     found = told(folders)
     assert [version.right for version in found.versions] == [24, 22, 20, 18, 16, 14]
-    assert found.crept[0].startswith("10 labels are wrong now that were right, 0 the other way")
+    assert found.crept[0].startswith("10 labels lost, 0 gained (p = ")
     assert not any(step.labels.worse for step in found.steps)
 
 

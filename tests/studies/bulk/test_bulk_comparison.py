@@ -308,7 +308,7 @@ def test_the_command_writes_a_page_and_exits_with_the_verdict(
     page = tmp_path / "page.html"
     done = command(*two, "--out", page, "--worst", "5", "--sample", "3")
     assert done.exit_code == 1
-    assert done.stdout.startswith("worse: over 60 cases on 30 pictures: 20 labels are wrong now")
+    assert done.stdout.startswith("worse: over 60 cases on 30 pictures: 20 labels lost, 0 gained")
     assert "  yes → no: 20 rows" in done.stdout
     text = page.read_text()
     assert text.count("<article>") == 8

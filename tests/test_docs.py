@@ -154,6 +154,8 @@ def test_the_readme_leads_to_every_page_of_the_docs() -> None:
     text = (DOCS.parent / "README.md").read_text()
     linked = {DOCS.parent / target for target in re.findall(r"\]\(([^)#\s]+)", text)}
     assert [page.name for page in DOCS.glob("*.md") if page not in linked] == []
+
+
 def test_the_examples_of_the_page_about_tables_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,10 @@ def export(
         ),
     ],
 ) -> None:
-    """Write a run as a table, one row a question; needs the extra `data` and no model."""
+    """Write a run as a table, one row a question; needs the extra `data` and no model.
+
+    Example: audit export audit-run --to table.parquet
+    """
     require("data", "audit export")
     from audit.bulk.format import BulkFolder, row_schema  # noqa: PLC0415
     from audit.data.tables import table_of  # noqa: PLC0415
@@ -88,6 +91,8 @@ def merge(
     """Put the shards of one session together and judge them as one run; needs no model.
 
     The exit code is that of a session with all cases: 1 if a case or the suite-level gate failed.
+
+    Example: audit merge shards/* --out audit-run --min-cases 122
     """
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
@@ -152,7 +157,10 @@ def history(
     ] = Path("audit-history.html"),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show labels, figures and states over the runs of many versions, and what crept."""
+    """Show labels, figures and states over the runs of many versions, and what crept.
+
+    Example: audit history audit-runs/release-1.4 audit-runs/release-1.5 --out history.html
+    """
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.report.history_page import write_history  # noqa: PLC0415
     from audit.studies.versions import history_of, runs_in  # noqa: PLC0415

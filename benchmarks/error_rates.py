@@ -28,7 +28,7 @@ from scipy.stats import binom
 
 from audit.base.settings import Limits
 from audit.cases.loading import load_cases
-from audit.gate.shifts import Table, Tested, findable, run_tests, strictest
+from audit.gate.shifts import Table, Tested, findable, run_tests, strictest, sums_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs" / "statistics.md"
@@ -206,7 +206,7 @@ def measured(design: Design, shared: str, suites: int) -> Row:
 
 def judged(design: Design, table: Table, limits: Limits) -> list[Tested]:
     """The gate's tests of a suite and of its slices."""
-    return run_tests(table, [table.of(rows) for rows in design.slices], limits)
+    return run_tests(sums_of(table), [sums_of(table.of(r)) for r in design.slices], limits)
 
 
 def fails(found: list[Tested], effect: float = 0.0) -> bool:

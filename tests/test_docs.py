@@ -12,17 +12,23 @@ import click
 import pytest
 import typer
 import yaml
+from PIL import Image
 
 from audit import Loader, load_model
 from audit.cases.loading import load_cases
 from audit.cases.schema import schema
 from audit.commands import main as cli
+from audit.data.columns import FIXED, IDENTITY
+from audit.data.tables import table_of
+from audit.data.writing import write_table
 from audit.gate.outcomes import State
+from audit.gate.runfolder import Run
 from audit.maps.methods import METHODS
 from audit.maps.spec import MapSpec
 from audit.metrics.registry import METRICS
 from audit.plugin import options as pytest_options
 from audit.runs.runner import audit_cases
+from tests.projects import audited, made
 from tools.docs_site import OUTSIDE
 from tools.docs_tables import PAGE, metrics_page
 
@@ -148,3 +154,28 @@ def test_the_readme_leads_to_every_page_of_the_docs() -> None:
     text = (DOCS.parent / "README.md").read_text()
     linked = {DOCS.parent / target for target in re.findall(r"\]\(([^)#\s]+)", text)}
     assert [page.name for page in DOCS.glob("*.md") if page not in linked] == []
+
+
+def test_the_examples_of_the_page_about_tables_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in ("1.4", "1.5"):
+        run = Run(tmp_path / version)
+        audited(made(tmp_path / f"project-{version}"), run.folder, tmp_path / "baselines")
+        write_table(table_of(run), tmp_path / "tables" / f"{version}.parquet")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(block, {})
+    said = capsys.readouterr().out
+    assert "answer_attention.mass[birds]" in said
+    assert "questions" in said
+    with Image.open(tmp_path / "mass.png") as drawn:
+        assert drawn.size == (640, 480)
+
+
+def test_every_column_of_a_table_is_documented() -> None:
+    page = (DOCS / "tables.md").read_text()
+    for name in (*FIXED, *IDENTITY):
+        assert f"`{name}`" in page, name

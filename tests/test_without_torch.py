@@ -13,6 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 NEED_AN_EXTRA = (
     r"audit\.app\.(look|page)",  # gradio's components
+    r"audit\.bulk\..*",
+    r"audit\.data\.(tables|writing)",
+    r"audit\.report\.bulk_comparison_page",
+    r"audit\.studies\.bulk\.(?!sums$).*",
     r"audit\.models\.kit\.(altering|attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|spoiling|subject)",
     r"audit\.models\.(ofa|hf)\.(?!loaders$|sources$|embedded$|description$).*",
     r"audit\.reference\.(batches|export|network|tokens|training)",
@@ -42,8 +46,9 @@ print(json.dumps(broken))
 """
 
 BROUGHT = (
-    "cv2", "datasets", "gradio", "huggingface_hub", "modelscope", "rapidfuzz", "ray", "safetensors",
-    "timm", "tokenizers", "torch", "torchvision", "transformers", "unicodedata2", "zhconv",
+    "cv2", "datasets", "gradio", "huggingface_hub", "modelscope", "pandas", "pyarrow", "rapidfuzz",
+    "ray", "safetensors", "timm", "tokenizers", "torch", "torchvision", "transformers",
+    "unicodedata2", "zhconv",
 )  # fmt: skip
 """What the extras bring."""
 

@@ -73,6 +73,10 @@ class RunError(AuditError):
     """A run folder is missing, incomplete or in another format."""
 
 
+class TableError(AuditError):
+    """A table of cases or of results cannot be read or written."""
+
+
 class BulkError(AuditError):
     """A bulk audit cannot start, go on or be read: its source, its folder, or what is in it."""
 

@@ -9,10 +9,10 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -23,12 +23,19 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
             even a crash of the machine leaves the old content or the new. This takes milliseconds;
             it is not worth them for a file that is useless if the machine crashes.
     """
+    with opened_atomically(path, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def opened_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write into that becomes ``path`` once it is whole; see :func:`write_atomically`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

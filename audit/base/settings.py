@@ -44,10 +44,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a session audits and how; without ``suite`` there is no suite-level gate.
+    """What a session audits and how.
 
     Attributes:
         batch_size: cases at a time; 0 lets the device decide.
+        suite: whether the suite-level gate judges the session.
+        limits: of the suite-level gate, also of one that judges later, after a merge.
         everything: whether the gallery shows passing cases in full too.
         min_cases: the session fails if fewer cases were audited.
         root: the folder to which default paths and stored file names are relative.
@@ -68,7 +70,8 @@ class Settings:
     run_id: str
     root: Path = Path()
     min_cases: int = 0
-    suite: Limits | None = None
+    suite: bool = False
+    limits: Limits = field(default_factory=Limits)
     everything: bool = False
     worker: int | None = None
     workers: int = 1

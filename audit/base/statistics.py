@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -106,16 +107,28 @@ def sign_flip(values: Sequence[int]) -> float:
     >>> round(sign_flip([2, 1]), 12)  # sums of 3, 1, -1 and -3 are equally likely
     0.5
     """
-    sizes = np.abs(np.asarray(values, dtype=np.int64))
-    largest = int(sizes.sum())
+    return sign_flip_of(Counter(values))
+
+
+def sign_flip_of(counts: Mapping[int, int]) -> float:
+    """:func:`sign_flip` of values that are counted already.
+
+    >>> sign_flip_of({1: 5}) == sign_flip([1, 1, 1, 1, 1])
+    True
+    """
+    sizes: Counter[int] = Counter()
+    for value, count in counts.items():
+        sizes[abs(value)] += count
+    del sizes[0]
+    largest = sum(size * count for size, count in sizes.items())
     # Steps of 2 between neighbouring sums, from -largest to largest.
     chances = np.ones(1)
-    for size, count in zip(*np.unique(sizes[sizes > 0], return_counts=True), strict=True):
-        spread = np.zeros(int(size) * int(count) + 1)
-        spread[:: int(size)] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+    for size, count in sorted(sizes.items()):
+        spread = np.zeros(size * count + 1)
+        spread[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
         chances = signal.convolve(chances, spread)
     sums = np.arange(-largest, largest + 1, 2)
-    extreme = np.abs(sums) >= abs(sum(values))
+    extreme = np.abs(sums) >= abs(sum(value * count for value, count in counts.items()))
     return float(min(max(chances[extreme].sum(), 0.0), 1.0))
 
 

@@ -21,6 +21,7 @@ from audit.commands import (
     maps,
     models,
     pages,
+    results,
     sources,
     starting,
     studies,
@@ -76,6 +77,9 @@ for _command in (
     models.model,
     pages.report,
     filing.evidence,
+    results.export,
+    results.merge,
+    results.history,
     pages.schema,
     starting.constraints,
 ):

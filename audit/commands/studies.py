@@ -61,14 +61,29 @@ def compare(
             help="Say that a served model has the weights of the other side, which cannot be seen.",
         ),
     ] = False,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="COLUMN",
+            help="For bulk folders: a kept column to slice by; may be repeated. "
+            "Default: all that have few values.",
+        ),
+    ] = None,
+    worst: Annotated[
+        int, typer.Option(min=0, max=1000, help="For bulk folders: how many of the worst rows.")
+    ] = 50,
+    sample: Annotated[
+        int, typer.Option(min=0, max=1000, help="For bulk folders: how many rows of a sample.")
+    ] = 20,
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
     ] = Path("audit-compare.html"),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Compare two runs, baselines or models; exit code 1 if the second is worse, or changed.
+    """Compare two runs, baselines, models or bulk folders; exit code 1 if the second is worse.
 
-    It is 1 too if both are of the same weights and figures moved all the same.
+    It is 1 too if it changed, and if both are of the same weights and figures moved all the same.
 
     Example: audit compare audit-runs/before audit-runs/after
     """
@@ -77,6 +92,16 @@ def compare(
     from audit.studies.comparison import compare as compared  # noqa: PLC0415
     from audit.studies.sides import side_of_folder  # noqa: PLC0415
 
+    if any((Path(given) / "bulk.json").exists() for given in (before, after)):
+        from audit.commands.bulkcompare import compare_folders  # noqa: PLC0415
+
+        shown = (worst, sample, tuple(slices or ()))
+        compare_folders(
+            Path(before), Path(after), Limits(alpha, effect), shown, out,
+            stated=same_weights, as_json=as_json,
+        )  # fmt: skip
+    if slices:
+        raise ValueError("--slice is for two bulk folders")
     with tempfile.TemporaryDirectory(prefix="audit-compare-") as temporary:
         read = {given: side_of_folder(Path(given)) for given in (before, after)}
         models = [given for given, side in read.items() if side is None]

@@ -24,6 +24,7 @@ from audit.base.arrays import LIMIT, read_arrays, write_arrays
 from audit.base.errors import BaselineError
 from audit.base.files import (
     digest_file,
+    digest_stream,
     read_bytes,
     rounded,
     shown_path,
@@ -297,6 +298,15 @@ def origin_of(folder: Path) -> Mapping[str, Any]:
             one = accepted.load(folder, name_of(path.stem))
             return one.provenance if one else {}
     return {}
+
+
+def digest_of(folder: Path) -> str:
+    """What a folder of baselines holds, with its noise and its heads; empty if nothing.
+
+    Each file of figures has the digest of its maps, so the maps are not read.
+    """
+    files = sorted(path for path in folder.glob("*.json") if path.is_file())
+    return digest_stream(part for p in files for part in (p.name, p.read_bytes())) if files else ""
 
 
 def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:

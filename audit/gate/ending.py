@@ -14,6 +14,20 @@ from typing import Any, NamedTuple
 from audit.base.errors import printable
 from audit.base.files import counted
 
+SUITE_FAILED = "the suite-level gate failed"
+"""The reason of an ending if the gate over all cases failed it."""
+
+
+def short_of(audited: int, fewest: int) -> str:
+    """What to say if fewer cases than ``fewest`` were audited; otherwise empty.
+
+    >>> short_of(1, 53)
+    '1 case audited, fewer than the 53 of audit_min_cases'
+    """
+    if audited >= fewest:
+        return ""
+    return f"{counted(audited, 'case')} audited, fewer than the {fewest} of audit_min_cases"
+
 
 @dataclass(frozen=True)
 class Ending:

@@ -10,7 +10,16 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
-from audit.base.records import WRITTEN, CaseName, Count, Finite, Fraction, ModelRecord
+from audit.base.records import (
+    WRITTEN,
+    CaseName,
+    Count,
+    DigestOrNone,
+    Finite,
+    Fraction,
+    ModelRecord,
+    Positive,
+)
 from audit.maps.keys import canonical_key
 from audit.metrics.keys import canonical_name
 
@@ -29,8 +38,40 @@ ORIGINAL = "original"
 V = TypeVar("V")
 
 
+class OptionsRecord(BaseModel):
+    """How a session asked and judged, as far as it matters for sessions that are put together."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    batch_size: Count
+    min_cases: Count
+    suite_alpha: Fraction
+    suite_effect: Positive
+    omnibus_limit: Positive | None
+
+
+class ShardRecord(BaseModel):
+    """One of the runs that a run was put together from."""
+
+    model_config = WRITTEN
+    __pydantic_extra__: dict[str, JsonValue]
+
+    id: str
+    started: str = ""
+    machine: str = ""
+    cases: Count = 0
+    stack: dict[str, str] = {}
+
+
 class About(BaseModel):
-    """``run.json``: what was run."""
+    """``run.json``: what was run.
+
+    Attributes:
+        baselines_digest: of the folder of baselines when the session began; empty if it had none.
+        options: None in runs of earlier versions.
+        shards: of a run that was put together.
+    """
 
     model_config = WRITTEN
     __pydantic_extra__: dict[str, JsonValue]
@@ -44,6 +85,9 @@ class About(BaseModel):
     baselines: str = ""
     update: str = ""
     machine: str = ""
+    baselines_digest: DigestOrNone = ""
+    options: OptionsRecord | None = None
+    shards: list[ShardRecord] = []
 
 
 class ShiftRecord(BaseModel):
@@ -125,9 +169,12 @@ class SessionRecord(BaseModel):
 
     passed: bool
     sentence: str
+    exit_status: int = 0
     selected: Count = 0
     audited: Count = 0
+    failed: Count = 0
     skipped: Count = 0
+    reasons: list[str] = []
 
 
 class RejectionRecord(BaseModel):

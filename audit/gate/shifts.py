@@ -7,7 +7,8 @@ the whole suite and of its slices, are one family (Holm 1979).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from audit.base.settings import Limits
-from audit.base.statistics import Interval, holm, least_noncentrality, sign_flip
+from audit.base.statistics import Interval, holm, least_noncentrality, sign_flip_of
 from audit.gate.changes import Change
 from audit.gate.tolerances import DEVIATIONS, MULTIPLE, PROBABILITY, UNSAID
 from audit.metrics.registry import METRICS, Better
@@ -28,8 +29,10 @@ FEWEST = 5
 """A slice is tested from this many pictures on. A test of fewer finds no shift that its cases would
 not show by themselves, and would only make the other tests stricter."""
 
+SHARE = 0.05
+"""A metric without a tolerance is a share of cases, and 1 in 20 of them matters."""
+
 _LEVEL = 0.95  # of the intervals
-_SHARE = 0.05  # a metric without a tolerance is a share of cases, and 1 in 20 of them matters
 _SAME = 2e-6  # changes of figures that are stored with six decimals differ by that much
 
 Array = NDArray[np.float64]
@@ -91,13 +94,44 @@ def table_of(changes: Sequence[Change]) -> Table:
     )
 
 
+@dataclass(frozen=True)
+class Sums:
+    """What the tests need to know of a suite or of a slice; it does not grow with the cases.
+
+    Attributes:
+        metrics, better, declared: as of :class:`Table`.
+        net: how many pictures have each number of labels lost minus gained, 0 left out.
+        images: number of pictures.
+    """
+
+    metrics: tuple[str, ...]
+    better: tuple[str, ...]
+    declared: tuple[bool, ...]
+    means: Means
+    net: Mapping[int, int]
+    images: int
+
+
+def sums_of(table: Table) -> Sums:
+    """A table, summed up."""
+    net = np.bincount(table.pictures, weights=table.lost).astype(np.int64)
+    return Sums(
+        table.metrics,
+        table.better,
+        table.declared,
+        means_of(table),
+        Counter(net[net != 0].tolist()),
+        len(np.unique(table.pictures)),
+    )
+
+
 def _better(metric: str) -> Better:
     of_answers: dict[str, Better] = {PROBABILITY: "higher", UNSAID: "lower"}
     return of_answers.get(metric) or METRICS[metric].better
 
 
 def _default(metric: str) -> float:
-    return (METRICS[metric].tolerance if metric in METRICS else 0.0) or _SHARE
+    return (METRICS[metric].tolerance if metric in METRICS else 0.0) or SHARE
 
 
 @dataclass(frozen=True)
@@ -186,8 +220,7 @@ class Tested:
         moved: whether a metric shifted: significant, and by more than the smallest effect.
     """
 
-    table: Table
-    means: Means
+    sums: Sums
     flipped: int
     labels: float
     metrics: Array
@@ -196,19 +229,24 @@ class Tested:
     labels_worse: bool
     moved: NDArray[np.bool_]
 
+    @property
+    def means(self) -> Means:
+        """Each metric's mean over pictures."""
+        return self.sums.means
+
     def verdict(self, metric: int) -> str:
         """``worse``, ``better``, ``shifted``, ``steady`` or ``cannot tell``; see ``Shift``.
 
         What nobody asked for does not change for the better, it shifts.
         """
-        better = self.table.better[metric]
+        better = self.sums.better[metric]
         if not self.moved[metric]:
             return "steady" if self.means.pictures[metric] > 1 else "cannot tell"
         if better == "neither":
             return "shifted"
         if (self.means.mean[metric] > 0) != (better == "higher"):
             return "worse"
-        return "better" if self.table.declared[metric] else "shifted"
+        return "better" if self.sums.declared[metric] else "shifted"
 
     @property
     def bad(self) -> list[int]:
@@ -218,20 +256,19 @@ class Tested:
         return [m for bad in ("worse", "shifted") for m, v in verdicts.items() if v == bad]
 
 
-def run_tests(whole: Table, parts: Sequence[Table], limits: Limits) -> list[Tested]:
+def run_tests(whole: Sums, parts: Sequence[Sums], limits: Limits) -> list[Tested]:
     """Test the whole suite and its slices in one family; the whole is the first of the results.
 
     The tests of the whole share one half of the error, those of all slices the other, so that many
     slices do not blind the gate to a shift of the whole.
     """
-    tables = [whole, *parts]
-    found = [means_of(table) for table in tables]
-    flips = [_net(table) for table in tables]
-    labels = [sign_flip(net.tolist()) for net in flips]
+    sums = [whole, *parts]
+    found = [each.means for each in sums]
+    labels = [sign_flip_of(each.net) for each in sums]
     metrics = [_p_values(means) for means in found]
     # One picture is too few for a test, so such metrics do not count in the family.
     takes = [means.pictures >= (FEWEST if number else 2) for number, means in enumerate(found)]
-    enough = [not number or _images(table) >= FEWEST for number, table in enumerate(tables)]
+    enough = [not number or each.images >= FEWEST for number, each in enumerate(sums)]
     families = [
         np.concatenate([[one] if has else [], many[taken]])
         for one, has, many, taken in zip(labels, enough, metrics, takes, strict=True)
@@ -240,19 +277,19 @@ def run_tests(whole: Table, parts: Sequence[Table], limits: Limits) -> list[Test
     weights = [1 / ours] * ours + [1 / theirs] * theirs if theirs else [1.0] * ours
     adjusted = np.array(holm(np.concatenate(families).tolist(), weights))
     results = []
-    for number, table in enumerate(tables):
+    for number, each in enumerate(sums):
         mine, adjusted = np.split(adjusted, [len(families[number])])
-        of_labels, of_metrics = 1.0, np.ones(len(table.metrics))
+        of_labels, of_metrics = 1.0, np.ones(len(each.metrics))
         if enough[number]:
             of_labels, mine = float(mine[0]), mine[1:]
         of_metrics[takes[number]] = mine
-        worse = bool(flips[number].sum() > 0 and of_labels < limits.alpha)
+        lost = sum(net * pictures for net, pictures in each.net.items())
+        worse = lost > 0 and of_labels < limits.alpha
         moved = (of_metrics < limits.alpha) & (np.abs(found[number].effect) > limits.effect)
         results.append(
             Tested(
-                table,
-                found[number],
-                len(flips[number]),
+                each,
+                sum(each.net.values()),
                 labels[number],
                 metrics[number],
                 of_labels,
@@ -262,17 +299,6 @@ def run_tests(whole: Table, parts: Sequence[Table], limits: Limits) -> list[Test
             )
         )
     return results
-
-
-def _images(table: Table) -> int:
-    return len(np.unique(table.pictures))
-
-
-def _net(table: Table) -> NDArray[np.int64]:
-    """Labels lost minus gained at each picture where these differ."""
-    net = np.bincount(table.pictures, weights=table.lost).astype(np.int64)
-    flipped: NDArray[np.int64] = net[net != 0]
-    return flipped
 
 
 def _p_values(means: Means) -> Array:
@@ -286,7 +312,7 @@ def strictest(tested: Sequence[Tested], limits: Limits) -> float:
     """The level that the whole suite's first test must reach, if nothing else moved."""
     whole = tested[0]
     tests = 1 + int((whole.means.pictures > 1).sum())
-    sliced = any(_images(part.table) >= FEWEST for part in tested[1:])
+    sliced = any(part.sums.images >= FEWEST for part in tested[1:])
     return limits.alpha / tests / (2 if sliced else 1)
 
 

@@ -8,7 +8,7 @@ them. :mod:`~audit.gate.shifts` has the tests; here their results become a verdi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +20,17 @@ from audit.gate.changes import Change
 from audit.gate.ending import named
 from audit.gate.findings import Findable, Finding, Labels, Shift, Slice
 from audit.gate.omnibus import Omnibus
-from audit.gate.shifts import FEWEST, Tested, findable, run_tests, strictest, table_of
+from audit.gate.shifts import (
+    FEWEST,
+    Sums,
+    Table,
+    Tested,
+    findable,
+    run_tests,
+    strictest,
+    sums_of,
+    table_of,
+)
 from audit.gate.slices import slices_of
 
 _TOLD = 3  # metrics, cases and slices that a sentence names; of others it gives the number
@@ -95,13 +105,14 @@ class Suite:
         """The verdict's reasons."""
         over = f"over {counted(self.cases, 'case')} on {counted(self.images, 'picture')}"
         clauses = [finding.clause for finding in self.findings]
-        flips = f"{counted(len(self.lost), 'label')} lost, {len(self.gained)} gained"
-        if self.failed and (self.lost or self.gained) and not self.labels.worse:
+        lost, gained = self.labels.lost, self.labels.gained
+        flips = f"{counted(lost, 'label')} lost, {gained:,} gained"
+        if self.failed and (lost or gained) and not self.labels.worse:
             # Lost labels come before what moved for the better, but after what is critical.
-            place = min(len(self.vetoes), 1) if self.lost else len(clauses)
+            place = min(len(self.vetoes), 1) if lost else len(clauses)
             clauses.insert(place, flips)
         if not self.failed:
-            clauses.insert(0, flips if self.lost or self.gained else "no label lost")
+            clauses.insert(0, flips if lost or gained else "no label lost")
             better = [shift.metric for shift in self.shifts if shift.verdict == "better"]
             if better:
                 clauses.append(f"{named(better)} moved for the better")
@@ -164,27 +175,84 @@ def judge_suite(changes: Sequence[Change], limits: Limits, omnibus: Omnibus | No
     Args:
         omnibus: the verdict on all moves together, if noise was measured.
     """
-    table, parts = table_of(changes), slices_of(changes)
-    whole, *tested = run_tests(table, [table.of(part.rows) for part in parts], limits)
-    level = strictest([whole, *tested], limits)
-    slices = [
-        _slice(part.name, each, [changes[row] for row in part.rows], limits, level)
-        for part, each in zip(parts, tested, strict=True)
+    table = table_of(changes)
+    parts = [
+        _part(part.name, table.of(part.rows), [changes[row] for row in part.rows])
+        for part in slices_of(changes)
     ]
-    slices.sort(key=lambda part: (not part.failed, -part.effect))
-    lost = [c.case for c in changes if c.right == (True, False)]
-    gained = [c.case for c in changes if c.right == (False, True)]
-    vetoes = [c.case for c in changes if c.critical and c.right == (True, False)]
-    undeclared = {c.case: c.undeclared for c in changes if c.undeclared}
-    shifts, labels = _shifts(whole, limits, level), _labels(whole, len(lost), len(gained))
-    return Suite(
-        cases=len(changes),
-        images=len({c.image for c in changes}),
-        lost=lost,
-        gained=gained,
+    cases = Cases(
+        lost=[c.case for c in changes if c.right == (True, False)],
+        gained=[c.case for c in changes if c.right == (False, True)],
         flipped={c.case: c.labels for c in changes if c.labels[0] != c.labels[1]},
-        vetoes=vetoes,
+        vetoes=[c.case for c in changes if c.critical and c.right == (True, False)],
         drifted=[c.case for c in changes if c.drifted],
+        undeclared={c.case: c.undeclared for c in changes if c.undeclared},
+    )
+    return judge_parts(_part("", table, changes), parts, cases, limits, omnibus)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A suite or a slice, summed up.
+
+    Attributes:
+        right: labels that were right before, and are right now.
+        definite: cases that say which label is right.
+        lost, gained: cases that were right and are now wrong, and the other way round.
+    """
+
+    name: str
+    cases: int
+    right: tuple[int, int]
+    definite: int
+    lost: int
+    gained: int
+    sums: Sums
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases that a suite names; see :class:`Suite`. Of very many, some."""
+
+    lost: list[str]
+    gained: list[str]
+    flipped: dict[str, tuple[str, str]]
+    vetoes: list[str] = field(default_factory=list)
+    drifted: list[str] = field(default_factory=list)
+    undeclared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _part(name: str, table: Table, changes: Sequence[Change]) -> Part:
+    before, after = (sum(c.right[side] for c in changes) for side in (0, 1))
+    gained = sum(c.right == (False, True) for c in changes)
+    definite = sum(c.expected != "" for c in changes)
+    lost = before - after + gained
+    return Part(name, len(changes), (before, after), definite, lost, gained, sums_of(table))
+
+
+def judge_parts(
+    all_cases: Part,
+    parts: Sequence[Part],
+    cases: Cases,
+    limits: Limits,
+    omnibus: Omnibus | None = None,
+) -> Suite:
+    """:func:`judge_suite` of cases that are summed up already."""
+    whole, *tested = run_tests(all_cases.sums, [part.sums for part in parts], limits)
+    level = strictest([whole, *tested], limits)
+    slices = [_slice(*each, limits, level) for each in zip(parts, tested, strict=True)]
+    slices.sort(key=lambda part: (not part.failed, -part.effect))
+    shifts = _shifts(whole, limits, level)
+    labels = _labels(whole, all_cases.lost, all_cases.gained)
+    vetoes, undeclared = cases.vetoes, cases.undeclared
+    return Suite(
+        cases=all_cases.cases,
+        images=all_cases.sums.images,
+        lost=cases.lost,
+        gained=cases.gained,
+        flipped=cases.flipped,
+        vetoes=vetoes,
+        drifted=cases.drifted,
         undeclared=undeclared,
         labels=labels,
         shifts=sorted(shifts, key=lambda s: -abs(s.effect)),
@@ -215,7 +283,7 @@ def _shifts(tested: Tested, limits: Limits, level: float) -> list[Shift]:
             tested.verdict(number),
             float(found[number]) if np.isfinite(found[number]) else None,
         )
-        for number, metric in enumerate(tested.table.metrics)
+        for number, metric in enumerate(tested.sums.metrics)
     ]
 
 
@@ -225,25 +293,20 @@ def _labels(tested: Tested, lost: int, gained: int) -> Labels:
     )
 
 
-def _slice(
-    name: str, tested: Tested, changes: Sequence[Change], limits: Limits, level: float
-) -> Slice:
+def _slice(part: Part, tested: Tested, limits: Limits, level: float) -> Slice:
     shifts = _shifts(tested, limits, level)
     bad = [shifts[metric] for metric in tested.bad]
-    before, after = (sum(c.right[side] for c in changes) for side in (0, 1))
-    gained = sum(c.right == (False, True) for c in changes)
     measured = [shift for shift in bad or shifts if shift.cases]
-    images = len({c.image for c in changes})
     return Slice(
-        name,
-        len(changes),
-        images,
-        (before, after),
-        sum(c.expected != "" for c in changes),
-        _labels(tested, before - after + gained, gained),
+        part.name,
+        part.cases,
+        part.sums.images,
+        part.right,
+        part.definite,
+        _labels(tested, part.lost, part.gained),
         max(measured, key=lambda shift: abs(shift.effect), default=None),
         bad,
-        images >= FEWEST,
+        part.sums.images >= FEWEST,
     )
 
 
@@ -253,8 +316,8 @@ def _findable(whole: Tested, limits: Limits, level: float) -> Findable:
     # Whatever effect the user lets pass, a suite that could not find one tolerance cannot tell.
     of, told = len(found), by_test <= 1.0
     # All labels that changed were lost, each at a picture of its own: p is 2 / 2^pictures.
-    labels = 2 - int(np.ceil(np.log2(level))) if level > 0 else len(whole.table.pictures) + 1
-    enough = bool(2 * told.sum() >= of) if of else labels <= len(np.unique(whole.table.pictures))
+    labels = 2 - int(np.ceil(np.log2(level))) if level > 0 else whole.sums.images + 1
+    enough = bool(2 * told.sum() >= of) if of else labels <= whole.sums.images
     among = told if enough else by_test <= np.median(by_test)
     shift = float(found[among].max()) if of and among.any() else float("inf")
     count = int((found <= shift).sum())

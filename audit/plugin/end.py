@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from audit.base.errors import in_a_sentence, printable
-from audit.base.files import write_atomically
-from audit.base.settings import Limits, Settings
 from audit.gate import baselines
-from audit.gate.changes import changes_of
-from audit.gate.ending import Ending
-from audit.gate.omnibus import judge_omnibus, without_floor
-from audit.gate.review import rejected as standing_rejections
+from audit.gate.ending import SUITE_FAILED, Ending
 from audit.gate.runfolder import Run
-from audit.gate.suite import Suite, judge_suite
-from audit.gate.tolerances import Level, Noise, load_noise
-from audit.gate.verdict import level_of
+from audit.gate.suite import Suite
 from audit.plugin.options import path_of
 from audit.plugin.state import State
 from audit.plugin.watch import FEWEST, GATE, report_item
-from audit.report.summary import markdown, workflow_commands
+from audit.report.publishing import Published, annotation_lines, publish
 from audit.report.terminal import closing_lines
+from audit.runs.judging import judged, notes_on, rejected_in
 
 _UNREAD = "the run could not be read"
 
@@ -57,10 +49,10 @@ def judge(session: pytest.Session, state: State) -> None:
         report_item(session, FEWEST, printable(short))
         state.watch.reasons += [short] if short else []
     run = Run(settings.run_folder)
-    if settings.suite is None or not (run.folder / "run.json").exists():
+    if not settings.suite or not (run.folder / "run.json").exists():
         return
     with _warning(state.lines, _UNREAD, state.watch.reasons):
-        state.suite = _judged(run, settings, settings.suite)
+        state.suite = judged(run, settings.root / run.about()["baselines"], settings.limits)
     if state.suite is not None and state.suite.failed:
         report_item(session, GATE, f"suite-level gate FAILED: {printable(state.suite.sentence)}")
     elif state.suite is not None and _whole(session.config):
@@ -80,24 +72,6 @@ def _failed_cases(config: pytest.Config) -> bool:
     return any(node_id not in (GATE, FEWEST) for node_id in last)
 
 
-def _judged(run: Run, settings: Settings, limits: Limits) -> Suite | None:
-    """The verdict over all cases; moves together are measured by the session's own noise floors."""
-    outcomes = run.outcomes()
-    changes = changes_of(outcomes)
-    if not changes:
-        return None
-    _, level = _noise_of(run, settings)
-    return judge_suite(changes, limits, judge_omnibus(outcomes, level, limits.omnibus))
-
-
-def _noise_of(run: Run, settings: Settings) -> tuple[Noise, Level | None]:
-    """The noise beside the run's baselines, and that of its precision and devices."""
-    about = run.about()
-    folder = settings.root / about["baselines"]
-    noise = load_noise(folder)
-    return noise, level_of(noise, about, baselines.origin_of(folder))
-
-
 def finish(session: pytest.Session, state: State) -> None:
     """Promote proposals, write results, gallery and summary, and collect the closing lines."""
     config, settings, watch = session.config, state.settings, state.watch
@@ -111,14 +85,14 @@ def finish(session: pytest.Session, state: State) -> None:
             run = run.settled()
     suite: Suite | None = state.suite
     if suite is not None and suite.failed:
-        watch.reasons.append("the suite-level gate failed")
+        watch.reasons.append(SUITE_FAILED)
     ending = _ended(session, state)
     if audited:
         from audit.report.gallery import write_gallery  # noqa: PLC0415  draws with matplotlib
 
         rejected: list[dict[str, Any]] = []
         with _warning(state.lines, "what reviewers rejected could not be read"):
-            rejected = _rejected(run, settings)
+            rejected = rejected_in(run, settings.root / run.about()["baselines"])
         with _warning(state.lines, "the results could not be written", watch.reasons):
             run.finish(
                 {
@@ -132,15 +106,12 @@ def finish(session: pytest.Session, state: State) -> None:
         with _warning(state.lines, "the gallery could not be written"):
             write_gallery(run, "all" if settings.everything else "failed")
     with _warning(state.lines, "the summary could not be written"):
-        _summarise(config, state, run if audited else None, ending)
+        publish(
+            Published(run if audited else None, suite, ending, tuple(watch.mistakes)),
+            settings.root,
+            path_of(config, "summary"),
+        )
     state.lines += _last_words(state, run if audited else None, ending, promoted)
-
-
-def _rejected(run: Run, settings: Settings) -> list[dict[str, Any]]:
-    """The rejections of this run's cases that stand, for its gallery to show."""
-    audited = {outcome.case for outcome in run.outcomes()}
-    found = standing_rejections(settings.root / run.about()["baselines"])
-    return [entry.to_dict() for entry in found if entry.case in audited]
 
 
 def _ended(session: pytest.Session, state: State) -> Ending:
@@ -163,38 +134,6 @@ def _promoted(run: Run, state: State) -> list[str]:
     return promoted
 
 
-def _summarise(config: pytest.Config, state: State, run: Run | None, ending: Ending) -> None:
-    mistakes, placed = state.watch.mistakes, _place(state)
-    given = path_of(config, "summary")
-    if given is not None:
-        _put(
-            given,
-            markdown(run, state.suite, ending, mistakes, placed, pictures=True),
-        )
-    elif os.environ.get("GITHUB_STEP_SUMMARY"):
-        # Other commands of the step write into the same file, so append to it.
-        _add(
-            Path(os.environ["GITHUB_STEP_SUMMARY"]),
-            markdown(run, state.suite, ending, mistakes, placed, pictures=False),
-        )
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file that the user named; it may be a link, or a pipe or device."""
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        _add(path, text)
-    else:
-        write_atomically(path, text.encode())
-
-
-def _add(path: Path, text: str) -> None:
-    """Append to a file; if it is a pipe, do not wait for a reader."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
 def _last_words(
     state: State, run: Run | None, ending: Ending, promoted: list[str] | None
 ) -> list[str]:
@@ -202,21 +141,8 @@ def _last_words(
     if run is not None:
         with _warning(lines, _UNREAD):
             lines += closing_lines(run, state.suite, promoted)
-            note = without_floor(run.outcomes(), *_noise_of(run, state.settings))
-            lines += [f"note: {printable(note)}"] if note else []
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        with _warning(lines, "the annotations could not be made"):
-            lines += workflow_commands(run, state.watch.mistakes, state.suite, _place(state))
+            lines += notes_on(run, state.settings.root / run.about()["baselines"])
+    with _warning(lines, "the annotations could not be made"):
+        found = Published(run, state.suite, ending, tuple(state.watch.mistakes))
+        lines += annotation_lines(found, state.settings.root)
     return [f"audit {ending.sentence}", *lines]
-
-
-def _place(state: State) -> Callable[[str], str]:
-    """A function that names a file as GitHub does: relative to the top of the checkout."""
-    top = Path(os.environ.get("GITHUB_WORKSPACE") or state.settings.root)
-
-    def placed(file: str) -> str:
-        path = os.path.realpath(state.settings.root / file)
-        relative = os.path.relpath(path, os.path.realpath(top))
-        return path if relative.startswith("..") else Path(relative).as_posix()
-
-    return placed

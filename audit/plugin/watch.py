@@ -11,7 +11,7 @@ import pytest
 
 from audit.base.errors import printable
 from audit.base.files import counted
-from audit.gate.ending import Ending, Mistake, mistakes_in, named
+from audit.gate.ending import Ending, Mistake, mistakes_in, named, short_of
 
 GATE, FEWEST = "audit::suite-level-gate", "audit::min-cases"
 """Node ids of the checks over the whole session, which have their own reports."""
@@ -106,10 +106,7 @@ class Watch:
 
     def short_of(self, fewest: int) -> str:
         """What to say if fewer cases than ``fewest`` were audited; otherwise empty."""
-        if len(self._audited) >= fewest:
-            return ""
-        audited = counted(len(self._audited), "case")
-        return f"{audited} audited, fewer than the {fewest} of audit_min_cases"
+        return short_of(len(self._audited), fewest)
 
     def ending(self, session: pytest.Session, exit_status: int) -> Ending:
         """How the session ended, with all reasons."""

@@ -24,7 +24,7 @@ from audit.base.places import named_from
 from audit.base.settings import UNKNOWN, Settings
 from audit.cases.heads import asks_for_chosen, with_heads
 from audit.cases.loading import Case
-from audit.gate.baselines import recover, refuse_other_dtype
+from audit.gate.baselines import digest_of, recover, refuse_other_dtype
 from audit.gate.headsfile import HeadsRecord, read_heads
 from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import KEPT, Run
@@ -167,11 +167,25 @@ class Auditor:
                 "labels": list(self.model.labels),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "baselines": named_from(self.policy.folder, self.settings.root),
+                "baselines_digest": digest_of(self.policy.folder),
+                "options": self._options,
                 "update": self.settings.update,
                 "machine": platform.platform(),
             }
         )
         return run
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """What must be the same in sessions that are put together."""
+        limits = self.settings.limits
+        return {
+            "batch_size": self.settings.batch_size,
+            "min_cases": self.settings.min_cases,
+            "suite_alpha": limits.alpha,
+            "suite_effect": limits.effect,
+            "omnibus_limit": limits.omnibus,
+        }
 
     @cached_property
     def policy(self) -> Policy:

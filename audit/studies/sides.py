@@ -76,15 +76,19 @@ class Side:
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
-def side_of_run(run: Run, title: str) -> Side:
-    """A run as a side."""
+def side_of_run(run: Run, title: str, *, maps: bool = True) -> Side:
+    """A run as a side.
+
+    Args:
+        maps: whether to read its maps; without them no distances between maps can be told.
+    """
     run = run.settled()
     outcomes = run.outcomes()
     about = run.about() if (run.folder / "run.json").exists() else {}
     answered = [o for o in outcomes if o.label]
     return Side(
         title,
-        {o.case: _of_outcome(o, run, about) for o in answered},
+        {o.case: _of_outcome(o, run if maps else None, about) for o in answered},
         run,
         tuple(o.case for o in outcomes if not o.label),
         _noise_of(about),
@@ -99,12 +103,12 @@ def _noise_of(about: Mapping[str, Any]) -> Noise:
     return load_noise(folder) if folder else Noise()
 
 
-def _of_outcome(outcome: Outcome, run: Run, about: Mapping[str, Any]) -> Subject:
+def _of_outcome(outcome: Outcome, run: Run | None, about: Mapping[str, Any]) -> Subject:
     key = outcome.default_map
     return Subject(
         outcome.case, outcome.text, outcome.image_digest, outcome.expected, outcome.case_digest,
         outcome.label, outcome.probabilities, outcome.metrics.get(key, {}), key,
-        run.maps(outcome.case).get(key), outcome.critical, about, _wanted(outcome),
+        run.maps(outcome.case).get(key) if run else None, outcome.critical, about, _wanted(outcome),
         outcome.regions, Box(*outcome.view), tuple(outcome.tags),
         frozenset(verdict.expectation for verdict in outcome.verdicts),
         outcome.former_digest,

@@ -10,7 +10,7 @@ from scipy import stats
 
 from audit.base.settings import Limits
 from audit.gate.changes import Change
-from audit.gate.shifts import Table, means_of, run_tests, table_of
+from audit.gate.shifts import Table, means_of, run_tests, sums_of, table_of
 from audit.gate.suite import judge_suite
 from audit.metrics.registry import METRICS
 
@@ -26,7 +26,7 @@ def table(values: list[float], pictures: list[int], tolerance: float = TINY) -> 
 
 
 def p_value(values: list[float], pictures: list[int], tolerance: float = TINY) -> float:
-    (found,) = run_tests(table(values, pictures, tolerance), [], Limits())
+    (found,) = run_tests(sums_of(table(values, pictures, tolerance)), [], Limits())
     return float(found.metrics[0])
 
 
@@ -81,18 +81,18 @@ def test_whole_steps_that_all_pictures_share_are_no_surer_than_coins(level: floa
 def test_the_whole_has_half_of_the_error_whatever_number_of_slices_there_are() -> None:
     values = list(np.random.default_rng(4).normal(1, 1, 12))
     whole = table(values, list(range(12)))
-    (alone,) = run_tests(whole, [], Limits())
+    (alone,) = run_tests(sums_of(whole), [], Limits())
     parts = [whole.of(np.arange(start, start + 6)) for start in range(6)]
-    beside = run_tests(whole, parts, Limits())
+    beside = run_tests(sums_of(whole), [sums_of(part) for part in parts], Limits())
     assert alone.adjusted[0] == pytest.approx(2 * alone.metrics[0])  # labels and one metric
     assert beside[0].adjusted[0] == pytest.approx(2 * 2 * alone.metrics[0])
 
 
 def test_a_slice_of_few_pictures_is_not_tested() -> None:
     whole = table([0.0] * 8 + [5.0, 5.1, 5.2, 5.3], list(range(12)))
-    _, few = run_tests(whole, [whole.of(np.arange(8, 12))], Limits())
+    _, few = run_tests(sums_of(whole), [sums_of(whole.of(np.arange(8, 12)))], Limits())
     assert few.adjusted.tolist() == [1.0]
-    _, enough = run_tests(whole, [whole.of(np.arange(7, 12))], Limits())
+    _, enough = run_tests(sums_of(whole), [sums_of(whole.of(np.arange(7, 12)))], Limits())
     assert enough.adjusted[0] < 1
 
 

@@ -89,3 +89,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked = str(given.params) if given and item.path.is_relative_to(here) else ""
         if any(option in asked for option in several):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def many(project: pytest.Pytester) -> pytest.Pytester:
+    """Sixteen cases on sixteen pictures, accepted: the toy moves all by exactly as much, which is
+    taken for whole steps and needs more pictures than a shift that scatters."""
+    for path in (project.path / "cases").glob("*.yaml"):
+        path.unlink()
+    lines = ["cases:"]
+    for i in range(16):
+        Image.new("RGB", (80, 80), (i, 0, 0)).save(project.path / "cases" / "images" / f"{i}.png")
+        lines += [
+            f"  - id: case-{i}", f"    image: images/{i}.png", "    text: a bird",
+            "    critical: true" if i == 0 else "    tags: [guide]", "    expect: {label: yes}",
+        ]  # fmt: skip
+    (project.path / "cases" / "many.yaml").write_text("\n".join(lines) + "\n")
+    project.runpytest("cases", "--audit-update=new").assert_outcomes(passed=16)
+    return project

@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from typer.main import get_command
+
+from audit.commands import main as cli
 
 DOCS = Path(__file__).parents[2] / "docs"
 WORKFLOW = Path(__file__).parents[2] / "audit" / "commands" / "project" / "workflow.yml"
@@ -100,11 +103,16 @@ def test_junit_has_state_and_sentence_of_each_case(broken: pytest.Pytester) -> N
 
 def test_the_pipelines_for_others_are_yaml_and_name_options_that_exist() -> None:
     text = (DOCS / "ci.md").read_text()
-    (gitlab,) = (yaml.safe_load(block.split("```")[0]) for block in text.split("```yaml\n")[1:])
+    blocks = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    shards, gitlab = (yaml.safe_load(block) for block in blocks)
     github = yaml.safe_load(WORKFLOW.read_text())
-    steps = github["jobs"]["audit"]["steps"]
+    jobs = [*github["jobs"].values(), *shards["jobs"].values()]
+    steps = [step for job in jobs for step in job["steps"]]
     scripts = [step["run"] for step in steps if "run" in step] + gitlab["audit"]["script"]
     page = (DOCS / "pytest.md").read_text()
     options = {word for script in scripts for word in script.split() if word.startswith("--audit-")}
     assert len(options) >= 4
     assert all(f"`{option}`" in page for option in options)
+    (merge,) = [script for script in scripts if script.startswith("audit merge ")]
+    known = {name for each in get_command(cli.app).commands["merge"].params for name in each.opts}
+    assert {word for word in merge.split() if word.startswith("--")} < known

@@ -1,0 +1,1 @@
+"""Results as tables, for whatever reads them."""

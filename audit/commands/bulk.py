@@ -151,6 +151,8 @@ def bulk(
 
     Exit codes: 0 all rows are there and no more failed than may; 1 it ended early, and continues
     when it is called again; 2 it cannot be done as asked; 3 all are there, but more failed.
+
+    Example: audit bulk rows.csv --model hf:my-model --out results
     """
     from audit.base.extras import require  # noqa: PLC0415
 

@@ -159,7 +159,7 @@ def history(
 ) -> None:
     """Show labels, figures and states over the runs of many versions, and what crept.
 
-    Example: audit history audit-runs/release-1.4 audit-runs/release-1.5 --out history.html
+    Example: audit history audit-runs/1.4 audit-runs/1.5 --out history.html
     """
     from audit.base.settings import Limits  # noqa: PLC0415
     from audit.report.history_page import write_history  # noqa: PLC0415

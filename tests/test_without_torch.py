@@ -20,7 +20,7 @@ NEED_AN_EXTRA = (
     r"audit\.models\.kit\.(altering|attention|check|conformance|fingerprints|hardware|randomise|remains|rows|singleheads|spoiling|subject)",
     r"audit\.models\.(ofa|hf)\.(?!loaders$|sources$|embedded$|description$).*",
     r"audit\.reference\.(batches|export|network|tokens|training)",
-    r"audit\.reference\.chat\.(batches|dense|export|language|network|stages|training)",
+    r"audit\.reference\.chat\.(batches|dense|export|language|network|pictures|stages|training)",
     r"audit\.studies\.power\.(altered|changes|copies|harmless|learning|measure|planted|session|weights)",
     r"audit\.studies\.(plainly|validity\.measure)",
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from audit.maps.trace import Evidence, HeadPlace, Need, Reading, ReadingKey, Trace, Word
     from audit.models.protocol import Fingerprint, Known, Loader, Model, Query
     from audit.models.registry import load_model
+    from audit.runs.evidence import gather
     from audit.runs.session import Auditor
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "UndefinedMap",
     "Word",
     "explain",
+    "gather",
     "load_model",
     "read_map",
 ]
@@ -61,6 +63,7 @@ _HOMES = {
     "audit.maps.trace": ("Evidence", "HeadPlace", "Need", "Reading", "ReadingKey", "Trace", "Word"),
     "audit.models.protocol": ("Fingerprint", "Known", "Loader", "Model", "Query"),
     "audit.models.registry": ("load_model",),
+    "audit.runs.evidence": ("gather",),
     "audit.runs.session": ("Auditor",),
 }
 

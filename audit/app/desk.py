@@ -18,8 +18,8 @@ from audit.base.files import as_typed
 from audit.base.images import open_image
 from audit.base.texts import readable
 from audit.cases.loading import Case
-from audit.explaining import Explanation, explain
-from audit.maps.methods import METHODS, canonical
+from audit.explaining import ExplainedMap, NoMap, explain_maps
+from audit.maps.methods import METHODS, UndefinedMap, canonical
 from audit.maps.spec import MapSpec, told
 from audit.models.protocol import Model, Query
 from audit.reference.world import note_on_picture
@@ -88,7 +88,7 @@ class Answer:
     picture: Picture
     text: str
     premise: str | None
-    found: Explanation
+    found: ExplainedMap
     note: str = ""
 
     def kept(self) -> Answer:
@@ -162,7 +162,7 @@ class Desk:
         Raises:
             AuditError: the model or the picture cannot be used.
             ValueError: there is no picture, or the map cannot be read or takes too long; see
-                :func:`audit.explain` and :func:`audit.app.cost.check_cost`.
+                :func:`audit.explaining.explain_maps` and :func:`audit.app.cost.check_cost`.
         """
         if question.picture is None:
             raise ValueError("there is no picture yet: upload one or pick an example")
@@ -177,15 +177,17 @@ class Desk:
         if spec.method == "occlusion":
             query = Query(open_image(question.picture.path), text, premise)
             check_cost(spec, model.trace([query])[0].grid)
-        found = explain(
+        (found,) = explain_maps(
+            model,
             question.picture.path,
             text,
-            model,
-            map=spec,
-            premise=premise,
+            premise,
+            [spec],
             layers=question.layers and spec.per_layer,
             words=question.words,
         )
+        if isinstance(found, NoMap):
+            raise UndefinedMap(found.reason)
         note = note_on_picture(found.model.source, found.image)
         return Answer(question.picture, text, premise, found, note)
 

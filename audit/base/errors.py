@@ -53,6 +53,10 @@ class MapError(AuditError):
     """A map cannot be read as requested: there is no such method, layer, head or word."""
 
 
+class NotGathered(MapError):
+    """A map needs more of the model than it was asked for; ``audit.gather`` asks for it."""
+
+
 class CaptureError(AuditError):
     """A hook missed something that it must see; figures computed from it would be wrong."""
 

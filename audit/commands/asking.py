@@ -31,7 +31,7 @@ from audit.gate.outcomes import unsaid_told
 from audit.maps.spec import CHOSEN, MapSpec, default_map
 
 if TYPE_CHECKING:
-    from audit.explaining import Explanation, NoMap
+    from audit.explaining import ExplainedMap, NoMap
     from audit.models.protocol import Fingerprint
 
 
@@ -141,7 +141,7 @@ def explain(
     )
     _note(note_on_picture(loaded.fingerprint.source, picture))
     _warn(unsaid_told([found[0].trace.unsaid]))
-    maps_and_files: list[tuple[Explanation | NoMap, dict[str, str]]] = []
+    maps_and_files: list[tuple[ExplainedMap | NoMap, dict[str, str]]] = []
     for each in found:
         if isinstance(each, NoMap):
             maps_and_files.append((each, {}))
@@ -190,7 +190,7 @@ def _default_map(source: str) -> str:
     return (MapSpec() if methods is None else default_map(methods)).key
 
 
-def _print_all(maps_and_files: Sequence[tuple[Explanation | NoMap, dict[str, str]]]) -> None:
+def _print_all(maps_and_files: Sequence[tuple[ExplainedMap | NoMap, dict[str, str]]]) -> None:
     """Print the answer, then each map."""
     console = Console(highlight=False)
     (first, _), *_ = maps_and_files
@@ -209,7 +209,7 @@ def _print_all(maps_and_files: Sequence[tuple[Explanation | NoMap, dict[str, str
         _print_map(console, each, files)
 
 
-def _print_map(console: Console, found: Explanation | NoMap, files: dict[str, str]) -> None:
+def _print_map(console: Console, found: ExplainedMap | NoMap, files: dict[str, str]) -> None:
     """Print one map: its name, figures and pictures; or why it is undefined."""
     from audit.explaining import NoMap  # noqa: PLC0415
 

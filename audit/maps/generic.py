@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.base.errors import MapError
+from audit.base.errors import MapError, NotGathered
 from audit.maps.methods import UndefinedMap, reading_of
 from audit.maps.trace import Evidence, ReadingKey
 
@@ -37,7 +37,9 @@ def generic_cells(evidence: Evidence, key: ReadingKey) -> Array:
     """
     trace = evidence.generic
     if trace is None:
-        raise MapError("the trace holds no answer to the generic question; ask the model for it")
+        raise NotGathered(
+            "the trace holds no answer to the generic question; audit.gather asks the model for it"
+        )
     if key.word is None:
         return reading_of(trace, key).cells
     if not trace.words:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.base.errors import MapError, Undefined, nearest
+from audit.base.errors import MapError, NotGathered, Undefined, nearest
 from audit.base.words import occurrences
 from audit.maps.trace import Evidence, Reading, ReadingKey, Trace, Window
 
@@ -81,7 +81,9 @@ def reading_of(trace: Trace, key: ReadingKey) -> Reading:
             raise MapError(
                 f"the model sees no {key.word!r} in the hypothesis; {nearest(key.word, words)}"
             )
-        raise MapError(f"the trace holds no such {key.method}; ask the model for it")
+        raise NotGathered(
+            f"the trace holds no such {key.method}; audit.gather asks the model for it"
+        )
     return found
 
 
@@ -92,7 +94,9 @@ def grey_of(evidence: Evidence) -> Trace:
         MapError: the model was not shown one.
     """
     if evidence.blank is None:
-        raise MapError("the trace holds no answer to a grey picture; ask the model for it")
+        raise NotGathered(
+            "the trace holds no answer to a grey picture; audit.gather asks the model for it"
+        )
     return evidence.blank
 
 
@@ -107,7 +111,7 @@ def _blank(evidence: Evidence, choice: Choice) -> Array:
 def _occlusion(evidence: Evidence, choice: Choice) -> Array:
     drops = evidence.occlusion.get(choice.window_choice)
     if drops is None:
-        raise MapError("the trace holds no occlusion; ask the model for it")
+        raise NotGathered("the trace holds no occlusion; audit.gather asks the model for it")
     if drops.max() <= 0:
         raise UndefinedMap("hiding any part of the picture does not lower the answer's probability")
     found: Array = np.clip(drops, 0.0, None)[None]

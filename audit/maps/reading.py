@@ -121,7 +121,7 @@ def _read(evidence: Evidence, spec: MapSpec, layer: int | None) -> Map:
     return processed(p, spec)
 
 
-def read_map(seen: Trace | Evidence, spec: MapSpec | None = None) -> Map:
+def read_map(seen: Trace | Evidence, spec: MapSpec | str | None = None) -> Map:
     """Read the map that ``spec`` describes: layers averaged, compared, post-processed.
 
     It is compared with the same map of a grey picture, or of a question that asks nothing, if
@@ -131,14 +131,23 @@ def read_map(seen: Trace | Evidence, spec: MapSpec | None = None) -> Map:
     map is renormalised, and the ``image_share`` metric keeps the share that the image had.
 
     Args:
-        spec: by default, the answer's attention over all layers and heads.
+        seen: what a model left: a trace of a single pass, or what :func:`audit.gather` gives, from
+            which maps that need more than a pass can be read, too.
+        spec: a spec, or a string as on the command line; by default the answer's attention over
+            all layers and heads.
+
+    Returns:
+        (rows, cols) over the model's grid, float64, non-negative, with sum 1: the share of the map
+        in each cell. Row 0 is the top of what the model sees, column 0 its left
+        (:attr:`audit.Trace.view`).
 
     Raises:
         UndefinedMap: nothing falls on the image, or nothing is left of it.
         MapError: the model has no such layer or word, or the trace does not hold what the map
             needs.
+        ValueError: the text describes no map.
     """
-    return _read(evidence_of(seen), spec or MapSpec(), None)
+    return _read(evidence_of(seen), MapSpec() if spec is None else MapSpec.of(spec), None)
 
 
 def layer_maps(seen: Trace | Evidence, spec: MapSpec) -> list[tuple[int, Map]]:

@@ -234,6 +234,23 @@ class MapSpec(BaseModel):
             given[name] = _listed(value) if name in ("layers", "heads") else value
         return cls.model_validate(given)
 
+    @classmethod
+    def of(cls, map: str | MapSpec) -> MapSpec:
+        """A map that is given as a spec or as its text.
+
+        >>> MapSpec.of("rollout") == MapSpec(method="rollout")
+        True
+
+        Raises:
+            ValueError: see :meth:`parse`; the message is one line.
+        """
+        if isinstance(map, MapSpec):
+            return map
+        try:
+            return cls.parse(map)
+        except ValidationError as error:
+            raise ValueError(f"{map}: {told(error)}") from None
+
     @property
     def single_heads(self) -> bool:
         """Whether it is made of single heads of single layers, rather than of whole layers."""

@@ -13,7 +13,7 @@ from PIL import Image
 from audit.base.geometry import WHOLE, Box, view_in_words
 from audit.maps.reading import Map
 from audit.report.lettering import Lettering, fonts_for, one_line
-from audit.report.pictures import Boxes, outlined, overlay
+from audit.report.pictures import ALPHA, Boxes, outlined, overlay
 from audit.report.plotting import (
     Figure,
     FontEntry,
@@ -53,21 +53,44 @@ def heatmap(
     dpi: int = DPI,
     view: Box = WHOLE,
 ) -> bytes:
-    """The picture beside its heatmap, with a colour bar in shares of the maximum, as a file.
+    """What :func:`heatmap_figure` draws, as a file."""
+    drawn = heatmap_figure(
+        image, p, title, colours=colours, boxes=boxes, label=label, dpi=dpi, view=view
+    )
+    with plain():
+        return _written(drawn, format, dpi)
+
+
+def heatmap_figure(
+    image: Image.Image,
+    p: Map,
+    title: str,
+    *,
+    colours: str,
+    boxes: Boxes,
+    label: str = "Attention Intensity",
+    dpi: int = DPI,
+    alpha: float = ALPHA,
+    view: Box = WHOLE,
+) -> Figure:
+    """The picture beside its heatmap, with a colour bar in shares of the maximum.
 
     Args:
         title: shown at the top, on several lines if it is long.
         label: what the map shows; written beside the colour bar.
         dpi: pixels per inch; the figure is 9 inches wide.
+        alpha: opacity of the map's largest value, in [0, 1].
         view: the part of the picture that the map covers; named in words unless it is the whole.
     """
     with plain():
         lines = Lettering(_TITLE).lines(one_line(title), 0.96 * _WIDTH * _POINTS)
-        drawn = figure(_WIDTH, _HEIGHT + (len(lines) - 1) * _LINE)
+        drawn = figure(_WIDTH, _HEIGHT + (len(lines) - 1) * _LINE, dpi=dpi)
         side, hot = drawn.subplots(1, 2)
         width = round(_PANEL * dpi)
         side.imshow(outlined(image, boxes, width))
-        hot.imshow(overlay(image, p, colours=colours, boxes=boxes, width=width, view=view))
+        hot.imshow(
+            overlay(image, p, colours=colours, alpha=alpha, boxes=boxes, width=width, view=view)
+        )
         for axes in (side, hot):
             axes.set_axis_off()
         drawn.colorbar(
@@ -78,7 +101,7 @@ def heatmap(
         families = [_family(path) for path in fonts_for("".join(lines))]
         font = FontProperties(family=families, size=_TITLE)
         drawn.suptitle("\n".join(lines), parse_math=False, fontproperties=font)
-        return _written(drawn, format, dpi)
+        return drawn
 
 
 def on_a_page(picture: Image.Image, format: Format) -> bytes:
@@ -91,6 +114,18 @@ def on_a_page(picture: Image.Image, format: Format) -> bytes:
         drawn = figure(picture.width / DPI, picture.height / DPI)
         drawn.figimage(np.asarray(picture))
         return _written(drawn, format, DPI)
+
+
+def as_figure(png: bytes) -> Figure:
+    """A finished picture as a figure without margins, whose pixels are the picture's."""
+    picture = Image.open(io.BytesIO(png))
+    with plain():
+        drawn = figure(picture.width / DPI, picture.height / DPI, dpi=DPI)
+        drawn.set_layout_engine("none")  # it would make margins
+        axes = drawn.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.imshow(np.asarray(picture), interpolation="nearest", aspect="auto")
+        return drawn
 
 
 @cache

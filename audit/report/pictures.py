@@ -19,6 +19,9 @@ Boxes = Mapping[str, Sequence[Sequence[float]]]
 
 WIDTH = 400
 
+ALPHA = 0.8
+"""Opacity of a map's largest value; the picture shows through smaller ones."""
+
 _TALLEST = 1600
 """The largest height of a drawing, in pixels."""
 
@@ -69,7 +72,7 @@ def overlay(
     p: Array,
     *,
     colours: str = "viridis",
-    alpha: float = 0.8,
+    alpha: float = ALPHA,
     boxes: Boxes | None = None,
     top: float | None = None,
     width: int = WIDTH,

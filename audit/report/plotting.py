@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -79,9 +80,19 @@ def plain() -> Iterator[None]:
         yield
 
 
-def figure(width: float, height: float) -> Figure:
+class _Shown(Figure):
+    """A figure that a notebook shows by itself, though pyplot knows nothing of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with plain():
+            self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def figure(width: float, height: float, dpi: int = 100) -> Figure:
     """An empty figure of a size in inches, without a window; use it within :func:`plain`."""
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = _Shown(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(made)
     return made
 

@@ -39,45 +39,53 @@ Array = NDArray[np.float64]
 def gather(
     model: Model,
     queries: Sequence[Query],
-    specs: Sequence[Sequence[MapSpec]],
-    batch_size: int,
+    specs: Sequence[Sequence[MapSpec | str]],
+    batch_size: int = 8,
     also: Need = NOTHING_MORE,
 ) -> list[Evidence]:
-    """Trace ``queries`` so that each of their ``specs`` can be read.
+    """Ask a model ``queries`` so that each of their ``specs`` can be read from what it leaves.
 
     One forward pass is enough for all maps without gradients, and one backward pass for all with
-    gradients. Grey pictures, the generic question and occlusion take further passes, the last in
-    batches of ``batch_size``.
+    gradients. Grey pictures, the generic question and occlusion take further passes.
 
     Args:
+        queries: the questions, which are answered as one batch, but one by one if a map needs
+            gradients.
+        specs: for each query the maps that will be read: specs, or strings as on the command line.
+        batch_size: pictures in a batch where many are made of one, as for occlusion.
         also: readings that every trace must have besides those of its maps.
+
+    Returns:
+        For each query what :func:`audit.read_map` reads maps from.
 
     Raises:
         ImageError: a picture cannot be read.
         ModelError: the model cannot answer, or its answer is malformed.
         MapError: a map asks for a method, head or layer that the model does not have.
+        ValueError: a text describes no map.
     """
+    wanted = [[MapSpec.of(spec) for spec in each] for each in specs]
     more = frozenset(key for key in also if key.method in model.methods)
-    traces = _traced(model, queries, [need_of(each, model.methods) | more for each in specs])
+    traces = _traced(model, queries, [need_of(each, model.methods) | more for each in wanted])
     found = [Evidence(trace) for trace in traces]
-    grey = [i for i, each in enumerate(specs) if any(s.needs_blank for s in each)]
+    grey = [i for i, each in enumerate(wanted) if any(s.needs_blank for s in each)]
     if grey:
         asked = [
             replace(queries[i], image=_grey(drawable(model, picture(queries[i])))) for i in grey
         ]
-        needs = [need_of([s for s in specs[i] if s.needs_blank], model.methods) for i in grey]
+        needs = [need_of([s for s in wanted[i] if s.needs_blank], model.methods) for i in grey]
         for i, blank in zip(grey, _traced(model, asked, needs), strict=True):
             found[i] = replace(found[i], blank=blank)
-    generic = [i for i, each in enumerate(specs) if any(s.needs_generic for s in each)]
+    generic = [i for i, each in enumerate(wanted) if any(s.needs_generic for s in each)]
     if generic:
         needs = [
-            frozenset(s.reading._replace(word=None) for s in specs[i] if s.needs_generic)
+            frozenset(s.reading._replace(word=None) for s in wanted[i] if s.needs_generic)
             for i in generic
         ]
         asked = [queries[i].without_question for i in generic]
         for i, answered in zip(generic, _traced(model, asked, needs), strict=True):
             found[i] = replace(found[i], generic=answered)
-    for i, each in enumerate(specs):
+    for i, each in enumerate(wanted):
         windows = {s.window_choice for s in each if s.method == "occlusion"}
         if windows:
             drops = {w: occlusion(model, queries[i], traces[i], w, batch_size) for w in windows}

@@ -1,10 +1,10 @@
-"""Explains a model's answer about one picture and one sentence: label, figures and heatmaps."""
+"""One map of a model's answer about one picture and one sentence: figures, and drawings."""
 
 from __future__ import annotations
 
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,24 +14,20 @@ from typing import Any
 import regex
 from PIL import Image
 
-from audit.base.errors import AuditError, MapError, ModelError, in_a_sentence
+from audit.base.errors import AuditError
 from audit.base.files import counted, digest, make_output, rounded, write_atomically
-from audit.base.images import identity, open_image, picture_of
+from audit.base.images import identity, picture_of
 from audit.base.words import characters
 from audit.cases.expectations import Verdict
 from audit.gate.outcomes import Outcome, State
 from audit.gate.runfolder import Strip
-from audit.maps.reading import Map, MapSpec, UndefinedMap, layer_maps, read_map, word_maps
-from audit.maps.spec import default_map
-from audit.maps.trace import EACH_WORD, NOTHING_MORE, Trace
-from audit.metrics.measuring import measure
-from audit.models.protocol import Fingerprint, Model, Query
-from audit.models.registry import load_model
+from audit.maps.reading import Map, MapSpec
+from audit.maps.trace import Trace
+from audit.models.protocol import Fingerprint
 from audit.report.gallery import Shown, gallery_page
 from audit.report.heatmap import DPI, Format, heatmap
 from audit.report.lettering import isolated, one_line
 from audit.report.strips import Scale, animation, sheet
-from audit.runs.evidence import gather
 
 
 def _answer(trace: Trace, model: Fingerprint) -> dict[str, Any]:
@@ -67,8 +63,8 @@ class NoMap:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """A model's answer about one picture, and where it looked.
+class ExplainedMap:
+    """A model's answer about one picture, and one map of where it looked.
 
     Attributes:
         layers: number and map of each layer, if requested.
@@ -134,22 +130,22 @@ class Explanation:
         """
         folder = Path(folder)
         name = name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
-        headline = self._headline(isolated(text))
-        title = f"{headline}, {self.spec.key}"
+        said = headline(self.trace, isolated(text))
+        title = f"{said}, {self.spec.key}"
         stem, of_words = self._stem(name, text, self.spec.key), self._stem(name, text, "words")
         drawn = {
             "heatmap": (
                 f"{stem}.{format}",
                 heatmap(
                     self.image, self.map, title, colours=colours, boxes={},
-                    label=_LABELS.get(self.spec.method, "Attention Intensity"),
+                    label=bar_label(self.spec),
                     format=format, dpi=dpi, view=self.trace.view,
                 ),
             )
         }  # fmt: skip
         for strip, panels in self._strips().items():
             layered = strip == "layers"
-            over = title if layered else f"{headline}, attention by word"
+            over = title if layered else f"{said}, attention by word"
             one: Scale = "shared" if (scale or _SCALES[strip]) == "shared" else "each"
             begin = f"{stem}.layers" if layered else of_words
             together = sheet(
@@ -206,11 +202,7 @@ class Explanation:
         maps = {self.spec.key: self.map}
         shown = Shown(outcome, lambda: maps, self._strips, lambda: picture_of(self.image).copy())
         about = {"model": self.model.to_dict()}
-        return gallery_page([shown], about, {}, "all", self._headline(text)).encode()
-
-    def _headline(self, text: str) -> str:
-        label = self.trace.label
-        return f"“{text}”: {label} ({self.trace.probabilities[label]:.1%})"
+        return gallery_page([shown], about, {}, "all", headline(trace, text)).encode()
 
     def _strips(self) -> dict[str, Strip]:
         strips: dict[str, Strip] = {
@@ -218,6 +210,11 @@ class Explanation:
             "words": self.words,
         }
         return {name: panels for name, panels in strips.items() if panels}
+
+
+def headline(trace: Trace, text: str) -> str:
+    """The hypothesis and the answer, in a few words."""
+    return f"“{text}”: {trace.label} ({trace.probabilities[trace.label]:.1%})"
 
 
 _SCALES: dict[str, Scale] = {"layers": "shared", "words": "each"}
@@ -230,6 +227,11 @@ _LABELS = {
     "random": "Control",
 }
 """Titles of the colour bar for maps that do not show attention."""
+
+
+def bar_label(spec: MapSpec) -> str:
+    """What is written beside the colour bar of a map."""
+    return _LABELS.get(spec.method, "Attention Intensity")
 
 
 def _slug(text: str, most: int) -> str:
@@ -263,128 +265,3 @@ def check_folder(folder: Path) -> None:
         # As long as the longest file name that is written here, temporary ones included.
         with tempfile.TemporaryFile(dir=folder, prefix=f".{'x' * 130}"):
             pass
-
-
-def explain(
-    image: str | Path | Image.Image,
-    text: str,
-    model: str | Model = "reference",
-    *,
-    map: str | MapSpec | None = None,
-    premise: str | None = None,
-    truncate: bool = False,
-    layers: bool = False,
-    words: bool = False,
-    batch_size: int = 8,
-) -> Explanation:
-    """Ask a model about one picture: what it answers, and where it looked.
-
-    Args:
-        image: a picture, or the path of one.
-        text: the hypothesis: a sentence about the picture.
-        model: a model or its source; see :func:`audit.load_model`. To ask several questions, load
-            the model once and pass it.
-        map: the map to read: a spec, or a string as on the command line, such as
-            ``"relevance variant=paper"``. None means the model's default.
-        premise: a text premise beside the picture.
-        truncate: whether the model may cut texts that are longer than it reads.
-        layers: whether to read the map of each layer, too.
-        words: whether to read where the model looks from each word, too.
-        batch_size: how many pictures the model is shown at once, where a map needs several.
-
-    Raises:
-        MapError, ImageError, TextError, ValueError: see :func:`explain_maps`.
-        ModelError: the model cannot be loaded.
-        UndefinedMap: the map is undefined for this question.
-    """
-    asked = load_model(model) if isinstance(model, str) else model
-    given = MapSpec.parse(map) if isinstance(map, str) and map else map
-    spec = given or default_map(asked.methods)
-    (found,) = explain_maps(
-        asked, Path(image) if isinstance(image, str) else image, text, premise, [spec],
-        truncate=truncate, layers=layers, words=words, batch_size=batch_size,
-    )  # fmt: skip
-    if isinstance(found, NoMap):
-        raise UndefinedMap(found.reason)
-    return found
-
-
-def explain_maps(
-    model: Model,
-    image: Path | Image.Image,
-    text: str,
-    premise: str | None,
-    specs: Sequence[MapSpec],
-    *,
-    truncate: bool = False,
-    layers: bool = False,
-    words: bool = False,
-    batch_size: int = 8,
-) -> list[Explanation | NoMap]:
-    """Ask ``model`` one question, and read each of the maps from its answer.
-
-    If one map is undefined for this question, the others are still returned.
-
-    Args:
-        truncate: whether the model may cut texts that are longer than it reads.
-        layers: also read the map of each single layer, for methods that have one for each layer.
-        words: also read the model's attention from each word of the hypothesis.
-        batch_size: pictures in a batch, for maps that need many.
-
-    Raises:
-        ImageError: the picture cannot be read.
-        MapError: the model does not have the method, or the layer, head or word.
-        ModelError: the model failed, or what it gave is no answer.
-        TextError: a text is blank, or longer than the model reads.
-        ValueError: ``layers`` is set, but no method has maps for single layers.
-    """
-    check_layers(specs, layers)
-    if words and EACH_WORD.method not in model.methods:
-        raise MapError(f"the model gives no {EACH_WORD.method}, so there is no map of a word")
-    picture = open_image(image) if isinstance(image, Path) else image
-    also = frozenset({EACH_WORD}) if words else NOTHING_MORE
-    query = Query(picture, text, premise, truncate)
-    try:
-        (evidence,) = gather(model, [query], [specs], batch_size, also)
-    except AuditError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"the model {model.fingerprint.source} failed: {in_a_sentence(error)}"
-        ) from error
-    trace = evidence.trace
-    of_words = word_maps(trace) if words else []
-    found: list[Explanation | NoMap] = []
-    for spec in specs:
-        try:
-            seen = read_map(evidence, spec)
-        except UndefinedMap as reason:
-            found.append(NoMap(trace, spec, str(reason), model.fingerprint))
-            continue
-        by_layer = layer_maps(evidence, spec) if layers and spec.per_layer else []
-        figures = measure(seen, {}, evidence, spec)
-        found.append(
-            Explanation(
-                picture,
-                trace,
-                spec,
-                seen,
-                figures,
-                by_layer,
-                of_words,
-                model.fingerprint,
-                query.premise,
-            )
-        )
-    return found
-
-
-def check_layers(specs: Sequence[MapSpec], layers: bool) -> None:
-    """Check that a map has single layers, if they are requested.
-
-    Raises:
-        ValueError: none has; the message names the methods.
-    """
-    if layers and not any(spec.per_layer for spec in specs):
-        maps = dict.fromkeys(spec.key if spec.single_heads else spec.method for spec in specs)
-        raise ValueError(f"--layers: the method {', '.join(maps)} is not read layer by layer")

@@ -1,0 +1,93 @@
+"""Pictures as programs and notebooks hand them over: a path, bytes, an array, or Pillow's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from audit.base.errors import ImageError, in_a_sentence
+from audit.base.images import MAX_BYTES, MAX_PIXELS, decoded, open_image, picture_of
+
+Handed = str | Path | bytes | Image.Image | NDArray[np.uint8]
+"""What can be taken for a picture."""
+
+
+def picture_from(given: Handed) -> Image.Image:
+    """The picture that somebody hands over, in RGB.
+
+    Args:
+        given: the path of a file; a file's content; a picture of Pillow, used as it is; or an array
+            (height, width, 3) of uint8, red, green and blue from 0 to 255. Only files and their
+            content are turned as EXIF says.
+
+    Raises:
+        ImageError: it is none of these, or cannot be read; see
+            :func:`audit.base.images.open_image`.
+    """
+    if isinstance(given, str | Path):
+        if re.match(r"https?://", str(given)):
+            raise ImageError(
+                f"{given}: pictures are not fetched; download it, and give its path or its bytes"
+            )
+        return open_image(Path(given).expanduser())
+    if isinstance(given, bytes):
+        if len(given) > MAX_BYTES:
+            raise ImageError(
+                f"the picture: {len(given):,} bytes, more than the limit of {MAX_BYTES:,}"
+            )
+        return decoded(given, "the picture")
+    if isinstance(given, Image.Image):
+        return _loaded(given)
+    if isinstance(given, np.ndarray):
+        return _of_array(given)
+    raise ImageError(
+        "a picture is a path, a file's bytes, a picture of Pillow or an array of numpy, not an "
+        f"object of the type {type(given).__name__}"
+    )
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Pillow reads a file only when its pixels are needed; whatever is wrong with it shows now."""
+    try:
+        image.load()
+    except Exception as error:  # decoders raise all kinds of exceptions
+        raise ImageError(f"the picture cannot be decoded: {in_a_sentence(error)}") from None
+    _check_size(*image.size)
+    return picture_of(image)
+
+
+def _of_array(pixels: NDArray[Any]) -> Image.Image:
+    shape = " x ".join(map(str, pixels.shape))
+    told = f"the picture is an array of {pixels.dtype}, {shape or 'without a shape'}"
+    wanted = "an array must be uint8, height x width x 3"
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        hint = ""
+        if pixels.ndim == 3 and pixels.shape[0] == 3:
+            hint = "; move the channels to the end: array.transpose(1, 2, 0)"
+        elif pixels.ndim == 3 and pixels.shape[2] == 4:
+            hint = "; for one with transparency give PIL.Image.fromarray(array)"
+        elif pixels.ndim == 2:
+            hint = "; for a grey one give PIL.Image.fromarray(array)"
+        raise ImageError(f"{told}; {wanted}{hint}")
+    if pixels.dtype != np.uint8:
+        hint = ""
+        if np.issubdtype(pixels.dtype, np.floating):
+            hint = "; if its values are 0 to 1: (array * 255).round().astype('uint8')"
+        raise ImageError(f"{told}; {wanted}{hint}")
+    _check_size(pixels.shape[1], pixels.shape[0])
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _check_size(width: int, height: int) -> None:
+    """Refuse what :func:`audit.base.images.open_image` would refuse in a file."""
+    if not width * height:
+        raise ImageError(f"the picture is empty: {width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"the picture: {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}"
+        )

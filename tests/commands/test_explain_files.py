@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from audit import load_model
 from audit.commands import main as cli
-from audit.explaining import Explanation, explain_maps
+from audit.explaining import ExplainedMap, NoMap, explain_maps
 from audit.maps.spec import MapSpec
 from audit.models import registry as models
 
@@ -39,12 +39,12 @@ def model() -> Any:
 
 def asked(
     model: Any, image: Path, text: str = TEXT, premise: str | None = None, *maps: str
-) -> list[Explanation]:
+) -> list[ExplainedMap | NoMap]:
     specs = [MapSpec.parse(each) for each in maps or ("answer_attention",)]
     return explain_maps(model, image, text, premise, specs, words=True)
 
 
-def drawn(found: Explanation, folder: Path, name: str, text: str = TEXT) -> set[Path]:
+def drawn(found: ExplainedMap, folder: Path, name: str, text: str = TEXT) -> set[Path]:
     return set(found.draw(folder, name, text, colours="viridis", scale="", animate=False).values())
 
 

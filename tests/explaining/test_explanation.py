@@ -1,0 +1,362 @@
+"""What ``audit.explain`` gives to scripts and notebooks, with models whose answers are known."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import audit
+from audit.base.errors import MissingExtra, NotGathered
+from audit.maps.reading import layer_maps, word_maps
+from audit.maps.spec import MapSpec
+from audit.metrics import shape
+from audit.models.protocol import Query
+from tests.toy_model import ToyModel, ToyOfWords
+
+ROOT = Path(__file__).parents[2]
+WHITE = Image.new("RGB", (64, 48), "white")
+CELL = (1, 1)
+"""Where the toy looks, on its grid of 4 x 4."""
+
+
+class WithoutMaps(ToyModel):
+    methods = ()
+
+
+class Looking(ToyModel):
+    """A toy whose probability falls when the cell at which it looks is greyed."""
+
+    def trace(self, queries, need=frozenset()):  # type: ignore[no-untyped-def]
+        found = super().trace(queries, need)
+        for query, trace in zip(queries, found, strict=True):
+            seen = np.asarray(query.image.resize((4, 4), Image.Resampling.BOX))[CELL]
+            if not (seen == 255).all():
+                trace.probabilities.update(yes=0.5, no=0.45)
+        return found
+
+
+def test_an_explanation_has_label_probabilities_and_maps_as_arrays() -> None:
+    found = audit.explain(WHITE, "two birds", ToyOfWords(), maps=["answer_attention", "uniform"])
+    assert found.label == "yes"
+    assert found.probabilities == {"no": 0.05, "yes": 0.9, "maybe": 0.05}
+    assert list(found.maps) == ["answer_attention", "uniform"]
+    for p in found.maps.values():
+        assert (p.shape, p.dtype) == ((4, 4), np.float64)
+        assert p.sum() == pytest.approx(1)
+    assert found.map is found.maps["answer_attention"]
+    assert np.unravel_index(found.map.argmax(), (4, 4)) == CELL
+    assert found.metrics["entropy"] == pytest.approx(shape.entropy(found.map))
+    assert found.undefined == {}
+    assert repr(found) == "<Explanation “two birds”: yes (90.0%), answer_attention, uniform>"
+
+
+def test_calls_of_before_work_as_they_did(tmp_path: Path) -> None:
+    """The names that the first version of the function had, and what they give."""
+    model = ToyOfWords()
+    found = audit.explain(
+        WHITE, "two birds", model, map="answer_attention", premise="a premise", truncate=True,
+        layers=True, words=True, batch_size=2,
+    )  # fmt: skip
+    assert (found.trace.label, found.spec, found.premise) == ("yes", MapSpec(), "a premise")
+    assert found.image is WHITE
+    assert found.model is model.fingerprint
+    assert [number for number, _ in found.layers] == [1, 2]
+    assert [word for word, _ in found.words] == ["two", "birds"]
+    said = found.to_dict()
+    assert said["map"] == found.map.tolist()
+    assert [each["word"] for each in said["words"]] == ["two", "birds"]
+    files = found.draw(tmp_path, "white.png", "two birds", animate=True)
+    shown = {"heatmap", "page", "layers", "words", "layers gif", "words webp"}
+    assert shown <= files.keys()
+    assert all(path.exists() for path in files.values())
+    plain = audit.explain(WHITE, "two birds", model)
+    assert not {"layers", "words"} & plain.to_dict().keys()
+    assert set(plain.draw(tmp_path)) == {"heatmap", "page"}
+
+
+def test_a_map_that_needs_more_than_a_forward_pass_is_gathered() -> None:
+    found = audit.explain(WHITE, "two birds", Looking(), map="occlusion window=1", batch_size=3)
+    assert np.unravel_index(found.map.argmax(), (4, 4)) == CELL
+    assert found.map[CELL] == pytest.approx(1)
+    compared = audit.explain(WHITE, "two birds", Looking(), map="answer_attention relative=generic")
+    assert compared.map == pytest.approx(np.full((4, 4), 1 / 16))  # the toy looks there anyway
+
+
+def test_gather_and_read_map_give_the_same_as_explain_step_by_step() -> None:
+    wanted = ["answer_attention", "occlusion window=1"]
+    model = Looking()
+    with pytest.raises(audit.MapError, match=r"holds no occlusion; audit\.gather asks"):
+        audit.read_map(model.trace([Query(WHITE, "two birds")])[0], wanted[1])
+    (seen,) = audit.gather(model, [audit.Query(WHITE, "two birds")], [wanted])
+    found = audit.explain(WHITE, "two birds", model, maps=wanted)
+    for key in wanted:
+        assert (audit.read_map(seen, key) == found.maps[key]).all()
+
+
+def test_other_temperatures_smoothings_and_layers_need_no_further_pass() -> None:
+    model = ToyModel()
+    found = audit.explain(WHITE, "two birds", model)
+    asked = model.asked
+    sharp = found.read("answer_attention temperature=0.5")
+    before = found.map**2  # softmax(2 log p) is p squared, up to its sum
+    assert sharp == pytest.approx(before / before.sum())
+    assert found.read("answer_attention layers=last smooth=1").max() < found.map.max()
+    assert (found.read(MapSpec()) == found.map).all()
+    assert model.asked == asked
+    with pytest.raises(NotGathered, match=r"name it in explain\(\.\.\., maps=\['occlusion'\]\)"):
+        found.read("occlusion")
+    with pytest.raises(audit.MapError, match="layer 9 was asked for, but the model has 2"):
+        found.read("answer_attention layers=9")
+
+
+def test_a_map_that_is_undefined_is_told_beside_the_others() -> None:
+    found = audit.explain(WHITE, "two birds", ToyModel(), maps=["occlusion", "answer_attention"])
+    assert found.undefined == {
+        "occlusion": "hiding any part of the picture does not lower the answer's probability"
+    }
+    assert list(found.maps) == ["answer_attention"]
+    assert found.spec == MapSpec()
+    assert "occlusion is undefined: hiding any part" in found._repr_html_()
+    with pytest.raises(audit.UndefinedMap, match=r"^hiding any part"):
+        audit.explain(WHITE, "two birds", ToyModel(), map="occlusion")
+
+
+def test_layers_and_words_are_sequences_that_draw_themselves() -> None:
+    found = audit.explain(WHITE, "two birds sing", ToyOfWords())
+    assert [n for n, _ in found.layers] == [n for n, _ in layer_maps(found.evidence, found.spec)]
+    for (word, p), (expected, q) in zip(found.words, word_maps(found.trace), strict=True):
+        assert word == expected
+        assert (p == q).all()
+    assert len(found.words[1:]) == 2
+    for drawn in (found.layers(), found.words(), found.layers("answer_attention layers=last")):
+        assert pixels(drawn).size > 0
+
+
+def test_a_strip_has_the_pixels_of_the_sheet_that_is_written(tmp_path: Path) -> None:
+    found = audit.explain(WHITE, "two birds", ToyOfWords(), layers=True)
+    written = np.asarray(Image.open(found.draw(tmp_path)["layers"]).convert("RGB"))
+    assert (pixels(found.layers()) == written).all()
+
+
+def pixels(drawn: object) -> np.ndarray:
+    """What a notebook would show."""
+    data = drawn._repr_png_()  # type: ignore[attr-defined]
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def test_a_heatmap_is_a_figure_that_can_be_saved_and_styled(tmp_path: Path) -> None:
+    found = audit.explain(WHITE, "two birds", ToyModel())
+    drawn = found.heatmap()
+    assert [axes.get_ylabel() for axes in drawn.axes[2:]] == ["Attention Intensity"]
+    for kind in ("png", "svg", "pdf"):
+        drawn.savefig(tmp_path / f"heat.{kind}")
+        assert (tmp_path / f"heat.{kind}").stat().st_size > 1000
+    assert (pixels(found.heatmap(colours="jet")) != pixels(drawn)).any()
+    assert (pixels(found.heatmap(alpha=0.3)) != pixels(drawn)).any()
+    assert pixels(found.heatmap(dpi=60)).shape[1] == 540
+    with pytest.raises(ValueError, match="did you mean 'viridis'"):
+        found.heatmap(colours="virdis")
+
+
+def test_nothing_is_left_in_pyplot_and_its_settings_change_nothing() -> None:
+    code = (
+        "import sys, audit\n"
+        "from PIL import Image\n"
+        "from tests.toy_model import ToyOfWords\n"
+        "found = audit.explain(Image.new('RGB', (9, 9)), 'two birds', ToyOfWords())\n"
+        "drawn = [found.heatmap(), found.layers(), found.words()]\n"
+        "found._repr_html_()\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert 'pandas' not in sys.modules\n"
+        "before = drawn[0]._repr_png_()\n"
+        "import matplotlib.pyplot as plt\n"
+        "plt.rcParams['figure.facecolor'] = 'red'\n"
+        "plt.rcParams['font.size'] = 30\n"
+        "assert found.heatmap()._repr_png_() == before\n"
+        "print(plt.get_fignums())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+def test_an_animation_has_a_frame_for_each_map(tmp_path: Path) -> None:
+    found = audit.explain(WHITE, "two birds sing", ToyOfWords())
+    saved = found.animate("words", seconds=0.25).save(tmp_path / "words.gif")
+    with Image.open(saved) as moving:
+        assert (moving.format, moving.n_frames, moving.info["duration"]) == ("GIF", 3, 250)
+    played = found.animate(format="webp")
+    assert played._repr_html_().startswith('<img src="data:image/webp;base64,')
+    with Image.open(io.BytesIO(played.data)) as moving:
+        assert moving.n_frames == 2
+    with pytest.raises(ValueError, match="did you mean 'layers'"):
+        found.animate("layer")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'PNG' is not a format"):
+        found.animate(format="png")
+
+
+def test_a_row_has_the_answer_and_the_figures_of_every_map() -> None:
+    pandas = pytest.importorskip("pandas")
+    model = ToyModel()
+    asked = ["two birds", "a cat", "hungry birds"]
+    rows = [
+        audit.explain(WHITE, text, model, maps=["answer_attention", "centre"]).row()
+        for text in asked
+    ]
+    table = pandas.concat(rows, ignore_index=True)
+    assert list(table["text"]) == asked
+    assert list(table["label"]) == ["yes", "no", "maybe"]
+    assert list(table["probability.yes"]) == [0.9, 0.05, 0.05]
+    assert table["answer_attention.entropy"][1] == pytest.approx(1)
+    assert table["answer_attention.entropy"].dtype == "float64"
+    assert table["centre.centre_x"][0] == pytest.approx(0.5)
+    assert "unsaid" not in table
+
+
+def test_a_figure_without_a_value_is_missing_in_the_row() -> None:
+    pytest.importorskip("pandas")
+    found = audit.explain(WHITE, "two birds", WithoutMaps(), map="uniform")
+    assert isinstance(found.metrics["image_share"], str)
+    assert found.row()["uniform.image_share"].isna().all()
+
+
+def test_without_pandas_the_row_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = audit.explain(WHITE, "two birds", ToyModel())
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.setattr("audit.base.extras._fault_of", lambda needed: needed.name)
+    with pytest.raises(MissingExtra, match=r"row\(\) needs pandas.*ofa-audit\[data\]"):
+        found.row()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: audit.explain(WHITE, "a", m, map="rollout"),
+         r"gives no rollout, .*; it gives answer_attention and, like every model, occlusion, "),
+        (lambda m: audit.explain(WHITE, "a", m, words=True), "no map of a word; it gives answer"),
+        (lambda m: audit.explain(WHITE, "a", m).words(), "no maps of words; it gives answer_att"),
+        (lambda m: audit.explain(WHITE, "a", m, map="centre").layers(),
+         "'centre' is not read layer by layer; the model gives layers of answer_attention"),
+        (lambda m: audit.explain(WHITE, "a", m).layers("answer_attention heads=max"),
+         "name it in explain"),
+    ],
+)  # fmt: skip
+def test_what_a_model_cannot_give_is_an_error_that_names_what_it_can(
+    call: object, message: str
+) -> None:
+    with pytest.raises(audit.MapError, match=message):
+        call(ToyModel())  # type: ignore[operator]
+
+
+def test_a_model_without_maps_says_that_it_can_be_asked_for_those_of_every_model() -> None:
+    with pytest.raises(
+        audit.MapError, match="no maps of its own: like every model it can be asked for occlusion"
+    ):
+        audit.explain(WHITE, "a", WithoutMaps(), map="answer_attention")
+    with pytest.raises(audit.MapError, match="it gives no maps of its own"):
+        audit.explain(WHITE, "a", WithoutMaps(), map="uniform").words()
+
+
+def test_words_that_were_left_out_say_so() -> None:
+    found = audit.explain(WHITE, "two birds", ToyOfWords(), words=False)
+    assert len(found.words) == 0
+    with pytest.raises(audit.MapError, match=r"explain\(\.\.\., words=False\)"):
+        found.words()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"map": "rollout", "maps": ["rollout"]}, "not both"),
+        ({"maps": "rollout"}, "write map='rollout'"),
+        ({"map": "rolout"}, "did you mean 'rollout'"),
+        ({"map": "word_attention"}, "^word_attention: the method word_attention needs a word"),
+        ({"map": "centre", "layers": True}, "not read layer by layer"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        audit.explain(WHITE, "two birds", ToyModel(), **given)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_is_a_name_or_a_loaded_one() -> None:
+    with pytest.raises(audit.ModelError, match="not an object of the type PosixPath"):
+        audit.explain(WHITE, "two birds", Path("reference"))  # type: ignore[arg-type]
+    with pytest.raises(audit.TextError, match="hypothesis"):
+        audit.explain(WHITE, " ", ToyModel())
+
+
+class Tags(HTMLParser):
+    """Tags and texts of a page, and every address in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_a_notebook_shows_picture_label_probabilities_and_heatmaps() -> None:
+    page = Tags()
+    found = audit.explain(WHITE, "two birds", ToyModel(), maps=["answer_attention", "centre"])
+    page.feed(found._repr_html_())
+    said = " ".join(page.texts)
+    for each in ("“two birds”", "yes", "90.0%", "maybe", "5.0%", "answer_attention", "centre"):
+        assert each in said
+    assert page.tags.count("img") == 3
+    assert all(address.startswith("data:image/webp;base64,") for address in page.addresses)
+    assert "script" not in page.tags
+
+
+def test_whatever_comes_from_outside_is_escaped_in_a_notebook() -> None:
+    evil = "<script>alert(1)</script> \"'&"
+
+    class Evil(ToyModel):
+        labels = (evil, "yes", "maybe")
+
+        def trace(self, queries, need=frozenset()):  # type: ignore[no-untyped-def]
+            return [
+                type(each)(
+                    {evil: 0.9, "yes": 0.1}, evil, each.prompt, each.tokens, each.grid,
+                    readings=each.readings,
+                )
+                for each in super().trace(queries, need)
+            ]  # fmt: skip
+
+    page = Tags()
+    found = audit.explain(WHITE, evil, Evil(), premise=evil)
+    page.feed(found._repr_html_())
+    assert "script" not in page.tags
+    assert sum(evil in text for text in page.texts) >= 3
+
+
+def test_what_makes_an_answer_mean_little_is_noted() -> None:
+    class Talking(ToyModel):
+        def trace(self, queries, need=frozenset()):  # type: ignore[no-untyped-def]
+            from dataclasses import replace
+
+            return [replace(each, unsaid=0.9, view=audit.Box(0.25, 0, 0.75, 1))
+                    for each in super().trace(queries, need)]  # fmt: skip
+
+    found = audit.explain(WHITE, "two birds", Talking())
+    assert len(found.notes) == 2
+    assert "unsaid" in found.notes[0]
+    assert "The model sees the middle 50 % of the width" in found._repr_html_()
+    pytest.importorskip("pandas")
+    assert list(found.row()["unsaid"]) == [0.9]

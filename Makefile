@@ -102,6 +102,7 @@ reference-chat: .venv/installed
 
 screenshots: .venv/installed-test
 	$(BIN)/python -m tools.docs_picture
+	$(BIN)/python -m tools.guide_pictures
 	$(BIN)/python -m tools.regression_picture
 	$(BIN)/python -m tools.serve_picture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import audit
 from audit.commands import main as cli
 
 ROOT = Path(__file__).parents[1]
@@ -33,8 +35,8 @@ STEPS = (
 """The steps of the guide, in its order."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+def blocks(language: str, page: str = GUIDE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def test_the_page_takes_the_steps_of_the_guide_in_its_order() -> None:
@@ -71,6 +73,29 @@ def test_every_snippet_of_the_page_runs(
     done = CliRunner().invoke(cli.app, explain[1:])
     assert done.exit_code == 0, done.output
     assert list(Path("audit-explain").glob("*.png"))
+
+
+@pytest.mark.slow
+def test_the_snippets_of_the_page_about_python_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cases").symlink_to(ROOT / "cases")
+    names: dict[str, Any] = {}
+    for block in blocks("python", (DOCS / "python.md").read_text()):
+        exec(block, names)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["yes", "yes", "no"]
+    assert all(line.endswith("(12, 12)") for line in said)
+
+
+def test_the_page_about_python_names_everything_that_explain_takes_and_gives() -> None:
+    page = (DOCS / "python.md").read_text()
+    for name in inspect.signature(audit.explain).parameters:
+        assert f"`{name}`" in page, name
+    given = [name for name in vars(audit.Explanation) if not name.startswith("_")]
+    for name in {*given} - {"first", "spec"}:
+        assert re.search(rf"`{name}[`(]", page), name
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
-"""Silence the logging of libraries."""
+"""Silence the notes of libraries."""
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -19,3 +22,14 @@ def silenced(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def import_bars_quietly() -> None:
+    """In a notebook, import tqdm without its advice to install ipywidgets.
+
+    It gives it when it is imported, and transformers and others import it. Its bars work anyway.
+    """
+    if "ipykernel" in sys.modules and "tqdm.auto" not in sys.modules:
+        with warnings.catch_warnings(), suppress(ImportError):
+            warnings.simplefilter("ignore")
+            importlib.import_module("tqdm.auto")

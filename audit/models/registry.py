@@ -28,6 +28,7 @@ from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from audit.base.errors import AuditError, MissingExtra, ModelError, in_a_sentence, nearest
+from audit.base.quiet import import_bars_quietly
 from audit.maps.methods import METHODS
 from audit.models.protocol import Fingerprint, Known, Loader, Model, Query, check_dtype
 
@@ -298,6 +299,7 @@ def load_model(
     row = row_of(source)
     check_dtype(dtype)
     check_options(source, options)
+    import_bars_quietly()
     loader = row.loader()
     try:
         model = loader.load(source, device=device, dtype=dtype, threads=threads, **options)

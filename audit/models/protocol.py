@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from audit.base.errors import ModelError
+from audit.base.handed import picture_from
 from audit.base.settings import DTYPES
 from audit.base.texts import readable
 from audit.maps.trace import NOTHING_MORE, Need, Trace
@@ -35,11 +36,14 @@ class Query:
     """One question to a model: a picture, a hypothesis, and perhaps a text premise.
 
     Attributes:
+        image: a picture, or the path of one. A text is taken for a path, and a file's bytes or an
+            array (height, width, 3) of uint8 in RGB become a picture.
         truncate: whether the model may cut texts that are longer than it can read.
         generic: whether nothing in particular is asked. ``text`` is :data:`GENERIC` then; a model
             that has a question of its own for this, as chat models do, asks that instead.
 
     Raises:
+        ImageError: what is given for a picture is none.
         TextError: a text is blank, too long, or has characters that do not belong in a text.
     """
 
@@ -50,7 +54,12 @@ class Query:
     generic: bool = False
 
     def __post_init__(self) -> None:
-        """Make each text one line, whoever asks."""
+        """Make each text one line, and whatever is given for a picture a path or a picture."""
+        given: Any = self.image
+        if isinstance(given, str):
+            object.__setattr__(self, "image", Path(given))
+        elif not isinstance(given, Path | Image.Image):
+            object.__setattr__(self, "image", picture_from(given))
         object.__setattr__(self, "text", readable(self.text, "the hypothesis"))
         if self.premise is not None:
             object.__setattr__(self, "premise", readable(self.premise, "the premise"))

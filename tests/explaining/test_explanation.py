@@ -100,6 +100,18 @@ def test_gather_and_read_map_give_the_same_as_explain_step_by_step() -> None:
         assert (audit.read_map(seen, key) == found.maps[key]).all()
 
 
+def test_a_query_takes_what_explain_takes_for_a_picture(tmp_path: Path) -> None:
+    WHITE.save(tmp_path / "x.png")
+    text, path = str(tmp_path / "x.png"), tmp_path / "x.png"
+    assert Query(text, "two birds").image == path  # type: ignore[arg-type]
+    for given in (path.read_bytes(), np.asarray(WHITE)):
+        image = Query(given, "two birds").image  # type: ignore[arg-type]
+        assert isinstance(image, Image.Image)
+        assert image.tobytes() == WHITE.tobytes()
+    with pytest.raises(audit.ImageError, match="not an object of the type int"):
+        Query(3, "two birds")  # type: ignore[arg-type]
+
+
 def test_other_temperatures_smoothings_and_layers_need_no_further_pass() -> None:
     model = ToyModel()
     found = audit.explain(WHITE, "two birds", model)

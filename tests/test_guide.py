@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -101,14 +102,16 @@ def test_the_page_about_python_names_everything_that_explain_takes_and_gives() -
 @pytest.mark.slow
 def test_the_page_of_the_last_step_is_served(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     with subprocess.Popen(
-        [sys.executable, "-m", "audit", "serve", "--port=7869"], cwd=tmp_path, text=True,
+        [sys.executable, "-m", "audit", "serve", f"--port={port}"], cwd=tmp_path, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
         try:
             assert server.stdout is not None
-            assert server.stdout.readline() == "page: http://127.0.0.1:7869/\n"
+            assert server.stdout.readline() == f"page: http://127.0.0.1:{port}/\n"
         finally:
             server.terminate()
 

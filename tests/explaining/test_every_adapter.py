@@ -1,4 +1,8 @@
-"""``audit.explain`` works with models of every kind, and says what one of them cannot give."""
+"""``audit.explain`` works with models of every kind, and says what one of them cannot give.
+
+What needs transformers is imported by the tests, not while they are collected: other tests replace
+names in the module transformers, and rely on being the first to import it.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,11 @@ import torch
 
 import audit
 from audit import Model, load_model
-from audit.models.hf.adapter import ChatModel
-from audit.models.hf.prompted import PromptedModel
-from audit.models.hf.sources import found
 from audit.models.kit.asking import Asking
 from audit.models.kit.subject import example_queries
 from audit.models.served.adapter import ServedModel
 from audit.models.served.address import key_for, parsed
 from audit.models.served.wire import Limits
-from tests import tiny_chat, tiny_matchers
-from tests.chat_server import serving
 
 pytestmark = pytest.mark.slow
 
@@ -42,17 +41,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def chat(folder: Path) -> Model:
+    from audit.models.hf.adapter import ChatModel
+    from audit.models.hf.sources import found
+    from tests import tiny_chat
+
     checkpoint = tiny_chat.save("qwen2_5_vl", folder / "chat", seed=4)
     return ChatModel(found(f"hf:{checkpoint}"), device="cpu", threads=1, asking=ANSWERS)
 
 
 def florence2(folder: Path) -> Model:
+    from audit.models.hf.prompted import PromptedModel
+    from audit.models.hf.sources import found
+    from tests import tiny_matchers
+
     checkpoint = tiny_matchers.save("florence2", folder / "florence2")
     return PromptedModel(found(f"hf:{checkpoint}"), device="cpu", threads=1, asking=ANSWERS)
 
 
 def matcher(family: str) -> Callable[[Path], Model]:
-    return lambda folder: tiny_matchers.load(family, tiny_matchers.save(family, folder / family))
+    def made(folder: Path) -> Model:
+        from tests import tiny_matchers
+
+        return tiny_matchers.load(family, tiny_matchers.save(family, folder / family))
+
+    return made
 
 
 def ofa(_: Path) -> Model:
@@ -92,6 +104,9 @@ def test_every_map_that_a_model_gives_is_there_and_drawn(
 
 
 def test_a_served_model_has_occlusion_and_says_that_it_shows_no_attention(folder: Path) -> None:
+    from tests import tiny_chat
+    from tests.chat_server import serving
+
     checkpoint = tiny_chat.save("qwen2_5_vl", folder / "served", seed=4)
     with serving(checkpoint) as server:
         address = parsed(server.source)

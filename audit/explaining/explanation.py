@@ -267,7 +267,12 @@ class Explanation:
         Args:
             name: of the picture; the names of the files begin with it.
             text: the title of every picture, if it is not the hypothesis.
-            colours, scale, animate, format, dpi: as the options of ``audit explain``.
+            colours: name of a matplotlib colour map.
+            scale: colour scale of layers and words, ``shared`` or ``each``; if empty, layers share
+                one and words do not.
+            animate: whether to play layers and words as GIF and WebP, too.
+            format: of heatmap and sheets.
+            dpi: of the heatmap, in pixels per inch.
 
         Raises:
             AuditError: the folder cannot be written.

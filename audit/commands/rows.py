@@ -51,7 +51,7 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
     {'image': 'photo', 'text': 'sentence', 'label': 'a, b'}
 
     Raises:
-        typer.BadParameter: a part has no ``=``, or something is said twice.
+        typer.BadParameter: a part has no ``=`` or no meaning yet, or something is said twice.
     """
     found: dict[str, str] = {}
     for part in listed(given):
@@ -59,6 +59,8 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
         left, right = left.strip(), right.strip()
         if not (equals and left and right):
             raise typer.BadParameter(f"{option}: {part!r} is not of the form A=B")
+        if right == "…":  # as audit prints what it does not know
+            raise typer.BadParameter(f"{option}: write what {left!r} stands for instead of …")
         if found.setdefault(left, right) != right:
             raise typer.BadParameter(f"{option}: {left!r} is given twice")
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Refused rows that are printed; all of them are in a file."""
+
+_LABELS = 10
+"""Different unknown labels that are printed; more are hardly labels."""
 
 _STEP = 1_000
 """Rows after which it is told how many are read."""
@@ -75,6 +80,8 @@ def import_(
     )  # fmt: skip
     if out.suffix not in (".yaml", ".yml"):
         raise typer.BadParameter(f"--out: a case file ends in .yaml, but this is {out.name!r}")
+    if out.is_dir():
+        raise typer.BadParameter(f"--out: {out} is a folder")
     if (out.exists() or out.is_symlink()) and not force:
         raise typer.BadParameter(f"--out: {out} exists; --force replaces it")
     found = open_source(source, options)
@@ -97,6 +104,7 @@ def import_(
         sys.stdout.write(to_json(about_all))
     else:
         _say_refused(done.refused, told)
+        _say_labels(done.refused, options.labels)
         _say_done(done, out)
     if not done.cases:
         why = "none of the rows can be a case" if done.rows else "it has no rows"
@@ -129,6 +137,22 @@ def _say_refused(refused: Sequence[Refused], path: Path) -> None:
         say(f"refused: … and {len(refused) - _SHOWN:,} more", error=True)
     if refused:
         say(f"{counted(len(refused), 'row')} refused, all listed in {path}", error=True)
+
+
+def _say_labels(refused: Sequence[Refused], labels: Mapping[str, str]) -> None:
+    """Say which labels are not known, and the option that would take them."""
+    from audit.sources.columns import labels_to_name  # noqa: PLC0415
+
+    unknown = Counter(each.label for each in refused if each.label)
+    if not unknown:
+        return
+    counts = ", ".join(f"{name[:40]!r} {count:,}" for name, count in unknown.most_common(_LABELS))
+    if len(unknown) > _LABELS:
+        more = f"{counts} and {len(unknown) - _LABELS:,} more"
+        say(f"labels that are not known: {more}; is this the column of labels?", error=True)
+        return
+    option = shlex.quote(labels_to_name(sorted(unknown), labels))
+    say(f"labels that are not known: {counts}; to take them: --labels {option}", error=True)
 
 
 def _say_done(done: Any, out: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 
 from audit.base.errors import SourceError, nearest
 from audit.sources.rows import Options
@@ -112,26 +114,70 @@ def _refuse_missing(found: Mapping[str, str], table: Table, options: Options) ->
         )
 
 
+class UnknownLabel(ValueError):
+    """It is not known which label a written one stands for.
+
+    Attributes:
+        written: the label as the source writes it, without the spaces around it.
+    """
+
+    def __init__(self, written: str, message: str) -> None:
+        super().__init__(message)
+        self.written = written
+
+
 def label_for(written: str, labels: Mapping[str, str]) -> str:
-    """The label that a written one stands for.
+    """The label that a written one stands for; spaces around it make no difference.
 
     Args:
         labels: see :attr:`audit.sources.rows.Options.labels`.
 
     Raises:
-        ValueError: it is not known which; the message names the nearest that is.
+        UnknownLabel: it is not known which; the message names the nearest that is.
+        ValueError: there is none.
 
-    >>> label_for("entailment", {}), label_for("1", {"1": "yes", "0": "no"})
+    >>> label_for("entailment ", {}), label_for("1", {"1": "yes", "0": "no"})
     ('yes', 'yes')
     """
     known = {**{label: label for label in labels.values()}, **labels} if labels else MEANINGS
     if written in known:
         return known[written]
-    if not written.strip():
+    written = written.strip()
+    if written in known:
+        return known[written]
+    if not written:
         raise ValueError("the label is empty")
     if written == "-":
         raise ValueError("the label is '-': its annotators did not agree")
     shown = written if len(written) <= 40 else f"{written[:39]}…"
-    close = next((k for k in known if k.casefold() == written.strip().casefold()), "")
+    close = _but_for_capitals(written, known)
     hint = f"did you mean {close!r}?" if close else nearest(shown, known)
-    raise ValueError(f"the label {shown!r} is not known; {hint}")
+    raise UnknownLabel(written, f"the label {shown!r} is not known; {hint}")
+
+
+def _but_for_capitals(written: str, known: Iterable[str]) -> str:
+    """The known label that differs in capitals only; empty if there is none."""
+    return next((label for label in known if label.casefold() == written.casefold()), "")
+
+
+def labels_to_name(unknown: Iterable[str], labels: Mapping[str, str]) -> str:
+    """What ``--labels`` would say to take labels that are not known, besides those that are.
+
+    Labels that differ from a known one in capitals only have its meaning; ``…`` stands for the
+    others.
+
+    >>> labels_to_name(["Yes", "0"], {})
+    'Yes=yes,0=…,entailment=yes,contradiction=no,neutral=maybe'
+    """
+    known = labels or MEANINGS
+    meanings = {**{meaning: meaning for meaning in known.values()}, **known}
+    all_of = {
+        written: meanings.get(_but_for_capitals(written, meanings), "…") for written in unknown
+    }
+    all_of.update({written: meaning for written, meaning in known.items() if written != meaning})
+    for meaning in known.values():
+        if meaning not in all_of.values():
+            all_of[meaning] = meaning
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(f"{a}={b}" for a, b in all_of.items())
+    return line.getvalue()

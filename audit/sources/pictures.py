@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -61,7 +62,8 @@ def _file(name: str, folder: Path) -> Path:
     except (OSError, ValueError):  # too long a name, or a NUL in it
         found = _with_ending(path)
         if found is None:
-            raise ValueError(f"no picture {shortened(name)} in {folder}{_near(path)}") from None
+            near = _near(path) or _written_otherwise(name, folder)
+            raise ValueError(f"no picture {shortened(name)} in {folder}{near}") from None
         return found
     if not stat.S_ISREG(mode):
         raise ValueError(f"{shortened(name)} is not a picture, but {kind_of(mode)}")
@@ -88,6 +90,32 @@ def _near(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     return f"; there is {' and '.join(map(repr, sorted(names)))}" if names else ""
+
+
+def _written_otherwise(name: str, folder: Path) -> str:
+    """A clause that names the picture that Windows or macOS would find by ``name``."""
+    slashes = name.replace("\\", "/")
+    if slashes != name:
+        if _is_there(slashes, folder):
+            return f"; write {slashes!r}"
+        return "; its path has backslashes: write / and begin in that folder"
+    forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+    for form in forms:
+        if not unicodedata.is_normalized(form, name):
+            other = unicodedata.normalize(form, name)
+            if _is_there(other, folder):
+                return f"; there is one whose accents are written in another way (Unicode {form})"
+    return ""
+
+
+def _is_there(name: str, folder: Path) -> bool:
+    """Whether a path leads to a picture in the folder."""
+    root = os.path.normpath(folder.absolute())
+    path = Path(os.path.normpath(os.path.join(root, name)))  # noqa: PTH118  as in _file
+    try:
+        return path.is_relative_to(root) and (path.is_file() or _with_ending(path) is not None)
+    except (OSError, ValueError):
+        return False
 
 
 def opened(row: Row) -> Image.Image:

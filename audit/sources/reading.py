@@ -13,7 +13,7 @@ from typing import Any
 
 from audit.base.errors import SourceError, TextError, printable
 from audit.base.texts import readable
-from audit.sources.columns import label_for, roles_of
+from audit.sources.columns import UnknownLabel, label_for, roles_of
 from audit.sources.folders import table_of
 from audit.sources.ids import Unique, legal, made
 from audit.sources.pictures import picture_in
@@ -73,7 +73,8 @@ class Source:
         try:
             return self._checked(record, where, ids)
         except (TextError, ValueError) as error:
-            return Refused(record.number, where, printable(str(error)))
+            label = error.written if isinstance(error, UnknownLabel) else ""
+            return Refused(record.number, where, printable(str(error)), label)
 
     def _checked(self, record: Record, where: str, ids: Unique) -> Row:
         cells = {role: record.values.get(column) for role, column in self.roles.items()}

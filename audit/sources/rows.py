@@ -70,11 +70,13 @@ class Refused:
         number: see :class:`Record`.
         where: the place in words, such as ``row 12``.
         reason: why, in one sentence.
+        label: its label as the source writes it, if that is why: it is not a known one.
     """
 
     number: int
     where: str
     reason: str
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 from collections.abc import Iterator, Mapping
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ def _check_columns(path: Path, names: list[str], delimiter: str) -> None:
 
 
 def _cell(data: bytes) -> str:
-    return data.decode()
+    return data.decode().encode("latin-1").decode()  # see _cells
 
 
 def _cells(path: Path, delimiter: str) -> Iterator[Record | Refused]:
@@ -114,12 +116,19 @@ def _cells(path: Path, delimiter: str) -> Iterator[Record | Refused]:
     number = 1
     try:
         with regular(path) as file:
+            if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                file.seek(0)
             reader = csv.open_csv(
                 file,
-                # Only a single thread knows the numbers of rows. The first row is read like the
-                # others, so that names of columns are checked here.
+                # Read as Latin-1, each byte is a character: pyarrow cannot report a row with a
+                # wrong number of cells if it is not UTF-8. Only a single thread knows the
+                # numbers of rows. The first row is read like the others, so that names of
+                # columns are checked here.
                 csv.ReadOptions(
-                    use_threads=False, block_size=_BLOCK, autogenerate_column_names=True
+                    use_threads=False,
+                    block_size=_BLOCK,
+                    autogenerate_column_names=True,
+                    encoding="latin1",
                 ),
                 csv.ParseOptions(
                     delimiter=delimiter,
@@ -192,6 +201,9 @@ def _parsed(number: int, line: bytes) -> Record | Refused:
         value = loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         return Refused(number, where, f"not UTF-8: {error.reason} at byte {error.start}")
+    except JSONDecodeError as error:  # its own number of the line counts within this one
+        reason = f"not JSON: {error.msg} at character {error.pos + 1}"
+        return Refused(number, where, reason)
     except ValueError as error:
         return Refused(number, where, f"not JSON: {printable(str(error))}")
     if not isinstance(value, Mapping):

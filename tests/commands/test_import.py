@@ -46,6 +46,8 @@ def test_a_table_with_names_of_its_own_becomes_cases_and_a_list_of_refused_rows(
         "columns: image=file, text=satz, label=urteil, id=nr",
         *(f"refused: {each}" for each in refused),
         "2 rows refused, all listed in cases/t.refused.txt",
+        "labels that are not known: 'vielleicht' 1; to take them: "
+        "--labels 'vielleicht=…,ja=yes,nein=no'",
     ]
     assert Path("cases/t.refused.txt").read_text().splitlines() == refused
     assert [case.id for case in load_cases(Path("cases/t.yaml"))] == ["1", "2"]
@@ -115,3 +117,32 @@ def test_an_option_that_cannot_be_meant_is_refused(options: list[str], message: 
     code, _, told = run(*options)
     assert code == 2
     assert message in " ".join(told.replace("│", " ").split())
+
+
+def test_labels_that_are_not_known_can_be_taken_by_pasting_an_option() -> None:
+    csv(Path("l.csv"), "image,text,label", "a.png,x,Yes", "a.png,y,NO", "a.png,z,neutral",
+        "a.png,z,maybe")  # fmt: skip
+    _, _, told = run(source="l.csv")
+    option = told.partition("to take them: --labels ")[2].strip()
+    code, said, told = run("--labels", option, "--force", source="l.csv")
+    assert (code, "refused" in told) == (0, False)
+    assert "expected labels: maybe 2, no 1, yes 1" in said
+
+
+def test_a_label_without_a_meaning_is_not_taken_for_one() -> None:
+    code, _, told = run(*NAMED[:4], "--labels", "ja=yes,vielleicht=…")
+    assert code == 2
+    assert "what 'vielleicht' stands for" in " ".join(told.replace("│", " ").split())
+
+
+def test_a_column_of_many_unknown_labels_is_hardly_the_column_of_labels() -> None:
+    csv(Path("l.csv"), "image,text,label", *(f"a.png,x,l{n}" for n in range(11)))
+    _, _, told = run(source="l.csv")
+    assert "and 1 more; is this the column of labels?" in told
+
+
+def test_a_folder_is_not_replaced_by_a_case_file() -> None:
+    Path("dir.yaml").mkdir()
+    code, _, told = run(*NAMED, "--force", out="dir.yaml")
+    assert code == 2
+    assert "dir.yaml is a folder" in " ".join(told.replace("│", " ").split())

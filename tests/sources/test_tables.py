@@ -331,3 +331,59 @@ def test_a_line_that_does_not_end_is_no_json_lines(
         file.truncate(100_000_000)
     with pytest.raises(SourceError, match="line 1 has no end"):
         open_source(endless, Options())
+
+
+def test_a_row_that_is_not_utf_8_and_has_too_few_cells_costs_only_itself(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    path = csv(tmp_path / "t.csv", "image,text,label", "a.png,x,yes", b"a.png,V\xf6gel\n",
+               b"a.png,V\xf6gel,yes\n", "a.png,Vögel,yes")  # fmt: skip
+    rows, refused = read(path)
+    assert [row.text for row in rows] == ["x", "Vögel"]
+    assert refused[3] == "it has 2 columns, but the first row 3"
+    assert refused[4].startswith("not UTF-8")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    rows, refused = read(csv(tmp_path / "t.csv", "\ufeffimage,text,label", "a.png,x,yes"))
+    assert ([row.text for row in rows], refused) == (["x"], {})
+
+
+def test_spaces_around_a_label_make_no_difference(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    lines = ("image,text,label", "a.png,x,entailment ", "a.png,y,\xa0no", "a.png,z,  ")
+    rows, refused = read(csv(tmp_path / "t.csv", *lines))
+    assert ([row.label for row in rows], refused) == (["yes", "no"], {4: "the label is empty"})
+
+
+def test_a_path_of_windows_is_told_with_slashes(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    picture(tmp_path / "b" / "a.png")
+    lines = (
+        "image,text,label",
+        "b\\a.png,x,yes",
+        "C:\\b\\a.png,y,yes",
+        f"b\\{'x' * 300}.png,z,yes",
+    )
+    rows, refused = read(csv(tmp_path / "t.csv", *lines))
+    assert rows == []
+    assert refused[2].endswith("; write 'b/a.png'")
+    for row in (3, 4):  # the last is longer than a file's name can be
+        assert refused[row].endswith("its path has backslashes: write / and begin in that folder")
+
+
+def test_a_broken_line_of_json_is_told_with_the_character_in_it(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"image": "a.png", "text": "x", "label": "yes"}\n{"text": "x" 1}\n')
+    _, refused = read(path)
+    assert refused == {2: "not JSON: Expecting ',' delimiter at character 14"}
+
+
+def test_a_name_whose_accents_are_written_in_another_way_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "Vo\u0308gel.png")
+    lines = ("image,text,label", "V\u00f6gel.png,x,yes")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    rows, refused = read(path)
+    assert rows or "accents are written in another way (Unicode NFD)" in refused[2]

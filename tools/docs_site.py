@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 OUTSIDE = {
     "README.md": "index.md",
+    "README.zh.md": "zh/index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changes.md",
     "audit/reference/README.md": "embedded-models.md",
@@ -31,6 +32,9 @@ OUTSIDE = {
 """Files outside of ``docs/`` that are pages of the site, and where."""
 
 INDEX = "decisions/index.md"
+
+CHINESE = "zh/"
+"""The pages in Chinese."""
 
 NOTEBOOK = ".ipynb"
 
@@ -80,6 +84,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(there, posixpath.dirname(uri)) if there in pages else target
 
     return _relinked(markdown, led)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Say which language a page is in: screen readers, fonts and line breaks go by it."""
+    if not page.file.src_uri.startswith(CHINESE):
+        return output
+    language = config.theme["language"]
+    return output.replace(f'<html lang="{language}"', '<html lang="zh-CN"', 1)
 
 
 def _expanded(item: Any) -> Any:

@@ -145,6 +145,20 @@ def test_a_reader_finds_a_page_needs_no_sideways_scrolling_and_asks_nobody_else(
     assert [u for u in asked if not u.startswith((address, "data:", "blob:"))] == []
 
 
+def test_a_word_of_chinese_is_found_inside_of_a_sentence(browser: Any, address: str) -> None:
+    """Chinese has no spaces between words, and nothing here knows where they end."""
+    context = browser.new_context(viewport={"width": 1240, "height": 900})
+    page = context.new_page()
+    page.goto(address + "zh/gallery.html")
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    page.click(".md-search__input")
+    page.keyboard.insert_text("色觉障碍")
+    page.wait_for_selector(".md-search-result__item a")
+    found = page.locator(".md-search-result__item a").first
+    assert "zh/gallery.html" in found.get_attribute("href")
+    context.close()
+
+
 class Read(HTMLParser):
     """What a reader sees of a page: each heading, item, cell, ... and what it is inside of."""
 

@@ -11,7 +11,7 @@ import typer
 from audit.base.console import output, say
 from audit.base.extras import require
 from audit.base.files import counted, to_json
-from audit.commands.shared import JSON, effect_size, level
+from audit.commands.shared import ALPHA, EFFECT, JSON
 
 
 def export(
@@ -140,18 +140,8 @@ def history(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")
     ],
-    alpha: Annotated[
-        float,
-        typer.Option(parser=level, metavar="NUMBER", help="Significance level after correction."),
-    ] = 0.05,
-    effect: Annotated[
-        float,
-        typer.Option(
-            parser=effect_size,
-            metavar="NUMBER",
-            help="Smallest mean change that counts, in tolerances.",
-        ),
-    ] = 0.5,
+    alpha: Annotated[float, ALPHA] = 0.05,
+    effect: Annotated[float, EFFECT] = 0.5,
     out: Annotated[
         Path, typer.Option(parser=output, metavar="PATH", help="The page to write.")
     ] = Path("audit-history.html"),

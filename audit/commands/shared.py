@@ -71,3 +71,14 @@ def options_given(engine: str, asking: str, requests: str, key: str) -> dict[str
     """The options that only some kinds of models have, as far as they are given."""
     every = {"engine": engine, "asking": asking, "requests": requests, "key": key}
     return {name: value for name, value in every.items() if value}
+
+
+ALPHA = typer.Option(
+    "--alpha", parser=level, metavar="NUMBER", help="Significance level after correction."
+)
+EFFECT = typer.Option(
+    "--effect",
+    parser=effect_size,
+    metavar="NUMBER",
+    help="Smallest mean change that counts, in tolerances.",
+)

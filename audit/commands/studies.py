@@ -16,15 +16,15 @@ from audit.base.console import output, progress, say, tables
 from audit.base.files import rounded, to_json
 from audit.commands.noise import print_noise, this_machine
 from audit.commands.shared import (
+    ALPHA,
     ASKING,
     CASES,
+    EFFECT,
     JSON,
     KEY,
     MODEL,
     REQUESTS,
     THREADS,
-    effect_size,
-    level,
     options_given,
 )
 
@@ -39,18 +39,8 @@ def compare(
     cases: Annotated[list[str] | None, CASES] = None,
     device: Annotated[str, typer.Option(help="For models: auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, THREADS] = None,
-    alpha: Annotated[
-        float,
-        typer.Option(parser=level, metavar="NUMBER", help="Significance level after correction."),
-    ] = 0.05,
-    effect: Annotated[
-        float,
-        typer.Option(
-            parser=effect_size,
-            metavar="NUMBER",
-            help="Smallest mean change that counts, in tolerances.",
-        ),
-    ] = 0.5,
+    alpha: Annotated[float, ALPHA] = 0.05,
+    effect: Annotated[float, EFFECT] = 0.5,
     asking: Annotated[str, ASKING] = "",
     requests: Annotated[str, REQUESTS] = "",
     key: Annotated[str, KEY] = "",

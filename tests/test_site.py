@@ -153,6 +153,7 @@ def test_a_word_of_chinese_is_found_inside_of_a_sentence(browser: Any, address: 
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     page.click(".md-search__input")
     page.keyboard.insert_text("色觉障碍")
+    page.keyboard.up("Enter")  # the search listens for keys that come up, as those of an IME do
     page.wait_for_selector(".md-search-result__item a")
     found = page.locator(".md-search-result__item a").first
     assert "zh/gallery.html" in found.get_attribute("href")

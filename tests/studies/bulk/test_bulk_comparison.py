@@ -282,6 +282,10 @@ def command(*arguments: str | Path) -> Any:
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
+    return two_folders(tmp_path)
+
+
+def two_folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders; the second lost labels. One picture is still where it was, with its maps."""
     images = tmp_path / "data" / "images"
     images.mkdir(parents=True)

@@ -144,8 +144,8 @@ _LEAST_BYTES = 60
 
 def _full(out: Path, cases: int) -> SourceError:
     return SourceError(
-        f"{out}: {counted(cases, 'case')} fill a case file, and there are more rows: choose some "
-        "with --limit or --sample, or ask all of them with `audit bulk`, which needs no case file"
+        f"{out}: {counted(cases, 'case')} fill a case file; choose some of the rows with --limit "
+        "or --sample, or ask all of them with `audit bulk`, which needs no case file"
     )
 
 

@@ -189,28 +189,23 @@ _COLOURS = (
 """The scheme "muted" with black, which colour-blind readers tell apart; Paul Tol, "Colour Schemes",
 SRON technical note 09-002, 2021."""
 
-_MARKERS = "osD^vP*Xph"
-_DASHES = ("-", "--", "-.", ":")
+_MARKERS = "osD^vP*Xph<"
+"""One more than colours, so that a colour that comes again has another marker."""
 
 
 class Style(NamedTuple):
-    """How a map is drawn: no two maps have all three in common."""
+    """How a map is drawn."""
 
     colour: str
     marker: str
-    dashes: str
 
 
 def style_of(place: int) -> Style:
-    """The style of a map by its place among the maps.
-
-    Ten have colours and markers of their own, and every further ten another kind of line.
-    """
-    turn, place = divmod(place, len(_COLOURS))
-    return Style(_COLOURS[place], _MARKERS[place], _DASHES[turn % len(_DASHES)])
+    """The style of a map by its place among the maps; of more than a hundred no two are alike."""
+    return Style(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
 
 
-_CONTROL = Style("0.75", "o", "-")
+_CONTROL = Style("0.75", "o")
 
 
 def _plot(found: Mapping[str, Any]) -> bytes:
@@ -235,10 +230,8 @@ def _drawn(found: Mapping[str, Any]) -> bytes:
     left.set_title("mass on the true boxes", fontsize=11)
     random = found["randomisation"]
     for name, values in random["maps"].items():
-        colour, marker, dashes = styles[name]
-        right.plot(
-            [1.0, *values], color=colour, marker=marker, linestyle=dashes, ms=5, lw=1.4, label=name
-        )
+        colour, marker = styles[name]
+        right.plot([1.0, *values], color=colour, marker=marker, ms=5, lw=1.4, label=name)
     stages = ["intact", *random["stages"]]
     right.set_xticks(range(len(stages)), stages, rotation=40, ha="right")
     right.axhline(0, color="0.6", lw=1)

@@ -205,7 +205,7 @@ def test_heads_that_were_chosen_on_the_measured_scenes_are_refused_and_of_other_
 
 
 def test_no_two_maps_are_drawn_alike() -> None:
-    styles = [style_of(place) for place in range(40)]
-    assert len({*styles}) == 40
+    styles = [style_of(place) for place in range(110)]
+    assert len({*styles}) == 110
     assert len({each.colour for each in styles[:10]}) == 10
     assert len({each.marker for each in styles[:10]}) == 10

@@ -96,7 +96,8 @@ class Unique:
 
 
 class _Seen:
-    """A set of 64-bit numbers that only grows: about ten bytes for each of millions.
+    """A set of 64-bit numbers that only grows: about ten bytes for each of millions, and
+    as many again while they are sorted.
 
     A Python set needs 82 bytes for each. So the latest numbers alone are in one, until they are
     some share of all and are sorted into an array.

@@ -22,6 +22,10 @@ from babel.messages.pofile import read_po, write_po
 
 from audit.base.files import write_atomically
 from audit.base.languages import DOMAINS, LANGUAGES, PLACE
+from audit.metrics.registry import METRICS
+from audit.report import wording
+from audit.report.glossary import DIRECTIONS, METRIC, WORDS
+from audit.report.phrases import STORED
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "audit" / "base" / "translations"
@@ -41,8 +45,25 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 }
 """The folders whose texts a domain has."""
 
-TABLES: dict[str, tuple[Callable[[], Iterable[str]], ...]] = {
-    "report": (lambda: ("How to review", "{number} case", "{number} cases"),),
+
+def _of_causes() -> Iterator[str]:
+    yield from wording.TITLES.values()
+    yield from (text for pair in wording.LOOKS.values() for text in pair)
+    yield from (wording.NAMED_THINGS, wording.SET_OFF)
+    yield from wording.SENTENCES.values()
+    yield from wording.ADVICE.values()
+
+
+def _of_the_glossary() -> Iterator[str]:
+    yield from WORDS
+    yield from WORDS.values()
+    yield from (METRIC, "{low} to {high}", *DIRECTIONS.values())
+    for row in METRICS.values():
+        yield from (row.summary, row.chance)
+
+
+TABLES: Mapping[str, tuple[Callable[[], Iterable[str]], ...]] = {
+    "report": (_of_causes, _of_the_glossary, lambda: STORED),
     "app": (),
     "cases": (),
 }

@@ -158,7 +158,7 @@ def endings() -> Iterable[Ending]:
     yield Ending(1, 5, 5, 1, ("2 other tests failed (birds, dogs)",))
 
 
-@pytest.mark.parametrize("ending", endings())
+@pytest.mark.parametrize("ending", list(endings()))
 def test_how_a_session_ended(ending: Ending) -> None:
     assert left(ending.sentence) == set()
 

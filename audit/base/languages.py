@@ -15,7 +15,7 @@ import gettext
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -39,6 +39,9 @@ PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 """A place for a value. Other braces in a text are just braces."""
 
 _JOINED = re.compile(r"\{[A-Z]+\}([;:,] |[;:,]? and )\{[A-Z]+\}")
+
+_LONGEST = 1500
+"""Longer sentences are not read: a run may come from anywhere, and one could be made to last."""
 
 _HELD = {
     **dict.fromkeys(("number", "of", "all"), r"[+−-]?[0-9][0-9,.]*"),
@@ -147,12 +150,19 @@ class Phrases:
         unique = list(dict.fromkeys(texts))
         self._joints = [(text, found[1]) for text in unique if (found := _JOINED.fullmatch(text))]
         joined = {text for text, _ in self._joints}
-        self._patterns = [(text, _pattern(text)) for text in unique if text not in joined]
+        # A search for the longest words of a text is quicker than to match its whole pattern.
+        self._patterns = [
+            (text, max(PLACE.split(text)[::2], key=len), _pattern(text))
+            for text in unique
+            if text not in joined
+        ]
         # Many cases of a run say the same.
-        self._best = cache(self._readings)
+        self._best = lru_cache(maxsize=20_000)(self._readings)
 
     def read(self, sentence: str) -> Message | None:
         """The message that a sentence is in English; None if it is none of these texts."""
+        if len(sentence) > _LONGEST or not any(map(str.isalpha, sentence)):
+            return None
         return self._best(sentence)[1]
 
     def _readings(self, sentence: str) -> tuple[int, Message | None]:
@@ -169,8 +179,8 @@ class Phrases:
                     parts = zip(PLACE.findall(text), (first[1], second[1]), strict=True)
                     best = known, Message(text, dict(parts))
                 at = sentence.find(joint, at + 1)
-        for text, pattern in self._patterns:
-            if match := pattern.fullmatch(sentence):
+        for text, words, pattern in self._patterns:
+            if words in sentence and (match := pattern.fullmatch(sentence)):
                 found = match.groupdict()
                 inner = {name: self._best(found[name]) for name in found if name.isupper()}
                 known = 1 + _letters(text) + sum(letters for letters, _ in inner.values())

@@ -3,10 +3,11 @@
 Run ``python benchmarks/bulk.py``. It makes a CSV of rows about rendered scenes, five to a picture,
 and prints a row for each measurement:
 
-- the embedded model called in a plain loop, in batches, with its default map, and once more with
-  the map's figures; then two such loops side by side, each with half of the cores;
-- ``audit bulk`` over the same rows, in one process and with ``--ray --actors 2``: whole commands,
-  with start, planning, loading and account;
+- the embedded model called in a plain loop, in batches, with its default map and the map's figures,
+  without start and loading; or two such loops side by side, each with half of the cores;
+- between two runs of these loops, because machines that others use change their speed, ``audit
+  bulk`` over the same rows, in one process and with ``--ray --actors 2``: whole commands, with
+  start, planning, loading and account;
 - the peak memory of one process with half of the rows and with all;
 - a stub that answers at once, over ``--stub-rows`` rows (labels alone).
 
@@ -77,7 +78,7 @@ def make_stub_source(folder: Path, rows: int) -> Path:
     return path
 
 
-def loop(source: Path, start: int, stop: int, threads: int, figures: bool) -> tuple[float, float]:
+def loop(source: Path, start: int, stop: int, threads: int) -> tuple[float, float]:
     """Call the model in a plain loop; rows a second, and CPU ms a row, without loading."""
     model = load_model("reference", "cpu", threads=threads or None)
     with source.open(newline="") as file:
@@ -89,21 +90,19 @@ def loop(source: Path, start: int, stop: int, threads: int, figures: bool) -> tu
             Query(source.parent / r["image"], r["text"]) for r in rows[first : first + BATCH]
         ]
         for evidence in gather(model, queries, [[spec]] * len(queries), BATCH):
-            p = read_map(evidence, spec)
-            if figures:
-                measure(p, {}, evidence, spec)
+            measure(read_map(evidence, spec), {}, evidence, spec)
     each = 1000 * (time.process_time() - cpu) / len(rows)
     return len(rows) / (time.perf_counter() - began), each
 
 
-def loops(source: Path, rows: int, processes: int, figures: bool) -> tuple[float, float]:
+def loops(source: Path, rows: int, processes: int) -> tuple[float, float]:
     """Loops side by side: the sum of their rows a second, and CPU ms a row."""
     share, cores = rows // processes, os.cpu_count() or 1
     running = [
         subprocess.Popen(
             [
                 sys.executable, __file__, "--loop", str(source), str(n * share),
-                str((n + 1) * share), str(cores // processes), str(int(figures)),
+                str((n + 1) * share), str(cores // processes),
             ],
             env=environment(), stdout=subprocess.PIPE, text=True,
         )
@@ -149,27 +148,32 @@ def say(what: str, value: str) -> None:
     print(f"{what:52} {value}", flush=True)
 
 
+def told_loops(what: str, source: Path, rows: int, processes: int) -> float:
+    """Rows a second of loops, which are printed."""
+    rate, cpu = loops(source, rows, processes)
+    say(what, f"{rate:8.1f} rows/s, {cpu:.1f} ms CPU a row ({rows:,} rows)")
+    return rate
+
+
 def speed(source: Path, work: Path, rows: int, loop_rows: int) -> dict[str, float]:
-    """Rows a second of loops and commands."""
+    """Rows a second of commands, each between two runs of the loops that it is held against."""
     found = {}
-    for name, processes, figures in (
-        ("plain loop, map", 1, False),
-        ("plain loop, map and figures", 1, True),
-        ("two plain loops, map", 2, False),
-        ("two plain loops, map and figures", 2, True),
+    for name, processes, options in (
+        ("audit bulk", 1, ()),
+        ("audit bulk --ray, 2", 2, ("--ray", "--actors", "2")),
     ):
-        found[name], cpu = loops(source, loop_rows, processes, figures)
-        say(name, f"{found[name]:8.1f} rows/s, {cpu:.1f} ms CPU a row ({loop_rows:,} rows)")
-    for name, options in (("audit bulk", ()), ("audit bulk --ray, 2", ("--ray", "--actors", "2"))):
+        loop = "plain loop" if processes == 1 else "two plain loops"
         # Small shards, so that two actors end at nearly the same time.
-        limit = ("--batch", str(BATCH), "--limit", str(rows), "--shard", str(min(250, rows // 20)))
-        done = bulk(source, work / name.replace(" ", "-"), *limit, *options)
+        limit = ("--limit", str(rows), "--shard", str(min(250, rows // 20)))
+        before = told_loops(f"{loop}, before", source, loop_rows, processes)
+        out = work / name.replace(" ", "-")
+        done = bulk(source, out, "--batch", str(BATCH), *limit, *options)
+        after = told_loops(f"{loop}, after", source, loop_rows, processes)
         found[name] = rows / done.seconds
-        base = "two plain loops" if options else "plain loop"
-        ratios = [found[name] / found[f"{base}, {kind}"] for kind in ("map", "map and figures")]
-        cpu = "" if options else f", {1000 * done.cpu / rows:.1f} ms CPU a row"
-        say(name, f"{found[name]:8.1f} rows/s{cpu} ({rows:,} rows, {done.seconds:.0f} s, "
-            f"{ratios[0]:.2f} and {ratios[1]:.2f} of {base}, peak {done.peak:.0f} MB)")  # fmt: skip
+        ratio = 2 * found[name] / (before + after)
+        cpu_told = "" if options else f", {1000 * done.cpu / rows:.1f} ms CPU a row"
+        say(name, f"{found[name]:8.1f} rows/s{cpu_told} ({rows:,} rows, {done.seconds:.0f} s, "
+            f"{ratio:.2f} of {loop}, peak {done.peak:.0f} MB)")  # fmt: skip
     return found
 
 
@@ -208,8 +212,8 @@ def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--loop"]:
         source, *numbers = sys.argv[2:]
-        start, stop, threads, figures = map(int, numbers)
-        print(*loop(Path(source), start, stop, threads, bool(figures)))
+        start, stop, threads = map(int, numbers)
+        print(*loop(Path(source), start, stop, threads))
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)

@@ -29,9 +29,16 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 @contextmanager
 def opened_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to write into that becomes ``path`` once it is whole; see :func:`write_atomically`."""
+    """A file to write into that becomes ``path`` once it is whole; see :func:`write_atomically`.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``, and no temporary file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
+    with _named(path):
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp"
+        )
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -40,13 +47,23 @@ def opened_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]
                 file.flush()
                 os.fsync(file.fileno())
         # mkstemp makes files with mode 0600, but others must be able to read what is written here.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _named(path):
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if durable:
         sync_folder(path.parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors about a temporary file name the file that the user knows."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 OUTPUTS = ("audit-explain", "audit-power", "audit-runs")

@@ -47,6 +47,15 @@ def readable(text: str, what: str = "the text") -> str:
     return text
 
 
+def has_lines(text: str) -> bool:
+    """Whether :func:`readable` puts a space in place of a line break or a tab.
+
+    >>> has_lines("two\\nbirds"), has_lines("two birds\\n")
+    (True, False)
+    """
+    return _BREAK.search(text.strip()) is not None
+
+
 def half_character(text: str) -> str:
     """What is wrong with a text that cannot be written to a file; empty if nothing is wrong.
 

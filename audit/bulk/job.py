@@ -75,7 +75,11 @@ def specs_for(job: Job, model: Model) -> list[MapSpec]:
         return [default_map(model.methods)] if model.methods else []
     for spec in specs:
         if spec.heads == CHOSEN:
-            raise BulkError(f"--map {spec.key}: name the heads; bulk audits have no baselines")
+            raise BulkError(
+                f"--map '{spec.key}': the chosen heads are in heads.json beside a project's "
+                "baselines, and bulk audits have none: name the heads themselves, as in "
+                f"--map '{spec.method} heads=L4H2,L5H0' (audit heads prints them)"
+            )
         readable = readable_methods(model.methods)
         if spec.method not in readable:
             raise BulkError(

@@ -20,6 +20,7 @@ from audit.bulk.format import MAPS, RECORD, REFUSED, ROWS, Account, BulkFolder
 from audit.bulk.job import Job
 from audit.bulk.plan import MOST_REGIONS, PLAN, Part, Plan, Rows, make_plan
 from audit.bulk.questions import JOINED
+from audit.bulk.retrying import forget_failed
 from audit.bulk.rows import PICTURES
 from audit.bulk.worker import Told, Worker
 
@@ -39,7 +40,13 @@ def in_this_process(job: Job, parts: Sequence[Part], tell: Told) -> None:
 
 
 def run(
-    job: Job, rows: Rows, sample: int, started: Started, runner: Runner = in_this_process
+    job: Job,
+    rows: Rows,
+    sample: int,
+    started: Started,
+    runner: Runner = in_this_process,
+    *,
+    retry: bool = False,
 ) -> Account:
     """Plan, ask, and take account.
 
@@ -47,6 +54,7 @@ def run(
         job: without what only the plan knows.
         rows: reads the source.
         sample: of about how many rows maps are kept besides those of wrong answers.
+        retry: whether rows that failed in an earlier run are asked again.
 
     Raises:
         BulkError: see :func:`audit.bulk.plan.make_plan` and :func:`audit.bulk.job.claim`; or
@@ -57,6 +65,8 @@ def run(
     began = time.monotonic()
     out, folder = job.out, BulkFolder(job.out)
     with _alone(out):
+        if retry:
+            forget_failed(folder)
         plan = make_plan(rows, out, job.shard, job.seed)
         if not plan.rows:
             raise BulkError(

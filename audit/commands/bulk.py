@@ -18,6 +18,7 @@ from audit.commands.rows import (
     BOXES,
     COLUMNS,
     DELIMITER,
+    ENCODING,
     IMAGES,
     LABEL,
     LABELS,
@@ -108,6 +109,12 @@ def bulk(
             min=1, max=1_000_000, help="Rows of a file of results: what a crash loses at most."
         ),
     ] = 1000,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Ask again the rows of the folder that are without an answer."
+        ),
+    ] = False,
     ray: Annotated[
         str,
         typer.Option(
@@ -142,6 +149,7 @@ def bulk(
     split: Annotated[str, SPLIT] = "",
     template: Annotated[str, TEMPLATE] = "",
     delimiter: Annotated[str, DELIMITER] = "",
+    encoding: Annotated[str, ENCODING] = "",
     limit: Annotated[int | None, LIMIT] = None,
     sample: Annotated[int | None, SAMPLE] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of --sample and --maps.")] = 0,
@@ -169,8 +177,8 @@ def bulk(
         raise typer.BadParameter("--actors goes with --ray")
     options = options_of(
         columns=columns, labels=labels, label=label, images=images, regions=regions, boxes=boxes,
-        split=split, template=template, delimiter=delimiter, limit=limit, sample=sample, seed=seed,
-        label_needed=False,
+        split=split, template=template, delimiter=delimiter, encoding=encoding, limit=limit,
+        sample=sample, seed=seed, label_needed=False,
     )  # fmt: skip
     folder = out.absolute()
     root, rows, notes = _rows_of(source, folder, options, keep)
@@ -189,7 +197,7 @@ def bulk(
     runner = partial(on_ray, address=address, actors=actors) if ray else in_this_process
     meters: list[Meter] = []
     try:
-        account = run(job, rows, maps, _told_of(meters), runner)
+        account = run(job, rows, maps, _told_of(meters), runner, retry=retry_failed)
     except Unfinished as error:
         say(f"audit: error: {error}", error=True)
         raise typer.Exit(UNFINISHED) from None

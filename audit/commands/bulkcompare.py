@@ -44,7 +44,7 @@ def compare_folders(
     else:
         say(f"{found.headline}: {found.sentence}")
         for part in found.suite.worst_slices(5):
-            say(f"  {part.told}{', FAILED' if part.failed else ''}")
+            say(f"  {part.of('row')}{', FAILED' if part.failed else ''}")
         for (was, now), rows in sorted(found.flips.items(), key=lambda each: -each[1])[:5]:
             say(f"  {was} → {now}: {counted(rows, 'row')}")
         for reason, rows in found.left_out.counts.items():

@@ -39,6 +39,9 @@ TEMPLATE = typer.Option("--template", help="For COCO: what is asked about each c
 DELIMITER = typer.Option(
     "--delimiter", help="What separates the columns of a CSV: one character, or tab."
 )
+ENCODING = typer.Option(
+    "--encoding", help="For CSV and TSV: how characters are written, if not in UTF-8 (cp1252, …)."
+)
 LIMIT = typer.Option("--limit", min=1, help="Read only this many rows, the first ones.")
 SAMPLE = typer.Option("--sample", min=1, help="Read only this many rows, drawn by --seed.")
 SEED = typer.Option("--seed", min=0, help="Seed of --sample.")
@@ -86,6 +89,7 @@ def options_of(
     split: str,
     template: str,
     delimiter: str,
+    encoding: str,
     limit: int | None,
     sample: int | None,
     seed: int,
@@ -111,6 +115,7 @@ def options_of(
         split=split,
         template=template or Options.template,
         delimiter=delimiter,
+        encoding=encoding,
         boxes=boxes,
         limit=limit,
         sample=sample,

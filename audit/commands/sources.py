@@ -14,15 +14,20 @@ import typer
 
 from audit.base.console import output, say
 from audit.base.errors import nearest
-from audit.base.files import counted, shown_path, to_json, write_atomically
+from audit.base.files import as_typed, counted, shown_path, to_json, write_atomically
+from audit.base.names import slug
 from audit.commands import rows as given
 from audit.commands.shared import JSON
 
 if TYPE_CHECKING:
+    from audit.sources.importing import Imported
     from audit.sources.rows import Refused
 
 _SHOWN = 20
 """Refused rows that are printed; all of them are in a file."""
+
+_FEW = 5
+"""Renamed ids, and rows with line breaks, that are printed."""
 
 _LABELS = 10
 """Different unknown labels that are printed; more are hardly labels."""
@@ -45,6 +50,7 @@ def import_(
     split: Annotated[str, given.SPLIT] = "",
     template: Annotated[str, given.TEMPLATE] = "",
     delimiter: Annotated[str, given.DELIMITER] = "",
+    encoding: Annotated[str, given.ENCODING] = "",
     limit: Annotated[int | None, given.LIMIT] = None,
     sample: Annotated[int | None, given.SAMPLE] = None,
     seed: Annotated[int, given.SEED] = 0,
@@ -71,12 +77,14 @@ def import_(
 
     Example: audit import pairs.csv --out cases/pairs.yaml --sample 200
     """
-    from audit.sources.importing import import_cases  # noqa: PLC0415
+    from audit.cases.ids import files_beside, ids_of  # noqa: PLC0415
+    from audit.sources.importing import import_cases, refuse_too_many  # noqa: PLC0415
     from audit.sources.reading import open_source  # noqa: PLC0415
 
     options = given.options_of(
         columns=columns, labels=labels, label=label, images=images, regions=regions, boxes=boxes,
-        split=split, template=template, delimiter=delimiter, limit=limit, sample=sample, seed=seed,
+        split=split, template=template, delimiter=delimiter, encoding=encoding, limit=limit,
+        sample=sample, seed=seed,
     )  # fmt: skip
     if out.suffix not in (".yaml", ".yml"):
         raise typer.BadParameter(f"--out: a case file ends in .yaml, but this is {out.name!r}")
@@ -93,19 +101,22 @@ def import_(
             )
     for note in found.notes:
         say(note, error=True)
+    if limit is None and sample is None:
+        refuse_too_many(found.rows(), out)
+    taken, unread = ids_of(files_beside(out))
+    for each in unread:
+        say(f"audit: note: {as_typed(each)} cannot be read: which ids it has is not known",
+            error=True)  # fmt: skip
     about = f"Made by `audit import` from {shown_path(source.name or source.resolve().name)}."
-    done = import_cases(_told(found.rows()), out, about=about, copy=copy, tags=tagged)
+    done = import_cases(_told(found.rows(taken)), out, about=about, copy=copy, tags=tagged)
     told = _write_refused(out, done.refused)
     if as_json:
-        counts = {key: getattr(done, key) for key in ("rows", "cases", "pictures", "renamed")}
-        refused: list[dict[str, Any]] = [asdict(each) for each in done.refused]
-        about_all = {**counts, "labels": dict(done.labels), "refused": refused,
-                     "out": str(out) if done.cases else None, "notes": found.notes}  # fmt: skip
-        sys.stdout.write(to_json(about_all))
+        told_all = asdict(done) | {"labels": dict(done.labels), "notes": found.notes}
+        sys.stdout.write(to_json(told_all | {"out": str(out) if done.cases else None}))
     else:
         _say_refused(done.refused, told)
         _say_labels(done.refused, options.labels)
-        _say_done(done, out)
+        _say_done(done, out, taken)
     if not done.cases:
         why = "none of the rows can be a case" if done.rows else "it has no rows"
         say(f"audit: error: {source}: {why}; nothing is written to {out}", error=True)
@@ -155,15 +166,25 @@ def _say_labels(refused: Sequence[Refused], labels: Mapping[str, str]) -> None:
     say(f"labels that are not known: {counts}; to take them: --labels {option}", error=True)
 
 
-def _say_done(done: Any, out: Path) -> None:
+def _say_done(done: Imported, out: Path, taken: Mapping[str, Path]) -> None:
     if not done.cases:
         return
     labels = ", ".join(f"{label} {count:,}" for label, count in sorted(done.labels.items()))
     pictures = counted(done.pictures, "picture")
     say(f"{out}: {counted(done.cases, 'case')} with {pictures}, of {counted(done.rows, 'row')}")
     say(f"expected labels: {labels}")
+    if done.joined:
+        rows = ", ".join(done.joined[:_FEW])
+        more = ", …" if len(done.joined) > _FEW else ""
+        say(f"line breaks or tabs in texts, now spaces: {len(done.joined):,} ({rows}{more})")
     if done.renamed:
-        say(f"ids made legal or unique: {done.renamed:,}")
+        say(f"ids made legal or unique: {len(done.renamed):,}")
+    for each in done.renamed[:_FEW]:
+        other = taken.get(slug(each.legal)) if each.id != each.legal else None
+        why = f", since {as_typed(other)} has {each.legal!r}" if other else ""
+        say(f"  {each.where}: {each.written!r} is {each.id!r}{why}")
+    if len(done.renamed) > _FEW:
+        say(f"  … and {len(done.renamed) - _FEW:,} more, all of them in --json")
 
 
 def suggest(

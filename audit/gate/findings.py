@@ -136,10 +136,17 @@ class Slice:
 
     @property
     def told(self) -> str:
+        """The slice in a line; see :meth:`of`."""
+        return self.of("case")
+
+    def of(self, noun: str) -> str:
         """The slice in a line: its size, its labels, its largest shift.
 
         Like ``tag birds: 12 cases on 9 pictures, labels right 11 before and 8 now, mass -1.2
         tolerances``.
+
+        Args:
+            noun: what a case is called.
         """
         shift = self.largest
         moved = f", {shift.metric} {shift.effect:+.1f} tolerances" if shift else ""
@@ -147,7 +154,7 @@ class Slice:
         if self.definite < self.cases:
             labels += f" (of {self.definite})"
         return (
-            f"{self.name}: {counted(self.cases, 'case')} on {counted(self.images, 'picture')}"
+            f"{self.name}: {counted(self.cases, noun)} on {counted(self.images, 'picture')}"
             f"{labels if self.definite else ''}{moved}"
         )
 

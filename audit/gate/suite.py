@@ -59,6 +59,7 @@ class Suite:
         slices: by tag and expected label; those that failed first, then the largest effect.
         findings: what fails the suite, and what else is worth a clause, the most important first.
         omnibus: the verdict on all moves together; None if no noise was measured.
+        noun: what a case is called in sentences.
     """
 
     cases: int
@@ -76,6 +77,7 @@ class Suite:
     findings: list[Finding]
     limits: Limits
     omnibus: Omnibus | None = None
+    noun: str = "case"
 
     @property
     def verdict(self) -> Judgement:
@@ -103,7 +105,7 @@ class Suite:
     @property
     def sentence(self) -> str:
         """The verdict's reasons."""
-        over = f"over {counted(self.cases, 'case')} on {counted(self.images, 'picture')}"
+        over = f"over {counted(self.cases, self.noun)} on {counted(self.images, 'picture')}"
         clauses = [finding.clause for finding in self.findings]
         lost, gained = self.labels.lost, self.labels.gained
         flips = f"{counted(lost, 'label')} lost, {gained:,} gained"
@@ -119,9 +121,8 @@ class Suite:
             elif self.findable.enough and not self.drifted:
                 clauses.append("no metric shifted")
         if self.drifted:
-            clauses.append(
-                f"figures left their tolerances in {share(len(self.drifted), self.cases, 'case')}"
-            )
+            some = share(len(self.drifted), self.cases, self.noun)
+            clauses.append(f"figures left their tolerances in {some}")
         if self.failed:
             return f"{over}: {'; '.join(clauses)}"
         return f"{over}: {', '.join(clauses)}; {self._could()}"
@@ -154,8 +155,10 @@ class Suite:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
+        known = asdict(self)
+        del known["noun"]  # of sentences alone
         return {
-            **asdict(self),
+            **known,
             "verdict": self.verdict.value,
             "failed": self.failed,
             "sentence": self.sentence,
@@ -236,8 +239,13 @@ def judge_parts(
     cases: Cases,
     limits: Limits,
     omnibus: Omnibus | None = None,
+    noun: str = "case",
 ) -> Suite:
-    """:func:`judge_suite` of cases that are summed up already."""
+    """:func:`judge_suite` of cases that are summed up already.
+
+    Args:
+        noun: what a case is called in sentences.
+    """
     whole, *tested = run_tests(all_cases.sums, [part.sums for part in parts], limits)
     level = strictest([whole, *tested], limits)
     slices = [_slice(*each, limits, level) for each in zip(parts, tested, strict=True)]
@@ -259,11 +267,12 @@ def judge_parts(
         slices=slices,
         findable=_findable(whole, limits, level),
         findings=[
-            *_findings(vetoes, labels, [shifts[m] for m in whole.bad], undeclared, slices),
+            *_findings(vetoes, labels, [shifts[m] for m in whole.bad], undeclared, slices, noun),
             *([Finding(omnibus.sentence)] if omnibus and omnibus.failed else []),
         ],
         limits=limits,
         omnibus=omnibus,
+        noun=noun,
     )
 
 
@@ -332,6 +341,7 @@ def _findings(
     bad: list[Shift],
     undeclared: dict[str, tuple[str, ...]],
     slices: list[Slice],
+    noun: str,
 ) -> list[Finding]:
     clauses = []
     if vetoes:
@@ -348,11 +358,11 @@ def _findings(
             f"{counted(len(told), 'case')} moved for the better by more than a tolerance where "
             f"nothing was asked: {named(told)}"
         )
-    clauses += _of_slices(labels, bad, slices)
+    clauses += _of_slices(labels, bad, slices, noun)
     return [Finding(clause) for clause in clauses]
 
 
-def _of_slices(labels: Labels, bad: list[Shift], slices: list[Slice]) -> list[str]:
+def _of_slices(labels: Labels, bad: list[Shift], slices: list[Slice], noun: str) -> list[str]:
     """What fell in slices and not in the whole suite."""
     known = {shift.metric for shift in bad}
     clauses = []
@@ -361,7 +371,7 @@ def _of_slices(labels: Labels, bad: list[Shift], slices: list[Slice]) -> list[st
         news += [shift.clause for shift in part.bad if shift.metric not in known]
         if news:
             more = f" and {len(news) - 1} more" if len(news) > 1 else ""
-            size = f"{counted(part.cases, 'case')} on {counted(part.images, 'picture')}"
+            size = f"{counted(part.cases, noun)} on {counted(part.images, 'picture')}"
             clauses.append(f"{part.name} ({size}): {news[0]}{more}")
     if len(clauses) > _TOLD:
         clauses[_TOLD:] = [f"{counted(len(clauses) - _TOLD, 'more slice')} moved"]

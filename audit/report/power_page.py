@@ -78,7 +78,8 @@ answer drifted.
 
 ## Planted regressions one by one
 
-The largest move is the figure that moved most, in noise floors.
+The largest move is that of the figure that moved furthest beyond its noise floor: how far, and \
+how many floors that is, where the floor is not below the last decimal that is stored.
 
 {one_by_one}
 
@@ -138,9 +139,31 @@ def _having(fact: Mapping[str, Any]) -> str:
 
 
 def _row(result: Mapping[str, Any], words: Mapping[bool, str]) -> list[str]:
-    largest = result["largest"]
-    moved = f"{largest['noises']:g} ({largest['figure']})" if largest["noises"] else "–"
     return [
         f"`{result['id']}`", result["about"], *(words[result["caught"][gate]] for gate in GATES),
-        str(result["wrong_labels"]), str(result["moved_cases"]), moved,
+        str(result["wrong_labels"]), str(result["moved_cases"]),
+        _moved(result["largest"]),
     ]  # fmt: skip
+
+
+def _moved(largest: Mapping[str, Any]) -> str:
+    """How far a figure moved.
+
+    >>> _moved({"noises": 500000.0, "figure": "peaks", "change": 1.0, "floor": 0.0})
+    'peaks by 1'
+    >>> _moved({"noises": 2.05, "figure": "lift[birds]", "change": 0.386, "floor": 0.188})
+    'lift[birds] by 0.386, 2.05 noise floors'
+    """
+    noises = largest["noises"]
+    if not noises:
+        return "–"
+    over = f"more than {_MANY:,}" if noises > _MANY else f"{noises:g}"
+    floors = f"{over} noise floor{'' if noises == 1 else 's'}"
+    if "change" not in largest:  # measured by an earlier version
+        return f"{floors} ({largest['figure']})"
+    told = f"{largest['figure']} by {largest['change']:.3g}"
+    return f"{told}, {floors}" if largest["floor"] else told
+
+
+_MANY = 1000
+"""Beyond so many noise floors their number says no more."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from audit.base.files import write_atomically
 from audit.maps.spec import CONTROLS, MapSpec
 from audit.report.markdown import table
 from audit.report.placing_page import bounds_text
-from audit.report.plotting import colour_map, figure, plain
+from audit.report.plotting import figure, plain
 
 FAITHFUL = ("deletion_margin", "insertion_margin")
 INSENSITIVE = 0.5
@@ -182,6 +182,37 @@ def _heads(settings: Mapping[str, Any]) -> str:
     )
 
 
+_COLOURS = (
+    "#332288", "#cc6677", "#117733", "#88ccee", "#882255",
+    "#ddcc77", "#44aa99", "#000000", "#aa4499", "#999933",
+)  # fmt: skip
+"""The scheme "muted" with black, which colour-blind readers tell apart; Paul Tol, "Colour Schemes",
+SRON technical note 09-002, 2021."""
+
+_MARKERS = "osD^vP*Xph"
+_DASHES = ("-", "--", "-.", ":")
+
+
+class Style(NamedTuple):
+    """How a map is drawn: no two maps have all three in common."""
+
+    colour: str
+    marker: str
+    dashes: str
+
+
+def style_of(place: int) -> Style:
+    """The style of a map by its place among the maps.
+
+    Ten have colours and markers of their own, and every further ten another kind of line.
+    """
+    turn, place = divmod(place, len(_COLOURS))
+    return Style(_COLOURS[place], _MARKERS[place], _DASHES[turn % len(_DASHES)])
+
+
+_CONTROL = Style("0.75", "o", "-")
+
+
 def _plot(found: Mapping[str, Any]) -> bytes:
     with plain():
         return _drawn(found)
@@ -191,20 +222,23 @@ def _drawn(found: Mapping[str, Any]) -> bytes:
     drawn = figure(12.5, 5)
     left, right = drawn.subplots(1, 2, width_ratios=(1, 1.15))
     names = list(found["maps"])
-    colours = colour_map("Dark2").colors  # type: ignore[attr-defined]
-    shades = {n: colours[i % len(colours)] for i, n in enumerate(_maps(found))}
+    styles = {name: style_of(place) for place, name in enumerate(_maps(found))}
     for place, name in enumerate(reversed(names)):
         bounds = found["maps"][name]["figures"].get("mass")
         if bounds:
             left.plot([bounds["low"], bounds["high"]], [place, place], color="0.35", lw=2)
-            left.plot(bounds["mean"], place, "o", color=shades.get(name, "0.75"), ms=7)
+            style = styles.get(name, _CONTROL)
+            left.plot(bounds["mean"], place, style.marker, color=style.colour, ms=7)
     left.set_yticks(range(len(names)), list(reversed(names)))
     left.set_xlim(0, 1)
     left.grid(axis="x", alpha=0.3)
     left.set_title("mass on the true boxes", fontsize=11)
     random = found["randomisation"]
     for name, values in random["maps"].items():
-        right.plot([1.0, *values], "o-", ms=4, label=name, color=shades[name])
+        colour, marker, dashes = styles[name]
+        right.plot(
+            [1.0, *values], color=colour, marker=marker, linestyle=dashes, ms=5, lw=1.4, label=name
+        )
     stages = ["intact", *random["stages"]]
     right.set_xticks(range(len(stages)), stages, rotation=40, ha="right")
     right.axhline(0, color="0.6", lw=1)

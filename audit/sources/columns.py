@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from audit.base.errors import SourceError, nearest
@@ -54,10 +55,17 @@ def roles_of(table: Table, options: Options) -> dict[str, str]:
     """The column of each role: as asked for, as the kind of source has it, or by a known name.
 
     Raises:
-        SourceError: a column is asked for that is not there; or pictures, texts or labels are
-            needed and no column, or several, may have them.
+        SourceError: a column is asked for that is not there, or labels in two ways; or pictures,
+            texts or labels are needed and no column, or several, may have them.
     """
     columns = list(table.columns)
+    if options.label and "label" in options.columns:
+        raise SourceError(
+            f"--label {options.label} and --columns label={options.columns['label']} exclude each "
+            "other: one label for all rows, or those of a column"
+        )
+    if options.label and options.labels:
+        raise SourceError("--label and --labels exclude each other: with --label no label is read")
     for role, column in options.columns.items():
         if role not in ROLES:
             raise SourceError(f"--columns: {role!r} is not a role; {nearest(role, ROLES)}")
@@ -80,6 +88,11 @@ def roles_of(table: Table, options: Options) -> dict[str, str]:
         found.pop("label", None)
     _refuse_missing(found, table, options)
     return found
+
+
+def unread_labels(table: Table) -> list[str]:
+    """The columns that would have the labels, if there were not one label for all rows."""
+    return [column for column in table.columns if column.lower() in _KNOWN["label"]]
 
 
 def _named(role: str, table: Table, options: Options) -> str:
@@ -129,6 +142,9 @@ class UnknownLabel(ValueError):
 def label_for(written: str, labels: Mapping[str, str]) -> str:
     """The label that a written one stands for; spaces around it make no difference.
 
+    A whole number with a point is the number without it, which tables make of whole numbers if
+    some cells of the column are empty.
+
     Args:
         labels: see :attr:`audit.sources.rows.Options.labels`.
 
@@ -136,7 +152,7 @@ def label_for(written: str, labels: Mapping[str, str]) -> str:
         UnknownLabel: it is not known which; the message names the nearest that is.
         ValueError: there is none.
 
-    >>> label_for("entailment ", {}), label_for("1", {"1": "yes", "0": "no"})
+    >>> label_for("entailment ", {}), label_for("1.0", {"1": "yes", "0": "no"})
     ('yes', 'yes')
     """
     known = {**{label: label for label in labels.values()}, **labels} if labels else MEANINGS
@@ -145,14 +161,23 @@ def label_for(written: str, labels: Mapping[str, str]) -> str:
     written = written.strip()
     if written in known:
         return known[written]
+    whole = _WHOLE.fullmatch(written)
+    if whole and whole[1] in known:
+        return known[whole[1]]
     if not written:
         raise ValueError("the label is empty")
     if written == "-":
         raise ValueError("the label is '-': its annotators did not agree")
     shown = written if len(written) <= 40 else f"{written[:39]}…"
     close = _but_for_capitals(written, known)
-    hint = f"did you mean {close!r}?" if close else nearest(shown, known)
+    if close:
+        hint = f"did you mean {close!r}?"
+    else:  # numbers that look alike are other labels
+        hint = f"choose from: {', '.join(sorted(known))}" if whole else nearest(shown, known)
     raise UnknownLabel(written, f"the label {shown!r} is not known; {hint}")
+
+
+_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0+)?")
 
 
 def _but_for_capitals(written: str, known: Iterable[str]) -> str:

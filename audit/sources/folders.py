@@ -33,7 +33,10 @@ def table_of(path: Path, options: Options) -> Table:
     """
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder")
-    return _folder(path, options) if path.is_dir() else _file(path, options)
+    table = _folder(path, options) if path.is_dir() else _file(path, options)
+    if options.encoding and not table.encoded:
+        raise SourceError(f"{path}: --encoding is for CSV and TSV")
+    return table
 
 
 def _file(path: Path, options: Options) -> Table:
@@ -41,7 +44,8 @@ def _file(path: Path, options: Options) -> Table:
     if options.split and ending not in (".parquet", ".pq"):
         raise SourceError(f"{path}: it is one file and has no splits")
     if ending in (".csv", ".tsv", ".tab"):
-        return csv_table(path, options.delimiter or ("," if ending == ".csv" else "\t"))
+        delimiter = options.delimiter or ("," if ending == ".csv" else "\t")
+        return csv_table(path, delimiter, options.encoding)
     if ending in (".jsonl", ".ndjson"):
         return jsonl_table(path)
     if ending in (".parquet", ".pq"):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import PurePath
+
+import numpy as np
 
 from audit.base.files import digest
 from audit.base.names import LONGEST_CASE, slug
@@ -67,12 +70,15 @@ def made(picture: str | bytes, name: str, text: str) -> str:
 class Unique:
     """Gives ids that occur again a number, in the order in which they come.
 
-    It keeps a number for each id, not the id, so that millions of rows fit in memory.
+    Args:
+        taken: ids that others have.
     """
 
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._seen = _Seen()
         self._again: Counter[int] = Counter()
+        for each in taken:
+            self._seen.add(_key(each))
 
     def take(self, wanted: str) -> str:
         """``wanted``, with a number if an earlier id has the same letters and digits.
@@ -87,6 +93,38 @@ class Unique:
             found = f"{wanted}-{self._again[key] + 1}"
         self._seen.add(_key(found))
         return found
+
+
+class _Seen:
+    """A set of 64-bit numbers that only grows: about ten bytes for each of millions.
+
+    A Python set needs 82 bytes for each. So the latest numbers alone are in one, until they are
+    some share of all and are sorted into an array.
+    """
+
+    def __init__(self) -> None:
+        self._latest: set[int] = set()
+        self._sorted = np.zeros(0, np.uint64)
+
+    def __contains__(self, number: int) -> bool:
+        if number in self._latest:
+            return True
+        place = int(np.searchsorted(self._sorted, np.uint64(number)))
+        return place < len(self._sorted) and int(self._sorted[place]) == number
+
+    def add(self, number: int) -> None:
+        """Add a number that is not there."""
+        self._latest.add(number)
+        if len(self._latest) >= max(_FEW, len(self._sorted) // _SHARE):
+            latest = np.fromiter(self._latest, np.uint64, len(self._latest))
+            self._sorted = np.concatenate([self._sorted, latest])
+            self._sorted.sort()
+            self._latest.clear()
+
+
+_FEW = 65_536
+_SHARE = 32
+"""Of the numbers in a :class:`_Seen`, this share is in a set at most, but always some."""
 
 
 def _key(name: str) -> int:

@@ -24,6 +24,23 @@ from audit.sources.pictures import check_boxes, image_of
 from audit.sources.rows import Refused, Row
 
 
+@dataclass(frozen=True)
+class Renamed:
+    """A case whose id is not what the source says.
+
+    Attributes:
+        where: the row's place in words.
+        written: the id as the source writes it, or as it is made for a row that has none.
+        legal: the same with legal characters only; it differs from ``id`` if others have it.
+        id: the case's.
+    """
+
+    where: str
+    written: str
+    legal: str
+    id: str
+
+
 @dataclass
 class Imported:
     """What became of the rows.
@@ -32,7 +49,8 @@ class Imported:
         rows: how many were read.
         cases: how many became cases.
         pictures: how many different files the cases refer to.
-        renamed: how many ids are not what the source says.
+        renamed: the cases whose ids are not what the source says.
+        joined: the places of rows in whose texts spaces took the place of line breaks or tabs.
         labels: how many cases expect each label.
         refused: the rows that did not become cases.
     """
@@ -40,7 +58,8 @@ class Imported:
     rows: int = 0
     cases: int = 0
     pictures: int = 0
-    renamed: int = 0
+    renamed: list[Renamed] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
 
@@ -80,14 +99,14 @@ def import_cases(
         text = case_file([case]).partition("cases:\n")[2]
         size += len(text.encode())
         nodes += _nodes(case)
-        if size > MAX_BYTES - 10_000 or nodes > MAX_NODES - 10:
-            raise SourceError(
-                f"{out}: {counted(done.cases, 'case')} fill a case file; choose some of the rows "
-                "with --limit or --sample"
-            )
+        if size > _MOST_BYTES or nodes > MAX_NODES - _HEAD:
+            raise _full(out, done.cases)
         written.append(text)
         done.cases += 1
-        done.renamed += bool(row.written_id) and row.id != row.written_id
+        if row.id != (said := row.written_id or row.wanted_id):
+            done.renamed.append(Renamed(row.where, printable(said), row.wanted_id, row.id))
+        if row.joined:
+            done.joined.append(row.where)
         done.labels[case.label] += 1
     done.pictures = len(pictures.used)
     if done.cases:
@@ -95,9 +114,44 @@ def import_cases(
     return done
 
 
-def _nodes(case: NewCase) -> int:
+def refuse_too_many(rows: Iterable[Row | Refused], out: Path) -> None:
+    """Refuse rows that are more than a case file can hold, before a picture is opened.
+
+    Opening pictures takes most of the time of an import. That a file is full can also show later:
+    here each case counts with the least that it needs.
+
+    Raises:
+        SourceError: they are more; or the rows cannot be read on.
+    """
+    cases = size = nodes = 0
+    for row in rows:
+        if isinstance(row, Refused):
+            continue
+        size += _LEAST_BYTES + len((row.id + row.text).encode())
+        nodes += _nodes(row)
+        if size > _MOST_BYTES or nodes > MAX_NODES - _HEAD:
+            raise _full(out, cases)
+        cases += 1
+
+
+_HEAD = 10
+"""Values of YAML that are left for what is not a case."""
+
+_MOST_BYTES = MAX_BYTES - 10_000
+_LEAST_BYTES = 60
+"""Bytes of the keys of a case in its file, line ends and indents included."""
+
+
+def _full(out: Path, cases: int) -> SourceError:
+    return SourceError(
+        f"{out}: {counted(cases, 'case')} fill a case file, and there are more rows: choose some "
+        "with --limit or --sample, or ask all of them with `audit bulk`, which needs no case file"
+    )
+
+
+def _nodes(case: NewCase | Row) -> int:
     """How many values of YAML a case has, of which a file may hold :data:`MAX_NODES`."""
-    tags = 1 + len(case.tags) if case.tags else 0
+    tags = 1 + len(case.tags) if isinstance(case, NewCase) and case.tags else 0
     regions = 1 + sum(1 + 5 * len(boxes) for boxes in case.regions.values()) if case.regions else 0
     return 6 + (case.premise is not None) + tags + regions
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from audit.base.errors import SourceError, TextError, printable
-from audit.base.texts import readable
-from audit.sources.columns import UnknownLabel, label_for, roles_of
+from audit.base.texts import has_lines, readable
+from audit.sources.columns import UnknownLabel, label_for, roles_of, unread_labels
 from audit.sources.folders import table_of
 from audit.sources.ids import Unique, legal, made
 from audit.sources.pictures import picture_in
@@ -47,7 +47,9 @@ class Source:
         notes += [] if self.table.roles else [f"columns: {columns}"]
         if self.label:
             why = "" if self.options.label else ": it is true of its picture (else: --label)"
-            notes.append(f"every text is expected to be {self.label!r}{why}")
+            unread = unread_labels(self.table) if self.options.label else []
+            instead = f"; {' and '.join(map(repr, unread))} is not read" if unread else ""
+            notes.append(f"every text is expected to be {self.label!r}{why}{instead}")
         return notes
 
     @property
@@ -56,15 +58,18 @@ class Source:
         known = {*self.roles.values(), *self.table.roles.values()}
         return [name for name in self.table.columns if name not in known]
 
-    def rows(self) -> Iterator[Row | Refused]:
+    def rows(self, taken: Iterable[str] = ()) -> Iterator[Row | Refused]:
         """The rows, in their order; each call reads the source from its start.
 
         Without ``sample`` one row is held at a time, and of earlier ones a number for each id.
 
+        Args:
+            taken: ids that no row may have.
+
         Raises:
             SourceError: the source cannot be read on.
         """
-        ids = Unique()
+        ids = Unique(taken)
         for record in _chosen(self.table, self.options):
             yield record if isinstance(record, Refused) else self._row(record, ids)
 
@@ -78,7 +83,7 @@ class Source:
 
     def _checked(self, record: Record, where: str, ids: Unique) -> Row:
         cells = {role: record.values.get(column) for role, column in self.roles.items()}
-        text = readable(_text(cells["text"], "text"))
+        text = readable(raw := _text(cells["text"], "text"))
         premise = _text(cells.get("premise"), "premise")
         label = self._label(cells.get("label"))
         folder = self.options.images or self.table.folder
@@ -86,17 +91,20 @@ class Source:
         regions = read_regions(cells.get("regions"), self.options.boxes)
         written = _text(cells.get("id"), "id")
         key = picture if isinstance(picture, bytes) else name
+        wanted = legal(written) or made(key, name, text)
         known = {*self.roles.values(), self.table.roles.get("size", "")}
         return Row(
             number=record.number,
             where=where,
-            id=ids.take(legal(written) or made(key, name, text)),
+            id=ids.take(wanted),
             written_id=written,
+            wanted_id=wanted,
             picture=picture,
             picture_name=name,
             text=text,
             label=label,
             premise=readable(premise, "the premise") if premise else None,
+            joined=has_lines(raw) or has_lines(premise),
             regions=regions,
             size=record.values.get(self.table.roles["size"])
             if "size" in self.table.roles

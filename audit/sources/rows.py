@@ -28,6 +28,7 @@ class Options:
         split: the part of a data set that has several.
         template: the hypothesis about each category of a COCO picture.
         delimiter: what separates the columns of a CSV.
+        encoding: how a CSV or TSV writes characters; UTF-8 if empty.
         boxes: how the column of regions writes a box: as in a case file if empty, else ``xyxy`` or
             ``xywh``, in pixels that need not be whole.
         limit: read only this many rows, the first ones.
@@ -42,6 +43,7 @@ class Options:
     split: str = ""
     template: str = "there is {a category} in the picture"
     delimiter: str = ""
+    encoding: str = ""
     boxes: str = ""
     limit: int | None = None
     sample: int | None = None
@@ -87,9 +89,11 @@ class Row:
         number, where: see :class:`Refused`.
         id: legal as the id of a case, and unique among the rows of the source.
         written_id: the id as the source writes it; empty if it has none.
+        wanted_id: the id that it would have if no other were like it.
         picture: an existing file, or the content of one.
         picture_name: the picture as the source names it, for messages and names of files.
         label: the label that the model must give; None if the source has none.
+        joined: whether spaces took the place of line breaks or tabs in its texts.
         regions: boxes by region; see :func:`audit.sources.pictures.opened` for the check.
         size: width and height of the picture in pixels, if the source says them.
         others: the other columns, as far as their values are plain.
@@ -103,7 +107,9 @@ class Row:
     picture_name: str
     text: str
     label: str | None
+    wanted_id: str = ""
     premise: str | None = None
+    joined: bool = False
     regions: Mapping[str, Sequence[Box]] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     others: Mapping[str, Plain] = field(default_factory=dict)

@@ -30,6 +30,7 @@ class Table:
         classes: by column that holds numbers of classes, the names of the classes.
         true: whether every text is true of its picture, because the format says so.
         row: what a record is called, with its number: ``row`` or ``line``.
+        encoded: whether its encoding can be named, as that of a CSV.
         notes: what was chosen, in sentences for the user.
     """
 
@@ -42,6 +43,7 @@ class Table:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     true: bool = False
     row: str = "row"
+    encoded: bool = False
     notes: Sequence[str] = ()
 
 

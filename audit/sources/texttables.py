@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -29,38 +30,40 @@ _NO_LINE = 100_000_000
 """A file with so many bytes in a line is no JSON Lines."""
 
 _PEEKED = 1_000
-"""Lines of JSON Lines whose keys are its columns, for messages and known names."""
+"""Rows that are read first: to know the columns of JSON Lines, and the encoding of a CSV."""
 
 MOST_JSON = 1_000_000_000
 """Bytes of a JSON file that is read at once; COCO's largest has 470 MB."""
 
 
-def csv_table(path: Path, delimiter: str) -> Table:
+def csv_table(path: Path, delimiter: str, encoding: str = "") -> Table:
     """A CSV or TSV file with the names of its columns in the first row.
 
+    Args:
+        encoding: how it writes characters, by a name that Python knows; UTF-8 if empty.
+
     Raises:
-        SourceError: it cannot be read, or its first row does not name columns.
+        SourceError: it cannot be read, its first row does not name columns, or it is plainly not in
+            this encoding.
     """
+    _check_encoding(encoding)
     require("data", "CSV")
     names: list[str] = []
     with regular(path) as file:
         start = file.read(4)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise SourceError(f"{path}: it is UTF-16: save it as UTF-8 (in a spreadsheet: CSV UTF-8)")
-    for record in _cells(path, delimiter):
-        if isinstance(record, Refused) or record.number != 1:
-            break
+    head = list(itertools.islice(_cells(path, delimiter), _PEEKED))
+    if head and isinstance(head[0], Record) and head[0].number == 1:
         try:
-            names = [_cell(cell) for cell in record.values["cells"]]
+            names = [_cell(cell, encoding) for cell in head[0].values["cells"]]
         except UnicodeDecodeError as error:
-            raise SourceError(
-                f"{path}: its first row is not UTF-8 ({error.reason}): save it as UTF-8 (in a "
-                "spreadsheet: CSV UTF-8)"
-            ) from None
-        break
+            about = f"its first row is not {_named(encoding)} ({error.reason})"
+            raise SourceError(f"{path}: {about}: {_instead(error.object)}") from None
     if not any(names):
         raise SourceError(f"{path}: its first row must name the columns")
     _check_columns(path, names, delimiter)
+    _refuse_other_encoding(path, head, encoding)
 
     def records() -> Iterator[Record | Refused]:
         for record in itertools.islice(_cells(path, delimiter), 1, None):
@@ -72,16 +75,17 @@ def csv_table(path: Path, delimiter: str) -> Table:
                 yield Refused(record.number, f"row {record.number}", "the row is empty")
                 continue
             try:
-                values = dict(zip(names, map(_cell, cells), strict=True))
+                decoded = [_cell(cell, encoding) for cell in cells]
+                values = dict(zip(names, decoded, strict=True))
             except UnicodeDecodeError as error:
                 at = f"byte {error.start} of {printable(repr(error.object[:40]))}"
-                reason = f"not UTF-8: {error.reason} at {at}"
+                reason = f"not {_named(encoding)}: {error.reason} at {at}"
                 yield Refused(record.number, f"row {record.number}", reason)
             else:
                 yield Record(record.number, values)
 
     kind = "TSV" if delimiter == "\t" else "CSV"
-    return Table(kind, path, names, records, path.parent)
+    return Table(kind, path, names, records, path.parent, encoded=True)
 
 
 def _check_columns(path: Path, names: list[str], delimiter: str) -> None:
@@ -97,8 +101,71 @@ def _check_columns(path: Path, names: list[str], delimiter: str) -> None:
                 )
 
 
-def _cell(data: bytes) -> str:
-    return data.decode().encode("latin-1").decode()  # see _cells
+def _named(encoding: str) -> str:
+    return encoding or "UTF-8"
+
+
+def _check_encoding(encoding: str) -> None:
+    """Refuse an encoding that Python does not know, or in which a comma is not a comma.
+
+    Raises:
+        SourceError: so it is.
+    """
+    plain = 'image,"text";\t\n'
+    try:
+        if plain.encode(encoding or "utf-8") == plain.encode():
+            return
+    except (LookupError, ValueError):  # there is none, or it is not one of texts
+        pass
+    raise SourceError(
+        f"--encoding: {encoding!r} is no encoding of tables, such as {', '.join(_FREQUENT)}"
+    )
+
+
+def _refuse_other_encoding(path: Path, head: list[Record | Refused], encoding: str) -> None:
+    """Refuse a file of which no row with other than ASCII characters is in the encoding.
+
+    A few such rows may be damaged and cost only themselves.
+
+    Raises:
+        SourceError: so it is; the message says how some encodings would read a cell.
+    """
+    wrong: list[bytes] = []
+    for record in head[1:]:
+        if isinstance(record, Refused):
+            continue
+        for cell in record.values["cells"]:
+            try:
+                if not _cell(cell, encoding).isascii():
+                    return
+            except UnicodeDecodeError as error:
+                wrong.append(error.object)
+                break
+    if len(wrong) > _DAMAGED:
+        rows = f"{counted(len(wrong), 'row')} of the first {len(head):,}"
+        raise SourceError(f"{path}: not {_named(encoding)}: {rows}: {_instead(wrong[0])}")
+
+
+def _instead(data: bytes) -> str:
+    """What to do with a file that is in another encoding, of which ``data`` is a cell."""
+    readings = []
+    for name in _FREQUENT:
+        with suppress(UnicodeDecodeError):
+            found = shortened(data.decode(name))
+            readings.append(f"--encoding {name} (reads {found})")
+    named = f", or name its encoding: {' or '.join(readings)}" if readings else ""
+    return f"save it as UTF-8 (in a spreadsheet: CSV UTF-8){named}"
+
+
+_FREQUENT = ("cp1252", "gb18030", "shift_jis")
+"""Encodings of spreadsheets in Western Europe, China and Japan."""
+
+_DAMAGED = 2
+"""So many rows may be in another encoding without the file being so."""
+
+
+def _cell(data: bytes, encoding: str) -> str:
+    return data.decode().encode("latin-1").decode(encoding or "utf-8")  # see _cells
 
 
 def _cells(path: Path, delimiter: str) -> Iterator[Record | Refused]:

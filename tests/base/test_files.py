@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,12 @@ def test_json_refuses_numbers_that_are_none(value: float) -> None:
 def test_digests_tell_where_parts_end() -> None:
     assert files.digest("ab", "c") != files.digest("a", "bc")
     assert files.digest("ab") == files.digest(b"ab")
+
+
+def test_an_error_of_writing_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=re.escape("'/proc/mine.yaml'")):
+        files.write_atomically(Path("/proc/mine.yaml"), b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"folder'$"):
+        files.write_atomically(tmp_path / "folder", b"")
+    assert not [*tmp_path.glob(".*")]

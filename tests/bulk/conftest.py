@@ -43,12 +43,13 @@ def audited(toys: Path, tmp_path: Path) -> Audited:
         sample: int = 0,
         labels: Mapping[str, str] = {},
         started: Callable[[Plan], Told] = lambda _: lambda *_: None,
+        retry: bool = False,
         **options: Any,
     ) -> Account:
         read = open_source(source, Options(label_needed=False, labels=labels))
         rows = of_source(read, source.parent, out, None)
         job = Job(out, str(source), source.parent, model, **{"batch": 4, "shard": 10, **options})
-        return run(job, rows, sample, started, runner)
+        return run(job, rows, sample, started, runner, retry=retry)
 
     return audit
 

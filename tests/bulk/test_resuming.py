@@ -96,6 +96,52 @@ def test_a_row_that_can_be_asked_only_now_is_asked_now(audited: Audited, tmp_pat
     assert ids(tmp_path / "out") == [f"row-{n}" for n in range(15)]
 
 
+def source_with_a_damaged_picture(folder: Path) -> tuple[Path, Path]:
+    """Rows of three shards; two rows of the first and all of the second need the damaged one."""
+    rows = rows_of(30)
+    for number in (2, 5, *range(10, 20)):
+        rows[number]["image"] = "images/cut.png"
+    source, cut = write_source(folder, rows), folder / "images" / "cut.png"
+    cut.write_bytes((folder / "images" / "0.png").read_bytes()[:40])
+    return source, cut
+
+
+def test_rows_that_failed_are_asked_again_if_they_are_to_be_and_no_others(
+    audited: Audited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, cut = source_with_a_damaged_picture(tmp_path)
+    assert audited(source).failed == 12
+    before = answered(tmp_path / "out")
+    shutil.copy(tmp_path / "images" / "0.png", cut)
+    assert audited(source).failed == 12
+    log = tmp_path / "log"
+    monkeypatch.setenv("TOY_LOG", str(log))
+    account = audited(source, retry=True)
+    assert (account.written, account.failed, account.earlier) == (30, 0, 18)
+    after = answered(tmp_path / "out")
+    assert sorted(after) == sorted(before)
+    good = [name for name, row in before.items() if row["error"] is None]
+    assert [after[name] for name in good] == [before[name] for name in good]
+    asked = sum(map(int, log.read_text().split()))
+    log.unlink()
+    audited(source, retry=True)
+    assert (asked >= 12, log.exists()) == (True, False)
+
+
+def test_rows_that_fail_again_and_an_interruption_cost_nothing(
+    audited: Audited, tmp_path: Path
+) -> None:
+    source, cut = source_with_a_damaged_picture(tmp_path)
+    audited(source)
+    assert audited(source, retry=True).failed == 12
+    shutil.copy(tmp_path / "images" / "0.png", cut)
+    with pytest.raises(Stopped):
+        audited(source, started=stopping_after(1), retry=True)
+    account = audited(source)
+    assert (account.written, account.failed) == (30, 0)
+    assert ids(tmp_path / "out") == [f"row-{n}" for n in range(30)]
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
@@ -201,3 +247,11 @@ def test_rows_that_vanish_while_it_runs_are_missed_at_the_end(
 
     with pytest.raises(Unfinished, match="30 rows could be asked, but 20 are written"):
         audited(write_source(tmp_path, rows_of(30)), started=started)
+
+
+def test_chosen_heads_are_refused_with_what_to_name_instead(
+    audited: Audited, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path, rows_of(4))
+    with pytest.raises(BulkError, match=r"bulk audits have none: .*heads=L4H2,L5H0'"):
+        audited(source, maps=("answer_attention heads=chosen",))

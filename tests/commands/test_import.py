@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from audit.cases.loading import load_cases
+from audit.base.errors import SourceError
+from audit.cases.loading import check_unique, load_cases
 from audit.commands.main import app
 from tests.source_files import csv, picture
 
@@ -146,3 +147,60 @@ def test_a_folder_is_not_replaced_by_a_case_file() -> None:
     code, _, told = run(*NAMED, "--force", out="dir.yaml")
     assert code == 2
     assert "dir.yaml is a folder" in " ".join(told.replace("│", " ").split())
+
+
+def test_ids_that_other_case_files_have_are_numbered_and_told() -> None:
+    Path("pytest.ini").write_text("[pytest]\naudit_cases = cases/*.yaml deep/**/*.yaml\n")
+    assert run(*NAMED)[0] == 0
+    assert run(*NAMED, out="deep/er/u.yaml")[0] == 0
+    code, said, _ = run(*NAMED, "--labels", "vielleicht=maybe", out="cases/v.yaml")
+    assert code == 0
+    assert said.splitlines()[2:] == [
+        "ids made legal or unique: 2",
+        "  row 2: '1' is '1-3', since cases/t.yaml has '1'",
+        "  row 3: '2' is '2-3', since cases/t.yaml has '2'",
+    ]
+    files = ["cases/t.yaml", "deep/er/u.yaml", "cases/v.yaml"]
+    check_unique(case for file in files for case in load_cases(Path(file)))
+    before = Path("cases/v.yaml").read_bytes()
+    run(*NAMED, "--labels", "vielleicht=maybe", "--force", out="cases/v.yaml")
+    assert Path("cases/v.yaml").read_bytes() == before
+
+
+def test_a_case_file_that_cannot_be_read_is_told_since_its_ids_are_not_known() -> None:
+    Path("cases").mkdir()
+    Path("cases/broken.yaml").write_text("cases: [")
+    code, _, told = run(*NAMED)
+    assert code == 0
+    assert "note: cases/broken.yaml cannot be read: which ids it has is not known" in told
+
+
+def test_the_first_renamed_ids_are_printed_and_all_are_in_the_json() -> None:
+    csv(Path("r.csv"), "id,image,text,label", *(f"a {n},a.png,x,yes" for n in range(7)))
+    _, said, _ = run(source="r.csv")
+    assert said.splitlines()[2:] == [
+        "ids made legal or unique: 7",
+        *(f"  row {n + 2}: 'a {n}' is 'a-{n}'" for n in range(5)),
+        "  … and 2 more, all of them in --json",
+    ]
+    found = json.loads(run("--json", "--force", source="r.csv")[1])["renamed"]
+    assert (len(found), found[6]) == (
+        7, {"where": "row 8", "written": "a 6", "legal": "a-6", "id": "a-6"}
+    )  # fmt: skip
+
+
+def test_line_breaks_that_become_spaces_are_counted() -> None:
+    csv(Path("b.csv"), "image,text,label", 'a.png,"two\nlines",yes', "a.png,one,yes")
+    _, said, _ = run(source="b.csv")
+    assert "line breaks or tabs in texts, now spaces: 1 (row 2)" in said.splitlines()
+
+
+def test_more_rows_than_a_case_file_holds_are_refused_before_a_picture_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    csv(Path("many.csv"), "image,text,label", *(f"a.png,text {n},yes" for n in range(200)))
+    monkeypatch.setattr("audit.sources.importing.MAX_NODES", 1000)  # 6 a case
+    monkeypatch.setattr("audit.sources.importing.image_of", None)
+    with pytest.raises(SourceError, match=r"165 cases fill a case file.*--limit.*`audit bulk`"):
+        app(["import", "many.csv", "--out", "cases/t.yaml"], standalone_mode=False)
+    assert not Path("cases").exists()

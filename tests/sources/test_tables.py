@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.base.errors import SourceError
+from audit.sources import ids
 from audit.sources.reading import open_source
 from audit.sources.rows import Options
 from tests.source_files import asked, csv, jsonl, picture, read
@@ -94,8 +95,8 @@ def test_a_formula_is_a_text_like_any_other(tmp_path: Path) -> None:
 
 
 def test_ids_are_made_legal_and_unique_in_the_order_of_the_rows(tmp_path: Path) -> None:
-    ids = ["../../x", "X", "a b", "a-b", "café", "鸟", "=1+1", "y" * 300, "y" * 301]
-    lines = [f'"{each}",a.png,text {n},yes' for n, each in enumerate(ids)]
+    written = ["../../x", "X", "a b", "a-b", "café", "鸟", "=1+1", "y" * 300, "y" * 301]
+    lines = [f'"{each}",a.png,text {n},yes' for n, each in enumerate(written)]
     rows, _ = read(csv(tmp_path / "t.csv", "id,image,text,label", *lines))
     found = [row.id for row in rows]
     assert found[:5] == ["x", "X-2", "a-b", "a-b-2", "cafe"]
@@ -103,9 +104,18 @@ def test_ids_are_made_legal_and_unique_in_the_order_of_the_rows(tmp_path: Path) 
     assert found[6] == "1-1"
     assert len({*found}) == 9
     assert max(map(len, found)) <= 100
-    assert [row.written_id for row in rows] == ids
+    assert [row.written_id for row in rows] == written
     again, _ = read(csv(tmp_path / "t.csv", "id,image,text,label", *lines))
     assert [row.id for row in again] == found
+
+
+def test_ids_stay_unique_among_more_than_are_kept_in_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "_FEW", 4)
+    unique, names = ids.Unique(["r3"]), [f"r{n % 150}" for n in range(300)]
+    found = [unique.take(name) for name in names]
+    assert len({*found}) == 300
+    assert found[:5] == ["r0", "r1", "r2", "r3-2", "r4"]
+    assert found[150:154] == ["r0-2", "r1-2", "r2-2", "r3-3"]
 
 
 def test_a_row_without_an_id_is_named_by_its_picture_and_text_wherever_it_stands(
@@ -116,13 +126,6 @@ def test_a_row_without_an_id_is_named_by_its_picture_and_text_wherever_it_stands
     second, _ = read(csv(tmp_path / "u.csv", "image,text,label", *reversed(lines)))
     assert [row.id for row in first] == [row.id for row in reversed(second)]
     assert first[0].id.startswith("a-")
-
-
-def test_labels_that_are_mapped_are_the_only_ones_taken(tmp_path: Path) -> None:
-    path = csv(tmp_path / "t.csv", "image,text,label", "a.png,x,1", "a.png,y,0", "a.png,z,neutral")
-    rows, refused = read(path, labels={"1": "yes", "0": "no"})
-    assert [row.label for row in rows] == ["yes", "no"]
-    assert refused == {4: "the label 'neutral' is not known; choose from: 0, 1, no, yes"}
 
 
 @pytest.mark.parametrize(
@@ -165,11 +168,14 @@ def test_columns_and_a_folder_of_pictures_can_be_named(tmp_path: Path) -> None:
     assert rows[0].picture == tmp_path / "deep" / "c.png"
 
 
-def test_one_label_for_all_rows_replaces_a_column(tmp_path: Path) -> None:
-    path = csv(tmp_path / "t.csv", "image,text,label", "a.png,fine,whatever")
-    assert read(path, label="no")[0][0].label == "no"
-    unlabelled = csv(tmp_path / "u.csv", "image,text", "a.png,fine")
-    assert read(unlabelled, label_needed=False)[0][0].label is None
+def test_rows_whose_line_breaks_become_spaces_are_known(tmp_path: Path) -> None:
+    path = csv(tmp_path / "t.csv", "image,text,label,premise", 'a.png,"two\nlines",yes,',
+               'a.png,"one line\n",yes,', 'a.png,x,yes,"a\tb"')  # fmt: skip
+    assert [(row.text, row.joined) for row in read(path)[0]] == [
+        ("two lines", True),
+        ("one line", False),
+        ("x", True),
+    ]
 
 
 def test_limit_takes_the_first_rows_and_a_sample_lies_in_a_larger_one(tmp_path: Path) -> None:
@@ -347,13 +353,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     picture(tmp_path / "a.png")
     rows, refused = read(csv(tmp_path / "t.csv", "\ufeffimage,text,label", "a.png,x,yes"))
     assert ([row.text for row in rows], refused) == (["x"], {})
-
-
-def test_spaces_around_a_label_make_no_difference(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    lines = ("image,text,label", "a.png,x,entailment ", "a.png,y,\xa0no", "a.png,z,  ")
-    rows, refused = read(csv(tmp_path / "t.csv", *lines))
-    assert ([row.label for row in rows], refused) == (["yes", "no"], {4: "the label is empty"})
 
 
 def test_a_path_of_windows_is_told_with_slashes(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from audit.base.errors import RunError
 from audit.cases.loading import load_cases
 from audit.commands import main as cli
 from audit.gate.outcomes import DriftRow, State
+from audit.report import power_page
 from audit.report.power_page import write_page
 from audit.studies.power import measure
 from audit.studies.power.judging import by_family, judged
@@ -46,10 +47,28 @@ def test_what_moves_less_than_its_noise_floor_alters_nothing_measurable() -> Non
     found = made_of(State.PASSED, LABEL, PROBABILITY, MASS)
     assert not found["measurable"]
     assert found["caught"] == {"full": False, "labels": False, "probabilities": False}
-    assert found["largest"] == {"noises": 0.9, "case": "a", "figure": "mass[birds]"}
+    assert found["largest"] == {
+        "noises": 0.9, "case": "a", "figure": "mass[birds]", "change": 0.0009, "floor": 0.001,
+    }  # fmt: skip
     assert made_of(State.PASSED, LABEL, PROBABILITY, replace(MASS, change=0.0011))["measurable"]
     unsure = replace(PROBABILITY, change=-0.011)
     assert made_of(State.PASSED, LABEL, unsure)["largest"]["noises"] == 1.1
+
+
+def test_a_figure_that_no_noise_moves_is_told_by_its_own_change() -> None:
+    steady = replace(MASS, figure="mass[birds]", change=1.0)
+    found = replace(
+        outcome("a", State.PASSED), drift=[LABEL, PROBABILITY, steady], default_map="m",
+        metrics={"m": {"mass[birds]": 0.5}},
+    )  # fmt: skip
+    largest = judged([found], {"m": {"mass": 0.0}})["largest"]
+    assert (largest["change"], largest["floor"]) == (1.0, 0.0)
+    assert power_page._moved(largest) == "mass[birds] by 1"
+    assert power_page._moved({**largest, "noises": 2e4, "floor": 5e-5}) == (
+        "mass[birds] by 1, more than 1,000 noise floors"
+    )
+    earlier = {"noises": 500000.0, "case": "a", "figure": "peaks"}
+    assert power_page._moved(earlier) == "more than 1,000 noise floors (peaks)"
 
 
 def test_a_figure_without_a_floor_counts_once_it_leaves_its_tolerance() -> None:

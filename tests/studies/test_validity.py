@@ -22,7 +22,7 @@ from audit.maps.reading import MapSpec, read_map
 from audit.maps.spec import CONTROLS
 from audit.models.kit.randomise import randomise_downwards, stages
 from audit.models.protocol import Query
-from audit.report.validity_page import verdicts, write_page
+from audit.report.validity_page import style_of, verdicts, write_page
 from audit.runs.evidence import gather
 from audit.studies.validity.measure import MAPS, Settings, measure
 from tests.checkpoints import make_checkpoint
@@ -202,3 +202,10 @@ def test_heads_that_were_chosen_on_the_measured_scenes_are_refused_and_of_other_
                 _heads_for_scenes(model, "cpu", tmp_path, {})
         else:
             assert _heads_for_scenes(model, "cpu", tmp_path, {}) == expected
+
+
+def test_no_two_maps_are_drawn_alike() -> None:
+    styles = [style_of(place) for place in range(40)]
+    assert len({*styles}) == 40
+    assert len({each.colour for each in styles[:10]}) == 10
+    assert len({each.marker for each in styles[:10]}) == 10

@@ -253,7 +253,7 @@ class _Found:
     def suite(self, limits: Limits) -> Suite:
         """The verdict over all pairs."""
         (whole,) = self.whole.parts([""], self.whole.measured)
-        return judge_parts(whole, self._slices(), self.cases, limits)
+        return judge_parts(whole, self._slices(), self.cases, limits, noun="row")
 
     def _slices(self) -> list[Part]:
         """Every slice that is not the whole; those with the same rows are one."""

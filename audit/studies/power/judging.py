@@ -7,7 +7,7 @@ as at its end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from audit.base.settings import Limits
 from audit.gate.changes import changes_of
@@ -39,7 +39,7 @@ def judged(
     states = {s.value: sum(o.state is s for o in outcomes) for s in State}
     wrong = [o.case for o in outcomes if o.expected and o.label != o.expected]
     likely = [o.case for o in outcomes if len(o.drift) > 1 and o.drift[1].verdict == "drifted"]
-    moves = [(noises, o.case, name) for o in outcomes for name, noises in _moves(o, floors)]
+    moves = [(move.noises, o.case, move) for o in outcomes for move in _moves(o, floors)]
     left = any(row.verdict in ("drifted", "improved") for o in outcomes for row in o.drift)
     broken = [o.case for o in outcomes if not o.drift]
     redefined = any(
@@ -47,7 +47,7 @@ def judged(
         for o in outcomes
         for row in o.drift
     )
-    moved, case, figure = max(moves, default=(0.0, "", ""))
+    moved, case, move = max(moves, default=(0.0, "", Move(0.0, "", 0.0, 0.0)))
     return {
         "caught": {
             "full": any(o.failed for o in outcomes) or shifted,
@@ -59,12 +59,33 @@ def judged(
         "wrong_labels": len(wrong),
         "moved_cases": sum(o.state.failed for o in outcomes),
         "suite": shifted,
-        "largest": {"noises": round(moved, 2), "case": case, "figure": figure},
+        "largest": {
+            "noises": round(moved, 2),
+            "case": case,
+            "figure": move.figure,
+            "change": round(move.change, 6),
+            "floor": move.floor,
+        },
     }
 
 
-def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
-    """The figures that have a noise floor, and by how many floors each moved."""
+class Move(NamedTuple):
+    """How far a figure moved.
+
+    Attributes:
+        noises: in noise floors; a floor counts as no less than the last decimal that is stored.
+        change: in the figure's own unit.
+        floor: the noise floor in that unit; 0 if it is less than the last decimal that is stored.
+    """
+
+    noises: float
+    figure: str
+    change: float
+    floor: float
+
+
+def _moves(outcome: Outcome, floors: Floors) -> list[Move]:
+    """The figures that have a noise floor, and how far each moved."""
     known = {
         str(key): floor_of(floors, method_of(map_key), key.metric)
         for map_key, values in drifting(outcome)
@@ -75,7 +96,9 @@ def _moves(outcome: Outcome, floors: Floors) -> list[tuple[str, float]]:
     for number, row in enumerate(outcome.drift):
         floor = floor_of(floors, PROBABILITY, PROBABILITY) if number == 1 else known.get(row.figure)
         if floor is not None:
-            found.append((row.figure, abs(row.change) / max(floor, _STORED)))
+            change = abs(row.change)
+            above = floor if floor > _STORED else 0.0
+            found.append(Move(change / (above or _STORED), row.figure, change, above))
     return found
 
 

@@ -282,6 +282,10 @@ def command(*arguments: str | Path) -> Any:
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
+    return two_folders(tmp_path)
+
+
+def two_folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders; the second lost labels. One picture is still where it was, with its maps."""
     images = tmp_path / "data" / "images"
     images.mkdir(parents=True)
@@ -308,7 +312,7 @@ def test_the_command_writes_a_page_and_exits_with_the_verdict(
     page = tmp_path / "page.html"
     done = command(*two, "--out", page, "--worst", "5", "--sample", "3")
     assert done.exit_code == 1
-    assert done.stdout.startswith("worse: over 60 cases on 30 pictures: 20 labels lost, 0 gained")
+    assert done.stdout.startswith("worse: over 60 rows on 30 pictures: 20 labels lost, 0 gained")
     assert "  yes → no: 20 rows" in done.stdout
     text = page.read_text()
     assert text.count("<article>") == 8
@@ -317,7 +321,7 @@ def test_the_command_writes_a_page_and_exits_with_the_verdict(
     assert "after − before" in text
     same = command(two[0], two[0], "--out", page)
     assert same.exit_code == 0
-    assert same.stdout.startswith("no regression: over 60 cases")
+    assert same.stdout.startswith("no regression: over 60 rows")
 
 
 def test_the_command_prints_json(two: tuple[Path, Path], tmp_path: Path) -> None:

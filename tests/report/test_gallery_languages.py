@@ -48,7 +48,8 @@ NAMES = {
     *METRICS, "share", "js", "answer_attention",
     # what cases, labels, tags, regions, files and the model are called
     "birds", "more", "corner", "hungry", "no", "yes", "maybe", "cat", "guide", "slow", "blank",
-    "mirror", "variant", "later", "toy", "cpu", "float", "cases", "all", "yaml", "json", "baselines",
+    "mirror", "variant", "later", "toy", "cpu", "float", "cases", "all", "yaml",
+    "json", "baselines",
     "ada", "look",
     # commands, options and keys
     "audit", "accept", "pytest", "RUN", "FILE", "ONE", "OTHER", "decisions", "update", "new", "tag",

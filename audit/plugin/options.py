@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit.base.errors import ModelError
+from audit.base.languages import CHOICES, choice_of
 from audit.base.settings import DTYPES, MOST_THREADS, Limits, Settings
 from audit.cases.discovery import DEFAULT
 
@@ -33,6 +34,7 @@ OPTIONS = {
     "min-cases": ("0", "number of cases that a session must audit; with fewer it fails"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows with all their maps"),
+    "language": ("auto", "auto, en or zh: the gallery's language; auto is the reader's"),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance level after correction"),
@@ -53,7 +55,12 @@ _OF_SOME = {
 }
 """Options that only some kinds of models have, and what the others have not."""
 
-_CHOICES = {"dtype": DTYPES, "gallery": ("failed", "all"), "suite-gate": ("on", "off")}
+_CHOICES = {
+    "dtype": DTYPES,
+    "gallery": ("failed", "all"),
+    "language": CHOICES,
+    "suite-gate": ("on", "off"),
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -117,6 +124,7 @@ def read_settings(config: pytest.Config) -> Settings:
         suite=value_of(config, "suite-gate") == "on" and not update,
         limits=limits,
         everything=value_of(config, "gallery") == "all",
+        language=choice_of(value_of(config, "language")),
         worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
         workers=worker["workercount"] if worker is not None else 1,
         threads=threads,

@@ -20,8 +20,11 @@ from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from audit.app.phrases import PHRASES as APP
 from audit.base.files import write_atomically
 from audit.base.languages import DOMAINS, LANGUAGES, PLACE
+from audit.cases.phrases import PHRASES as CASES
+from audit.maps.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "audit" / "base" / "translations"
@@ -43,8 +46,8 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 
 TABLES: dict[str, tuple[Callable[[], Iterable[str]], ...]] = {
     "report": (lambda: ("How to review", "{number} case", "{number} cases"),),
-    "app": (),
-    "cases": (),
+    "app": (lambda: (row.about for row in METHODS.values()), lambda: APP),
+    "cases": (lambda: CASES,),
 }
 """Functions that give the texts of tables which do not mark them one by one."""
 

@@ -253,6 +253,9 @@ def serve(
             "--allow-host", help="Another name that browsers may use for it; may be repeated."
         ),
     ] = None,
+    language: Annotated[
+        str, typer.Option(help="Of the page: en, zh, or auto for that of each visitor's browser.")
+    ] = "auto",
     threads: Annotated[int | None, THREADS] = None,
     cases: Annotated[list[str] | None, CASES] = None,
 ) -> None:
@@ -260,17 +263,20 @@ def serve(
 
     Example: audit serve
 
-    Example: audit serve --model path/to/checkpoint --port 8080
+    Example: audit serve --model path/to/checkpoint --port 8080 --language zh
     """
     from audit.app.serving import Address  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
     from audit.base.extras import require  # noqa: PLC0415
+    from audit.base.languages import CHOICES  # noqa: PLC0415
     from audit.base.settings import EMBEDDED_OFA  # noqa: PLC0415
     from audit.cases.discovery import find_files  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
 
     require("app", "audit serve")
+    _known("--language", language, CHOICES)
+    spoken = next(each for each in CHOICES if each == language)
     address = Address(host, port, share, tuple(allow_host or ()))
     project = project_at()
     # Outside a project there are no cases; then the page has no examples.
@@ -279,7 +285,7 @@ def serve(
     _warn(address.warning)
     offered = model or EMBEDDED_OFA
     serve_page(address, offered, examples, device=device, dtype=dtype, threads=threads,
-               **options_given(engine, asking, requests, key))  # fmt: skip
+               language=spoken, **options_given(engine, asking, requests, key))  # fmt: skip
 
 
 def _warn(text: str) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.base.errors import ModelError
+from audit.base.errors import CaseError, ModelError
+from audit.base.languages import LANGUAGES, Language
 from audit.base.settings import DTYPES, MOST_THREADS, Limits, Settings
 from audit.cases.discovery import DEFAULT
+from audit.cases.phrases import VARIABLE, chosen_language
 
 OPTIONS = {
     "model": (
@@ -34,6 +36,7 @@ OPTIONS = {
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows with all their maps"),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
+    "language": ("", f"en or zh, of messages about case files (default: ${VARIABLE}, or en)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance level after correction"),
     "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
@@ -122,6 +125,21 @@ def read_settings(config: pytest.Config) -> Settings:
         threads=threads,
         options=_options(config, model),
     )
+
+
+def read_language(config: pytest.Config) -> Language:
+    """The language of messages about case files.
+
+    Raises:
+        pytest.UsageError: there are no messages in it.
+    """
+    asked = value_of(config, "language")
+    if asked not in ("", *LANGUAGES):
+        raise _refused(config, "language", " or ".join(LANGUAGES))
+    try:
+        return chosen_language(asked)
+    except CaseError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def runs_nothing(config: pytest.Config) -> bool:

@@ -90,3 +90,10 @@ def test_a_tunnel_that_cannot_be_made_ends_the_command_and_leaves_no_files(
         serving.serve(serving.Address("127.0.0.1", port, True), ["reference"], [],
                       device="cpu", dtype="float32", engine="fast")  # fmt: skip
     assert not list(tmp_path.glob("audit-serve-*"))
+
+
+def test_a_language_that_the_page_has_not_is_told() -> None:
+    result = CliRunner().invoke(cli.app, ["serve", "--language", "fr"])
+    assert isinstance(result.exception, ValueError)
+    said = "--language: 'fr' is not known; choose from: auto, en, zh"
+    assert str(result.exception) == said

@@ -25,6 +25,10 @@ from audit.base.files import write_atomically
 from audit.base.languages import DOMAINS, LANGUAGES, PLACE
 from audit.cases.phrases import PHRASES as CASES
 from audit.maps.methods import METHODS
+from audit.metrics.registry import METRICS
+from audit.report import wording
+from audit.report.glossary import DIRECTIONS, METRIC, WORDS
+from audit.report.phrases import STORED
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "audit" / "base" / "translations"
@@ -44,9 +48,30 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 }
 """The folders whose texts a domain has."""
 
-TABLES: dict[str, tuple[Callable[[], Iterable[str]], ...]] = {
-    "report": (lambda: ("How to review", "{number} case", "{number} cases"),),
-    "app": (lambda: (row.about for row in METHODS.values()), lambda: APP),
+
+def _of_causes() -> Iterator[str]:
+    yield from wording.TITLES.values()
+    yield from (text for pair in wording.LOOKS.values() for text in pair)
+    yield from (wording.NAMED_THINGS, wording.SET_OFF)
+    yield from wording.SENTENCES.values()
+    yield from wording.ADVICE.values()
+
+
+def _of_the_glossary() -> Iterator[str]:
+    yield from WORDS
+    yield from WORDS.values()
+    yield from (METRIC, "{low} to {high}", *DIRECTIONS.values())
+    for row in METRICS.values():
+        yield from (row.summary, row.chance)
+
+
+def _of_methods() -> Iterator[str]:
+    yield from (row.about for row in METHODS.values())
+
+
+TABLES: Mapping[str, tuple[Callable[[], Iterable[str]], ...]] = {
+    "report": (_of_causes, _of_the_glossary, lambda: STORED),
+    "app": (_of_methods, lambda: APP),
     "cases": (lambda: CASES,),
 }
 """Functions that give the texts of tables which do not mark them one by one."""

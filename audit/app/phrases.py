@@ -38,9 +38,6 @@ PHRASES: Sequence[str] = (
     "it has no maps of its own",
     "the model sees no {word} in the hypothesis; {HINT}",
     # Maps and figures that have no value
-    "nothing falls on the image, so there is no map",
-    "the map is the same over a grey picture, so nothing is left",
-    "hiding any part of the picture does not lower the answer's probability",
     "the model's attention is not finite",
     # The embedded models
     "the model {model} knows only drawn scenes, and this picture is not one of them: what "

@@ -19,6 +19,7 @@ from audit.app.phrases import PHRASES
 from audit.base.languages import TAGS, Choice, Language, accepted, message
 from audit.cases.phrases import PHRASES as OF_CASES
 from audit.cases.phrases import Teller
+from audit.report.phrases import stored
 
 _language: ContextVar[Language] = ContextVar("language", default="en")
 
@@ -52,7 +53,11 @@ def t(text: str, /, **values: object) -> str:
 
 def told(text: str) -> str:
     """A finished message of the tool in the language of the request, as far as it is known."""
-    return _TELLER.told(text, language())
+    said = _TELLER.told(text, language())
+    if said != text or language() == "en":
+        return said
+    found = stored(text)
+    return found if isinstance(found, str) else found.said(language())
 
 
 def language_of(choice: Choice, header: str | None) -> Language:

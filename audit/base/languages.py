@@ -38,9 +38,13 @@ DOMAINS = ("report", "app", "cases")
 PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 """A place for a value. Other braces in a text are just braces."""
 
-_NUMBER = r"[+−-]?[0-9][0-9,.]*"
-_NUMBERS = frozenset({"number", "of", "all"})
-"""Places that hold nothing but numbers."""
+_JOINED = re.compile(r"\{[A-Z]+\}([;:,] |[;:,]? and )\{[A-Z]+\}")
+
+_HELD = {
+    **dict.fromkeys(("number", "of", "all"), r"[+−-]?[0-9][0-9,.]*"),
+    "metric": r"\w+",
+}
+"""What some places hold: nothing but a number, or one word."""
 
 
 def marked(text: str) -> str:
@@ -111,7 +115,8 @@ def message(text: str, /, **values: object) -> Message:
     >>> str(message("{right} of {all} wrong", right=2, all=f"{2000:,}"))
     '2 of 2,000 wrong'
     """
-    return Message(text, {k: v if isinstance(v, Message) else str(v) for k, v in values.items()})
+    return Message(text, {k: v if isinstance(v, Message | str) else str(v) for k, v in
+                          values.items()})  # fmt: skip
 
 
 def plural(one: str, many: str, number: int, /, **values: object) -> Message:
@@ -126,9 +131,9 @@ def plural(one: str, many: str, number: int, /, **values: object) -> Message:
 class Phrases:
     """Reads sentences that are already finished in English, such as those that a run has stored.
 
-    Of several texts that fit, the one with most letters of its own is taken; but one that has none,
-    such as ``{FIRST}; {SECOND}``, goes before if all in its places can be read. What is in a place
-    with a name in capitals is read in the same way, and stays English if nothing fits it.
+    Of several texts that fit, the one with most letters of its own is taken. What is in a place
+    with a name in capitals is read in the same way, and stays English if nothing fits it. What
+    only joins two texts, such as ``{FIRST}; {SECOND}``, is taken first if both can be read.
 
     >>> known = Phrases(["{WHAT} is {value}, and must be {LIMIT}", "at least {value}"])
     >>> found = known.read("mass is 0.1, and must be at least 0.5")
@@ -139,28 +144,40 @@ class Phrases:
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        unique = dict.fromkeys(texts)
-        order = sorted(unique, key=_letters, reverse=True)
-        # What only joins two texts is tried first, or a name would swallow the second of them.
-        order.sort(key=lambda text: _letters(text) > 0)
-        self._patterns = [(text, _pattern(text)) for text in order]
+        order = sorted(dict.fromkeys(texts), key=_letters, reverse=True)
+        self._joints = [(text, found[1]) for text in order if (found := _JOINED.fullmatch(text))]
+        joined = {text for text, _ in self._joints}
+        self._patterns = [(text, _pattern(text)) for text in order if text not in joined]
         # Many cases of a run say the same.
         self.read: Callable[[str], Message | None] = cache(self._read)
 
     def _read(self, sentence: str) -> Message | None:
         """The message that a sentence is in English; None if it is none of these texts."""
+        for text, joint in self._joints:
+            if found := self._joined(sentence, text, joint):
+                return found
         nearly = None
         for text, pattern in self._patterns:
             match = pattern.fullmatch(sentence)
             if match is None:
                 continue
             inner = {k: self.read(v) for k, v in match.groupdict().items() if k.isupper()}
-            values = {k: inner.get(k) or v for k, v in match.groupdict().items()}
+            found = Message(text, {k: inner.get(k) or v for k, v in match.groupdict().items()})
             if all(inner.values()):
-                return Message(text, values)
-            if nearly is None or not _letters(nearly.text):
-                nearly = Message(text, values)
+                return found
+            nearly = nearly or found
         return nearly
+
+    def _joined(self, sentence: str, text: str, joint: str) -> Message | None:
+        """Two sentences that are joined, if both can be read: a name may have the joint in it."""
+        at = sentence.find(joint)
+        while at > 0:
+            first = self.read(sentence[:at])
+            second = first and self.read(sentence[at + len(joint) :])
+            if first and second:
+                return Message(text, dict(zip(PLACE.findall(text), (first, second), strict=True)))
+            at = sentence.find(joint, at + 1)
+        return None
 
     def said(self, sentence: str, language: Language) -> str:
         """A finished sentence in a language; as it is if it is none of these texts."""
@@ -183,8 +200,20 @@ def _pattern(text: str) -> re.Pattern[str]:
             parts.append(f"(?P={part})")
         else:
             seen.add(part)
-            parts.append(f"(?P<{part}>{_NUMBER if part in _NUMBERS else '.+?'})")
+            parts.append(f"(?P<{part}>{_HELD.get(part, '.+?')})")
     return re.compile("".join(parts), re.DOTALL)
+
+
+def choice_of(given: str) -> Choice:
+    """The choice of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for choice in CHOICES:
+        if choice == given:
+            return choice
+    raise ValueError(f"{given!r} is not {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
 
 
 def preferred(tags: Iterable[str]) -> Language:

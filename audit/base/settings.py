@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from audit.base.languages import Choice
+
 EMBEDDED_OFA = ("reference", "shortcut")
 """OFA models that come with the package: one that is right, one that is for a wrong reason."""
 
@@ -51,6 +53,7 @@ class Settings:
         suite: whether the suite-level gate judges the session.
         limits: of the suite-level gate, also of one that judges later, after a merge.
         everything: whether the gallery shows passing cases in full too.
+        language: of the gallery.
         min_cases: the session fails if fewer cases were audited.
         root: the folder to which default paths and stored file names are relative.
         worker: number of this process, if several share the cases.
@@ -73,6 +76,7 @@ class Settings:
     suite: bool = False
     limits: Limits = field(default_factory=Limits)
     everything: bool = False
+    language: Choice = "auto"
     worker: int | None = None
     workers: int = 1
     threads: int | None = None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from audit.base.errors import CaseError, nearest
-from audit.base.languages import LANGUAGES, Language, Message, Phrases
+from audit.base.languages import LANGUAGES, Choice, Language, Message, Phrases
 
 VARIABLE = "AUDIT_LANGUAGE"
 """The environment variable that names the language of messages about case files."""
@@ -233,13 +233,13 @@ _KEY = re.compile(r"[A-Za-z_][\w-]*([.\[][^:]*)?: ")
 _PLACE = re.compile(r"(?P<place>.*?:\d+(?::\d+)?: )(?P<told>.*)", re.DOTALL)
 
 
-def chosen_language(asked: str = "") -> Language:
+def chosen_language(asked: Choice = "auto") -> Language:
     """The language of messages about case files: as asked, or as the environment says, or English.
 
     Raises:
-        CaseError: there are no messages in it.
+        CaseError: the environment names a language in which there are no messages.
     """
-    written = asked or os.environ.get(VARIABLE) or LANGUAGES[0]
+    written = os.environ.get(VARIABLE) or LANGUAGES[0] if asked == "auto" else asked
     for language in LANGUAGES:
         if written == language:
             return language

@@ -15,6 +15,7 @@ from audit.base.console import output, say
 from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
 from audit.base.geometry import view_in_words
+from audit.base.languages import Choice
 from audit.base.texts import readable
 from audit.commands.shared import (
     ASKING,
@@ -27,6 +28,7 @@ from audit.commands.shared import (
     THREADS,
     options_given,
 )
+from audit.commands.shared import language as language_choice
 from audit.gate.outcomes import unsaid_told
 from audit.maps.spec import CHOSEN, MapSpec, default_map
 
@@ -254,7 +256,12 @@ def serve(
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option(help="Of the page: en, zh, or auto for that of each visitor's browser.")
+        Choice,
+        typer.Option(
+            parser=language_choice,
+            metavar="auto|en|zh",
+            help="Language of the page; auto is that of each visitor's browser.",
+        ),
     ] = "auto",
     threads: Annotated[int | None, THREADS] = None,
     cases: Annotated[list[str] | None, CASES] = None,
@@ -268,15 +275,12 @@ def serve(
     from audit.app.serving import Address  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
     from audit.base.extras import require  # noqa: PLC0415
-    from audit.base.languages import CHOICES  # noqa: PLC0415
     from audit.base.settings import EMBEDDED_OFA  # noqa: PLC0415
     from audit.cases.discovery import find_files  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.review import chosen_cases  # noqa: PLC0415
 
     require("app", "audit serve")
-    _known("--language", language, CHOICES)
-    spoken = next(each for each in CHOICES if each == language)
     address = Address(host, port, share, tuple(allow_host or ()))
     project = project_at()
     # Outside a project there are no cases; then the page has no examples.
@@ -285,7 +289,7 @@ def serve(
     _warn(address.warning)
     offered = model or EMBEDDED_OFA
     serve_page(address, offered, examples, device=device, dtype=dtype, threads=threads,
-               language=spoken, **options_given(engine, asking, requests, key))  # fmt: skip
+               language=language, **options_given(engine, asking, requests, key))  # fmt: skip
 
 
 def _warn(text: str) -> None:

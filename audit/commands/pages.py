@@ -10,6 +10,8 @@ import typer
 
 from audit.base.console import output, say
 from audit.base.files import write_atomically
+from audit.base.languages import Choice
+from audit.commands.shared import LANGUAGE
 
 
 def report(
@@ -17,17 +19,18 @@ def report(
     everything: Annotated[
         bool, typer.Option("--all", help="Show all maps of passing cases too.")
     ] = False,
+    language: Annotated[Choice, LANGUAGE] = "auto",
 ) -> None:
     """Draw a run's gallery again; needs no model.
 
-    Example: audit report audit-run --all
+    Example: audit report audit-run --all --language zh
     """
     from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415
 
     stored = Run(run)
     stored.about()
-    say(write_gallery(stored, "all" if everything else "failed"))
+    say(write_gallery(stored, "all" if everything else "failed", language))
 
 
 def schema(

@@ -11,7 +11,8 @@ import typer
 from audit.base.console import output, say
 from audit.base.extras import require
 from audit.base.files import counted, to_json
-from audit.commands.shared import ALPHA, EFFECT, JSON
+from audit.base.languages import Choice
+from audit.commands.shared import ALPHA, EFFECT, JSON, LANGUAGE
 
 
 def export(
@@ -87,6 +88,7 @@ def merge(
     everything: Annotated[
         bool, typer.Option("--all", help="Show all maps of passing cases too.")
     ] = False,
+    language: Annotated[Choice, LANGUAGE] = "auto",
 ) -> None:
     """Put the shards of one session together and judge them as one run; needs no model.
 
@@ -125,7 +127,7 @@ def merge(
             "rejected": rejected_in(run, folder),
         }
     )
-    write_gallery(run, "all" if everything else "failed")
+    write_gallery(run, "all" if everything else "failed", language)
     told = Published(run, suite, ending)
     publish(told, root, summary)
     say(f"audit {ending.sentence}")

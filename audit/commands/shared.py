@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from audit.base.languages import Choice, choice_of
 from audit.base.settings import MOST_THREADS
 
 MODEL = (
@@ -48,6 +49,18 @@ def level(given: str | float) -> float:
     return number
 
 
+def language(given: str) -> Choice:
+    """The language of a page.
+
+    Raises:
+        typer.BadParameter: there is no such choice.
+    """
+    try:
+        return choice_of(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def effect_size(given: str | float) -> float:
     """A number of tolerances.
 
@@ -81,4 +94,10 @@ EFFECT = typer.Option(
     parser=effect_size,
     metavar="NUMBER",
     help="Smallest mean change that counts, in tolerances.",
+)
+LANGUAGE = typer.Option(
+    "--language",
+    parser=language,
+    metavar="auto|en|zh",
+    help="Language of the gallery; auto is that of the browser which opens it.",
 )

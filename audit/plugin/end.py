@@ -104,7 +104,7 @@ def finish(session: pytest.Session, state: State) -> None:
             )
         ending = _ended(session, state)
         with _warning(state.lines, "the gallery could not be written"):
-            write_gallery(run, "all" if settings.everything else "failed")
+            write_gallery(run, "all" if settings.everything else "failed", settings.language)
     with _warning(state.lines, "the summary could not be written"):
         publish(
             Published(run if audited else None, suite, ending, tuple(watch.mistakes)),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit.base.errors import CaseError, ModelError
-from audit.base.languages import LANGUAGES, Language
+from audit.base.languages import CHOICES, Language, choice_of
 from audit.base.settings import DTYPES, MOST_THREADS, Limits, Settings
 from audit.cases.discovery import DEFAULT
 from audit.cases.phrases import VARIABLE, chosen_language
@@ -35,8 +35,12 @@ OPTIONS = {
     "min-cases": ("0", "number of cases that a session must audit; with fewer it fails"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows with all their maps"),
+    "language": (
+        "auto",
+        "auto, en or zh: language of the gallery (auto: its reader's) and of messages about case "
+        f"files (auto: ${VARIABLE}, or en)",
+    ),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
-    "language": ("", f"en or zh, of messages about case files (default: ${VARIABLE}, or en)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance level after correction"),
     "suite-effect": ("0.5", "suite-level gate: smallest mean change that counts, in tolerances"),
@@ -56,7 +60,12 @@ _OF_SOME = {
 }
 """Options that only some kinds of models have, and what the others have not."""
 
-_CHOICES = {"dtype": DTYPES, "gallery": ("failed", "all"), "suite-gate": ("on", "off")}
+_CHOICES = {
+    "dtype": DTYPES,
+    "gallery": ("failed", "all"),
+    "language": CHOICES,
+    "suite-gate": ("on", "off"),
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -120,6 +129,7 @@ def read_settings(config: pytest.Config) -> Settings:
         suite=value_of(config, "suite-gate") == "on" and not update,
         limits=limits,
         everything=value_of(config, "gallery") == "all",
+        language=choice_of(value_of(config, "language")),
         worker=int(worker["workerid"].removeprefix("gw")) if worker is not None else None,
         workers=worker["workercount"] if worker is not None else 1,
         threads=threads,
@@ -134,10 +144,10 @@ def read_language(config: pytest.Config) -> Language:
         pytest.UsageError: there are no messages in it.
     """
     asked = value_of(config, "language")
-    if asked not in ("", *LANGUAGES):
-        raise _refused(config, "language", " or ".join(LANGUAGES))
+    if asked not in CHOICES:
+        raise _refused(config, "language", " or ".join(CHOICES))
     try:
-        return chosen_language(asked)
+        return chosen_language(choice_of(asked))
     except CaseError as error:
         raise pytest.UsageError(str(error)) from None
 

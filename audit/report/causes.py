@@ -13,13 +13,12 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from markupsafe import Markup
-
-from audit.base.files import counted
+from audit.base.languages import Message, message, plural
 from audit.cases.expectations import LABEL
 from audit.gate.outcomes import Outcome, State
 from audit.metrics.keys import FigureKey
-from audit.report.wording import ADVICE, LOOKS, NAMED_THINGS, SENTENCES, TITLES
+from audit.report.phrases import stored
+from audit.report.wording import ADVICE, LOOKS, NAMED_THINGS, SENTENCES, SET_OFF, TITLES
 
 Tone = Literal["bad", "warn", "good"]
 
@@ -34,12 +33,12 @@ class Cause:
     """A reason why a run ended as it did.
 
     Attributes:
-        sentence: what happened.
+        sentence: what happened; a value between stars is set off.
         advice: what to do.
         cases: the cases that it is about.
     """
 
-    sentence: Markup
+    sentence: Message
     advice: str
     cases: Sequence[str] = ()
     tone: Tone = "bad"
@@ -54,7 +53,7 @@ class Cause:
 class Story:
     """What a run's gallery says first: the verdict in a few words, and the causes."""
 
-    title: str
+    title: Message
     tone: Tone
     causes: Sequence[Cause]
 
@@ -88,18 +87,34 @@ def _title(
     failed: Sequence[Outcome],
     suite: Mapping[str, Any],
     session: Mapping[str, Any],
-) -> tuple[str, Tone]:
-    cases = counted(len(outcomes), "case")
+) -> tuple[Message, Tone]:
+    cases = _cases(len(outcomes))
     if failed:
-        return TITLES["cases"].format(failed=f"{len(failed):,}", cases=cases), "bad"
+        return _titled("cases", failed=f"{len(failed):,}", CASES=cases), "bad"
     if suite.get("failed"):
-        return TITLES["together"], "bad"
+        return _titled("together"), "bad"
     if session and not session["passed"]:
         reasons = session["sentence"].removeprefix("failed: ")
-        return TITLES["session"].format(reasons=reasons), "bad"
+        return _titled("session", REASONS=stored(reasons)), "bad"
     if suite.get("verdict") == "cannot tell":
-        return TITLES["unsure"], "warn"
-    return TITLES["passed"].format(cases=cases), "good"
+        return _titled("unsure"), "warn"
+    return _titled("passed", CASES=cases), "good"
+
+
+def _titled(key: str, **values: str | Message) -> Message:
+    return message(TITLES[key], **values)
+
+
+def _sentence(key: str, **values: str | Message) -> Message:
+    return message(SENTENCES[key], **values)
+
+
+def _cases(number: int) -> Message:
+    return plural("{number} case", "{number} cases", number)
+
+
+def _answers(number: int) -> Message:
+    return plural("{number} answer", "{number} answers", number)
 
 
 def _told(
@@ -114,15 +129,8 @@ def _told(
     """The cause of that key about these cases; none if there are none."""
     if not cases:
         return []
-    text = _filled(sentence or SENTENCES[key], cases=counted(len(cases), "case"), **values)
+    text = message(sentence or SENTENCES[key], CASES=_cases(len(cases)), **values)
     return [Cause(text, ADVICE[advice or key], cases, tone)]
-
-
-def _filled(sentence: str, /, **values: object) -> Markup:
-    """A sentence with its places filled, all escaped; text within stars is set off."""
-    parts = sentence.split("*")
-    marked = "".join(f"<em>{part}</em>" if n % 2 else part for n, part in enumerate(parts))
-    return Markup(marked).format(**values)
 
 
 def _unfinished(session: Mapping[str, Any] | None) -> list[Cause]:
@@ -132,7 +140,8 @@ def _unfinished(session: Mapping[str, Any] | None) -> list[Cause]:
     if whole:
         return []
     sentence = session["sentence"].removeprefix("failed: ")
-    return [Cause(_filled(SENTENCES["unfinished"], sentence=sentence), ADVICE["unfinished"])]
+    text = _sentence("unfinished", SENTENCE=stored(sentence))
+    return [Cause(text, ADVICE["unfinished"])]
 
 
 def _about_cases(outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> list[Cause]:
@@ -154,7 +163,7 @@ def _about_cases(outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> list
     broken = [o for o in left.values() if o.state is State.BROKEN]
     missed = Counter(v.expectation for o in broken for v in o.verdicts if not v.passed)
     what = missed.most_common(1)[0][0] if missed else ""
-    causes += _told("broken", take(broken), {"what": what})
+    causes += _told("broken", take(broken), {"what": stored(what)})
     for key, state in (
         ("drifted", State.DRIFTED),
         ("stack", State.STACK),
@@ -187,7 +196,7 @@ def _wrong(outcomes: Sequence[Outcome], failed: Sequence[Outcome], take: Take) -
         if o.variant_of and any(v.expectation == LABEL and not v.passed for v in o.verdicts)
     ]
     values = {
-        "answers": counted(len(single), "answer"),
+        "ANSWERS": _answers(len(single)),
         "all": f"{_right(outcomes)[1]:,}",
         "lost": f"{len(lost):,}",
     }
@@ -195,7 +204,7 @@ def _wrong(outcomes: Sequence[Outcome], failed: Sequence[Outcome], take: Take) -
     return [
         *_told("critical", critical),
         *_told(key, take(single), values, advice="wrong"),
-        *_told("variants", take(variants), {"answers": counted(len(variants), "answer")}),
+        *_told("variants", take(variants), {"ANSWERS": _answers(len(variants))}),
     ]
 
 
@@ -283,8 +292,8 @@ def _looks(outcomes: Sequence[Outcome], failed: Sequence[Outcome], take: Take) -
             names = {move.away for move in away}
             regions = next(iter(names))
             one = len(names) == len(regions) == 1
-            what = _filled("*{name}*", name=regions[0]) if one else NAMED_THINGS
-            values |= {"away": what, "left": share_told(left), "had": share_told(had)}
+            what = message(SET_OFF, name=regions[0]) if one else message(NAMED_THINGS)
+            values |= {"AWAY": what, "left": share_told(left), "had": share_told(had)}
             verb = "not from" if left < had / 4 else "less from"
             kind = f"to, {verb}" if to else verb
         broken = any(move.outcome.state is State.BROKEN for move in moves)
@@ -323,24 +332,25 @@ def _about_all(outcomes: Sequence[Outcome], suite: Mapping[str, Any]) -> list[Ca
         if bad:
             add("suite", ", ".join(str(s.get("metric", "")) for s in bad[:_NAMED]))
         elif fallen:
-            add("slices", ", ".join(str(part["name"]) for part in fallen[:_NAMED]))
+            add("slices", stored(", ".join(str(part["name"]) for part in fallen[:_NAMED])))
         together = suite.get("omnibus") or {}
         if together.get("failed"):
             add("omnibus", "")
         causes += _told("undeclared", list(suite.get("undeclared", ())), tone="warn")
     if suite.get("verdict") == "cannot tell":
-        pictures = counted(suite.get("images", len({o.image_digest for o in outcomes})), "picture")
-        sentence = _filled(SENTENCES["too few"], pictures=pictures)
+        number = suite.get("images", len({o.image_digest for o in outcomes}))
+        pictures = plural("{number} picture", "{number} pictures", number)
+        sentence = _sentence("too few", PICTURES=pictures)
         causes.append(Cause(sentence, ADVICE["too few"], tone="warn"))
     return causes
 
 
-def _together(causes: list[Cause], key: str, what: str) -> None:
-    causes.append(Cause(_filled(SENTENCES[key], what=what), ADVICE["suite"]))
+def _together(causes: list[Cause], key: str, what: str | Message) -> None:
+    causes.append(Cause(_sentence(key, what=what), ADVICE["suite"]))
 
 
 def _passed(outcomes: Sequence[Outcome]) -> Cause:
     right, of = _right(outcomes)
     key = "same" if any(o.drift for o in outcomes) else "holds"
-    sentence = _filled(SENTENCES[key], right=f"{right:,}", all=f"{of:,}")
+    sentence = _sentence(key, right=f"{right:,}", all=f"{of:,}")
     return Cause(sentence, ADVICE["same"], tone="good")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from PIL import Image
 
 from audit.base.files import counted, write_atomically
 from audit.base.geometry import Box, view_in_words
+from audit.base.languages import LANGUAGES, NAMES, TAGS, Choice, Message, message, plural
 from audit.cases.variants import FOLLOWED
 from audit.gate.drift import metric_of
 from audit.gate.outcomes import Outcome, State, labels_told, totals
@@ -38,15 +40,17 @@ from audit.report.glossary import glossary, of_figure, of_state
 from audit.report.pictures import data_uri
 from audit.report.plotting import colour_map
 from audit.report.regions import PALETTE, colours_of, legend, moved_between
+from audit.report.voice import ENGLISH, Voice
 
 Array = NDArray[np.float64]
 
 Content = Literal["failed", "all"]
 """Which cases get all their maps and strips and a large picture."""
 
-_PARTS = ("drawing", "cases", "choosing", "review", "plots", "terms", "keys")
+_PARTS = ("languages", "drawing", "cases", "choosing", "review", "plots", "terms", "keys")
 _LARGE, _THUMBNAIL = 640, 220
 _COLOURS = ("viridis", "inferno", "cividis", "jet")
+_SAID = re.compile(r'\b(?:t|many)\("([^"]+)"(?:, "([^"]+)")?')
 _STEEP = 1e9  # the largest drift, in tolerances: a tolerance near 0 would give infinity
 
 
@@ -68,11 +72,12 @@ class Shown:
     original: Callable[[], Image.Image | None] = lambda: None
 
 
-def write_gallery(run: Run, content: Content = "failed") -> Path:
+def write_gallery(run: Run, content: Content = "failed", language: Choice = "auto") -> Path:
     """Write ``gallery.html`` into a run's folder, from that folder alone, and return its path.
 
     Args:
         content: which cases are shown in full; the others get one small picture.
+        language: of the page; ``auto`` is that of the browser which opens it.
 
     Raises:
         RunError: the folder is not a run.
@@ -91,7 +96,9 @@ def write_gallery(run: Run, content: Content = "failed") -> Path:
     # Missing while a session is running, and after one that crashed.
     results = run.results() if (run.folder / "results.json").exists() else {}
     target = run.folder / "gallery.html"
-    write_atomically(target, gallery_page(shown, about, results, content).encode())
+    write_atomically(
+        target, gallery_page(shown, about, results, content, language=language).encode()
+    )
     return target
 
 
@@ -101,6 +108,7 @@ def gallery_page(
     results: Mapping[str, Any],
     content: Content,
     headline: str = "",
+    language: Choice = "auto",
 ) -> str:
     """The gallery as HTML.
 
@@ -109,7 +117,9 @@ def gallery_page(
         results: how the session ended, as in ``results.json``; empty if it has not ended.
         content: which cases are shown in full; the others get one small picture.
         headline: the title of a page that does not show a session; such a page has no review.
+        language: of the page; ``auto`` is that of the browser which opens it.
     """
+    voice = Voice(language)
     outcomes = [each.outcome for each in shown]
     hues = {name: PALETTE[n] for name, n in colours_of(o.regions for o in outcomes).items()}
     images: dict[str, str] = {}
@@ -123,6 +133,8 @@ def gallery_page(
     figures = list(dict.fromkeys(name for case in cases for name in case["figures"]))
     data = {
         "run": about.get("id", ""),
+        "language": language,
+        "session": not headline,
         "images": images,
         "regions": hues,
         "colours": {name: _table(name) for name in _COLOURS},
@@ -130,6 +142,10 @@ def gallery_page(
         "cases": cases,
     }
     return template("gallery.html.j2").render(
+        **voice.words,
+        tag=voice.tag,
+        title=_cases(len(outcomes)).said(voice.language),
+        languages=[(each, NAMES[each], TAGS[each]) for each in LANGUAGES if language == "auto"],
         headline=headline,
         story=story(outcomes, results.get("suite"), results.get("session")),
         rejected={
@@ -145,9 +161,13 @@ def gallery_page(
         model=about.get("model", {}),
         totals=totals(outcomes),
         lists=[
-            ("Failed", "failed", [o for o in outcomes if o.failed]),
-            ("Known to fail", "known", [o for o in outcomes if o.state.failed and o.xfail]),
-            ("Passed", "passed", [o for o in outcomes if not o.state.failed]),
+            (voice.t("Failed"), "failed", [o for o in outcomes if o.failed]),
+            (
+                voice.t("Known to fail"),
+                "known",
+                [o for o in outcomes if o.state.failed and o.xfail],
+            ),
+            (voice.t("Passed"), "passed", [o for o in outcomes if not o.state.failed]),
         ],
         whole={case["id"] for case in cases if case["full"]},
         decidable={case["id"] for case in cases if case["decidable"]},
@@ -169,8 +189,19 @@ def gallery_page(
         # Both are safe unescaped: the script is this package's own, and the data has no "<".
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(_embedded(data)),
+        # Called when all words above it are written: only then it is known which texts there are.
+        data=lambda: Markup(_embedded({**data, "texts": _texts(voice)})),
     )
+
+
+def _texts(voice: Voice) -> list[tuple[str, str]]:
+    """The texts of the page, by number, and then those of the script, in both languages."""
+    if voice.choice == "en":
+        return []
+    for pair in _SAID.findall(_script()):
+        for text in filter(None, pair):
+            voice.number(text)
+    return voice.table()
 
 
 def template(name: str) -> Template:
@@ -183,6 +214,7 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"counted": counted, "of_figure": of_figure, "of_state": of_state}
+    environment.globals |= ENGLISH.words
     return environment.get_template(name)
 
 
@@ -193,11 +225,21 @@ def _script() -> str:
     return "".join(['"use strict";\n(() => {\n', *parts, "})();\n"])
 
 
-def _rejection(record: Mapping[str, Any]) -> str:
+def _cases(number: int) -> Message:
+    return plural("{number} case", "{number} cases", number)
+
+
+def _rejection(record: Mapping[str, Any]) -> Message:
     """Who rejected a case when and why, as far as the record says."""
-    by = f" by {record['reviewer']}" if record.get("reviewer") else ""
-    why = f": {record['reason']}" if record.get("reason") else ""
-    return f"{record.get('time', '')[:10]}{by}{why}"
+    values = {"date": record.get("time", "")[:10]}
+    values |= {key: record[key] for key in ("reviewer", "reason") if record.get(key)}
+    if len(values) == 3:
+        return message("{date} by {reviewer}: {reason}", **values)
+    if "reviewer" in values:
+        return message("{date} by {reviewer}", **values)
+    if "reason" in values:
+        return message("{date}: {reason}", **values)
+    return message("{date}", **values)
 
 
 def _embedded(data: Any) -> str:
@@ -274,7 +316,7 @@ def _original(each: Shown, known: Collection[str], images: dict[str, str]) -> di
     key = _kept(picture, f"{outcome.variant_of_image[:16]}-{_THUMBNAIL}", images, _THUMBNAIL)
     return {
         "original": {
-            "id": outcome.variant_of, "state": "the case", "image": key,
+            "id": outcome.variant_of, "state": "the case, asked only for its variant", "image": key,
             "size": list(picture.size), "grid": list(p.shape), "regions": {},
             "view": list(outcome.variant_of_view), "maps": [{"name": "its map", **_cells(p)}],
         }

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from audit.base.languages import Message, message
 from audit.gate.outcomes import State
 from audit.metrics.keys import FigureKey
-from audit.metrics.registry import METRICS
+from audit.metrics.registry import METRICS, Metric
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Term:
 
     key: str
     word: str
-    meaning: str
+    meaning: Message
 
 
 WORDS: Mapping[str, str] = {
@@ -65,7 +66,9 @@ _OF_STATES: Mapping[State, str] = {
     State.IMPROVED: "improved",
 }
 
-_DIRECTIONS = {
+METRIC = "{SUMMARY} Range: {RANGE}. {DIRECTION} Of a uniform map: {CHANCE}."
+
+DIRECTIONS = {
     "higher": "Higher is better where the case wants attention.",
     "lower": "Lower is better.",
     "neither": "Neither direction is better by itself.",
@@ -101,15 +104,22 @@ def key_of(word: str) -> str:
 def glossary(figures: Iterable[str]) -> list[Term]:
     """The words of the gate, and the metrics among ``figures``, each in the registry's words."""
     known = {of_figure(name) for name in figures}
-    words = [Term(key_of(word), word, meaning) for word, meaning in WORDS.items()]
+    words = [Term(key_of(word), word, message(meaning)) for word, meaning in WORDS.items()]
     metrics = [
-        Term(
-            f"metric-{name}",
-            name,
-            f"{row.summary} Range: {row.range}. {_DIRECTIONS[row.better]} "
-            f"Of a uniform map: {row.chance}.",
-        )
+        Term(f"metric-{name}", name, _of_metric(row))
         for name, row in METRICS.items()
         if f"metric-{name}" in known
     ]
     return words + metrics
+
+
+def _of_metric(row: Metric) -> Message:
+    """What a metric measures, in the words of the registry."""
+    low, _, high = row.range.partition(" to ")
+    return message(
+        METRIC,
+        SUMMARY=message(row.summary),
+        RANGE=message("{low} to {high}", low=low, high=high),
+        DIRECTION=message(DIRECTIONS[row.better]),
+        CHANCE=message(row.chance),
+    )

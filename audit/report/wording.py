@@ -8,72 +8,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 TITLES = {
-    "cases": "Failed: {failed} of {cases}",
+    "cases": "Failed: {failed} of {CASES}",
     "together": "Failed: not one case by itself, but all together",
-    "session": "Failed: {reasons}",
+    "session": "Failed: {REASONS}",
     "unsure": "Passed, with too few pictures to tell a small shift",
-    "passed": "Passed: {cases}",
+    "passed": "Passed: {CASES}",
 }
 
 _RIGHT_BUT = "{right} of {all} answers are right, but "
 LOOKS: Mapping[str, tuple[str, str]] = {
     # With all answers right, and in other cases.
     "to": (
-        _RIGHT_BUT + "in {cases} the model looks at *{to}* ({now} of its attention, was {was}).",
-        "In {cases} the model looks at *{to}* ({now} of its attention, was {was}).",
+        _RIGHT_BUT + "in {CASES} the model looks at *{to}* ({now} of its attention, was {was}).",
+        "In {CASES} the model looks at *{to}* ({now} of its attention, was {was}).",
     ),
     "to, not from": (
-        _RIGHT_BUT + "in {cases} the model looks at *{to}* ({now} of its attention, was {was}) and "
-        "no longer at {away} ({left}, was {had}).",
-        "In {cases} the model looks at *{to}* ({now} of its attention, was {was}) and no longer at "
-        "{away} ({left}, was {had}).",
+        _RIGHT_BUT + "in {CASES} the model looks at *{to}* ({now} of its attention, was {was}) and "
+        "no longer at {AWAY} ({left}, was {had}).",
+        "In {CASES} the model looks at *{to}* ({now} of its attention, was {was}) and no longer at "
+        "{AWAY} ({left}, was {had}).",
     ),
     "to, less from": (
-        _RIGHT_BUT + "in {cases} the model looks at *{to}* ({now} of its attention, was {was}) and "
-        "less at {away} ({left}, was {had}).",
-        "In {cases} the model looks at *{to}* ({now} of its attention, was {was}) and less at "
-        "{away} ({left}, was {had}).",
+        _RIGHT_BUT + "in {CASES} the model looks at *{to}* ({now} of its attention, was {was}) and "
+        "less at {AWAY} ({left}, was {had}).",
+        "In {CASES} the model looks at *{to}* ({now} of its attention, was {was}) and less at "
+        "{AWAY} ({left}, was {had}).",
     ),
     "not from": (
-        _RIGHT_BUT + "in {cases} the model no longer looks at {away} ({left} of its attention, was "
+        _RIGHT_BUT + "in {CASES} the model no longer looks at {AWAY} ({left} of its attention, was "
         "{had}), and at nothing else that has a name.",
-        "In {cases} the model no longer looks at {away} ({left} of its attention, was {had}), and "
+        "In {CASES} the model no longer looks at {AWAY} ({left} of its attention, was {had}), and "
         "at nothing else that has a name.",
     ),
     "less from": (
-        _RIGHT_BUT + "in {cases} the model looks less at {away} ({left} of its attention, was "
+        _RIGHT_BUT + "in {CASES} the model looks less at {AWAY} ({left} of its attention, was "
         "{had}), and at nothing else that has a name.",
-        "In {cases} the model looks less at {away} ({left} of its attention, was {had}), and at "
+        "In {CASES} the model looks less at {AWAY} ({left} of its attention, was {had}), and at "
         "nothing else that has a name.",
     ),
 }
 NAMED_THINGS = "what the sentence names"
+SET_OFF = "*{name}*"
 
 SENTENCES = {
-    "unfinished": "The audit did not finish: {sentence}.",
-    "error": "{cases} could not be audited.",
-    "undefined": "In {cases} something is asked about a figure that has no value.",
-    "critical": "Wrong now, right before, and marked as critical: {cases}.",
-    "wrong": "{answers} of {all} wrong, {lost} of them right before.",
-    "wrong anew": "{answers} of {all} wrong.",
-    "variants": "Not as they must be beside their case's: {answers} of variants.",
-    "broken": "In {cases} something that the case asks for does not hold, most often *{what}*.",
-    "drifted": "In {cases} the model does not look as it did, though all that was asked for holds.",
-    "stack": "In {cases} the same weights gave other figures: what computes has changed, not the "
+    "unfinished": "The audit did not finish: {SENTENCE}.",
+    "error": "{CASES} could not be audited.",
+    "undefined": "In {CASES} something is asked about a figure that has no value.",
+    "critical": "Wrong now, right before, and marked as critical: {CASES}.",
+    "wrong": "{ANSWERS} of {all} wrong, {lost} of them right before.",
+    "wrong anew": "{ANSWERS} of {all} wrong.",
+    "variants": "Not as they must be beside their case's: {ANSWERS} of variants.",
+    "broken": "In {CASES} something that the case asks for does not hold, most often *{what}*.",
+    "drifted": "In {CASES} the model does not look as it did, though all that was asked for holds.",
+    "stack": "In {CASES} the same weights gave other figures: what computes has changed, not the "
     "model.",
-    "crept": "In {cases} accepted steps that were each too small to be noticed add up.",
-    "stale": "{cases} changed since the last acceptance, so there is nothing to compare with.",
-    "new": "New: {cases}. Nobody has accepted yet where the model looks.",
+    "crept": "In {CASES} accepted steps that were each too small to be noticed add up.",
+    "stale": "{CASES} changed since the last acceptance, so there is nothing to compare with.",
+    "new": "New: {CASES}. Nobody has accepted yet where the model looks.",
     "suite": "Over all cases together *{what}* moved by more than chance explains, though few "
     "single cases show it.",
     "slices": "Among the cases of *{what}* figures or labels fell by more than chance explains.",
     "omnibus": "All figures together moved further than other threads, engines or processors move "
     "them.",
-    "undeclared": "In {cases} figures moved for the better though nobody asked for it.",
-    "too few": "Too few pictures to tell: on {pictures}, only a large shift over all cases would "
+    "undeclared": "In {CASES} figures moved for the better though nobody asked for it.",
+    "too few": "Too few pictures to tell: on {PICTURES}, only a large shift over all cases would "
     "be noticed.",
-    "known": "Known to fail, and failed: {cases}.",
-    "improved": "In {cases} figures moved for the better, as was asked for.",
+    "known": "Known to fail, and failed: {CASES}.",
+    "improved": "In {CASES} figures moved for the better, as was asked for.",
     "same": "{right} of {all} answers are right, and the model looks where it looked before.",
     "holds": "{right} of {all} answers are right, and all that the cases ask for holds.",
 }

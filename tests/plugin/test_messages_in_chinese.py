@@ -42,7 +42,7 @@ def test_a_language_that_there_is_not_is_refused(
     faulty: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = faulty.runpytest("cases", "--audit-language=fr")
-    result.stderr.fnmatch_lines(["ERROR: --audit-language: 'fr' is not en or zh"])
+    result.stderr.fnmatch_lines(["ERROR: --audit-language: 'fr' is not auto or en or zh"])
     monkeypatch.setenv("AUDIT_LANGUAGE", "fr")
     result = faulty.runpytest("cases")
     result.stderr.fnmatch_lines(["*AUDIT_LANGUAGE: 'fr' is not known; choose from: en, zh"])

@@ -11,6 +11,7 @@ import pytest
 from audit.cases.expectations import Verdict
 from audit.gate.outcomes import DriftRow, Outcome, State
 from audit.report.causes import Story, story
+from audit.report.voice import ENGLISH
 from audit.report.wording import ADVICE
 from tests.outcomes import outcome
 
@@ -35,7 +36,7 @@ def moved(
 
 
 def sentences(told: Story) -> list[str]:
-    return [str(cause.sentence) for cause in told.causes]
+    return [str(ENGLISH.say(cause.sentence)) for cause in told.causes]
 
 
 def test_where_the_model_looks_now_and_where_it_looked_is_one_sentence() -> None:
@@ -45,7 +46,7 @@ def test_where_the_model_looks_now_and_where_it_looked_is_one_sentence() -> None
         moved("c", {"watermark": (0.02, 0.46)}),
     ]
     told = story(cases, None, None)
-    assert (told.title, told.tone) == ("Failed: 3 of 3 cases", "bad")
+    assert (str(told.title), told.tone) == ("Failed: 3 of 3 cases", "bad")
     assert sentences(told) == [
         "3 of 3 answers are right, but in 3 cases the model looks at <em>watermark</em> (50 % of "
         "its attention, was 2 %) and no longer at what the sentence names (4 %, was 82 %)."
@@ -81,7 +82,7 @@ def test_the_worst_comes_first_and_no_failing_case_is_left_out() -> None:
         replace(outcome("fine", State.PASSED)),
     ]
     told = story(cases, None, None)
-    assert told.title == "Failed: 10 of 12 cases"
+    assert str(told.title) == "Failed: 10 of 12 cases"
     assert [list(cause.cases) for cause in told.causes] == [
         ["error"], ["undefined"], ["lost"], ["lost"], ["looks"], ["broken"], ["drifted"],
         ["stack"], ["crept"], ["stale"], ["new"], ["known"],
@@ -94,7 +95,7 @@ def test_the_worst_comes_first_and_no_failing_case_is_left_out() -> None:
 def test_too_few_pictures_are_told_and_pass() -> None:
     suite = {"failed": False, "sentence": "", "verdict": "cannot tell", "images": 3}
     told = story([outcome("a", State.PASSED)], suite, {"passed": True, "sentence": "passed"})
-    assert told.title == "Passed, with too few pictures to tell a small shift"
+    assert str(told.title) == "Passed, with too few pictures to tell a small shift"
     assert sentences(told)[-1].startswith("Too few pictures to tell: on 3 pictures, ")
 
 
@@ -102,7 +103,7 @@ def test_what_only_all_cases_together_show_is_told_unless_single_cases_did() -> 
     shift = {"metric": "mass", "effect": -1.0, "adjusted": 0.001, "verdict": "worse"}
     cases = [outcome(f"c{i}", State.PASSED) for i in range(40)]
     told = story(cases, {**GATE, "shifts": [shift]}, None)
-    assert told.title == "Failed: not one case by itself, but all together"
+    assert str(told.title) == "Failed: not one case by itself, but all together"
     assert sentences(told) == [
         "Over all cases together <em>mass</em> moved by more than chance explains, though few "
         "single cases show it."
@@ -125,7 +126,7 @@ def test_a_run_in_which_nothing_failed_says_so(compared: bool, said: str) -> Non
     case = outcome("a", State.PASSED)
     drift = [DriftRow("label", "yes", "yes", 0.0, 0.0, "within")] if compared else []
     told = story([replace(case, drift=drift)], None, None)
-    assert (told.title, told.tone, sentences(told)) == ("Passed: 1 case", "good", [said])
+    assert (str(told.title), told.tone, sentences(told)) == ("Passed: 1 case", "good", [said])
 
 
 def test_a_session_that_did_not_finish_says_so_first() -> None:
@@ -134,7 +135,7 @@ def test_a_session_that_did_not_finish_says_so_first() -> None:
         "selected": 53,
     }  # fmt: skip
     told = story([outcome("a", State.PASSED)], None, session)
-    assert told.title == "Failed: interrupted, 12 of 53 audited"
+    assert str(told.title) == "Failed: interrupted, 12 of 53 audited"
     assert sentences(told)[0] == "The audit did not finish: interrupted, 12 of 53 audited."
 
 

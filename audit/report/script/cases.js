@@ -1,6 +1,13 @@
   // --- one case -----------------------------------------------------------------------------------
 
-  const MODES = ["side by side", "blink", "swipe", "now alone"];
+  const modes = () => [t("side by side"), t("blink"), t("swipe"), t("now alone")];
+
+  function nameOf(map) {
+    const [kind, ...rest] = map.name.split(" ");
+    if (map.strip === "layers" && kind === "layer") return t("layer {number}", { number: rest.join(" ") });
+    if (map.strip === "words" && kind === "word") return t("word {word}", { word: rest.join(" ") });
+    return map.strip === "follows" ? t("the case's map, moved here") : map.name;
+  }
   const viewers = new Map();
 
   class Viewer {
@@ -14,37 +21,42 @@
 
     build() {
       const { one } = this;
-      const pick = element("select", { "aria-label": `map of ${one.id}` });
-      one.maps.forEach((map, i) => pick.append(element("option", { value: i, textContent: map.name })));
+      const open = [...this.host.querySelectorAll("details[open]")].map((box) => box.className);
+      clearInterval(this.playing);
+      this.strips = [];
+      const pick = element("select", { "aria-label": t("map of {case}", { case: one.id }) });
+      one.maps.forEach((map, i) => pick.append(element("option", { value: i, textContent: nameOf(map) })));
+      pick.value = this.at;
       pick.onchange = () => { this.at = Number(pick.value); this.arrange(); };
       this.pick = pick;
-      this.buttons = MODES.map((name, i) => element("button", {
+      this.buttons = modes().map((name, i) => element("button", {
         type: "button", textContent: `${i + 1} ${name}`, onclick: () => this.setMode(i),
       }));
       const bar = element("div", { className: "bar" });
       if (one.maps.length > 1) bar.append(pick);
-      if (one.baselines.length) bar.append(element("span", { className: "modes", role: "group", "aria-label": "mode" }, ...this.buttons));
+      if (one.baselines.length) bar.append(element("span", { className: "modes", role: "group", "aria-label": t("mode") }, ...this.buttons));
       this.panels = element("div", { className: "strip" });
-      this.readout = element("p", { className: "soft readout", textContent: "Point at a picture to read a cell; double-click to zoom." });
+      this.readout = element("p", { className: "soft readout", textContent: t("Point at a picture to read a cell; double-click to zoom.") });
       this.host.replaceChildren(bar, this.panels, this.readout);
       for (const name of ["layers", "words"]) {
         const members = one.maps.filter((map) => map.strip === name);
         if (members.length > 1) this.host.append(this.strip(name, members));
       }
+      this.host.querySelectorAll("details").forEach((box) => { box.open = open.includes(box.className); });
       this.arrange();
     }
 
     strip(name, members) {
       const wide = 130;
       const row = element("div", { className: "panels" });
-      const play = element("button", { type: "button", textContent: "play" });
-      const title = name === "layers" ? "Layer by layer, all on one colour scale" : "Word by word, each on its own colour scale";
+      const play = element("button", { type: "button", textContent: t("play") });
+      const title = name === "layers" ? t("Layer by layer, all on one colour scale") : t("Word by word, each on its own colour scale");
       const box = element("details", { className: `strip-${name}` }, element("summary", { textContent: title }), play, row);
       const drawn = members.map((map) => {
-        const canvas = canvasFor(this.one, wide, `heatmap of ${this.one.id}, ${map.name}`);
+        const canvas = canvasFor(this.one, wide, t("heatmap of {case}, {map}", { case: this.one.id, map: nameOf(map) }));
         const figure = element("figure", {}, element("button", {
           type: "button", className: "bare", onclick: () => this.choose(map),
-        }, canvas), element("figcaption", { textContent: `${map.name}, peak ${percent(map.peak)}` }));
+        }, canvas), element("figcaption", { textContent: t("{map}, peak {peak}", { map: nameOf(map), peak: percent(map.peak) }) }));
         row.append(figure);
         return [canvas, map, figure];
       });
@@ -54,11 +66,14 @@
         for (const [canvas, map] of drawn) draw(canvas, image, heat(map, this.one.grid), this.one, this.view);
       };
       box.ontoggle = redraw;
-      (this.strips ??= []).push(redraw);
-      let timer = null;
+      this.strips.push(redraw);
       play.onclick = () => {
-        if (timer) { clearInterval(timer); timer = null; play.textContent = "play"; return; }
-        play.textContent = "stop";
+        const mine = play.dataset.plays;
+        clearInterval(this.playing);
+        this.host.querySelectorAll("[data-plays]").forEach((other) => { other.textContent = t("play"); delete other.dataset.plays; });
+        if (mine) return;
+        play.dataset.plays = "1";
+        play.textContent = t("stop");
         let next = 0;
         const step = () => {
           this.choose(members[next]);
@@ -66,7 +81,7 @@
           next = (next + 1) % members.length;
         };
         step();
-        timer = setInterval(step, 600);
+        this.playing = setInterval(step, 600);
       };
       return box;
     }
@@ -91,18 +106,18 @@
       const mode = before ? this.mode : 3;
       this.buttons.forEach((button, i) => { button.setAttribute("aria-pressed", i === mode); button.disabled = !before; });
       const parts = [];
-      if (mode === 0) parts.push(["baseline", before], ["now", now], ["now − baseline", "difference"]);
-      else if (mode === 3) parts.push(["picture", null], ...(now ? [["now", now]] : []));
-      else parts.push([MODES[mode], mode === 1 ? "blink" : "swipe"]);
+      if (mode === 0) parts.push([t("baseline"), before], [t("now"), now], [t("now − baseline"), "difference"]);
+      else if (mode === 3) parts.push([t("picture"), null], ...(now ? [[t("now"), now]] : []));
+      else parts.push([modes()[mode], mode === 1 ? "blink" : "swipe"]);
       this.parts = parts.map(([title, what]) => {
-        const canvas = canvasFor(one, 400, `${one.id}: ${one.state}, ${title}`);
+        const canvas = canvasFor(one, 400, `${one.id}: ${t(one.state)}, ${title}`);
         this.watch(canvas, what === null ? null : (what === before ? before : now));
         return { canvas, what, title, now, before };
       });
       this.panels.replaceChildren(...this.parts.map((p) => element("figure", {}, p.canvas, element("figcaption", {}, ...this.caption(p)))));
       this.panels.classList.toggle("one", this.parts.length === 1);
       if (mode === 2) {
-        const slider = element("input", { type: "range", min: 0, max: 100, value: this.split * 100, "aria-label": "baseline left, now right" });
+        const slider = element("input", { type: "range", min: 0, max: 100, value: this.split * 100, "aria-label": t("baseline left, now right") });
         slider.oninput = () => { this.split = slider.value / 100; this.redraw(); };
         this.panels.firstChild.append(slider);
       }
@@ -111,16 +126,16 @@
     }
 
     caption({ what, title, now, before }) {
-      if (what === "swipe") return ["baseline left, now right"];
-      if (what === "blink") return ["baseline and now in turn"];
-      if (what === "difference") return ["now − baseline: red more, blue less", scaleOf(now, before), ...this.gains(before)];
+      if (what === "swipe") return [t("baseline left, now right")];
+      if (what === "blink") return [t("baseline and now in turn")];
+      if (what === "difference") return [t("now − baseline: red more, blue less"), scaleOf(now, before), ...this.gains(before)];
       if (what === null) return [title];
-      return [`${title}: ${now.name}, peak ${percent(what.peak)}`];
+      return [t("{title}: {map}, peak {peak}", { title, map: nameOf(now), peak: percent(what.peak) })];
     }
 
     gains({ moved }) {
       const told = Object.entries(moved).map(([name, points]) => `${name} ${points}`);
-      return told.length ? [element("span", { className: "gains", textContent: `${told.join(", ")} points` })] : [];
+      return told.length ? [element("span", { className: "gains", textContent: t("{told} points", { told: told.join(", ") }) })] : [];
     }
 
     async redraw() {
@@ -140,7 +155,7 @@
         } else draw(canvas, image, warm(what), one, view, { names });
       }
       this.article.dataset.drawn = String(Number(this.article.dataset.drawn ?? 0) + 1);
-      (this.strips ?? []).forEach((redraw) => redraw());
+      this.strips.forEach((redraw) => redraw());
     }
 
     watch(canvas, map) {
@@ -157,14 +172,16 @@
         const [row, col] = [Math.floor((y - top) / (bottom - top) * rows), Math.floor((x - left) / (right - left) * cols)];
         const [w, h] = one.size;
         if (row < 0 || col < 0 || row >= rows || col >= cols) {
-          this.readout.textContent = `pixel ${Math.floor(x * w)}, ${Math.floor(y * h)}: the model does not see this part of the picture`;
+          this.readout.textContent = t("pixel {x}, {y}: the model does not see this part of the picture", { x: Math.floor(x * w), y: Math.floor(y * h) });
           return;
         }
         const across = (c) => Math.round(Math.min(1, Math.max(0, left + c / cols * (right - left))) * w);
         const down = (r) => Math.round(Math.min(1, Math.max(0, top + r / rows * (bottom - top))) * h);
         const box = [across(col), down(row), across(col + 1), down(row + 1)];
-        const share = map ? `: ${percent(strengths(map)[row * cols + col] / 255 * map.peak)} of ${map.name}` : "";
-        this.readout.textContent = `row ${row + 1}, column ${col + 1} of ${rows} × ${cols}${share}; pixels ${box[0]}–${box[2]} × ${box[1]}–${box[3]}`;
+        const told = { row: row + 1, column: col + 1, rows, cols, pixels: `${box[0]}–${box[2]} × ${box[1]}–${box[3]}` };
+        this.readout.textContent = map
+          ? t("row {row}, column {column} of {rows} × {cols}: {share} of {map}; pixels {pixels}", { ...told, share: percent(strengths(map)[row * cols + col] / 255 * map.peak), map: nameOf(map) })
+          : t("row {row}, column {column} of {rows} × {cols}; pixels {pixels}", told);
       };
       canvas.ondblclick = (event) => {
         const [x, y] = place(event);
@@ -184,7 +201,7 @@
   }
 
   async function thumbnail(article, one) {
-    await small(article.querySelector(".view"), one, one.maps[0], `${one.state}, heatmap`);
+    await small(article.querySelector(".view"), one, one.maps[0], t("{state}, heatmap", { state: t(one.state) }));
     article.dataset.drawn = "1";
   }
 
@@ -194,7 +211,7 @@
       const member = byId.get(host.dataset.member);
       const one = host.dataset.map === "original" ? member.original : member;
       const moved = host.dataset.map === "moved" && one.maps.find((map) => map.strip === "follows");
-      if (one.image) small(host, one, moved || one.maps[0], moved ? moved.name : `${one.state}, heatmap`);
+      if (one.image) small(host, one, moved || one.maps[0], moved ? nameOf(moved) : t("{state}, heatmap", { state: t(one.state) }));
     }
   }
 

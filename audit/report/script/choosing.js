@@ -29,7 +29,7 @@
       if (mine.some((article, i) => article !== list.children[i])) list.append(...mine);
       section.hidden = mine.every((article) => article.hidden);
     }
-    $("shown").textContent = `${shown().length} of ${articles.length} shown`;
+    $("shown").textContent = t("{number} of {all} shown", { number: shown().length, all: articles.length });
     tell();
   }
   for (const id of ["label", "tag", "metric", "sort"]) $(id).onchange = filter;

@@ -1,9 +1,6 @@
-  const data = JSON.parse(document.getElementById("data").textContent);
   const byId = new Map(data.cases.map((c) => [c.id, c]));
   const articles = [...document.querySelectorAll("article[data-case]")];
-  const $ = (id) => document.getElementById(id);
 
-  const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const tables = Object.fromEntries(Object.entries(data.colours).map(([n, t]) => [n, decode(t)]));
   const show = { colours: "viridis", opacity: 0.8, smooth: true, outlines: true, shared: false };
@@ -92,7 +89,7 @@
     const points = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0);
     const bar = element("span", { className: "ramp" });
     bar.style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-    return element("span", { className: "scale" }, `−${points(loss)}`, bar, `+${points(gain)} points a cell`);
+    return element("span", { className: "scale" }, `−${points(loss)}`, bar, t("+{gain} points a cell", { gain: points(gain) }));
   }
 
   // Left, top, width and height of the grid on a picture drawn at this size.

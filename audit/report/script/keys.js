@@ -43,5 +43,21 @@
     document.documentElement.style.setProperty("--bar", `${sticky ? bar.offsetHeight + 6 : 6}px`);
   };
   new ResizeObserver(measure).observe(bar);
+
+  function speak(chose) {
+    language = chose;
+    try { localStorage.setItem(chosen, language); } catch { /* asked again */ }
+    say();
+    viewers.forEach((viewer) => viewer.build());
+    redrawAll();
+    hush();
+    filter();
+    articles.filter((a) => a.dataset.asked).forEach((a) => ask(byId.get(a.dataset.case), true));
+    if (explore.figure.options.length) flips();
+    $("plots").querySelector(".plots").replaceChildren();
+    if ($("plots").open) plot();
+  }
+  document.querySelectorAll("button[data-language]").forEach((b) => { b.onclick = () => speak(b.dataset.language); });
+
   filter();
   document.documentElement.dataset.ready = "1";

@@ -9,9 +9,9 @@
   }
 
   const REACH = 5; // tolerances on either side of the axis
-  const short = (ratio) => Math.abs(ratio) < 10 ? ratio.toFixed(1) : Math.abs(ratio) < 1e6 ? ratio.toFixed(0) : "over a million";
+  const short = (ratio) => Math.abs(ratio) < 10 ? ratio.toFixed(1) : Math.abs(ratio) < 1e6 ? ratio.toFixed(0) : t("over a million");
 
-  $("plots").ontoggle = () => {
+  function plot() {
     const host = $("plots").querySelector(".plots");
     if (host.children.length) return;
     const figures = new Map();
@@ -26,7 +26,10 @@
       const at = (ratio) => 150 + 28 * ratio;
       const beyond = points.filter(([ratio]) => Math.abs(ratio) > REACH).length;
       const furthest = spread([figure, points]);
-      const said = `${figure}: ${counted(points.length, "case")}, up to ${short(furthest)} tolerances away${beyond ? `; ${beyond} beyond the axis` : ""}`;
+      const far = { figure, far: short(furthest), CASES: many("{number} case", "{number} cases", points.length), number: beyond };
+      const said = beyond
+        ? t("{figure}: {CASES}, up to {far} tolerances away; {number} beyond the axis", far)
+        : t("{figure}: {CASES}, up to {far} tolerances away", far);
       const plot = svg("svg", { viewBox: "0 0 300 46", role: "img", "aria-label": said },
         svg("rect", { x: at(-1), y: 2, width: 56, height: 24, class: "within" }),
         svg("line", { x1: at(0), x2: at(0), y1: 2, y2: 26, class: "zero" }),
@@ -44,15 +47,16 @@
           ? svg("path", { d: `M${at(end * REACH) + 5 * end} ${y} l${-6 * end} -4 v8 z`, class: "out beyond" })
           : svg("circle", { cx: at(ratio), cy: y, r: 2.6, class: shape });
         const title = svg("title", {});
-        title.textContent = `${id}: ${short(ratio)} × the tolerance`;
+        title.textContent = t("{case}: {times} × the tolerance", { case: id, times: short(ratio) });
         dot.append(title);
         dot.onclick = () => go($(`case-${id}`));
         plot.append(dot);
       });
-      host.append(element("figure", {}, plot, element("figcaption", {}, termOf(figure), ...(beyond ? [`: ${beyond} beyond the axis, up to ${short(furthest)} tolerances`] : []))));
+      host.append(element("figure", {}, plot, element("figcaption", {}, termOf(figure), ...(beyond ? [t(": {number} beyond the axis, up to {far} tolerances", far)] : []))));
     }
-    if (!host.children.length) host.append(element("p", { className: "soft", textContent: "No case was compared with a baseline." }));
-  };
+    if (!host.children.length) host.append(element("p", { className: "soft", textContent: t("No case was compared with a baseline.") }));
+  }
+  $("plots").ontoggle = plot;
 
   const explore = { figure: $("figure"), side: $("side"), limit: $("limit") };
   function known() {
@@ -72,7 +76,9 @@
     const all = known();
     const out = all.filter(([value]) => (low ? value < limit : value > limit)).sort(([a], [b]) => a - b);
     $("limit-said").textContent = String(limit);
-    $("flips").replaceChildren(`${out.length} of ${counted(all.length, "case")} would fail`, ...(out.length ? [": "] : []), ...out.flatMap(([value, one], i) => [
+    const found = { number: out.length, CASES: many("{number} case", "{number} cases", all.length) };
+    const told = out.length ? t("{number} of {CASES} would fail: {names}", { ...found, names: "" }) : t("{number} of {CASES} would fail", found);
+    $("flips").replaceChildren(told, ...out.flatMap(([value, one], i) => [
       i ? ", " : "", element("a", { href: `#case-${one.id}`, textContent: `${one.id} (${value.toPrecision(3)})` }),
     ]));
     const written = (value) => /^[\w-]+$/.test(value) ? value : JSON.stringify(value);
@@ -82,14 +88,15 @@
   explore.figure.onchange = bounds;
   explore.side.onchange = flips;
   explore.limit.oninput = flips;
+  const copying = [...$("copy").childNodes];
   $("copy").onclick = async () => {
     const text = $("yaml").textContent;
     try { await navigator.clipboard.writeText(text); } catch {
       getSelection().selectAllChildren($("yaml"));
       document.execCommand("copy");
     }
-    $("copy").textContent = "copied";
-    setTimeout(() => { $("copy").textContent = "copy"; }, 1500);
+    $("copy").textContent = t("copied");
+    setTimeout(() => $("copy").replaceChildren(...copying), 1500);
   };
   if (explore.figure.options.length) bounds();
 

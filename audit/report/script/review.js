@@ -6,14 +6,13 @@
   try { decisions = JSON.parse(localStorage.getItem(stored)) ?? {}; } catch { decisions = {}; }
   try { $("reviewer").value = localStorage.getItem(signed) ?? ""; } catch { /* nothing is kept here */ }
 
-  const WHY = "Say why first: accepting does not mend the broken contract.";
   const articleOf = new Map(articles.map((article) => [article.dataset.case, article]));
 
   function keep() {
     let kept = true;
     try { localStorage.setItem(stored, JSON.stringify(decisions)); } catch { kept = false; }
     tell();
-    if (!kept) $("told").textContent = "This browser cannot keep your review: export it before you close the page.";
+    if (!kept) $("told").textContent = t("This browser cannot keep your review: export it before you close the page.");
   }
 
   // Returns whether it was decided: to accept a broken contract, a reason is needed.
@@ -29,7 +28,7 @@
 
   function ask(one, missing) {
     const article = articleOf.get(one.id);
-    article.querySelector(".ask").textContent = missing ? WHY : "";
+    article.querySelector(".ask").textContent = missing ? t("Say why first: accepting does not mend the broken contract.") : "";
     article.querySelector("input[data-reason]").setAttribute("aria-invalid", missing);
     article.dataset.asked = missing ? "1" : "";
   }
@@ -44,7 +43,7 @@
     const made = Object.values(decisions);
     const accepted = made.filter((d) => d.decision === "accept").length;
     const open = data.cases.filter((c) => c.decidable && c.failed && !decisions[c.id]).length;
-    $("told").textContent = `${accepted} accepted, ${made.length - accepted} rejected, ${open} undecided`;
+    $("told").textContent = t("{accepted} accepted, {rejected} rejected, {open} undecided", { accepted, rejected: made.length - accepted, open });
     $("export").disabled = !made.length;
   }
 
@@ -79,7 +78,7 @@
         if (!decide(one, decision, field.value)) without += 1;
       }
       keep();
-      if (without) $("told").textContent += `; ${counted(without, "broken contract")} without a reason`;
+      if (without) $("told").textContent += many("; {number} broken contract without a reason", "; {number} broken contracts without a reason", without);
     };
   }
   $("reviewer").onchange = () => {
@@ -91,7 +90,7 @@
     const reviewer = $("reviewer").value.trim();
     if (!reviewer) {
       $("reviewer").setAttribute("aria-invalid", true);
-      $("told").textContent = "Say who reviews: the name is kept with your decisions.";
+      $("told").textContent = t("Say who reviews: the name is kept with your decisions.");
       $("reviewer").focus();
       return;
     }
@@ -104,6 +103,6 @@
     });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    $("told").textContent = `Written as ${link.download}. Send it back to whoever sent you this page.`;
+    $("told").textContent = t("Written as {file}. Send it back to whoever sent you this page.", { file: link.download });
   };
 

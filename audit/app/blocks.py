@@ -12,7 +12,7 @@ from audit.app.tongue import language, spoken
 from audit.base.languages import LANGUAGES, Language
 
 
-class SpokenBlocks(gr.Blocks):
+class SpokenBlocks(gr.Blocks):  # type: ignore[misc]  # gradio has no types here
     """A page that is sent to each visitor in one of several languages.
 
     Attributes:

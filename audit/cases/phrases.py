@@ -19,8 +19,6 @@ VARIABLE = "AUDIT_LANGUAGE"
 """The environment variable that names the language of messages about case files."""
 
 PHRASES: Sequence[str] = (
-    # What joins two sentences, a sentence and its hint
-    "{FIRST}; {SECOND}",
     # Hints: what may have been meant
     "did you mean {name}?",
     "choose from: {names}",
@@ -125,7 +123,7 @@ PHRASES: Sequence[str] = (
     "digit, and is at most {number} characters long",
     "{WHAT} is not a text but {type}",
     "{WHAT} has {number} characters, more than the limit of {all}",
-    "{WHAT} has {PROBLEM}",
+    "{WHAT} has half a character (the lone surrogate {code}): write the whole one",
     "{WHAT} has a control character ({code})",
     "{WHAT} is empty but for white space",
     "{WHAT} is empty",

@@ -36,10 +36,9 @@ def check(
     Example: audit check cases/birds.yaml
     """
     from audit.cases.checking import check_files  # noqa: PLC0415
-    from audit.cases.phrases import chosen_language, told  # noqa: PLC0415
     from audit.cases.project import project_at  # noqa: PLC0415
 
-    language, project = chosen_language(), project_at()
+    project = project_at()
     known, note = _known(model or str(project.keys.get("audit_model") or "reference"))
     found = check_files(files or _all_files(project), known)
     if as_json:
@@ -52,8 +51,12 @@ def check(
         }
         sys.stdout.write(to_json(about))
     else:
-        for problem in found.problems:
-            say(told(problem, language), error=True)
+        if found.problems:
+            from audit.cases.phrases import chosen_language, told  # noqa: PLC0415
+
+            language = chosen_language()
+            for problem in found.problems:
+                say(told(problem, language), error=True)
         for path in found.others:
             say(f"{as_typed(path)}: left out, it has no key 'cases'")
         if note:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal
 
@@ -39,6 +39,9 @@ PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 """A place for a value. Other braces in a text are just braces."""
 
 _JOINED = re.compile(r"\{[A-Z]+\}([;:,] |[;:,]? and )\{[A-Z]+\}")
+
+_LONGEST = 1500
+"""Longer sentences are not read: a run may come from anywhere, and one could be made to last."""
 
 _HELD = {
     **dict.fromkeys(("number", "of", "all"), r"[+−-]?[0-9][0-9,.]*"),
@@ -131,9 +134,9 @@ def plural(one: str, many: str, number: int, /, **values: object) -> Message:
 class Phrases:
     """Reads sentences that are already finished in English, such as those that a run has stored.
 
-    Of several texts that fit, the one with most letters of its own is taken. What is in a place
-    with a name in capitals is read in the same way, and stays English if nothing fits it. What
-    only joins two texts, such as ``{FIRST}; {SECOND}``, is taken first if both can be read.
+    What is in a place with a name in capitals is read in the same way, and stays English if nothing
+    fits it. Of several readings the one that knows most letters is taken. A text that only joins
+    two, such as ``{FIRST}; {SECOND}``, is read only where both can be.
 
     >>> known = Phrases(["{WHAT} is {value}, and must be {LIMIT}", "at least {value}"])
     >>> found = known.read("mass is 0.1, and must be at least 0.5")
@@ -144,40 +147,47 @@ class Phrases:
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        order = sorted(dict.fromkeys(texts), key=_letters, reverse=True)
-        self._joints = [(text, found[1]) for text in order if (found := _JOINED.fullmatch(text))]
+        unique = list(dict.fromkeys(texts))
+        self._joints = [(text, found[1]) for text in unique if (found := _JOINED.fullmatch(text))]
         joined = {text for text, _ in self._joints}
-        self._patterns = [(text, _pattern(text)) for text in order if text not in joined]
+        # A search for the longest words of a text is quicker than to match its whole pattern.
+        self._patterns = [
+            (text, max(PLACE.split(text)[::2], key=len), _pattern(text))
+            for text in unique
+            if text not in joined
+        ]
         # Many cases of a run say the same.
-        self.read: Callable[[str], Message | None] = cache(self._read)
+        self._best = lru_cache(maxsize=20_000)(self._readings)
 
-    def _read(self, sentence: str) -> Message | None:
+    def read(self, sentence: str) -> Message | None:
         """The message that a sentence is in English; None if it is none of these texts."""
-        for text, joint in self._joints:
-            if found := self._joined(sentence, text, joint):
-                return found
-        nearly = None
-        for text, pattern in self._patterns:
-            match = pattern.fullmatch(sentence)
-            if match is None:
-                continue
-            inner = {k: self.read(v) for k, v in match.groupdict().items() if k.isupper()}
-            found = Message(text, {k: inner.get(k) or v for k, v in match.groupdict().items()})
-            if all(inner.values()):
-                return found
-            nearly = nearly or found
-        return nearly
+        if len(sentence) > _LONGEST or not any(map(str.isalpha, sentence)):
+            return None
+        return self._best(sentence)[1]
 
-    def _joined(self, sentence: str, text: str, joint: str) -> Message | None:
-        """Two sentences that are joined, if both can be read: a name may have the joint in it."""
-        at = sentence.find(joint)
-        while at > 0:
-            first = self.read(sentence[:at])
-            second = first and self.read(sentence[at + len(joint) :])
-            if first and second:
-                return Message(text, dict(zip(PLACE.findall(text), (first, second), strict=True)))
-            at = sentence.find(joint, at + 1)
-        return None
+    def _readings(self, sentence: str) -> tuple[int, Message | None]:
+        """How many letters of a sentence the best reading knows, and that reading."""
+        best: tuple[int, Message | None] = (0, None)
+        for text, joint in self._joints:
+            at = sentence.find(joint)
+            while at > 0:
+                # The second is read only if the first can be: most text is in no table.
+                first = self._best(sentence[:at])
+                second = self._best(sentence[at + len(joint) :]) if first[1] else first
+                known = first[0] + second[0]
+                if first[1] and second[1] and known > best[0]:
+                    parts = zip(PLACE.findall(text), (first[1], second[1]), strict=True)
+                    best = known, Message(text, dict(parts))
+                at = sentence.find(joint, at + 1)
+        for text, words, pattern in self._patterns:
+            if words in sentence and (match := pattern.fullmatch(sentence)):
+                found = match.groupdict()
+                inner = {name: self._best(found[name]) for name in found if name.isupper()}
+                known = 1 + _letters(text) + sum(letters for letters, _ in inner.values())
+                if known > best[0]:
+                    read = {name: each for name, (_, each) in inner.items() if each}
+                    best = known, Message(text, found | read)
+        return best
 
     def said(self, sentence: str, language: Language) -> str:
         """A finished sentence in a language; as it is if it is none of these texts."""

@@ -215,6 +215,8 @@ _SESSION = (
     "{number} other tests failed ({names})",
 )
 
+_EXPLAINED = ("{number} figure of {map}", "{number} figures of {map}")
+
 _VIEW = (
     "The model sees {PART}",
     "The grid reaches beyond the picture by {PART}",
@@ -239,7 +241,8 @@ _VIEW = (
 _JOINED = ("{FIRST}; {SECOND}", "{FIRST}, {SECOND}")
 
 STORED = (
-    *_LIMITS, *_EXPECTATIONS, *_UNDEFINED, *_DRIFT, *_SUITE, *_OMNIBUS, *_SESSION, *_VIEW, *_JOINED,
+    *_LIMITS, *_EXPECTATIONS, *_UNDEFINED, *_DRIFT, *_SUITE, *_OMNIBUS, *_SESSION, *_EXPLAINED,
+    *_VIEW, *_JOINED,
     *(state.value for state in State), "the case",
 )  # fmt: skip
 """Every text that a run may have stored."""

@@ -26,6 +26,7 @@ from audit.gate.verdict import Policy
 from audit.report.gallery import write_gallery
 from audit.studies.comparison import compare
 from audit.studies.sides import side_of_folder
+from tests.pages import words_of
 from tests.projects import stored_in
 from tests.toy_model import ToyOfWords
 
@@ -211,7 +212,7 @@ def test_the_suites_gate_and_the_gallery_find_every_figure_of_a_run_of_version_0
     page = write_gallery(run, "all").read_text()
     assert "cross_attention" not in page
     assert "encoder_attention" not in page
-    assert "js against answer_attention layers=last (word_attention word=birds)" in page
+    assert "js against answer_attention layers=last (word_attention word=birds)" in words_of(page)
     assert f'"{DISTANCE}":0.0' in page.partition('"ratios"')[2]
 
 

@@ -197,6 +197,7 @@ def test_without_a_configuration_file_a_models_folder_is_not_taken_for_tests(
     [
         ("--audit-engine=turbo", "'turbo' is not fast or reference"),
         ("--audit-dtype=bf16", "'bf16' is not float32 or bfloat16"),
+        ("--audit-language=fr", "'fr' is not auto or en or zh"),
     ],
 )
 def test_a_choice_that_there_is_not_is_told_before_anything_is_collected(

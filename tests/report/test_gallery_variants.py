@@ -44,7 +44,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_the_words_are_there_without_a_script(run: Run) -> None:
-    page = write_gallery(run).read_text()
+    page = write_gallery(run, language="en").read_text()
     assert page.count('class="family"') == 4  # the case and its three variants, but not the other
     # On grey any label but the case's would do, and this model says the same.
     assert "Labels: 2 of 2 as expected; of variants 2 of 3 as they must be." in page
@@ -69,7 +69,7 @@ def alone(tmp_path: Path) -> Run:
 
 
 def test_a_variant_alone_has_its_case_beside_it(alone: Run) -> None:
-    page = write_gallery(alone).read_text()
+    page = write_gallery(alone, language="en").read_text()
     assert "the case, asked only for its variant" in page
     assert '"original":{"id":"birds"' in page
     assert 'href="#case-birds"' not in page  # it is not on the page
@@ -77,7 +77,7 @@ def test_a_variant_alone_has_its_case_beside_it(alone: Run) -> None:
     assert outcome.variant_of_view == pytest.approx((0.25, 0.0, 0.75, 1.0))
     for path in (alone.folder / "images").glob(f"{outcome.variant_of_image}*"):
         path.unlink()
-    page = write_gallery(alone).read_text()  # as in a run of an older version
+    page = write_gallery(alone, language="en").read_text()  # as in a run of an older version
     assert "The case itself is not part of this run" in page
     assert '"original":' not in page
 

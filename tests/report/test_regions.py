@@ -103,7 +103,7 @@ def test_the_page_has_the_names_the_colours_and_what_moved(tmp_path: Path) -> No
     now, before = np.array([[0.5, 0.5], [0.0, 0.0]]), np.array([[0.85, 0.15], [0.0, 0.0]])
     case = replace(outcome("a", State.DRIFTED), drift=[row])
     run.add(case, {"m": now, "baseline:m": before})
-    page = write_gallery(run).read_text()
+    page = write_gallery(run, language="en").read_text()
     assert '<bdi>birds</bdi>: 50 % of the map, was 85 % (−35 <a class="term"' in page
     data = json.loads(page.split('id="data">')[1].split("</script>", maxsplit=1)[0])
     assert data["regions"] == {"birds": PALETTE[0]}

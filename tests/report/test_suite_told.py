@@ -50,7 +50,7 @@ def told(run: Run, suite: Suite) -> tuple[list[str], str, str]:
     """The lines of the terminal, the summary, the gallery."""
     run.finish({"suite": suite.to_dict()})
     summary = markdown(run, suite, Ending(0, 1, 1), [], str, pictures=False)
-    return closing_lines(run, suite, None), summary, write_gallery(run).read_text()
+    return closing_lines(run, suite, None), summary, write_gallery(run, language="en").read_text()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_where_nothing_fell_the_slices_are_only_counted(run: Run) -> None:
 
 def test_results_of_version_0_1_that_know_neither_verdict_nor_slices_are_drawn(run: Run) -> None:
     run.finish({"suite": {"failed": True, "sentence": "over 3 cases: mass moved"}})
-    page = write_gallery(run).read_text()
+    page = write_gallery(run, language="en").read_text()
     assert "Suite-level gate failed: over 3 cases: mass moved" in page
     assert 'id="slices"' not in page
 

@@ -139,7 +139,8 @@ function show() {
   const { src, width, height } = props.picture;
   element.querySelector(".boxes").hidden = !src;
   if (src) image.src = src;
-  size.textContent = src ? `${say("size", { width, height })} ` : "";
+  // Chinese has no space between sentences.
+  size.textContent = src ? say("size", { width, height }).replace(/\.$/, ". ") : "";
   boxes = (props.value || []).map(b => ({ ...b, box: [...b.box] }));
   draw();
 }

@@ -20,8 +20,11 @@ from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from audit.app.phrases import PHRASES as APP
 from audit.base.files import write_atomically
 from audit.base.languages import DOMAINS, LANGUAGES, PLACE
+from audit.cases.phrases import PHRASES as CASES
+from audit.maps.methods import METHODS
 from audit.metrics.registry import METRICS
 from audit.report import wording
 from audit.report.glossary import DIRECTIONS, METRIC, WORDS
@@ -62,10 +65,14 @@ def _of_the_glossary() -> Iterator[str]:
         yield from (row.summary, row.chance)
 
 
+def _of_methods() -> Iterator[str]:
+    yield from (row.about for row in METHODS.values())
+
+
 TABLES: Mapping[str, tuple[Callable[[], Iterable[str]], ...]] = {
     "report": (_of_causes, _of_the_glossary, lambda: STORED),
-    "app": (),
-    "cases": (),
+    "app": (_of_methods, lambda: APP),
+    "cases": (lambda: CASES,),
 }
 """Functions that give the texts of tables which do not mark them one by one."""
 

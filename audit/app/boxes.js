@@ -1,9 +1,11 @@
 // The picture, and boxes drawn on it with mouse, finger or keyboard. The page calls this once, with
-// its own `element`, `props`, `watch`. Texts are only ever set as text, never as markup.
+// its own `element`, `props`, `watch`. Texts are only ever set as text, never as markup; those in the
+// visitor's language come as `props.words`.
 const stage = element.querySelector(".stage"), image = stage.querySelector("img");
 const list = element.querySelector("ol"), size = element.querySelector(".size");
 const SIDES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const within = v => Math.min(1, Math.max(0, v));
+const say = (word, values) => props.words[word].replace(/\{(\w+)\}/g, (place, name) => values?.[name] ?? place);
 let boxes = [], held = null;
 
 const make = (tag, set = {}) => Object.assign(document.createElement(tag), set);
@@ -15,7 +17,7 @@ function save() { props.value = boxes.map(b => ({ ...b, box: [...b.box] })); }
 function place(node, b) {
   const [l, t, r, d] = b.box;
   Object.assign(node.style, { left: `${100 * l}%`, top: `${100 * t}%`, width: `${100 * (r - l)}%`, height: `${100 * (d - t)}%` });
-  node.setAttribute("aria-label", `${b.name || "unnamed region"}, pixels ${extent(b)}: arrow keys move it, with Shift they resize it, Delete removes it`);
+  node.setAttribute("aria-label", say("box", { name: b.name || say("unnamed"), extent: extent(b) }));
 }
 
 function shift(b, x, y) {
@@ -25,7 +27,10 @@ function shift(b, x, y) {
 }
 
 function name() {
-  for (let n = 1; ; n++) if (!boxes.some(b => b.name === `region ${n}`)) return `region ${n}`;
+  for (let number = 1; ; number++) {
+    const free = say("region", { number });
+    if (!boxes.some(b => b.name === free)) return free;
+  }
 }
 
 function remove(b) { boxes = boxes.filter(other => other !== b); draw(); save(); }
@@ -33,15 +38,15 @@ function remove(b) { boxes = boxes.filter(other => other !== b); draw(); save();
 function row(b, number) {
   const item = make("li"), where = make("span", { className: "where", textContent: extent(b) });
   const nameField = make("input", { type: "text", value: b.name, maxLength: 60 });
-  nameField.setAttribute("aria-label", `name of region ${number}`);
+  nameField.setAttribute("aria-label", say("name", { number }));
   nameField.oninput = () => { b.name = nameField.value; b.tag.textContent = b.name; save(); };
   const wanted = make("select");
-  wanted.setAttribute("aria-label", `what the model must do with region ${number}`);
-  for (const [value, text] of [["look", "must look here"], ["avoid", "must not look here"]])
-    wanted.append(make("option", { value, textContent: text, selected: b.wanted === value }));
+  wanted.setAttribute("aria-label", say("wanted", { number }));
+  for (const value of ["look", "avoid"])
+    wanted.append(make("option", { value, textContent: say(value), selected: b.wanted === value }));
   wanted.onchange = () => { b.wanted = wanted.value; b.node.classList.toggle("avoid", b.wanted === "avoid"); save(); };
-  const removeButton = make("button", { type: "button", textContent: "remove" });
-  removeButton.setAttribute("aria-label", `remove region ${number}`);
+  const removeButton = make("button", { type: "button", textContent: say("remove") });
+  removeButton.setAttribute("aria-label", say("remove_region", { number }));
   removeButton.onclick = () => remove(b);
   b.where = where;
   item.append(nameField, removeButton, wanted, where);
@@ -134,9 +139,14 @@ function show() {
   const { src, width, height } = props.picture;
   element.querySelector(".boxes").hidden = !src;
   if (src) image.src = src;
-  size.textContent = src ? `${width} × ${height} pixels. ` : "";
+  // Chinese has no space between sentences.
+  size.textContent = src ? say("size", { width, height }).replace(/\.$/, ". ") : "";
   boxes = (props.value || []).map(b => ({ ...b, box: [...b.box] }));
   draw();
 }
+image.alt = say("picture");
+list.setAttribute("aria-label", say("regions"));
+element.querySelector(".hint").textContent = say("hint");
+element.querySelector(".add").textContent = say("add");
 watch("picture", show);
 show();

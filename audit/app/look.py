@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import gradio as gr
 
-_SANS = ("system-ui", "-apple-system", "Segoe UI", "sans-serif")
+_SANS = (
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Noto Sans CJK SC",
+    "sans-serif",
+)
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 

@@ -5,17 +5,31 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
+from audit.app.blocks import SpokenBlocks, in_each_language
 from audit.app.casefile import case_yaml, drawn, suggested_id
 from audit.app.desk import Answer, Desk, Picture, Question, example, message, uploaded
-from audit.app.markup import alert, figures, fixed, pictures, verdict, where_to_put
+from audit.app.markup import (
+    alert,
+    figures,
+    fixed,
+    head,
+    how_to_save,
+    pictures,
+    verdict,
+    waiting,
+    where_to_put,
+    words_of_boxes,
+)
+from audit.app.tongue import language_of, spoken, t, told
 from audit.base.files import write_atomically
 from audit.base.images import FORMATS
+from audit.base.languages import Choice
 from audit.base.words import words_in
 from audit.cases.loading import Case
 from audit.maps.methods import METHODS
@@ -26,7 +40,8 @@ _ONE_AT_A_TIME = {"concurrency_id": "audit", "concurrency_limit": 1, "api_visibi
 
 _AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-_LAYERS, _WORDS, _ANIMATION = "every layer", "every word", "animation"
+_LAYERS, _WORDS, _ANIMATION = "layers", "words", "animation"
+"""What may be drawn besides the map."""
 
 _FIELDS = ("layers", "heads", "word")
 """The keys of a map that have a field of their own; others are typed into one field."""
@@ -54,25 +69,29 @@ _FORGET = 86_400
 """Seconds after which the picture and answer of a page that was left open are forgotten."""
 
 
-def build(desk: Desk, cases: Sequence[Case], folder: Path) -> gr.Blocks:
+def build(
+    desk: Desk, cases: Sequence[Case], folder: Path, language: Choice = "auto"
+) -> SpokenBlocks:
     """The page.
 
     Args:
         cases: examples to pick from.
         folder: a temporary one, for the drawings and cases that are made.
+        language: of its answers; ``auto`` for that of each visitor's browser.
     """
-    return _Page(desk, cases, folder).blocks
+    return in_each_language(lambda: _Page(desk, cases, folder, language).blocks)
 
 
 class _Page:
-    def __init__(self, desk: Desk, cases: Sequence[Case], folder: Path) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, cases: Sequence[Case], folder: Path, language: Choice) -> None:
+        self._desk, self._language = desk, language
         # The picture of a variant may be made, and then there is no file to open.
         self._cases = {case.id: case for case in cases if case.variant is None}
         self._folder = folder
         self._made: deque[Path] = deque()
-        with gr.Blocks(title="audit", analytics_enabled=False, delete_cache=_KEEP) as self.blocks:
-            gr.HTML(fixed("head.html"), js_on_load=None)
+        self.blocks = SpokenBlocks(title="audit", analytics_enabled=False, delete_cache=_KEEP)
+        with self.blocks:
+            gr.HTML(head(), js_on_load=None)
             self.picture = gr.State(None, time_to_live=_FORGET)
             self.answer = gr.State(None, time_to_live=_FORGET)
             with gr.Row():
@@ -90,90 +109,96 @@ class _Page:
     def _ask_fields(self) -> None:
         names = [(f"{case.id}: {case.text}", case.id) for case in self._cases.values()]
         self.example = gr.Dropdown(
-            names, value=None, label="Example: a case of this project", visible=bool(names),
+            names, value=None, label=t("Example: a case of this project"), visible=bool(names),
             elem_id="example",
         )  # fmt: skip
         self.upload = gr.File(
-            label=f"Picture ({', '.join(FORMATS)})", file_types=["image"], height=150,
-            elem_id="upload",
+            label=t("Picture ({formats})", formats=", ".join(FORMATS)), file_types=["image"],
+            height=150, elem_id="upload",
         )  # fmt: skip
         self.boxes = gr.HTML(
             [], html_template=fixed("boxes.html"), js_on_load=fixed("boxes.js"),
-            picture=_shown(None), elem_id="picture", label="Picture with regions",
+            picture=_shown(None), words=words_of_boxes(), elem_id="picture",
+            label=t("Picture with regions"),
         )  # fmt: skip
         self.text = gr.Textbox(
-            label="Hypothesis", placeholder="A sentence about the picture", lines=2, max_lines=6,
-            elem_id="text",
+            label=t("Hypothesis"), placeholder=t("A sentence about the picture"), lines=2,
+            max_lines=6, elem_id="text",
         )  # fmt: skip
         self.premise = gr.Textbox(
-            label="Premise (optional)", placeholder="A text that goes with the picture",
+            label=t("Premise (optional)"), placeholder=t("A text that goes with the picture"),
             elem_id="premise",
         )  # fmt: skip
-        self.ask = gr.Button("Ask", variant="primary", elem_id="ask")
-        with gr.Accordion("Model and map", elem_id="how"):
+        self.ask = gr.Button(t("Ask"), variant="primary", elem_id="ask")
+        with gr.Accordion(t("Model and map"), elem_id="how"):
             self._how_fields()
 
     def _how_fields(self) -> None:
         first = next(iter(METHODS))
         self.model = gr.Dropdown(
-            list(self._desk.sources), value=self._desk.sources[0], label="Model", elem_id="model"
-        )
+            list(self._desk.sources), value=self._desk.sources[0], label=t("Model"),
+            elem_id="model",
+        )  # fmt: skip
         self.method = gr.Dropdown(
-            [(f"{name}: {row.about}", name) for name, row in METHODS.items()],
-            value=first, label="Method", elem_id="method",
+            [
+                (t("{name}: {ABOUT}", name=name, ABOUT=t(row.about)), name)
+                for name, row in METHODS.items()
+            ],
+            value=first, label=t("Method"), elem_id="method",
         )  # fmt: skip
         self.word = gr.Dropdown(
-            [], value=None, label="Word or phrase of the hypothesis", allow_custom_value=True,
-            visible=_HIDDEN, elem_id="word",
+            [], value=None, label=t("Word or phrase of the hypothesis"),
+            allow_custom_value=True, visible=_HIDDEN, elem_id="word",
         )  # fmt: skip
         with gr.Row():
             self.layers = gr.Textbox(
-                label="Layers", placeholder="last:2 or 1,3", min_width=140,
+                label=t("Layers"), placeholder=t("last:2 or 1,3"), min_width=140,
                 elem_id="layers",
             )  # fmt: skip
             self.heads = gr.Textbox(
-                label="Heads", placeholder="mean or 1,3", min_width=140, elem_id="heads"
+                label=t("Heads"), placeholder=t("mean or 1,3"), min_width=140, elem_id="heads"
             )
         self.more = gr.Textbox(
-            label="More keys", placeholder="temperature=0.5 smooth=1", info=_also(first),
+            label=t("More keys"), placeholder="temperature=0.5 smooth=1", info=_also(first),
             elem_id="more",
         )  # fmt: skip
         self.also = gr.CheckboxGroup(
-            [_LAYERS, _WORDS, _ANIMATION], value=[_LAYERS], label="Also draw", elem_id="also"
-        )
+            [(t("every layer"), _LAYERS), (t("every word"), _WORDS), (t("animation"), _ANIMATION)],
+            value=[_LAYERS], label=t("Also draw"), elem_id="also",
+        )  # fmt: skip
         self.colours = gr.Dropdown(
-            colour_maps(), value="viridis", label="Colours", elem_id="colours"
+            colour_maps(), value="viridis", label=t("Colours"), elem_id="colours"
         )
 
     def _answer_fields(self) -> None:
-        self.waiting = gr.HTML(fixed("waiting.html"), js_on_load=None, elem_id="waiting")
+        self.waiting = gr.HTML(waiting(), js_on_load=None, elem_id="waiting")
         with gr.Column(elem_id="result"):
             self.verdict = gr.HTML(js_on_load=None, elem_id="verdict")
             self.heatmap = gr.HTML(js_on_load=None, elem_id="heatmap")
-            with gr.Accordion("Every layer", elem_id="layer-maps") as self.layer_maps:
+            with gr.Accordion(t("Every layer"), elem_id="layer-maps") as self.layer_maps:
                 self.layer_sheet = gr.HTML(js_on_load=None, elem_id="layer-sheet")
-            with gr.Accordion("Every word", elem_id="word-maps") as self.word_maps:
+            with gr.Accordion(t("Every word"), elem_id="word-maps") as self.word_maps:
                 self.word_sheet = gr.HTML(js_on_load=None, elem_id="word-sheet")
-            with gr.Accordion("Figures of the map", elem_id="figures"):
+            with gr.Accordion(t("Figures of the map"), elem_id="figures"):
                 self.figures = gr.HTML(js_on_load=None)
-            with gr.Accordion("Files", open=False, elem_id="files"):
-                self.files = _downloads("Download what is shown above")
+            with gr.Accordion(t("Files"), open=False, elem_id="files"):
+                self.files = _downloads(t("Download what is shown above"))
 
     def _case_fields(self) -> None:
-        with gr.Accordion("Save as a case", elem_id="case"):
-            gr.HTML(fixed("case.html"), js_on_load=None)
+        with gr.Accordion(t("Save as a case"), elem_id="case"):
+            gr.HTML(how_to_save(), js_on_load=None)
             with gr.Row():
                 with gr.Column(scale=5, min_width=_NARROWEST):
                     self.case_id = gr.Textbox(label="Id", elem_id="case-id")
-                    self.label = gr.Dropdown([], label="Expected label", elem_id="label")
-                    self.save = gr.Button("Save as a case", elem_id="save")
+                    self.label = gr.Dropdown([], label=t("Expected label"), elem_id="label")
+                    self.save = gr.Button(t("Save as a case"), elem_id="save")
                     self.case_notice = gr.HTML(js_on_load=None, elem_id="case-notice")
                 with gr.Column(scale=6, min_width=_NARROWEST, elem_id="saved"):
                     self.yaml = gr.Code(
-                        language="yaml", label="Case file", interactive=False, buttons=["copy"],
-                        wrap_lines=True, show_line_numbers=False, elem_id="yaml",
+                        language="yaml", label=t("Case file"), interactive=False,
+                        buttons=["copy"], wrap_lines=True, show_line_numbers=False, elem_id="yaml",
                     )  # fmt: skip
-                    self.case_files = _downloads("Case and picture", "case-files")
+                    self.case_files = _downloads(t("Case and picture"), "case-files")
 
     # What happens
 
@@ -181,16 +206,18 @@ class _Page:
         opened = [
             self.picture, self.boxes, self.answer, self.notice, self.waiting, self.verdict,
         ]  # fmt: skip
-        self.upload.upload(self._upload, [self.upload], opened, **_ONE_AT_A_TIME)
-        self.upload.clear(self._clear, None, opened, **_AT_ONCE)
+        in_turn = self._in_their_language
+        self.upload.upload(in_turn(self._upload), [self.upload], opened, **_ONE_AT_A_TIME)
+        self.upload.clear(in_turn(self._clear), None, opened, **_AT_ONCE)
         self.example.input(
-            self._pick, [self.example],
+            in_turn(self._pick), [self.example],
             [*opened, self.upload, self.text, self.premise, self.word], **_ONE_AT_A_TIME,
         )  # fmt: skip
         self.text.blur(_word_choices, [self.text], [self.word], **_AT_ONCE)
         self.method.change(
-            _fields_of, [self.method], [self.layers, self.heads, self.word, self.more], **_AT_ONCE
-        )
+            in_turn(_fields_of), [self.method], [self.layers, self.heads, self.word, self.more],
+            **_AT_ONCE,
+        )  # fmt: skip
         asked = [
             self.picture, self.text, self.premise, self.model, self.method,
             self.layers, self.heads, self.word, self.more, self.also, self.colours,
@@ -201,13 +228,23 @@ class _Page:
             self.case_id, self.label, self.case_notice,
         ]  # fmt: skip
         answered = gr.on(
-            [self.ask.click, self.text.submit], self._ask, asked, shown, **_ONE_AT_A_TIME
+            [self.ask.click, self.text.submit], in_turn(self._ask), asked, shown, **_ONE_AT_A_TIME
         )
         answered.then(None, js=_TO_THE_ANSWER)
         self.save.click(
-            self._save, [self.answer, self.boxes, self.case_id, self.label],
+            in_turn(self._save), [self.answer, self.boxes, self.case_id, self.label],
             [self.case_notice, self.yaml, self.case_files], **_ONE_AT_A_TIME,
         )  # fmt: skip
+
+    def _in_their_language(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """The handler of an event, which speaks the language of the visitor."""
+
+        def handle(request: gr.Request, *given: Any) -> Any:
+            asked = request.headers.get("accept-language")
+            with spoken(language_of(self._language, asked)):
+                return handler(*given)
+
+        return handle
 
     def _upload(self, path: str | None) -> dict[Any, Any]:
         if path is None:
@@ -215,13 +252,13 @@ class _Page:
         try:
             return self._open(uploaded(Path(path)))
         except Exception as error:
-            return {**self._clear(), self.notice: alert(message(error, Path(path)))}
+            return {**self._clear(), self.notice: alert(told(message(error, Path(path))))}
 
     def _clear(self) -> dict[Any, Any]:
         return {
             self.picture: None, self.boxes: gr.HTML(value=[], picture=_shown(None)),
             self.answer: None, self.notice: "", self.verdict: "",
-            self.waiting: fixed("waiting.html"),
+            self.waiting: waiting(),
         }  # fmt: skip
 
     def _open(self, picture: Picture, boxes: Sequence[dict[str, Any]] = ()) -> dict[Any, Any]:
@@ -247,7 +284,7 @@ class _Page:
         try:
             opened = self._open(example(case), boxes)
         except Exception as error:
-            return {**self._clear(), self.notice: alert(message(error))}
+            return {**self._clear(), self.notice: alert(told(message(error)))}
         return {
             **opened,
             self.upload: None, self.text: case.text, self.premise: case.premise or "",
@@ -273,7 +310,7 @@ class _Page:
             )  # fmt: skip
         except Exception as error:
             return {
-                self.notice: alert(message(error, picture)), self.answer: None,
+                self.notice: alert(told(message(error, picture))), self.answer: None,
                 self.verdict: "", self.waiting: "",
             }  # fmt: skip
         trace = answer.found.trace
@@ -306,7 +343,7 @@ class _Page:
                 write_atomically(files[1], picture.path.read_bytes())
         except Exception as error:
             text = message(error, answer.picture if answer else None)
-            return {self.case_notice: alert(text)}
+            return {self.case_notice: alert(told(text))}
         return {
             self.case_notice: where_to_put(picture, name),
             self.yaml: text, self.case_files: [str(file) for file in files],
@@ -338,8 +375,8 @@ def _fields_of(method: str) -> list[Any]:
 
 
 def _also(method: str) -> str:
-    rest = [key for key in METHODS[method].keys if key not in _FIELDS]
-    return f"As key=value, separated by spaces: {', '.join([*rest, 'temperature', 'smooth'])}."
+    keys = [*(key for key in METHODS[method].keys if key not in _FIELDS), "temperature", "smooth"]
+    return t("As key=value, separated by spaces: {keys}.", keys=", ".join(keys))
 
 
 def _word_choices(text: str) -> gr.Dropdown:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from audit.app.hosts import Hosts, is_loopback
 from audit.base.errors import AuditError
 from audit.base.extras import require
+from audit.base.languages import Choice
 from audit.cases.loading import Case
 from audit.models.kit.precision import note_on_dtype
 from audit.models.protocol import check_dtype
@@ -81,6 +82,7 @@ def serve(
     device: str,
     dtype: str,
     threads: int | None = None,
+    language: Choice = "auto",
     **options: str,
 ) -> None:
     """Serve the page until the process is told to stop, then remove what it wrote.
@@ -89,6 +91,7 @@ def serve(
         sources: models to choose from; each is loaded when it is first asked.
         cases: examples to pick from.
         device, dtype, threads, options: as of :func:`audit.load_model`, for each of the models.
+        language: of the page; ``auto`` for that of each visitor's browser.
 
     Raises:
         AuditError: gradio or the device is missing, a model, a precision or an option is not
@@ -116,7 +119,7 @@ def serve(
         # Otherwise an upload that is cut off would stay in the machine's own temporary folder.
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:
-            _serve(address, hosts, Desk(sources, load), cases, Path(folder))
+            _serve(address, hosts, Desk(sources, load), cases, Path(folder), language)
         finally:
             tempfile.tempdir = before
 
@@ -142,6 +145,7 @@ def _serve(
     desk: Desk,
     cases: Sequence[Case],
     folder: Path,
+    language: Choice,
 ) -> None:
     # gradio uses what its own dependencies deprecate; nothing can be done about it here.
     warnings.filterwarnings("ignore", module=r"gradio\.")
@@ -151,8 +155,9 @@ def _serve(
     from audit.app.look import theme  # noqa: PLC0415
     from audit.app.markup import fixed  # noqa: PLC0415
     from audit.app.page import build  # noqa: PLC0415
+    from audit.app.tongue import Tongue  # noqa: PLC0415
 
-    page = build(desk, cases, folder)
+    page = build(desk, cases, folder, language)
     page.queue(max_size=MAX_WAITING, api_open=False)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -179,7 +184,8 @@ def _serve(
                             hosts=hosts,
                             shelf=Shelf(folder, MAX_KEPT),
                             longest=MAX_REQUEST,
-                        )
+                        ),
+                        Middleware(Tongue, choice=language),
                     ]
                 },
                 theme=theme(),

@@ -15,6 +15,7 @@ from audit.base.console import output, say
 from audit.base.errors import AuditError, ModelError, nearest
 from audit.base.files import to_json
 from audit.base.geometry import view_in_words
+from audit.base.languages import Choice
 from audit.base.texts import readable
 from audit.commands.shared import (
     ASKING,
@@ -27,6 +28,7 @@ from audit.commands.shared import (
     THREADS,
     options_given,
 )
+from audit.commands.shared import language as language_choice
 from audit.gate.outcomes import unsaid_told
 from audit.maps.spec import CHOSEN, MapSpec, default_map
 
@@ -253,6 +255,14 @@ def serve(
             "--allow-host", help="Another name that browsers may use for it; may be repeated."
         ),
     ] = None,
+    language: Annotated[
+        Choice,
+        typer.Option(
+            parser=language_choice,
+            metavar="auto|en|zh",
+            help="Language of the page; auto is that of each visitor's browser.",
+        ),
+    ] = "auto",
     threads: Annotated[int | None, THREADS] = None,
     cases: Annotated[list[str] | None, CASES] = None,
 ) -> None:
@@ -260,7 +270,7 @@ def serve(
 
     Example: audit serve
 
-    Example: audit serve --model path/to/checkpoint --port 8080
+    Example: audit serve --model path/to/checkpoint --port 8080 --language zh
     """
     from audit.app.serving import Address  # noqa: PLC0415
     from audit.app.serving import serve as serve_page  # noqa: PLC0415
@@ -279,7 +289,7 @@ def serve(
     _warn(address.warning)
     offered = model or EMBEDDED_OFA
     serve_page(address, offered, examples, device=device, dtype=dtype, threads=threads,
-               **options_given(engine, asking, requests, key))  # fmt: skip
+               language=language, **options_given(engine, asking, requests, key))  # fmt: skip
 
 
 def _warn(text: str) -> None:

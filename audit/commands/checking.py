@@ -51,8 +51,12 @@ def check(
         }
         sys.stdout.write(to_json(about))
     else:
-        for problem in found.problems:
-            say(problem, error=True)
+        if found.problems:
+            from audit.cases.phrases import chosen_language, told  # noqa: PLC0415
+
+            language = chosen_language()
+            for problem in found.problems:
+                say(told(problem, language), error=True)
         for path in found.others:
             say(f"{as_typed(path)}: left out, it has no key 'cases'")
         if note:

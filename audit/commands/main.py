@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from audit import __version__
 from audit.base.console import Commands, let_go, say, stop
-from audit.base.errors import AuditError
+from audit.base.errors import AuditError, CaseError, ProjectError
 from audit.commands import (
     asking,
     baselines,
@@ -99,6 +99,8 @@ def main() -> None:
         stop()
     except ValidationError as error:
         _fail(f"--map: {told(error)}")
+    except (CaseError, ProjectError) as error:
+        _fail(_about_cases(str(error)))
     except (AuditError, ValueError) as error:
         _fail(str(error))
     except OSError as error:
@@ -106,6 +108,16 @@ def main() -> None:
         _fail(f"{place}{error.strerror or error}")
     finally:
         let_go()
+
+
+def _about_cases(message: str) -> str:
+    """The message in the language that is chosen for those about case files."""
+    from audit.cases import phrases  # noqa: PLC0415  only if it is needed
+
+    try:
+        return phrases.told(message, phrases.chosen_language())
+    except CaseError as error:  # there is no such language
+        return str(error)
 
 
 def _fail(message: str) -> None:

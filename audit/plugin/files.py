@@ -12,8 +12,9 @@ import pytest
 from audit.base.errors import CaseError, ProjectError
 from audit.base.places import named_from
 from audit.cases.discovery import DEFAULT, SUFFIXES, Pattern, holds_cases, parse, unmatched
+from audit.cases.phrases import told
 from audit.cases.project import keys_of
-from audit.plugin.options import asked_for, root_of
+from audit.plugin.options import asked_for, read_language, root_of
 
 _NAMED = 3
 """How many files a line names before it only counts the rest."""
@@ -62,7 +63,10 @@ class CaseFiles:
         if self._configured:
             for sentence in unmatched(self._patterns):
                 self._config.issue_config_time_warning(
-                    pytest.PytestConfigWarning(f"audit_cases: {sentence}"), stacklevel=2
+                    pytest.PytestConfigWarning(
+                        f"audit_cases: {told(sentence, read_language(self._config))}"
+                    ),
+                    stacklevel=2,
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _patterns(config: pytest.Config, root: Path) -> tuple[Pattern, ...]:
         return parse([raw] if isinstance(raw, str) and "\\" in raw else written, root)
     except (CaseError, ProjectError, ValueError, pytest.UsageError) as error:
         where = f"{config.inipath or 'the configuration'}: audit_cases"
-        raise pytest.UsageError(f"{where}: {error}") from None
+        raise pytest.UsageError(f"{where}: {told(str(error), read_language(config))}") from None
 
 
 def _listed(paths: list[str]) -> str:

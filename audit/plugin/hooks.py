@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from audit.base.errors import AuditError, in_a_sentence, printable
+from audit.base.errors import AuditError, CaseError, in_a_sentence, printable
+from audit.cases.phrases import told
 from audit.plugin.files import CaseFiles
 from audit.plugin.options import (
     add_options,
     outdate_summary,
+    read_language,
     read_settings,
     root_of,
     runs_nothing,
@@ -42,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         outdate_summary(config)
     settings, files = read_settings(config), CaseFiles(config)
     watch = Watch(lambda path: files.takes(path, named=True))
-    config.stash[STATE] = State(settings, files, watch)
+    config.stash[STATE] = State(settings, files, watch, read_language(config))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(watch, "audit-watch")
 
@@ -122,8 +124,9 @@ def pytest_report_collectionfinish(
             # If a worker ended here, xdist would only report that it is gone. Let the cases fail.
             state.unusable = error
             return None
-        state.watch.refuse(str(error))
-        message = "\n".join(map(printable, str(error).split("\n")))
+        said = told(str(error), state.language) if isinstance(error, CaseError) else str(error)
+        state.watch.refuse(said)
+        message = "\n".join(map(printable, said.split("\n")))
         raise pytest.UsageError(message) from None
 
 

@@ -16,6 +16,7 @@ from audit.base.files import as_typed, counted
 from audit.base.settings import EMBEDDED
 from audit.cases.heads import asks_for_chosen
 from audit.cases.loading import Case, check_labels, check_methods, check_unique, load_cases
+from audit.cases.phrases import told
 from audit.gate.headsfile import heads_for
 from audit.gate.outcomes import Outcome
 from audit.models.protocol import Known
@@ -74,7 +75,7 @@ class CaseFile(pytest.File):
         """Show errors in case files without a traceback."""
         del style
         if isinstance(excinfo.value, CaseError):
-            return lines_of(str(excinfo.value))
+            return lines_of(told(str(excinfo.value), self.config.stash[STATE].language))
         return super().repr_failure(excinfo)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.base.errors import ModelError
-from audit.base.languages import CHOICES, choice_of
+from audit.base.errors import CaseError, ModelError
+from audit.base.languages import CHOICES, Language, choice_of
 from audit.base.settings import DTYPES, MOST_THREADS, Limits, Settings
 from audit.cases.discovery import DEFAULT
+from audit.cases.phrases import VARIABLE, chosen_language
 
 OPTIONS = {
     "model": (
@@ -34,7 +35,11 @@ OPTIONS = {
     "min-cases": ("0", "number of cases that a session must audit; with fewer it fails"),
     "run-dir": ("", "folder to write the run into (default: audit-runs/<time>)"),
     "gallery": ("failed", "failed or all: which cases the gallery shows with all their maps"),
-    "language": ("auto", "auto, en or zh: the gallery's language; auto is the reader's"),
+    "language": (
+        "auto",
+        "auto, en or zh: language of the gallery (auto: its reader's) and of messages about case "
+        f"files (auto: ${VARIABLE}, or en)",
+    ),
     "summary": ("", "Markdown file for the summary (default: $GITHUB_STEP_SUMMARY, if set)"),
     "suite-gate": ("on", "on or off: whether a shift over all cases fails the session"),
     "suite-alpha": ("0.05", "suite-level gate: significance level after correction"),
@@ -130,6 +135,21 @@ def read_settings(config: pytest.Config) -> Settings:
         threads=threads,
         options=_options(config, model),
     )
+
+
+def read_language(config: pytest.Config) -> Language:
+    """The language of messages about case files.
+
+    Raises:
+        pytest.UsageError: there are no messages in it.
+    """
+    asked = value_of(config, "language")
+    if asked not in CHOICES:
+        raise _refused(config, "language", " or ".join(CHOICES))
+    try:
+        return chosen_language(choice_of(asked))
+    except CaseError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def runs_nothing(config: pytest.Config) -> bool:

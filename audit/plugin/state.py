@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audit.base.errors import AuditError
+from audit.base.languages import Language
 from audit.base.settings import Settings
 from audit.plugin.files import CaseFiles
 from audit.plugin.watch import Watch
@@ -24,6 +25,7 @@ class State:
     """The state of one session.
 
     Attributes:
+        language: of messages about case files.
         coming: gives the cases that follow in this process.
         cases, pictures: collected so far; cases by what must be unique about their names.
         ids: the cases by node id.
@@ -34,6 +36,7 @@ class State:
     settings: Settings
     files: CaseFiles
     watch: Watch
+    language: Language = "en"
     coming: Callable[[], Iterator[Case]] = field(default=lambda: iter(()))
     cases: dict[str, Case] = field(default_factory=dict)
     pictures: Pictures = field(default_factory=dict)

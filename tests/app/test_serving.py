@@ -90,3 +90,9 @@ def test_a_tunnel_that_cannot_be_made_ends_the_command_and_leaves_no_files(
         serving.serve(serving.Address("127.0.0.1", port, True), ["reference"], [],
                       device="cpu", dtype="float32", engine="fast")  # fmt: skip
     assert not list(tmp_path.glob("audit-serve-*"))
+
+
+def test_a_language_that_the_page_has_not_is_told() -> None:
+    result = CliRunner().invoke(cli.app, ["serve", "--language", "fr"])
+    assert result.exit_code == 2
+    assert "'fr' is not auto, en or zh" in " ".join(result.stderr.split())

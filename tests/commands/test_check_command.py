@@ -162,3 +162,37 @@ def test_the_hook_calls_the_command_with_files_that_may_hold_cases() -> None:
         "require_serial", "minimum_pre_commit_version",
     }  # fmt: skip
     assert (hook["language"], hook["types"]) == ("python", ["yaml"])
+
+
+def test_mistakes_are_told_in_chinese_where_the_environment_asks_for_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "cases" / "birds.yaml"
+    path.write_text(path.read_text().replace("id: hungry", "id: hun gry"))
+    english = checked("cases/birds.yaml")[2]
+    monkeypatch.setenv("AUDIT_LANGUAGE", "zh")
+    code, _, chinese = checked("cases/birds.yaml")
+    assert code == 1
+    place = english[: english.index("an id has")]
+    assert chinese == f"{place}id 由字母、数字、'.'、'_' 和 '-' 组成，以字母或数字开头\n"
+    # What programs read stays in English.
+    assert "an id has letters" in json.loads(checked("--json")[1])["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("zh", "没有与 nowhere/*.yaml 匹配的用例文件"),
+        ("fr", "AUDIT_LANGUAGE: 'fr' is not known; choose from: en, zh"),
+    ],
+)
+def test_an_error_about_case_files_ends_a_command_in_that_language(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    language: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("AUDIT_LANGUAGE", language)
+    monkeypatch.setattr(sys, "argv", ["audit", "status", "--cases", "nowhere/*.yaml"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

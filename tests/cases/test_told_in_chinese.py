@@ -17,7 +17,7 @@ from audit.cases.phrases import PHRASES, Teller, chosen_language, told
 from tests.case_files import PLAIN, load, problems
 from tests.cases import test_case_mistakes as mistakes
 from tests.cases import test_refused_cases as refused
-from tests.cases import test_variants as variants
+from tests.cases import test_variant_mistakes as variants
 
 HAN = re.compile("[\u3400-\u9fff]")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}")

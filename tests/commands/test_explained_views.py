@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from audit.commands.main import app
 from audit.models import registry
 from tests.looking_toys import LookingToy
+from tests.pages import words_of
 
 SAID = "The model sees the middle 60 % of the width"
 
@@ -38,7 +39,7 @@ def seeing_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_json_has_the_view(tmp_path: Path) -> None:
     found = json.loads(explained(tmp_path, "--json"))
     assert found["view"] == pytest.approx([0.2, 0.0, 0.8, 1.0])
-    assert SAID in Path(found["files"]["page"]).read_text()
+    assert SAID in words_of(Path(found["files"]["page"]).read_text())
 
 
 @pytest.mark.usefixtures("cropping")

@@ -215,13 +215,25 @@ def _identity(entry: Entry, timed: bool) -> tuple[object, ...]:
 
 
 def rejections(entries: Iterable[Entry], digest_of: Callable[[str], str]) -> list[Entry]:
-    """The rejections that still stand, by case: nobody decided later, nor accepted a baseline.
+    """The rejections that still stand: nobody decided otherwise later, nor accepted a baseline.
 
     Args:
         digest_of: the digest of a case's baseline now; empty if it has none.
+
+    Returns:
+        By case, the last rejection of each reviewer, the earliest first.
     """
-    last: dict[str, Entry] = {}
+    standing: dict[str, dict[str, Entry]] = {}
     for entry in sorted(entries, key=lambda e: e.time):
-        last[entry.case] = entry
-    rejected = [entry for _, entry in sorted(last.items()) if entry.decision == "reject"]
-    return [entry for entry in rejected if digest_of(entry.case) == entry.baseline]
+        said = standing.setdefault(entry.case, {})
+        if entry.decision != "reject":
+            said.clear()
+            continue
+        said.pop(entry.reviewer, None)
+        said[entry.reviewer] = entry
+    return [
+        entry
+        for case, said in sorted(standing.items())
+        for entry in said.values()
+        if digest_of(case) == entry.baseline
+    ]

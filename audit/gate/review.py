@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from audit.base.errors import BaselineError, CaseError, RunError, nearest
@@ -250,7 +251,7 @@ class Standing:
     """The state of a folder of baselines: which cases have one, and whether it still fits.
 
     ``damaged`` maps each case whose baseline cannot be used to the reason, ``rejected`` each case
-    whose last change was rejected to who did so, when and why.
+    whose last change was rejected to who did so, when and why, each reviewer once.
     """
 
     folder: Path
@@ -293,7 +294,10 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
         stale=stale,
         orphans=baselines.prune(folder, known),
         damaged=damaged,
-        rejected={entry.case: entry.told for entry in rejected(folder)},
+        rejected={
+            case: "; ".join(entry.told for entry in said)
+            for case, said in groupby(rejected(folder), lambda entry: entry.case)
+        },
     )
 
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -148,9 +148,7 @@ def gallery_page(
         languages=[(each, NAMES[each], TAGS[each]) for each in LANGUAGES if language == "auto"],
         headline=headline,
         story=story(outcomes, results.get("suite"), results.get("session")),
-        rejected={
-            r["case"]: _rejection(r) for r in results.get("rejected", ()) if r["case"] in known
-        },
+        rejected=_rejections(r for r in results.get("rejected", ()) if r["case"] in known),
         legends={
             o.case: legend(o, hues)
             for o, case in zip(outcomes, cases, strict=True)
@@ -227,6 +225,14 @@ def _script() -> str:
 
 def _cases(number: int) -> Message:
     return plural("{number} case", "{number} cases", number)
+
+
+def _rejections(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Message]]:
+    """By case, what each reviewer rejected it for."""
+    found: dict[str, list[Message]] = {}
+    for record in records:
+        found.setdefault(record["case"], []).append(_rejection(record))
+    return found
 
 
 def _rejection(record: Mapping[str, Any]) -> Message:

@@ -102,6 +102,26 @@ def test_a_rejection_is_shown_by_status_and_the_next_gallery_until_a_baseline_is
     assert "rejected" not in command(accepted, "status").output
 
 
+def test_every_reviewer_who_rejects_a_case_is_named(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_at(monkeypatch, 0.1)
+    accepted.runpytest("cases")
+    for name, why in (("Ada", "a corner"), ("Ben", "too dark"), ("Ada", "a corner, still")):
+        path = review(accepted, said("hungry", "reject", name, why))
+        assert command(accepted, "accept", "run", "--decisions", path).exit_code == 0
+    told = ("2026-11-26 by Ben: too dark", "2026-11-26 by Ada: a corner, still")
+    output = command(accepted, "status").output
+    assert "1 rejected" in output
+    assert f"  rejected: hungry: {'; '.join(told)}\n" in output
+    shutil.rmtree(accepted.path / "run")
+    accepted.runpytest("cases")
+    page = words_of((accepted.path / "run" / "gallery.html").read_text())
+    assert [line for line in page.splitlines() if "Rejected before: " in line] == [
+        f"Rejected before: {each}" for each in told
+    ]
+
+
 def test_a_later_decision_takes_the_place_of_a_rejection(
     accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,8 @@ from audit.base.texts import readable
 from audit.cases.loading import Case
 from audit.explaining import ExplainedMap, NoMap, explain_maps
 from audit.maps.methods import METHODS, UndefinedMap, canonical
-from audit.maps.spec import MapSpec, told
+from audit.maps.mistakes import told
+from audit.maps.spec import MapSpec
 from audit.models.protocol import Model, Query
 from audit.reference.world import note_on_picture
 from audit.report.pictures import data_uri, outlined

@@ -7,7 +7,11 @@ from difflib import get_close_matches
 
 
 class AuditError(Exception):
-    """Base of every error that audit raises on purpose."""
+    """Base of the errors that audit raises on purpose.
+
+    Two are not: a wrong argument is a ValueError, and :class:`audit.UndefinedMap`, which is one,
+    tells of an input for which there is no map.
+    """
 
 
 class CaseError(AuditError):
@@ -156,9 +160,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     "did you mean 'entropy'?"
     >>> nearest("zzz", ["mass", "entropy"])
     'choose from: entropy, mass'
+    >>> nearest("MASS", ["mass", "entropy"])
+    "did you mean 'mass'?"
     """
     known = sorted(choices)
     close = get_close_matches(name, known, n=1, cutoff=0.65)
+    close = close or [each for each in known if each.casefold() == name.casefold()]
     if close:
         return f"did you mean {close[0]!r}?"
     if len(known) <= _MANY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,16 @@ def picture_from(given: Handed) -> Image.Image:
             :func:`audit.base.images.open_image`.
     """
     if isinstance(given, str | Path):
+        if not str(given):
+            raise ImageError("the path of the picture is empty")
         if re.match(r"https?://", str(given)):
             raise ImageError(
                 f"{given}: pictures are not fetched; download it, and give its path or its bytes"
             )
-        return open_image(Path(given).expanduser())
+        path = Path(given).expanduser()
+        if not path.exists():
+            raise ImageError(f"{path}: no such picture{_elsewhere(path)}")
+        return open_image(path)
     if isinstance(given, bytes):
         if len(given) > MAX_BYTES:
             raise ImageError(
@@ -47,8 +53,34 @@ def picture_from(given: Handed) -> Image.Image:
         return _of_array(given)
     raise ImageError(
         "a picture is a path, a file's bytes, a picture of Pillow or an array of numpy, not an "
-        f"object of the type {type(given).__name__}"
+        f"object of the type {type(given).__name__}{_instead(given)}"
     )
+
+
+def _elsewhere(path: Path) -> str:
+    """What the file may be called, or else where a relative path was looked for."""
+    folder = path.parent
+    try:
+        names = [each.name for each in folder.iterdir()]
+    except OSError:
+        names = []
+    if close := get_close_matches(path.name, names, n=1, cutoff=0.65):
+        return f"; did you mean {str(folder / close[0])!r}?"
+    return "" if path.is_absolute() else f" in the folder {Path.cwd()}"
+
+
+def _instead(given: object) -> str:
+    """How something that holds one picture gives it."""
+    if hasattr(given, "permute"):
+        return (
+            "; for a tensor (3, height, width) from 0 to 1 give "
+            "(tensor.permute(1, 2, 0) * 255).round().byte().cpu().numpy()"
+        )
+    if hasattr(given, "read"):
+        return "; for an open file give its content: file.read()"
+    if isinstance(given, bytearray | memoryview):
+        return "; give bytes(...) of it"
+    return "; ask about one picture at a time" if isinstance(given, list | tuple) else ""
 
 
 def _loaded(image: Image.Image) -> Image.Image:
@@ -73,11 +105,19 @@ def _of_array(pixels: NDArray[Any]) -> Image.Image:
             hint = "; for one with transparency give PIL.Image.fromarray(array)"
         elif pixels.ndim == 2:
             hint = "; for a grey one give PIL.Image.fromarray(array)"
+        elif pixels.ndim == 3 and pixels.shape[2] == 1:
+            hint = "; for a grey one give PIL.Image.fromarray(array[..., 0])"
+        elif pixels.ndim == 4:
+            hint = "; ask about one picture at a time: array[0]"
         raise ImageError(f"{told}; {wanted}{hint}")
     if pixels.dtype != np.uint8:
         hint = ""
         if np.issubdtype(pixels.dtype, np.floating):
             hint = "; if its values are 0 to 1: (array * 255).round().astype('uint8')"
+        elif pixels.dtype == np.uint16:
+            hint = "; if its values are 0 to 65535: (array // 257).astype('uint8')"
+        elif np.issubdtype(pixels.dtype, np.integer):
+            hint = "; if its values are 0 to 255: array.astype('uint8')"
         raise ImageError(f"{told}; {wanted}{hint}")
     _check_size(pixels.shape[1], pixels.shape[0])
     return Image.fromarray(np.ascontiguousarray(pixels))

@@ -26,7 +26,7 @@ from audit.commands import (
     starting,
     studies,
 )
-from audit.maps.spec import told
+from audit.maps.mistakes import told
 
 app = typer.Typer(
     cls=Commands,

@@ -22,7 +22,7 @@ from audit.maps.spec import MapSpec, default_map
 from audit.maps.trace import EACH_WORD, NOTHING_MORE, Evidence
 from audit.metrics.measuring import measure
 from audit.models.protocol import Model, Query
-from audit.runs.evidence import gather
+from audit.runs.evidence import check_batch_size, gather
 
 
 def explain_maps(
@@ -95,6 +95,7 @@ def mapped(
         seen = read_map(evidence, spec)
     except UndefinedMap as reason:
         return NoMap(trace, spec, str(reason), model.fingerprint)
+    seen.flags.writeable = False  # figures and drawings are made of it
     assert isinstance(query.image, Image.Image)
     return ExplainedMap(
         query.image,
@@ -176,25 +177,28 @@ def explain(
 
     Args:
         image: the path of a picture, its bytes, a picture of Pillow, or an array (height, width, 3)
-            of uint8 in RGB. Files and bytes are turned as EXIF says, the others used as they are.
+            of uint8 in RGB. Files and bytes are turned as EXIF says, the others are not; the answer
+            keeps a copy.
         text: the hypothesis: a sentence about the picture.
         model: a loaded model (:func:`audit.load_model`), or a source as ``--audit-model`` takes it.
             The two models that were last named stay loaded, so asking again does not load again; a
             checkpoint folder is loaded anew if its files changed. To choose device, precision or
             asking file, load the model yourself.
         map: the map to read: a spec, or a string as on the command line, such as
-            ``"relevance variant=paper"``. By default the model's own default map.
+            ``"relevance variant=paper"`` or ``"answer_attention layers=4,8,12"``. By default the
+            model's own default map.
         maps: the same, for several.
         premise: a text premise beside the picture.
         truncate: whether the model may cut texts that are longer than it reads.
         layers: whether ``draw`` and ``to_dict`` have the map of each layer, too.
         words: True if ``draw`` and ``to_dict`` have the map of each word, too; False to leave
             words out altogether. By default they are there for ``words()`` if the model gives them.
-        batch_size: pictures in a batch, for maps that need many.
+        batch_size: pictures in a batch, for maps that need many; at least 1.
 
     Returns:
-        Answer, maps and figures. A map that is undefined for this question is named in
-        ``undefined``; the others are there.
+        Answer, maps and figures. Maps are (rows, cols) over the model's grid, float64,
+        non-negative, with sum 1; probabilities are in [0, 1]. A map that is undefined for this
+        question is named in ``undefined``; the others are there.
 
     Raises:
         ImageError: the picture cannot be read, or is none.
@@ -203,15 +207,19 @@ def explain(
         ModelError: the model cannot be loaded, or fails.
         TextError: a text is blank, or longer than the model reads.
         UndefinedMap: none of the maps is defined for this question; the message says why.
-        ValueError: a map is not written as one, ``map`` and ``maps`` are both given, or ``layers``
-            is set and no map has them.
+        ValueError: a map is not written as one, ``map`` and ``maps`` are both given, ``layers``
+            is set and no map has them, or another argument is none of what it can be.
     """
+    _check_choices(layers, words)
+    check_batch_size(batch_size)
     asked = _model(model)
     specs = _specs(map, maps, asked)
     check_layers(specs, layers)
     if words:
         check_words(asked)
-    query = Query(picture_from(image), text, premise, truncate)
+    picture = picture_from(image)
+    # The caller may go on to draw in the picture; the answer's own must stay what was seen.
+    query = Query(picture.copy() if picture is image else picture, text, premise, truncate)
     reading_words = has_words(asked) if words is None else words
     evidence = answered(asked, query, specs, words=reading_words, batch_size=batch_size)
     found = tuple(
@@ -229,6 +237,19 @@ def explain(
     )
 
 
+def _check_choices(layers: bool, words: bool | None) -> None:
+    """Refuse a list of layers, or a word, in the place of a yes or no."""
+    for name, given, example in (
+        ("layers", layers, "answer_attention layers=1,3"),
+        ("words", words, "word_attention word=birds"),
+    ):
+        if given is not None and not isinstance(given, bool):
+            raise ValueError(
+                f"{name} is True or False, not {given!r}; to choose {name}, name them in the map: "
+                f"map={example!r}"
+            )
+
+
 def _model(model: str | Model) -> Model:
     if isinstance(model, str):
         return KEPT.get(model)
@@ -242,9 +263,9 @@ def _model(model: str | Model) -> Model:
 
 def _specs(map: str | MapSpec | None, maps: Sequence[str | MapSpec], model: Model) -> list[MapSpec]:
     """The maps that are asked for, each once, in order."""
-    if map and maps:
+    if map is not None and maps:
         raise ValueError("give map for one map or maps for several, not both")
     if isinstance(maps, str | MapSpec):
         raise ValueError(f"maps is a list of maps; for one write map={maps!r}")
-    wanted = [MapSpec.of(each) for each in maps or ([map] if map else [])]
+    wanted = [MapSpec.of(each) for each in maps or ([] if map is None else [map])]
     return list({spec.key: spec for spec in wanted}.values()) or [default_map(model.methods)]

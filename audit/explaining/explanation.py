@@ -13,7 +13,8 @@ from audit.base.errors import MapError, NotGathered, nearest
 from audit.base.extras import require
 from audit.base.geometry import view_in_words
 from audit.explaining.mapped import ExplainedMap, NoMap, bar_label, headline
-from audit.explaining.panels import Layers, Which, Words
+from audit.explaining.named import Named
+from audit.explaining.panels import Layers, Which, Words, fixed
 from audit.gate.outcomes import unsaid_told
 from audit.maps.methods import METHODS
 from audit.maps.reading import Map, layer_maps, read_map, word_maps
@@ -40,12 +41,15 @@ _CARD_WIDTH = 320
 _OVER = ("layers", "words")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """A model's answer about one picture, and where it looked.
 
     A notebook shows it as picture, probabilities and heatmaps. Figures are matplotlib's and belong
     to nobody else: pyplot does not know them, and nothing is shown until you show it.
+
+    Its maps are read-only, since drawings and figures are made of them: change a copy
+    (``found.map.copy()``). It can be pickled and copied.
 
     Attributes:
         image: the picture, in RGB.
@@ -78,12 +82,17 @@ class Explanation:
     @property
     def probabilities(self) -> dict[str, float]:
         """The probability of each answer, in [0, 1], in the model's order; they sum to 1."""
-        return self.trace.probabilities
+        return Named("an answer", self.trace.probabilities)
 
-    @cached_property
+    @property
     def maps(self) -> dict[str, Map]:
-        """The maps that were asked for, by key: (rows, cols), non-negative, with sum 1."""
-        return {each.spec.key: each.map for each in self.found if isinstance(each, ExplainedMap)}
+        """The maps that were asked for, by key, such as ``"relevance variant=paper"``.
+
+        Each is (rows, cols) over the model's grid, float64, non-negative, with sum 1, read-only.
+        Row 0 is the top of what the model sees, column 0 its left.
+        """
+        found = {each.spec.key: each.map for each in self.found if isinstance(each, ExplainedMap)}
+        return Named("a map that was asked for", found)
 
     @cached_property
     def undefined(self) -> dict[str, str]:
@@ -102,13 +111,16 @@ class Explanation:
 
     @property
     def map(self) -> Map:
-        """The first map: (rows, cols), non-negative, with sum 1."""
+        """The first map: (rows, cols), float64, non-negative, with sum 1; see :attr:`maps`."""
         return self.first.map
 
     @property
     def metrics(self) -> dict[str, float | str]:
-        """The figures of the first map by name; a text is the reason why one is undefined."""
-        return self.first.metrics
+        """The figures of the first map by name; a text is the reason why one is undefined.
+
+        Figures of a region, such as ``mass``, are measured in cases, which name regions.
+        """
+        return Named("a figure of this map", self.first.metrics)
 
     @property
     def notes(self) -> list[str]:
@@ -121,7 +133,7 @@ class Explanation:
         return [note for note in told if note]
 
     def read(self, map: Which = None) -> Map:
-        """Another map of the same answer: (rows, cols), non-negative, with sum 1.
+        """Another map of the same answer: (rows, cols), float64, non-negative, with sum 1.
 
         No further pass of the model is made, so another temperature, smoothing or choice of layers
         costs nothing.
@@ -155,8 +167,11 @@ class Explanation:
 
         Raises:
             MapError, UndefinedMap: see :meth:`read`.
-            ValueError: the text describes no map, or there is no such colour map.
+            ValueError: the text describes no map, there is no such colour map, or ``alpha`` is not
+                a number from 0 to 1.
         """
+        if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+            raise ValueError(f"alpha is a number from 0 to 1, not {alpha!r}")
         spec = self._spec(map)
         return heatmap_figure(
             self.image, self.read(spec), f"{self._headline}, {spec.key}", colours=colours, boxes={},
@@ -165,21 +180,23 @@ class Explanation:
 
     @cached_property
     def layers(self) -> Layers:
-        """The layers of the first map: a sequence; ``.layers()`` draws them side by side.
+        """The layers of the first map; ``.layers()`` draws them side by side.
 
-        It is empty if the first map is not read layer by layer.
+        A sequence of pairs: the layer's number, from 1, and its map, as in :attr:`maps`. It is
+        empty if the first map is not read layer by layer.
         """
         found = layer_maps(self.evidence, self.spec) if self.spec.per_layer else ()
-        return Layers(found, partial(self._side_by_side, "layers"))
+        return Layers(fixed(found), partial(self._side_by_side, "layers"))
 
     @cached_property
     def words(self) -> Words:
-        """The words of the hypothesis: a sequence; ``.words()`` draws them side by side.
+        """The words of the hypothesis; ``.words()`` draws them side by side.
 
-        It is empty if the model gives no attention of words.
+        A sequence of pairs: the word, and its map, as in :attr:`maps`. It is empty if the model
+        gives no attention of words.
         """
         found = word_maps(self.trace) if self._of_words else ()
-        return Words(found, partial(self._side_by_side, "words"))
+        return Words(fixed(found), partial(self._side_by_side, "words"))
 
     def animate(
         self,
@@ -216,8 +233,9 @@ class Explanation:
     def row(self) -> DataFrame:
         """The answer and all figures as a row of a pandas data frame; needs the extra ``data``.
 
-        Columns are ``text``, ``premise``, ``label``, ``probability.LABEL``, ``unsaid`` and, for
-        each map that was asked for, ``MAP.FIGURE``. A figure that is undefined is missing.
+        Columns are ``model.source``, ``text``, ``premise``, ``label``, ``probability.LABEL``,
+        ``unsaid`` and, for each map that was asked for, ``MAP.FIGURE``. A figure that is undefined
+        is missing.
         ``pandas.concat`` makes a table of several.
 
         Raises:
@@ -229,7 +247,8 @@ class Explanation:
             require("data", "Explanation.row()")
             raise
         values: dict[str, object] = {
-            "text": self.text, "premise": self.premise, "label": self.label,
+            "model.source": self.model.source, "text": self.text, "premise": self.premise,
+            "label": self.label,
             **{f"probability.{label}": share for label, share in self.probabilities.items()},
         }  # fmt: skip
         if self.trace.unsaid is not None:
@@ -296,7 +315,8 @@ class Explanation:
         grid = self.trace.grid
         return card(
             self.text, self.label, self.probabilities, pictures, premise=self.premise,
-            about=f"{self.model.source}, {grid.rows} × {grid.cols} cells",
+            about=f"{self.model.source}, {grid.rows} × {grid.cols} cells; full colour is the "
+            "largest cell of each map",
             notes=[*self.notes, *reasons],
         )  # fmt: skip
 

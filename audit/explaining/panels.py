@@ -18,6 +18,13 @@ Which = str | MapSpec | None
 Name = TypeVar("Name", int, str)
 
 
+def fixed(pairs: Sequence[tuple[Name, Map]]) -> Sequence[tuple[Name, Map]]:
+    """The same pairs, their maps read-only."""
+    for _, p in pairs:
+        p.flags.writeable = False
+    return pairs
+
+
 class _Panels(Sequence[tuple[Name, Map]]):
     """Pairs of a name and a map (rows, cols), non-negative, with sum 1."""
 
@@ -28,6 +35,11 @@ class _Panels(Sequence[tuple[Name, Map]]):
     ) -> None:
         self._pairs: tuple[tuple[Name, Map], ...] = tuple(pairs)
         self._draw = draw
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        names = ", ".join(str(name) for name, _ in self._pairs) or "none"
+        return f"<{kind} {names}; {kind.lower()}() draws them>"
 
     def __len__(self) -> int:
         return len(self._pairs)

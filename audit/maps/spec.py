@@ -22,11 +22,11 @@ from pydantic import (
 )
 
 from audit.base.errors import MapError, nearest
-from audit.base.limits import needed
 from audit.base.texts import readable
 from audit.base.words import words_in
 from audit.maps.methods import ALWAYS, METHODS, canonical, nearest_method
 from audit.maps.methods import Method as Row
+from audit.maps.mistakes import told
 from audit.maps.trace import ANSWER, HeadChoice, HeadPlace, ReadingKey, Window
 
 Method = Annotated[
@@ -83,7 +83,14 @@ Heads = Literal["mean", "max", "weighted", "chosen"] | _Numbers | _Places
 
 
 class MapSpec(BaseModel):
-    """How to read a map from a trace."""
+    """How to read a map from a trace.
+
+    Its arguments are the keys of a map, given by name; :meth:`parse` takes them as text. Layers and
+    heads count from 1, ``window``, ``stride`` and ``smooth`` are in cells of the grid.
+
+    Raises:
+        ValidationError: pydantic's, a ValueError: an unknown key, or a value that it cannot have.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -179,7 +186,9 @@ class MapSpec(BaseModel):
             raise ValueError("'relative' divides and 'subtract' subtracts: give only one of them")
         if self.method == "word_attention":
             if self.word is None:
-                raise ValueError("the method word_attention needs a word of the hypothesis")
+                raise ValueError(
+                    "the method word_attention needs a word of the hypothesis, as in word=birds"
+                )
             if not words_in(self.word):
                 raise ValueError(f"{self.word!r} has no word in it")
         return self
@@ -218,6 +227,8 @@ class MapSpec(BaseModel):
             ValueError: it has an unknown method, an unknown key, or a value that its key cannot
                 have.
         """
+        if not text.strip():
+            raise ValueError(f"an empty text is no map; {nearest('', METHODS)}")
         try:
             method, *pairs = shlex.split(text)
         except ValueError as error:
@@ -228,9 +239,13 @@ class MapSpec(BaseModel):
         given: dict[str, Any] = {"method": method}
         for pair in pairs:
             name, equals, value = pair.partition("=")
+            known = (*METHODS[method].keys, *ALWAYS)
+            if not equals and name in known:
+                raise ValueError(f"{name!r} has no value: write {name}=VALUE, without spaces")
             if not equals or name not in cls.model_fields:
-                known = (*METHODS[method].keys, *ALWAYS)
                 raise ValueError(f"{pair!r} is not key=value of a map; {nearest(name, known)}")
+            if name in given:
+                raise ValueError(f"{name!r} is given twice")
             given[name] = _listed(value) if name in ("layers", "heads") else value
         return cls.model_validate(given)
 
@@ -246,6 +261,12 @@ class MapSpec(BaseModel):
         """
         if isinstance(map, MapSpec):
             return map
+        if not isinstance(map, str):
+            several = "; for several give maps=[...]" if isinstance(map, list | tuple) else ""
+            raise ValueError(
+                "a map is a text such as 'relevance', or an audit.MapSpec, not an object of the "
+                f"type {type(map).__name__}{several}"
+            )
         try:
             return cls.parse(map)
         except ValidationError as error:
@@ -319,15 +340,6 @@ class MapSpec(BaseModel):
     def per_layer(self) -> bool:
         """Whether the map can be read from one layer at a time."""
         return self.row.by_layer and not self.single_heads
-
-
-def told(error: ValidationError) -> str:
-    """What is wrong with a description of a map, in one line."""
-    first = error.errors()[0]
-    key = f"{first['loc'][0]}: " if first["loc"] else ""
-    what = needed(first)
-    message = f"needs {what}, but has {first['input']}" if what else first["msg"]
-    return f"{key}{message.removeprefix('Value error, ')}"
 
 
 def default_map(methods: Sequence[str]) -> MapSpec:

@@ -171,5 +171,17 @@ class Evidence:
 
 
 def evidence_of(seen: Trace | Evidence) -> Evidence:
-    """A trace as evidence with nothing else in it; evidence comes back as it is."""
-    return Evidence(seen) if isinstance(seen, Trace) else seen
+    """A trace as evidence with nothing else in it; evidence comes back as it is.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(seen, Trace):
+        return Evidence(seen)
+    if not isinstance(seen, Evidence):
+        hint = "; take one of them" if isinstance(seen, list | tuple) else ""
+        raise ValueError(
+            "a map is read from a trace or from what audit.gather gives for a query, not from an "
+            f"object of the type {type(seen).__name__}{hint}"
+        )
+    return seen

@@ -273,21 +273,26 @@ def load_model(
     threads: int | None = None,
     **options: Any,
 ) -> Model:
-    """Load a visual entailment model.
+    """Load a model.
 
     Args:
-        source: ``reference`` for the embedded model, a checkpoint folder in ModelScope's format,
-            a ModelScope id, optionally with ``@revision``, or ``scheme:rest`` for a model that
-            another package brings; ``audit model --list`` shows them. An id is looked for in
-            ModelScope's cache first and downloaded, with a progress bar, only if it is not there.
+        source: ``reference``, ``shortcut`` or ``reference-chat`` for an embedded model, a
+            checkpoint folder in ModelScope's format, a ModelScope id, optionally with
+            ``@revision``, ``hf:FOLDER`` or ``hf:ORG/NAME[@REVISION]`` for a model of Hugging Face's
+            transformers, ``openai:URL#MODEL`` for one behind a server, or ``scheme:rest`` for one
+            that another package brings; ``audit model --list`` shows them. An id is looked for in
+            ModelScope's or Hugging Face's cache first and downloaded, with a progress bar, only if
+            it is not there.
         device: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``float32``, or ``bfloat16`` for less memory; figures of different types differ
-            slightly, so each needs its own baselines.
-        threads: torch's threads in this process; None leaves them as they are, one for each core.
-        options: options of the model's own kind. OFA has ``engine``: ``fast`` computes the same in
-            less time; ``reference`` runs modelscope's passes untouched. Figures are the same to a
-            millionth. A kind of OFA that the fast engine does not know runs as ``reference``, and
-            the fingerprint says so.
+            slightly, so each needs its own baselines. Torch's own (``torch.bfloat16``) will do.
+        threads: torch's threads in this process, at least 1; None leaves them as they are, one for
+            each core.
+        options: options of the model's own kind. Models of transformers and served ones have
+            ``asking``, the path of an asking file; served ones ``requests`` and ``key``, too. OFA
+            has ``engine``: ``fast`` computes the same in less time; ``reference`` runs modelscope's
+            passes untouched. Figures are the same to a millionth. A kind of OFA that the fast
+            engine does not know runs as ``reference``, and the fingerprint says so.
 
     Returns:
         The model, on its device, ready to trace. ``model.fingerprint`` says what was loaded.
@@ -297,7 +302,11 @@ def load_model(
             of its kind have no such option, or what loads it fails.
     """
     row = row_of(source)
+    # A device or type of torch is as good as its name, which the fingerprint records.
+    device, dtype = str(device), str(dtype).removeprefix("torch.")
     check_dtype(dtype)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ModelError(f"threads is a whole number of at least 1, not {threads!r}")
     check_options(source, options)
     import_bars_quietly()
     loader = row.loader()

@@ -25,11 +25,24 @@ class Animation:
     about: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the file, and return its path.
+        """Write the file, and return its path. Folders that are missing are made.
 
         Raises:
             OSError: it cannot be written.
+            ValueError: the file's name ends as another format's does.
         """
+        ending = Path(path).suffix
+        if ending and ending.casefold() != f".{self.format.lower()}":
+            other = ".gif" if self.format == "WEBP" else ".webp"
+            instead = (
+                f"; ask for it with animate(..., format={other[1:].upper()!r})"
+                if ending.casefold() == other
+                else ""
+            )
+            raise ValueError(
+                f"{path}: the animation is a {self.format}, whose file's name ends in "
+                f".{self.format.lower()}{instead}"
+            )
         write_atomically(Path(path), self.data)
         return Path(path)
 

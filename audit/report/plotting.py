@@ -104,6 +104,8 @@ def colour_map(name: str) -> Colormap:
         ValueError: there is no colour map of that name.
     """
     known = matplotlib.colormaps
+    if not isinstance(name, str):
+        raise ValueError(f"a colour map is given by its name, such as 'viridis', not as {name!r}")
     if name not in known:
         raise ValueError(f"{name!r} is not a colour map; {nearest(name, known)}")
     found = known[name]

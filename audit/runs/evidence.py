@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from audit.base.errors import MapError, ModelError
+from audit.base.files import counted
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
 from audit.maps.checks import checked_trace
@@ -51,8 +53,9 @@ def gather(
     Args:
         queries: the questions, which are answered as one batch, but one by one if a map needs
             gradients.
-        specs: for each query the maps that will be read: specs, or strings as on the command line.
-        batch_size: pictures in a batch where many are made of one, as for occlusion.
+        specs: for each query a list of the maps that will be read: specs, or strings as on the
+            command line.
+        batch_size: pictures in a batch where many are made of one, as for occlusion; at least 1.
         also: readings that every trace must have besides those of its maps.
 
     Returns:
@@ -62,8 +65,11 @@ def gather(
         ImageError: a picture cannot be read.
         ModelError: the model cannot answer, or its answer is malformed.
         MapError: a map asks for a method, head or layer that the model does not have.
-        ValueError: a text describes no map.
+        ValueError: a text describes no map, there is not one list of maps for each query, or
+            ``batch_size`` is below 1.
     """
+    _check_shape(model, queries, specs)
+    check_batch_size(batch_size)
     wanted = [[MapSpec.of(spec) for spec in each] for each in specs]
     more = frozenset(key for key in also if key.method in model.methods)
     traces = _traced(model, queries, [need_of(each, model.methods) | more for each in wanted])
@@ -91,6 +97,36 @@ def gather(
             drops = {w: occlusion(model, queries[i], traces[i], w, batch_size) for w in windows}
             found[i] = replace(found[i], occlusion=drops)
     return found
+
+
+def _check_shape(model: Model, queries: Sequence[Query], specs: Sequence[Any]) -> None:
+    """Refuse what is easily handed over in another shape than a model, queries, lists of maps."""
+    if not hasattr(model, "trace"):
+        raise ModelError(
+            "a model is what audit.load_model gives, not an object of the type "
+            f"{type(model).__name__}"
+        )
+    if isinstance(queries, Query):
+        raise ValueError("queries is a list: write [query]")
+    if isinstance(specs, str | MapSpec) or any(isinstance(each, str | MapSpec) for each in specs):
+        raise ValueError(
+            "specs has a list of maps for each query: for the same maps of all, write "
+            "[maps] * len(queries)"
+        )
+    if len(specs) != len(queries):
+        raise ValueError(
+            f"there are {counted(len(queries), 'question')}, but maps for {len(specs)}"
+        )
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch of no pictures.
+
+    Raises:
+        ValueError: it is not a whole number of at least 1.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
 
 
 def _traced(model: Model, queries: Sequence[Query], needs: Sequence[Need]) -> list[Trace]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from audit.base.errors import ImageError
@@ -29,6 +30,17 @@ def test_a_path_its_bytes_an_array_and_pillows_picture_are_the_same_picture(tmp_
         found = picture_from(given)
         assert (found.mode, found.size) == ("RGB", (9, 6))
         assert (np.asarray(found) == PIXELS).all()
+
+
+def test_a_path_that_is_misspelt_gets_the_nearest_and_another_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "two-birds.png").write_bytes(as_bytes())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImageError, match=r"two-brids\.png: no such picture; .*mean 'two-b"):
+        picture_from("two-brids.png")
+    with pytest.raises(ImageError, match=f"no such picture in the folder {tmp_path}$"):
+        picture_from("images/x.png")
 
 
 def test_a_path_from_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,11 +76,13 @@ def test_a_transparent_picture_of_pillow_is_laid_on_white() -> None:
     ("given", "message"),
     [
         (PIXELS / 255, r"float64, 6 x 9 x 3; .*uint8, height x width x 3; if its values are 0 to"),
-        (PIXELS.astype(np.int64), "an array of int64, 6 x 9 x 3; an array must be uint8"),
+        (PIXELS.astype(np.int64), r"an array of int64, .*uint8, .*; .*array\.astype\('uint8'\)"),
+        (PIXELS.astype(np.uint16), r"0 to 65535: \(array // 257\)\.astype"),
         (PIXELS.transpose(2, 0, 1), r"move the channels to the end: array\.transpose\(1, 2, 0\)"),
         (PIXELS[..., 0], r"for a grey one give PIL\.Image\.fromarray"),
         (np.dstack([PIXELS, PIXELS[..., :1]]), "for one with transparency"),
-        (PIXELS[None], "1 x 6 x 9 x 3; an array must be"),
+        (PIXELS[None], r"1 x 6 x 9 x 3; an array must be .*one picture at a time: array\[0\]"),
+        (PIXELS[..., :1], r"fromarray\(array\[\.\.\., 0\]\)"),
         (np.array(3, np.uint8), "without a shape"),
         (PIXELS[:0], "empty: 9 x 0 pixels"),
         (np.broadcast_to(np.uint8(0), (10_000, 6_000, 3)), f"than the limit of {MAX_PIXELS:,}"),
@@ -76,7 +90,11 @@ def test_a_transparent_picture_of_pillow_is_laid_on_white() -> None:
         (b"", "^the picture: not a picture, or damaged"),
         ("https://example.org/x.png", "pictures are not fetched; download it"),
         ("no-such.png", "^no-such.png: no such picture"),
-        ([1, 2], "not an object of the type list"),
+        ([1, 2], "not an object of the type list; ask about one picture at a time"),
+        ("", "^the path of the picture is empty"),
+        (io.BytesIO(b""), r"of the type BytesIO; .*: file\.read\(\)"),
+        (bytearray(b""), r"of the type bytearray; give bytes\("),
+        (torch.zeros(3, 6, 9), r"of the type Tensor; .*tensor\.permute\(1, 2, 0\)"),
         (None, "not an object of the type NoneType"),
         (Image.new("F", (2, 2)), "viewers do not agree"),
     ],

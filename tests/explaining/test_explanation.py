@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,7 +68,7 @@ def test_calls_of_before_work_as_they_did(tmp_path: Path) -> None:
         layers=True, words=True, batch_size=2,
     )  # fmt: skip
     assert (found.trace.label, found.spec, found.premise) == ("yes", MapSpec(), "a premise")
-    assert found.image is WHITE
+    assert found.image.tobytes() == WHITE.tobytes()
     assert found.model is model.fingerprint
     assert [number for number, _ in found.layers] == [1, 2]
     assert [word for word, _ in found.words] == ["two", "birds"]
@@ -79,6 +82,49 @@ def test_calls_of_before_work_as_they_did(tmp_path: Path) -> None:
     plain = audit.explain(WHITE, "two birds", model)
     assert not {"layers", "words"} & plain.to_dict().keys()
     assert set(plain.draw(tmp_path)) == {"heatmap", "page"}
+
+
+def test_what_is_done_to_arrays_or_picture_afterwards_does_not_change_the_answer() -> None:
+    picture = WHITE.copy()
+    found = audit.explain(picture, "two birds", ToyOfWords())
+    for p in (found.map, *(p for _, p in [*found.layers, *found.words])):
+        with pytest.raises(ValueError, match="read-only"):
+            p[0, 0] = 9
+    found.maps["mine"] = found.map.copy() * 2
+    found.probabilities["yes"] = 2.0
+    found.metrics.clear()
+    picture.paste(0, (0, 0, *picture.size))
+    assert repr(found) == "<Explanation “two birds”: yes (90.0%), answer_attention>"
+    assert found.image.tobytes() == WHITE.tobytes()
+    assert found.metrics["entropy"] == pytest.approx(shape.entropy(found.map))
+
+
+def test_an_explanation_is_pickled_and_copied_and_equals_itself_alone() -> None:
+    found = audit.explain(WHITE, "two birds", ToyOfWords(), maps=["answer_attention", "centre"])
+    assert len(found.layers) == 2  # what is kept of it travels, too
+    for other in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        assert (other.map == found.map).all()
+        assert other.metrics == found.metrics
+        assert other._repr_html_() == found._repr_html_()
+        assert other != found
+    assert found in {found}
+
+
+def test_a_name_that_an_answer_does_not_hold_gets_the_nearest() -> None:
+    found = audit.explain(WHITE, "two birds", ToyModel())
+    for held, name, message in (
+        (found.metrics, "entrophy", "'entrophy' is not a figure of this map; .* 'entropy'"),
+        (found.maps, "answer_atention", "not a map that was asked for; .* 'answer_attention'"),
+        (found.probabilities, "Yes", "'Yes' is not an answer; did you mean 'yes'"),
+    ):
+        with pytest.raises(KeyError, match=message):
+            held[name]  # type: ignore[index]
+
+
+def test_layers_and_words_say_what_they_are() -> None:
+    found = audit.explain(WHITE, "two birds", ToyOfWords())
+    assert repr(found.layers) == "<Layers 1, 2; layers() draws them>"
+    assert repr(found.words) == "<Words two, birds; words() draws them>"
 
 
 def test_a_map_that_needs_more_than_a_forward_pass_is_gathered() -> None:
@@ -98,6 +144,23 @@ def test_gather_and_read_map_give_the_same_as_explain_step_by_step() -> None:
     found = audit.explain(WHITE, "two birds", model, maps=wanted)
     for key in wanted:
         assert (audit.read_map(seen, key) == found.maps[key]).all()
+
+
+def test_gather_says_in_what_shape_it_takes_queries_and_maps() -> None:
+    query, model = Query(WHITE, "two birds"), ToyModel()
+    for queries, specs, message in (
+        ([query], ["occlusion"], r"a list of maps for each query: .*\[maps\] \* len\(queries\)"),
+        ([query], "occlusion", "a list of maps for each query"),
+        (query, [["occlusion"]], r"queries is a list: write \[query\]"),
+        ([query, query], [["uniform"]], "there are 2 questions, but maps for 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            audit.gather(model, queries, specs)  # type: ignore[arg-type]
+    with pytest.raises(audit.ModelError, match=r"what audit\.load_model gives"):
+        audit.gather("reference", [query], [["uniform"]])  # type: ignore[arg-type]
+    seen = audit.gather(model, [query], [["uniform"]])
+    with pytest.raises(ValueError, match="of the type list; take one of them"):
+        audit.read_map(seen, "uniform")  # type: ignore[arg-type]
 
 
 def test_a_query_takes_what_explain_takes_for_a_picture(tmp_path: Path) -> None:
@@ -175,6 +238,11 @@ def test_a_heatmap_is_a_figure_that_can_be_saved_and_styled(tmp_path: Path) -> N
     assert pixels(found.heatmap(dpi=60)).shape[1] == 540
     with pytest.raises(ValueError, match="did you mean 'viridis'"):
         found.heatmap(colours="virdis")
+    with pytest.raises(ValueError, match="by its name, such as 'viridis'"):
+        found.heatmap(colours=matplotlib.colormaps["jet"])  # type: ignore[arg-type]
+    for alpha in (3, "half", -0.1, float("nan")):
+        with pytest.raises(ValueError, match="alpha is a number from 0 to 1, not"):
+            found.heatmap(alpha=alpha)  # type: ignore[arg-type]
 
 
 def test_nothing_is_left_in_pyplot_and_its_settings_change_nothing() -> None:
@@ -213,6 +281,11 @@ def test_an_animation_has_a_frame_for_each_map(tmp_path: Path) -> None:
         found.animate("layer")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'PNG' is not a format"):
         found.animate(format="png")
+    with pytest.raises(ValueError, match=r"is a GIF, .* animate\(\.\.\., format='WEBP'\)"):
+        found.animate().save(tmp_path / "words.webp")
+    with pytest.raises(ValueError, match=r"is a WEBP, whose file's name ends in \.webp$"):
+        played.save(tmp_path / "words.mp4")
+    assert played.save(tmp_path / "words.WebP").exists()
 
 
 def test_a_row_has_the_answer_and_the_figures_of_every_map() -> None:
@@ -225,6 +298,7 @@ def test_a_row_has_the_answer_and_the_figures_of_every_map() -> None:
     ]
     table = pandas.concat(rows, ignore_index=True)
     assert list(table["text"]) == asked
+    assert set(table["model.source"]) == {model.fingerprint.source}
     assert list(table["label"]) == ["yes", "no", "maybe"]
     assert list(table["probability.yes"]) == [0.9, 0.05, 0.05]
     assert table["answer_attention.entropy"][1] == pytest.approx(1)
@@ -292,6 +366,14 @@ def test_words_that_were_left_out_say_so() -> None:
         ({"map": "rolout"}, "did you mean 'rollout'"),
         ({"map": "word_attention"}, "^word_attention: the method word_attention needs a word"),
         ({"map": "centre", "layers": True}, "not read layer by layer"),
+        ({"map": ["rollout"]}, r"not an object of the type list; for several give maps=\["),
+        ({"map": {"method": "rollout"}}, "or an audit.MapSpec, not an object of the type dict"),
+        ({"maps": [np.zeros((4, 4))]}, "not an object of the type ndarray"),
+        ({"map": ""}, "an empty text is no map; choose from: answer_attention, "),
+        ({"layers": [1, 3]}, r"not \[1, 3\]; .*: map='answer_attention layers=1,3'"),
+        ({"words": "birds"}, "words is True or False, not 'birds'; .*word=birds"),
+        ({"batch_size": 0}, "batch_size is a whole number of at least 1, not 0"),
+        ({"batch_size": "x"}, "batch_size is a whole number"),
     ],
 )
 def test_a_wrong_argument_is_told_in_one_line(given: dict[str, object], message: str) -> None:

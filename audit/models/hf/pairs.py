@@ -83,8 +83,8 @@ class Pairer:
             if not query.truncate:
                 raise TextError(
                     f"the text has {self._length(query)} tokens, and the model reads "
-                    f"{self._longest}: shorten it, or allow it with truncate: true "
-                    "(audit explain --truncate)"
+                    f"{self._longest}: shorten it, or allow it: truncate: true in a "
+                    "case, --truncate, truncate=True in Python"
                 )
             query = self._cut(query)
         return self._made(query, image)

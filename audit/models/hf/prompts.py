@@ -113,8 +113,8 @@ class Prompter:
         if not query.truncate:
             raise TextError(
                 f"the prompt has {prompt.length} tokens with this text, and {self._longest} fit: "
-                f"shorten {'the text' if query.premise is None else 'the texts'}, or allow it with "
-                "truncate: true (audit explain --truncate)"
+                f"shorten {'the text' if query.premise is None else 'the texts'}, or allow it: "
+                "truncate: true in a case, --truncate, truncate=True in Python"
             )
         if beyond >= len(spans):
             raise TextError(

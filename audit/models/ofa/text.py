@@ -86,7 +86,7 @@ def prompt_of(query: Query, preprocess: Any, template: str | None) -> Prompt:
         raise TextError(
             f"the prompt has {len(pieces)} tokens with this text, and {fit} fit: the model would "
             f"not see its end; shorten {'the text' if query.premise is None else 'the texts'}, or "
-            "allow it with truncate: true (audit explain --truncate)"
+            "allow it: truncate: true in a case, --truncate, truncate=True in Python"
         )
     pieces = pieces[:fit]
     stop = len(text) - len(template.rpartition("{}")[2])

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def check(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Case files; default: those that pytest collects.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Case files; default: those that pytest collects."),
     ] = None,
     model: Annotated[
         str, typer.Option(help=f"Whose labels and maps count; default: the project's. {MODEL}")

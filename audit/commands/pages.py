@@ -10,17 +10,18 @@ import typer
 
 from audit.base.console import output, say
 from audit.base.files import write_atomically
+from audit.commands.shared import RUN
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, RUN],
     everything: Annotated[
         bool, typer.Option("--all", help="Show all maps of passing cases too.")
     ] = False,
 ) -> None:
     """Draw a run's gallery again; needs no model.
 
-    Example: audit report audit-run --all
+    Example: audit report RUN --all
     """
     from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415

@@ -342,5 +342,8 @@ def _together(causes: list[Cause], key: str, what: str) -> None:
 def _passed(outcomes: Sequence[Outcome]) -> Cause:
     right, of = _right(outcomes)
     key = "same" if any(o.drift for o in outcomes) else "holds"
-    sentence = _filled(SENTENCES[key], right=f"{right:,}", all=f"{of:,}")
+    variants = [o for o in outcomes if o.variant_of]
+    held = sum(not o.state.failed for o in variants)
+    also = f", {held:,} of {len(variants):,} variants hold" if variants else ""
+    sentence = _filled(SENTENCES[key], right=f"{right:,}", all=f"{of:,}", variants=also)
     return Cause(sentence, ADVICE["same"], tone="good")

@@ -74,8 +74,9 @@ SENTENCES = {
     "be noticed.",
     "known": "Known to fail, and failed: {cases}.",
     "improved": "In {cases} figures moved for the better, as was asked for.",
-    "same": "{right} of {all} answers are right, and the model looks where it looked before.",
-    "holds": "{right} of {all} answers are right, and all that the cases ask for holds.",
+    "same": "{right} of {all} answers are right{variants}, and the model looks where it looked "
+    "before.",
+    "holds": "{right} of {all} answers are right{variants}, and all that the cases ask for holds.",
 }
 
 _FIX = "Do not accept this as it is: fix the model, or change what the case expects in its file."

@@ -29,7 +29,7 @@ help:
 	@echo "  make docs        the documentation as a site, in site/: a few seconds"
 	@echo
 	@echo "The first of them begins by installing into .venv: $(TAKES)."
-	@echo "docs and test add about 0.4 GB."
+	@echo "docs and test add about 0.9 GB."
 	@echo
 	@echo "To work on audit:"
 	@echo "  make test        every check of the code: ruff, mypy, import layers, docs, pytest: tens of"

@@ -134,9 +134,26 @@ def read(path: Path) -> Document:
             problem = "a second document begins here, but a file holds only one"
         raise refuse(error.problem_mark or error.context_mark, problem) from None
     except yaml.MarkedYAMLError as error:
-        raise refuse(error.problem_mark or error.context_mark, str(error.problem)) from None
+        raise refuse(error.problem_mark or error.context_mark, _told(error)) from None
     except yaml.YAMLError as error:
         raise refuse(None, str(error).splitlines()[0]) from None
+
+
+_MEANS = {
+    "found character '\\t'": "a tab; indent with spaces",
+    "mapping values are not allowed": "put a text with ': ' in quotes, or mend the indentation",
+    "expected <block end>": "indent it as the lines that it belongs to, which begin in line {line}",
+    "expected ',' or": "the bracket that opens in line {line} is not closed",
+}
+"""What a parser's message most often means, by its first words."""
+
+
+def _told(error: yaml.MarkedYAMLError) -> str:
+    problem, begins = str(error.problem), error.context_mark
+    means = next((said for words, said in _MEANS.items() if problem.startswith(words)), "")
+    if not means or ("{" in means and begins is None):
+        return problem
+    return f"{problem}: {means.format(line=begins.line + 1 if begins else 0)}"
 
 
 def _read(path: Path, text: str) -> Document:

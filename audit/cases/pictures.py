@@ -47,7 +47,7 @@ def checked_picture(
         message = str(error)
     except OSError as error:
         message = f"{shortened(str(path))}: cannot be read: {error.strerror}"
-    problems.add(loc, message + _nearest_picture(path, written))
+    problems.add(loc, message + _nearest_picture(path, written, document.path.parent))
     return None
 
 
@@ -68,12 +68,19 @@ def _refuse_folders_and_devices(path: Path) -> None:
         raise ImageError(f"{path}: not a picture, but {kind_of(mode)}")
 
 
-def _nearest_picture(path: Path, written: str) -> str:
-    """A clause that suggests pictures in the same folder, if there is no file at ``path``."""
+def _nearest_picture(path: Path, written: str, start: Path) -> str:
+    """A clause that suggests pictures in the same folder, if there is no file at ``path``.
+
+    A path that begins somewhere above ``start``, the case file's folder, is suggested without that.
+    """
     folder = Path(written).parent
     with suppress(OSError, ValueError):  # if the system does not accept the path, it is not a file
         if path.is_file():
             return ""
+    with suppress(OSError, ValueError):
+        for shorter in _without_folders(written):
+            if (start / shorter).is_file():
+                return f"; paths start from the case file's folder: write '{shorter}'"
     with suppress(OSError, ValueError):
         beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
         there = [each for each in beside if each.suffix.lower() in _PICTURES and each.is_file()]
@@ -82,6 +89,12 @@ def _nearest_picture(path: Path, written: str) -> str:
         names = [name for name in names if name.isprintable()]
         return f"; {nearest(written, names)}" if names else ""
     return ""
+
+
+def _without_folders(written: str) -> list[str]:
+    parts = Path(written).parts
+    shorter = ["/".join(parts[n:]) for n in range(1, len(parts)) if ".." not in parts[n:]]
+    return [each for each in shorter if each.isprintable()]
 
 
 _PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

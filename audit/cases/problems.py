@@ -50,6 +50,8 @@ class Problems:
         done: set[Loc] = set()
         for found in error.errors(include_url=False):
             loc = self._known(found["loc"])
+            if _of_a_region(loc) and found["type"] in _NO_LIST:
+                loc = loc[: loc.index("regions") + 2]
             if loc not in done:
                 done.add(loc)
                 self.add(loc, self._message(found, loc))
@@ -82,7 +84,10 @@ class Problems:
             return f"{shortened(str(written))} is not known; {hint}"
         if kind == "string_pattern_mismatch" and loc[-1] in _NAMES:
             return _NAMES[str(loc[-1])]
-        about = _about_number(kind, found["input"]) or _NEEDED.get(kind)
+        if _of_a_region(loc) and kind in _NO_LIST:
+            about = _about_region(str(loc[-1]))
+        else:
+            about = _about_number(kind, found["input"]) or _NEEDED.get(kind, "")
         if not about and (what := needed(found)):
             given = found["input"]
             about = f"needs {what}, but has {shortened(given) if isinstance(given, str) else given}"
@@ -101,6 +106,7 @@ _NAMES = {
 }
 """What the keys that name something may hold."""
 
+_NO_LIST = ("list_type", "tuple_type")
 _OTHER_NOTATION = re.compile(r"[-+]?[0-9][0-9a-fA-F_,:.xob]*|[-+]?[0-9.,_]+ ?%")
 
 
@@ -142,6 +148,17 @@ _CHOICES = {
     "tolerance": "tolerance: a whole number of cells, from 0",
 }
 """What a key may hold, if pydantic would name only one of the choices, or a type."""
+
+
+def _of_a_region(loc: Loc) -> bool:
+    return "regions" in loc[:-1]
+
+
+def _about_region(name: str) -> str:
+    """What is wrong with a region that is not a list of boxes."""
+    if name in CaseSpec.model_fields:
+        return f"a region is a list of boxes; if {name!r} is a key of the case, indent it less"
+    return "a region is a list of boxes, each in its own brackets: [[left, top, right, bottom]]"
 
 
 def _chosen_by_user(loc: Loc) -> bool:

@@ -12,7 +12,7 @@ import typer
 from audit.base.console import say
 from audit.base.files import counted, to_json
 from audit.base.names import stem_of
-from audit.commands.shared import CASES, JSON
+from audit.commands.shared import CASES, JSON, RUN
 
 _BASELINES = typer.Option(
     "--baselines",
@@ -21,10 +21,12 @@ _BASELINES = typer.Option(
 
 
 def accept(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, RUN],
     cases: Annotated[
         list[str] | None,
-        typer.Argument(help="Cases to accept; default: all that moved but keep their contract."),
+        typer.Argument(
+            metavar="CASE", help="Cases to accept; default: all that moved but keep their contract."
+        ),
     ] = None,
     decisions: Annotated[
         list[Path] | None,
@@ -50,9 +52,9 @@ def accept(
 ) -> None:
     """Accept outcomes of a run as baselines: all, or none if a case changed since the run.
 
-    Example: audit accept audit-run --decisions decisions.json
+    Example: audit accept RUN --decisions decisions.json
 
-    Example: audit accept audit-run two-cats no-dog --reason "new tokenizer"
+    Example: audit accept RUN two-cats no-dog --reason "new tokenizer"
     """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.decisions import load_decisions  # noqa: PLC0415

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from audit.base.console import Meter, output, say
 from audit.base.errors import Unfinished, nearest
@@ -29,7 +28,17 @@ from audit.commands.rows import (
     TEMPLATE,
     options_of,
 )
-from audit.commands.shared import ASKING, ENGINE, JSON, KEY, MODEL, REQUESTS, THREADS, options_given
+from audit.commands.shared import (
+    ASKING,
+    ENGINE,
+    JSON,
+    KEY,
+    MODEL,
+    REQUESTS,
+    THREADS,
+    Command,
+    options_given,
+)
 
 if TYPE_CHECKING:
     from audit.bulk.plan import Plan, Rows
@@ -44,7 +53,7 @@ If Ray's part of the machine dies, Ray ends this process with 1 and leaves no ch
 _HERE = "here"
 
 
-class BulkCommand(TyperCommand):
+class BulkCommand(Command):
     """Lets ``--ray`` stand alone: then Ray is started on this machine."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -157,8 +166,9 @@ def bulk(
 ) -> None:
     """Audit any number of rows into Parquet; called again, it continues.
 
-    Exit codes: 0 all rows are there and no more failed than may; 1 it ended early, and continues
-    when it is called again; 2 it cannot be done as asked; 3 all are there, but more failed.
+    Exit codes: 0 all rows are there and no more failed than may; 1 it ended
+    early, and continues when it is called again; 2 it cannot be done as asked;
+    3 all are there, but more failed.
 
     Example: audit bulk rows.csv --model hf:my-model --out results
     """

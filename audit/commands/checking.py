@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def check(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Case files; default: those that pytest collects.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Case files; default: those that pytest collects."),
     ] = None,
     model: Annotated[
         str, typer.Option(help=f"Whose labels and maps count; default: the project's. {MODEL}")
@@ -81,7 +82,9 @@ def _all_files(project: Project) -> list[Path]:
     found = find_files(patterns)
     if not found:
         written = ", ".join(pattern.written for pattern in patterns)
-        raise CaseError(f"no case file matches {written} in {project.root.resolve()}")
+        without = sorted(str(path) for pattern in patterns for path in pattern.find())
+        but = f"; without the key 'cases': {', '.join(without[:3])}" if without else ""
+        raise CaseError(f"no case file matches {written} in {project.root.resolve()}{but}")
     return found
 
 

@@ -34,9 +34,9 @@ def evidence(
 
     It needs no model.
 
-    Example: audit evidence audit-run --power audit-power
+    Example: audit evidence RUN --power audit-power
 
-    Example: audit evidence audit-run --verify evidence.html
+    Example: audit evidence RUN --verify evidence.html
     """
     from audit.report import evidence_page as pages  # noqa: PLC0415
 

@@ -26,6 +26,7 @@ from audit.commands import (
     starting,
     studies,
 )
+from audit.commands.shared import Command
 from audit.maps.mistakes import told
 
 app = typer.Typer(
@@ -83,7 +84,8 @@ for _command in (
     pages.schema,
     starting.constraints,
 ):
-    app.command(_command.__name__.rstrip("_"))(_command)  # `import` is a keyword of Python
+    _name = _command.__name__.rstrip("_")  # `import` is a keyword of Python
+    app.command(_name, cls=Command)(_command)
 app.command(cls=bulk.BulkCommand)(bulk.bulk)
 
 

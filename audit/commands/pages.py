@@ -11,11 +11,11 @@ import typer
 from audit.base.console import output, say
 from audit.base.files import write_atomically
 from audit.base.languages import Choice
-from audit.commands.shared import LANGUAGE
+from audit.commands.shared import LANGUAGE, RUN
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, RUN],
     everything: Annotated[
         bool, typer.Option("--all", help="Show all maps of passing cases too.")
     ] = False,
@@ -23,7 +23,7 @@ def report(
 ) -> None:
     """Draw a run's gallery again; needs no model.
 
-    Example: audit report audit-run --all --language zh
+    Example: audit report RUN --all --language zh
     """
     from audit.gate.runfolder import Run  # noqa: PLC0415
     from audit.report.gallery import write_gallery  # noqa: PLC0415

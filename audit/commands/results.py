@@ -29,7 +29,7 @@ def export(
 ) -> None:
     """Write a run as a table, one row a question; needs the extra `data` and no model.
 
-    Example: audit export audit-run --to table.parquet
+    Example: audit export RUN --to table.parquet
     """
     require("data", "audit export")
     from audit.bulk.format import BulkFolder, row_schema  # noqa: PLC0415
@@ -52,7 +52,7 @@ def export(
 
 def merge(
     shards: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="The run folders of the shards.")
+        list[Path], typer.Argument(metavar="RUN", help="The run folders of the shards.")
     ],
     out: Annotated[
         Path,
@@ -140,7 +140,7 @@ def merge(
 
 def history(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of runs.")
+        list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders of runs.")
     ],
     alpha: Annotated[float, ALPHA] = 0.05,
     effect: Annotated[float, EFFECT] = 0.5,

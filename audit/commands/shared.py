@@ -6,14 +6,18 @@ import math
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from audit.base.languages import Choice, choice_of
 from audit.base.settings import MOST_THREADS
 
+# Without square brackets: what stands in them is markup of rich, and would not be shown.
 MODEL = (
-    "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], hf:FOLDER, "
-    "hf:ORG/NAME[@REVISION], openai:URL#MODEL, or what else `audit model --list` shows."
+    "reference, shortcut, reference-chat, a checkpoint folder, a ModelScope id or hf:ORG/NAME "
+    "(both also with @REVISION), hf:FOLDER, openai:URL#MODEL, or what else `audit model --list` "
+    "shows."
 )
+RUN = typer.Argument(help="A run folder, as pytest names it at its end: audit-runs/...")
 THREADS = typer.Option(
     "--threads", min=1, max=MOST_THREADS, help="Threads of torch; by default one for each core."
 )
@@ -35,6 +39,61 @@ CASES = typer.Option(
     "--cases", help="Glob pattern of case files; may be repeated. Default: what pytest collects."
 )
 JSON = typer.Option("--json", help="Print one JSON object.")
+
+_VALUES = {
+    "--allow-host": "NAME",
+    "--asking": "FILE",
+    "--baselines": "DIR",
+    "--by": "NAME",
+    "--cases": "PATTERN",
+    "--colours": "NAME",
+    "--decisions": "FILE",
+    "--host": "ADDRESS",
+    "--images": "DIR",
+    "--key": "VARIABLE",
+    "--max-failed": "SHARE",
+    "--model": "SOURCE",
+    "--only": "ID",
+    "--premise": "TEXT",
+    "--reason": "TEXT",
+    "--requests": "N",
+    "--seed": "N",
+    "--split": "NAME",
+    "--summary": "FILE",
+    "--template": "TEXT",
+    "--transformers": "4|5",
+}
+"""What stands for the value of an option, as in ``docs/cli.md``; for others it is their name."""
+
+
+class Command(TyperCommand):
+    """A command whose help says what arguments and options take as the docs do.
+
+    typer shows types of Python: ``<list[str]>``, and ``<bool>`` after a switch that takes nothing.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments and options."""
+        params: list[Any] = super().get_params(ctx)
+        for each in params:
+            if each.param_type_name == "argument":
+                each.metavar = each.metavar or each.name.upper()
+                each.display_type_rich = _nothing
+            elif each.metavar is None:
+                each.metavar = _value(each)
+        return params
+
+
+def _nothing(ctx: Any) -> None:
+    del ctx
+
+
+def _value(option: Any) -> str:
+    if option.is_flag:
+        return ""
+    (name,) = option.opts
+    ranged = getattr(option, "min", None) is not None
+    return _VALUES.get(name, "N" if ranged else name.removeprefix("--").upper())
 
 
 def level(given: str | float) -> float:

@@ -17,7 +17,7 @@ from audit.base.errors import nearest
 from audit.base.files import as_typed, counted, shown_path, to_json, write_atomically
 from audit.base.names import slug
 from audit.commands import rows as given
-from audit.commands.shared import JSON
+from audit.commands.shared import JSON, RUN
 
 if TYPE_CHECKING:
     from audit.sources.importing import Imported
@@ -188,9 +188,10 @@ def _say_done(done: Imported, out: Path, taken: Mapping[str, Path]) -> None:
 
 
 def suggest(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, RUN],
     cases: Annotated[
-        list[str] | None, typer.Argument(help="Cases to suggest limits for; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="CASE", help="Cases to suggest limits for; default: all."),
     ] = None,
     write: Annotated[
         bool,
@@ -202,9 +203,9 @@ def suggest(
 
     Prints YAML to paste, or writes it into the case files with --write.
 
-    Example: audit suggest audit-run
+    Example: audit suggest RUN
 
-    Example: audit suggest audit-run --write
+    Example: audit suggest RUN --write
     """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate.runfolder import Run  # noqa: PLC0415

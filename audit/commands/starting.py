@@ -24,7 +24,7 @@ class TransformersVersion(StrEnum):
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="An empty folder or a repository.")
+        Path, typer.Argument(metavar="DIR", help="An empty folder or a repository.")
     ] = Path(),
     as_json: Annotated[bool, JSON] = False,
 ) -> None:

@@ -20,8 +20,9 @@ from audit.cases.phrases import VARIABLE, chosen_language
 OPTIONS = {
     "model": (
         "reference",
-        "reference, shortcut, a checkpoint folder, a ModelScope id[@revision], hf:FOLDER, "
-        "hf:ORG/NAME[@REVISION], openai:URL#MODEL, or what else `audit model --list` shows",
+        "reference, shortcut, reference-chat, a checkpoint folder, a ModelScope id[@REVISION], "
+        "hf:FOLDER, hf:ORG/NAME[@REVISION], openai:URL#MODEL, or what else `audit model --list` "
+        "shows",
     ),
     "device": ("auto", "auto, cpu, cuda or cuda:N"),
     "dtype": ("float32", "float32 or bfloat16"),

@@ -352,5 +352,11 @@ def _together(causes: list[Cause], key: str, what: str | Message) -> None:
 def _passed(outcomes: Sequence[Outcome]) -> Cause:
     right, of = _right(outcomes)
     key = "same" if any(o.drift for o in outcomes) else "holds"
-    sentence = _sentence(key, right=f"{right:,}", all=f"{of:,}")
+    variants = [o for o in outcomes if o.variant_of]
+    values = {"right": f"{right:,}", "all": f"{of:,}"}
+    if variants:
+        key += ", variants"
+        held = sum(not o.state.failed for o in variants)
+        values |= {"held": f"{held:,}", "variants": f"{len(variants):,}"}
+    sentence = _sentence(key, **values)
     return Cause(sentence, ADVICE["same"], tone="good")

@@ -76,7 +76,11 @@ SENTENCES = {
     "known": "Known to fail, and failed: {CASES}.",
     "improved": "In {CASES} figures moved for the better, as was asked for.",
     "same": "{right} of {all} answers are right, and the model looks where it looked before.",
+    "same, variants": "{right} of {all} answers are right, {held} of {variants} variants hold, and "
+    "the model looks where it looked before.",
     "holds": "{right} of {all} answers are right, and all that the cases ask for holds.",
+    "holds, variants": "{right} of {all} answers are right, {held} of {variants} variants hold, "
+    "and all that the cases ask for holds.",
 }
 
 _FIX = "Do not accept this as it is: fix the model, or change what the case expects in its file."

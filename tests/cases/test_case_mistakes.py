@@ -166,7 +166,45 @@ def test_a_file_that_is_no_case_file_is_one_message(tmp_path: Path, make, said: 
 
 def test_tabs_for_spaces_are_told_where_they_stand(folder: Path) -> None:
     assert problems(folder, changed("    image", "\timage")) == [
-        "x.yaml:4:1: not YAML: found character '\\t' that cannot start any token"
+        "x.yaml:4:1: not YAML: found character '\\t' that cannot start any token: a tab; indent with "
+        "spaces"
+    ]
+
+
+LAYOUT = [
+    ("    expect:", "   expect:", "x.yaml:10:4: not YAML: expected <block end>, but found '<block mapping start>': indent it as the lines that it belongs to, which begin in line 3"),
+    ("two birds", "birds: two", "x.yaml:5:26: not YAML: mapping values are not allowed here: put a text with ': ' in quotes, or mend the indentation"),
+    ("{min: 0.6}", "{min: 0.6", "x.yaml:13:16: not YAML: expected ',' or '}', but got ':': the bracket that opens in line 12 is not closed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), LAYOUT)
+def test_a_layout_that_is_no_yaml_is_told_with_what_to_do(
+    folder: Path, old: str, new: str, said: str
+) -> None:
+    assert problems(folder, changed(old, new)) == [said]
+
+
+def test_a_region_with_one_bracket_is_one_mistake(folder: Path) -> None:
+    boxes = "[[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]"
+    assert problems(folder, changed(boxes, "[20, 10, 40, 30]")) == [
+        "x.yaml:7:15: cases[0].regions.birds: a region is a list of boxes, each in its own brackets: "
+        "[[left, top, right, bottom]]"
+    ]
+
+
+def test_a_key_that_is_indented_into_the_regions_is_told_so(folder: Path) -> None:
+    text = "cases:\n  - id: a\n    image: a.png\n    text: b\n    regions:\n      expect: {label: yes}\n"
+    assert problems(folder, text)[-1] == (
+        "x.yaml:6:7: cases[0].regions.expect: a region is a list of boxes; if 'expect' is a key of the "
+        "case, indent it less"
+    )
+
+
+def test_a_path_that_starts_above_the_case_file_is_told_without_that(folder: Path) -> None:
+    assert problems(folder, changed("a.png", f"{folder.name}/a.png")) == [
+        f"x.yaml:4:5: cases[0].image: {folder.name}/a.png: no such picture; paths start from the "
+        "case file's folder: write 'a.png'"
     ]
 
 

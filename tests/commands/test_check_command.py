@@ -41,12 +41,15 @@ def test_without_files_the_whole_project_is_checked(project: Path) -> None:
 
 
 def test_without_any_case_file_it_says_where_it_looked(tmp_path: Path) -> None:
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "empty.yaml").touch()
     done = subprocess.run(
         [sys.executable, "-m", "audit", "check"], cwd=tmp_path, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
     assert "no case file matches cases/*.yaml, cases/*.yml in " in done.stderr
+    assert done.stderr.endswith("; without the key 'cases': cases/empty.yaml\n")
 
 
 def test_every_mistake_of_every_file_is_told_with_its_place(project: Path) -> None:

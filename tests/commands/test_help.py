@@ -52,6 +52,21 @@ def test_the_help_of_audit_itself_has_examples_that_it_takes() -> None:
         check(example, shlex.split(example)[0])
 
 
+@pytest.mark.parametrize("name", sorted(GROUP.commands))
+def test_the_help_of_a_command_shows_no_types_of_python(name: str) -> None:
+    """``<bool>`` after a switch looks like a value that it takes, and ``<list[str]>`` like one."""
+    told = shown(name)
+    assert not re.findall(r"<\w[^>]*>", told)
+    assert re.search(r"--help +Show", told)
+
+
+@pytest.mark.parametrize("name", sorted(GROUP.commands))
+def test_nothing_in_the_help_of_a_command_is_taken_for_markup(name: str) -> None:
+    """rich leaves out ``[@REVISION]``: what stands in square brackets there is a style."""
+    for each in GROUP.commands[name].params:
+        assert not re.search(r"\[[a-z@#/]", each.help or ""), each.name
+
+
 def test_an_example_with_an_option_that_does_not_exist_is_found() -> None:
     with pytest.raises(Exception, match="No such option: --al"):
         check("report audit-run --al", "report")

@@ -129,6 +129,16 @@ def test_a_run_in_which_nothing_failed_says_so(compared: bool, said: str) -> Non
     assert (str(told.title), told.tone, sentences(told)) == ("Passed: 1 case", "good", [said])
 
 
+def test_variants_are_counted_beside_the_answers_so_that_both_give_the_title() -> None:
+    case = outcome("a", State.PASSED)
+    mirrored = replace(outcome("a[mirror]", State.PASSED), variant_of="a")
+    told = story([case, mirrored], None, None)
+    assert told.title == "Passed: 2 cases"
+    assert sentences(told) == [
+        "1 of 1 answers are right, 1 of 1 variants hold, and all that the cases ask for holds."
+    ]
+
+
 def test_a_session_that_did_not_finish_says_so_first() -> None:
     session = {
         "passed": False, "sentence": "failed: interrupted, 12 of 53 audited", "audited": 12,

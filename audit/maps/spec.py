@@ -261,14 +261,15 @@ class MapSpec(BaseModel):
         """
         if isinstance(map, MapSpec):
             return map
-        if not isinstance(map, str):
-            several = "; for several give maps=[...]" if isinstance(map, list | tuple) else ""
+        given: object = map  # in a notebook nobody checks types
+        if not isinstance(given, str):
+            several = "; for several give maps=[...]" if isinstance(given, list | tuple) else ""
             raise ValueError(
                 "a map is a text such as 'relevance', or an audit.MapSpec, not an object of the "
-                f"type {type(map).__name__}{several}"
+                f"type {type(given).__name__}{several}"
             )
         try:
-            return cls.parse(map)
+            return cls.parse(given)
         except ValidationError as error:
             raise ValueError(f"{map}: {told(error)}") from None
 

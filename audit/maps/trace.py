@@ -176,12 +176,13 @@ def evidence_of(seen: Trace | Evidence) -> Evidence:
     Raises:
         ValueError: it is neither.
     """
-    if isinstance(seen, Trace):
-        return Evidence(seen)
-    if not isinstance(seen, Evidence):
-        hint = "; take one of them" if isinstance(seen, list | tuple) else ""
+    given: object = seen  # in a notebook nobody checks types
+    if isinstance(given, Trace):
+        return Evidence(given)
+    if not isinstance(given, Evidence):
+        hint = "; take one of them" if isinstance(given, list | tuple) else ""
         raise ValueError(
             "a map is read from a trace or from what audit.gather gives for a query, not from an "
-            f"object of the type {type(seen).__name__}{hint}"
+            f"object of the type {type(given).__name__}{hint}"
         )
-    return seen
+    return given

@@ -133,7 +133,7 @@ def test_variants_are_counted_beside_the_answers_so_that_both_give_the_title() -
     case = outcome("a", State.PASSED)
     mirrored = replace(outcome("a[mirror]", State.PASSED), variant_of="a")
     told = story([case, mirrored], None, None)
-    assert told.title == "Passed: 2 cases"
+    assert str(told.title) == "Passed: 2 cases"
     assert sentences(told) == [
         "1 of 1 answers are right, 1 of 1 variants hold, and all that the cases ask for holds."
     ]

@@ -166,6 +166,25 @@ def test_all_that_break_their_contract_are_accepted_only_with_a_reason(page: Any
     assert page.get_attribute("#case-birds", "data-decision") == ""
 
 
+def test_who_types_the_reason_that_was_asked_for_and_presses_accept_again_has_accepted(
+    page: Any,
+) -> None:
+    page.click("#case-birds button[data-decide=accept]")
+    page.fill("#case-birds input[data-reason]", "it is right")
+    page.click("#case-birds button[data-decide=accept]")
+    assert page.get_attribute("#case-birds", "data-decision") == "accept"
+    page.click("#case-birds button[data-decide=accept]")
+    assert page.get_attribute("#case-birds", "data-decision") == ""
+
+
+def test_the_help_about_keys_comes_into_view(page: Any) -> None:
+    page.set_viewport_size({"width": 1280, "height": 500})
+    for key in ("j", "j", "?"):
+        page.keyboard.press(key)
+    top = page.locator("#help kbd").first.bounding_box()["y"]
+    assert 0 < top < 500
+
+
 WORD = "#case-birds table a.term >> nth=0"
 
 

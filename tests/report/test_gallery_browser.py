@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audit.gate.runfolder import Run
+from audit.report.gallery import write_gallery
 from tests.galleries import panel, pixels, shown
 
 pytestmark = pytest.mark.slow
@@ -116,6 +118,45 @@ def test_blinking_shows_baseline_and_now_in_turn(page: Any) -> None:
     )
     frames = pairwise(np.asarray(seen, dtype=float))
     assert any(np.abs(first - second).max() > 10 for first, second in frames)
+
+
+def test_blinking_says_which_map_is_shown(page: Any) -> None:
+    page.click("#case-birds .modes button:nth-child(2)")
+    for title in ("baseline", "now"):
+        page.wait_for_function(
+            "said => document.querySelector('#case-birds .which-now').textContent.startsWith(said)",
+            arg=f"{title}: ",
+        )
+
+
+def test_what_is_printed_has_the_pictures_of_cases_that_nobody_scrolled_to(
+    browser: Any, run: Run
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 100})
+    opened = context.new_page()
+    opened.goto(write_gallery(run).as_uri())
+    opened.wait_for_selector("html[data-loaded]")
+    drawn = """() => [...document.querySelectorAll("article.whole")].map((article) => {
+      const canvas = article.querySelector("canvas");
+      if (!canvas) return false;
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return data.some((value) => value > 0);
+    })"""
+    assert not all(opened.evaluate(drawn))
+    opened.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.evaluate(drawn) == [True, True, True]
+    context.close()
+
+
+def test_a_case_with_all_its_maps_takes_the_whole_width_among_small_ones(
+    browser: Any, run: Run
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 1600})
+    opened = context.new_page()
+    opened.goto(write_gallery(run, "all").as_uri())
+    opened.wait_for_selector("html[data-ready]")
+    assert opened.locator(".small #case-no-cat").bounding_box()["width"] > 1000
+    context.close()
 
 
 def test_layers_are_in_a_strip_that_plays_and_is_chosen_from(page: Any) -> None:

@@ -99,7 +99,9 @@ def _title(
         return TITLES["session"].format(reasons=reasons), "bad"
     if suite.get("verdict") == "cannot tell":
         return TITLES["unsure"], "warn"
-    return TITLES["passed"].format(cases=cases), "good"
+    passed = sum(not outcome.state.failed for outcome in outcomes)
+    key = "passed" if passed == len(outcomes) else "passed but known"
+    return TITLES[key].format(passed=f"{passed:,}", cases=cases), "good"
 
 
 def _told(
@@ -287,6 +289,9 @@ def _looks(outcomes: Sequence[Outcome], failed: Sequence[Outcome], take: Take) -
             values |= {"away": what, "left": share_told(left), "had": share_told(had)}
             verb = "not from" if left < had / 4 else "less from"
             kind = f"to, {verb}" if to else verb
+            if len(away) < len(moves):  # never without a region that it went to
+                kind = f"{kind} some"
+                values["some"] = f"{len(away):,}"
         broken = any(move.outcome.state is State.BROKEN for move in moves)
         lead = not causes and right == of > 0
         causes += _told(

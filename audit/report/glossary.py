@@ -30,6 +30,7 @@ WORDS: Mapping[str, str] = {
     "grid, 100 % in all.",
     "map": "The attention, or another account of what the answer rests on, drawn over the picture.",
     "region": "A named part of the picture, drawn as one or more boxes in the case's file.",
+    "peak": "The largest share that a single cell of a map has.",
     "point": "One per cent of a map: from 2 % to 50 % are 48 points.",
     "baseline": "What was accepted for a case before: its answer, its map and its figures.",
     "contract": "What the case's file says must hold: the answer, and limits for figures. A broken "
@@ -64,6 +65,9 @@ _OF_STATES: Mapping[State, str] = {
     State.NEW: "new",
     State.IMPROVED: "improved",
 }
+
+_NAMES_K = re.compile(r"\bK\b")
+_SIZES = " K of the map's N cells lie in the region."
 
 _DIRECTIONS = {
     "higher": "Higher is better where the case wants attention.",
@@ -107,7 +111,8 @@ def glossary(figures: Iterable[str]) -> list[Term]:
             f"metric-{name}",
             name,
             f"{row.summary} Range: {row.range}. {_DIRECTIONS[row.better]} "
-            f"Of a uniform map: {row.chance}.",
+            f"Of a uniform map: {row.chance}."
+            f"{_SIZES if _NAMES_K.search(row.summary + row.chance) else ''}",
         )
         for name, row in METRICS.items()
         if f"metric-{name}" in known

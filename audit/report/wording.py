@@ -13,6 +13,7 @@ TITLES = {
     "session": "Failed: {reasons}",
     "unsure": "Passed, with too few pictures to tell a small shift",
     "passed": "Passed: {cases}",
+    "passed but known": "Passed: {passed} of {cases}",
 }
 
 _RIGHT_BUT = "{right} of {all} answers are right, but "
@@ -33,6 +34,19 @@ LOOKS: Mapping[str, tuple[str, str]] = {
         "less at {away} ({left}, was {had}).",
         "In {cases} the model looks at *{to}* ({now} of its attention, was {was}) and less at "
         "{away} ({left}, was {had}).",
+    ),
+    # Some of the cases ask about something that is not in the picture.
+    "to, not from some": (
+        _RIGHT_BUT + "in {cases} the model looks at *{to}* ({now} of its attention, was {was}), in "
+        "{some} of them no longer at {away} ({left}, was {had}).",
+        "In {cases} the model looks at *{to}* ({now} of its attention, was {was}), in {some} of "
+        "them no longer at {away} ({left}, was {had}).",
+    ),
+    "to, less from some": (
+        _RIGHT_BUT + "in {cases} the model looks at *{to}* ({now} of its attention, was {was}), in "
+        "{some} of them less at {away} ({left}, was {had}).",
+        "In {cases} the model looks at *{to}* ({now} of its attention, was {was}), in {some} of "
+        "them less at {away} ({left}, was {had}).",
     ),
     "not from": (
         _RIGHT_BUT + "in {cases} the model no longer looks at {away} ({left} of its attention, was "

@@ -217,11 +217,25 @@ def _identity(entry: Entry, timed: bool) -> tuple[object, ...]:
 def rejections(entries: Iterable[Entry], digest_of: Callable[[str], str]) -> list[Entry]:
     """The rejections that still stand, by case: nobody decided later, nor accepted a baseline.
 
+    Where several people rejected a case of one run, its entry is the last of theirs, with the names
+    and reasons of all.
+
     Args:
         digest_of: the digest of a case's baseline now; empty if it has none.
     """
-    last: dict[str, Entry] = {}
+    made: dict[str, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda e: e.time):
-        last[entry.case] = entry
-    rejected = [entry for _, entry in sorted(last.items()) if entry.decision == "reject"]
-    return [entry for entry in rejected if digest_of(entry.case) == entry.baseline]
+        made[entry.case].append(entry)
+    return [
+        _together(each)
+        for case, each in sorted(made.items())
+        if each[-1].decision == "reject" and digest_of(case) == each[-1].baseline
+    ]
+
+
+def _together(entries: Sequence[Entry]) -> Entry:
+    last = entries[-1]
+    same = [e for e in entries if (e.run, e.decision) == (last.run, last.decision)]
+    names, reasons = (e.reviewer for e in same), (e.reason for e in same)
+    told = {"reviewer": joined(names, " and "), "reason": joined(reasons, "; ")}
+    return last.model_copy(update=told)

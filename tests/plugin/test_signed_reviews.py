@@ -100,6 +100,19 @@ def test_a_rejection_is_shown_by_status_and_the_next_gallery_until_a_baseline_is
     assert "rejected" not in command(accepted, "status").output
 
 
+def test_all_who_rejected_a_case_are_shown_with_their_reasons(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_at(monkeypatch, 0.1)
+    accepted.runpytest("cases")
+    one = review(accepted, said("hungry", "reject", "Ada", "a corner"), name="ada.json")
+    later = said("hungry", "reject", "Ben") | {"time": "2026-11-27T08:00:00Z"}
+    other = review(accepted, later, name="ben.json")
+    command(accepted, "accept", "run", "--decisions", one, "--decisions", other)
+    output = command(accepted, "status").output
+    assert "  rejected: hungry: 2026-11-27 by Ada and Ben: a corner" in output
+
+
 def test_a_later_decision_takes_the_place_of_a_rejection(
     accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

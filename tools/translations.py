@@ -27,7 +27,7 @@ from audit.cases.phrases import PHRASES as CASES
 from audit.maps.methods import METHODS
 from audit.metrics.registry import METRICS
 from audit.report import wording
-from audit.report.glossary import DIRECTIONS, METRIC, WORDS
+from audit.report.glossary import DIRECTIONS, METRIC, METRIC_OF_SIZES, WORDS
 from audit.report.phrases import STORED
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def _of_causes() -> Iterator[str]:
 def _of_the_glossary() -> Iterator[str]:
     yield from WORDS
     yield from WORDS.values()
-    yield from (METRIC, "{low} to {high}", *DIRECTIONS.values())
+    yield from (METRIC, METRIC_OF_SIZES, "{low} to {high}", *DIRECTIONS.values())
     for row in METRICS.values():
         yield from (row.summary, row.chance)
 

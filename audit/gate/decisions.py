@@ -217,6 +217,9 @@ def _identity(entry: Entry, timed: bool) -> tuple[object, ...]:
 def rejections(entries: Iterable[Entry], digest_of: Callable[[str], str]) -> list[Entry]:
     """The rejections that still stand: nobody decided otherwise later, nor accepted a baseline.
 
+    Where several people rejected a case of one run, its entry is the last of theirs, with the names
+    and reasons of all.
+
     Args:
         digest_of: the digest of a case's baseline now; empty if it has none.
 

@@ -166,10 +166,9 @@ def _notes(taken: Sequence[Outcome], before: Mapping[str, Held], model: str) -> 
     notes = []
     broken = [o.case for o in taken if any(not v.passed for v in o.verdicts)]
     if broken:
-        notes.append(
-            f"{counted(len(broken), 'case')} of these break their contract and go on failing: "
-            f"{_some(broken)}"
-        )
+        one = len(broken) == 1
+        go_on = "breaks its contract and goes" if one else "break their contract and go"
+        notes.append(f"{len(broken):,} of these {go_on} on failing: {_some(broken)}")
     held = {o.case: before[o.case] for o in taken}
     names = {
         str(h.baseline.provenance.get("model", {}).get("name", ""))

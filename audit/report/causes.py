@@ -98,6 +98,9 @@ def _title(
         return _titled("session", REASONS=stored(reasons)), "bad"
     if suite.get("verdict") == "cannot tell":
         return _titled("unsure"), "warn"
+    passed = sum(not outcome.state.failed for outcome in outcomes)
+    if passed < len(outcomes):
+        return _titled("passed but known", passed=f"{passed:,}", CASES=cases), "good"
     return _titled("passed", CASES=cases), "good"
 
 
@@ -296,6 +299,9 @@ def _looks(outcomes: Sequence[Outcome], failed: Sequence[Outcome], take: Take) -
             values |= {"AWAY": what, "left": share_told(left), "had": share_told(had)}
             verb = "not from" if left < had / 4 else "less from"
             kind = f"to, {verb}" if to else verb
+            if len(away) < len(moves):  # never without a region that it went to
+                kind = f"{kind} some"
+                values["some"] = f"{len(away):,}"
         broken = any(move.outcome.state is State.BROKEN for move in moves)
         lead = not causes and right == of > 0
         causes += _told(

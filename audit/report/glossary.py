@@ -31,6 +31,7 @@ WORDS: Mapping[str, str] = {
     "grid, 100 % in all.",
     "map": "The attention, or another account of what the answer rests on, drawn over the picture.",
     "region": "A named part of the picture, drawn as one or more boxes in the case's file.",
+    "peak": "The largest share that a single cell of a map has.",
     "point": "One per cent of a map: from 2 % to 50 % are 48 points.",
     "baseline": "What was accepted for a case before: its answer, its map and its figures.",
     "contract": "What the case's file says must hold: the answer, and limits for figures. A broken "
@@ -66,7 +67,10 @@ _OF_STATES: Mapping[State, str] = {
     State.IMPROVED: "improved",
 }
 
+_NAMES_K = re.compile(r"\bK\b")
+
 METRIC = "{SUMMARY} Range: {RANGE}. {DIRECTION} Of a uniform map: {CHANCE}."
+METRIC_OF_SIZES = METRIC + " K of the map's N cells lie in the region."
 
 DIRECTIONS = {
     "higher": "Higher is better where the case wants attention.",
@@ -117,7 +121,7 @@ def _of_metric(row: Metric) -> Message:
     """What a metric measures, in the words of the registry."""
     low, _, high = row.range.partition(" to ")
     return message(
-        METRIC,
+        METRIC_OF_SIZES if _NAMES_K.search(row.summary + row.chance) else METRIC,
         SUMMARY=message(row.summary),
         RANGE=message("{low} to {high}", low=low, high=high),
         DIRECTION=message(DIRECTIONS[row.better]),

@@ -13,6 +13,7 @@ TITLES = {
     "session": "Failed: {REASONS}",
     "unsure": "Passed, with too few pictures to tell a small shift",
     "passed": "Passed: {CASES}",
+    "passed but known": "Passed: {passed} of {CASES}",
 }
 
 _RIGHT_BUT = "{right} of {all} answers are right, but "
@@ -33,6 +34,19 @@ LOOKS: Mapping[str, tuple[str, str]] = {
         "less at {AWAY} ({left}, was {had}).",
         "In {CASES} the model looks at *{to}* ({now} of its attention, was {was}) and less at "
         "{AWAY} ({left}, was {had}).",
+    ),
+    # Some of the cases ask about something that is not in the picture.
+    "to, not from some": (
+        _RIGHT_BUT + "in {CASES} the model looks at *{to}* ({now} of its attention, was {was}), in "
+        "{some} of them no longer at {AWAY} ({left}, was {had}).",
+        "In {CASES} the model looks at *{to}* ({now} of its attention, was {was}), in {some} of "
+        "them no longer at {AWAY} ({left}, was {had}).",
+    ),
+    "to, less from some": (
+        _RIGHT_BUT + "in {CASES} the model looks at *{to}* ({now} of its attention, was {was}), in "
+        "{some} of them less at {AWAY} ({left}, was {had}).",
+        "In {CASES} the model looks at *{to}* ({now} of its attention, was {was}), in {some} of "
+        "them less at {AWAY} ({left}, was {had}).",
     ),
     "not from": (
         _RIGHT_BUT + "in {CASES} the model no longer looks at {AWAY} ({left} of its attention, was "

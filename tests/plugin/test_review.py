@@ -75,7 +75,7 @@ def test_who_accepts_a_broken_contract_or_another_models_figures_is_told(
     path.write_text(json.dumps(stored))
     accepted.runpytest("cases")
     result = command(accepted, "accept", "run", "birds", "hungry")
-    assert "note: 1 case of these break their contract and go on failing: birds" in result.output
+    assert "note: 1 of these breaks its contract and goes on failing: birds" in result.output
     assert "note: these baselines were of older, and are of toy now" in result.output
     monkeypatch.setenv("TOY_CELL", "5")
     accepted.runpytest("cases")

@@ -49,10 +49,15 @@ def test_where_the_model_looks_now_and_where_it_looked_is_one_sentence() -> None
     assert (str(told.title), told.tone) == ("Failed: 3 of 3 cases", "bad")
     assert sentences(told) == [
         "3 of 3 answers are right, but in 3 cases the model looks at <em>watermark</em> (50 % of "
-        "its attention, was 2 %) and no longer at what the sentence names (4 %, was 82 %)."
+        "its attention, was 2 %), in 2 of them no longer at what the sentence names (4 %, was "
+        "82 %)."
     ]
     assert told.causes[0].advice == ADVICE["wrong reason"]
     assert list(told.causes[0].named) == ["a", "b", "c"]
+    assert sentences(story(cases[:2], None, None)) == [
+        "2 of 2 answers are right, but in 2 cases the model looks at <em>watermark</em> (52 % of "
+        "its attention, was 2 %) and no longer at what the sentence names (4 %, was 82 %)."
+    ]
 
 
 def test_a_single_thing_that_lost_attention_is_named() -> None:
@@ -137,6 +142,13 @@ def test_variants_are_counted_beside_the_answers_so_that_both_give_the_title() -
     assert sentences(told) == [
         "1 of 1 answers are right, 1 of 1 variants hold, and all that the cases ask for holds."
     ]
+
+
+def test_cases_that_are_known_to_fail_are_not_counted_as_passed() -> None:
+    known = replace(outcome("b", State.BROKEN), xfail="it takes the dog's colour for the cat's")
+    told = story([outcome("a", State.PASSED), known], None, None)
+    assert (str(told.title), told.tone) == ("Passed: 1 of 2 cases", "good")
+    assert sentences(told)[-1] == "Known to fail, and failed: 1 case."
 
 
 def test_a_session_that_did_not_finish_says_so_first() -> None:

@@ -25,6 +25,9 @@ def test_metrics_are_told_in_the_words_of_the_registry_and_only_those_of_the_run
     assert set(found) - set(WORDS) == {"mass", "entropy"}
     assert found["mass"].startswith(METRICS["mass"].summary)
     assert "Range: 0 to 1." in found["mass"]
+    # The letters of a formula are explained where they stand.
+    assert found["mass"].endswith("K/N. K of the map's N cells lie in the region.")
+    assert "N cells" not in found["entropy"]
 
 
 def test_summaries_of_metrics_are_plain_text() -> None:

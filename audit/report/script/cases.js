@@ -127,7 +127,7 @@
 
     caption({ what, title, now, before }) {
       if (what === "swipe") return [t("baseline left, now right")];
-      if (what === "blink") return [t("baseline and now in turn")];
+      if (what === "blink") return [t("baseline and now in turn"), element("span", { className: "which-now" })];
       if (what === "difference") return [t("now − baseline: red more, blue less"), scaleOf(now, before), ...this.gains(before)];
       if (what === null) return [title];
       return [t("{title}: {map}, peak {peak}", { title, map: nameOf(now), peak: percent(what.peak) })];
@@ -147,8 +147,11 @@
         const names = true;
         if (what === null) draw(canvas, image, null, one, view, { names });
         else if (what === "difference") draw(canvas, image, change(now, before, ...one.grid), one, view, { grey: true, names });
-        else if (what === "blink") draw(canvas, image, warm(this.blinking ? before : now), one, view, { names });
-        else if (what === "swipe") {
+        else if (what === "blink") {
+          const [title, shown] = this.blinking ? [t("baseline"), before] : [t("now"), now];
+          draw(canvas, image, warm(shown), one, view, { names });
+          this.panels.querySelector(".which-now").textContent = this.caption({ what: shown, title, now })[0];
+        } else if (what === "swipe") {
           draw(canvas, image, warm(now), one, view, { names });
           draw(canvas, image, warm(before), one, view, { until: this.split, names });
           divide(canvas, this.split);
@@ -226,6 +229,15 @@
 
   const near = new IntersectionObserver((seen) => seen.filter((s) => s.isIntersecting).forEach((s) => open(s.target)), { rootMargin: "600px" });
   articles.forEach((article) => near.observe(article));
+  // Printing does not wait for a picture to load, so all are loaded one by one in idle moments.
+  const idle = window.requestIdleCallback ?? ((then) => setTimeout(then, 20));
+  idle(async () => {
+    for (const key of Object.keys(data.images)) {
+      await picture(key);
+      await new Promise((then) => idle(then));
+    }
+    document.documentElement.dataset.loaded = "1";
+  });
   window.addEventListener("beforeprint", () => {
     articles.forEach(open);
     for (const id of ["figures", "slices", "glossary"]) if ($(id)) $(id).open = true;

@@ -185,11 +185,13 @@
     pen.textBaseline = "middle";
     for (const [name, boxes] of Object.entries(regions)) {
       if (!boxes.length) continue;
-      const [left, top] = boxes[0];
+      const [left, top, , bottom] = boxes[0];
       const said = name.length > 24 ? `${name.slice(0, 23)}…` : name;
       const [wide, high] = [pen.measureText(said).width + 1.6 * size, 1.5 * size];
       const x = Math.max(0, Math.min(left * width, width - wide));
-      const y = top * height >= high ? top * height - high : top * height;
+      // Above the box, or else below it, so that the name hides nothing of what is in the box.
+      const [above, below] = [top * height - high, bottom * height];
+      const y = above >= 0 ? above : below + high <= height ? below : top * height;
       pen.fillStyle = "rgb(255 255 255 / 90%)";
       pen.fillRect(x, y, wide, high);
       pen.fillStyle = data.regions[name] ?? "#fff";

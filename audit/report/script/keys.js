@@ -28,7 +28,10 @@
       else field.focus();
     } else if (/^[1-4]$/.test(event.key)) viewers.get(current)?.setMode(Number(event.key) - 1);
     else if (event.key === "/") $("search").focus();
-    else if (event.key === "?") $("help").open = !$("help").open;
+    else if (event.key === "?") {
+      $("help").open = !$("help").open;
+      if ($("help").open) $("help").scrollIntoView({ block: "center" });
+    }
     else return;
     event.preventDefault();
   });

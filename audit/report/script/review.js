@@ -52,15 +52,19 @@
     const field = article.querySelector("input[data-reason]");
     if (!field) continue;
     if (decisions[one.id]) field.value = decisions[one.id].reason;
+    // Who was asked for a reason types it and presses accept again. Leaving the field has accepted
+    // already; this press means the same and must not take it back.
+    let answered = false;
     field.onchange = () => {
       const made = decisions[one.id];
-      if (article.dataset.asked) decide(one, "accept", field.value);
+      if (article.dataset.asked) answered = decide(one, "accept", field.value);
       else if (made && !decide(one, made.decision, field.value)) delete decisions[one.id];
       keep();
     };
     article.querySelectorAll("button[data-decide]").forEach((button) => {
       button.onclick = () => {
-        const same = decisions[one.id]?.decision === button.dataset.decide;
+        const same = !answered && decisions[one.id]?.decision === button.dataset.decide;
+        answered = false;
         if (!decide(one, same ? "" : button.dataset.decide, field.value)) field.focus();
         keep();
       };

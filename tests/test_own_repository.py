@@ -132,7 +132,7 @@ def test_its_commands_work_in_a_new_repository(path: str, tmp_path: Path) -> Non
     shipped = (ROOT / "constraints.txt").read_text()
     assert (repository / "constraints-audit.txt").read_text() == shipped
     calls = (tmp_path / "notes").read_text().splitlines()
-    assert calls[0] == "pip|install|ofa_audit-0.1.0-py3-none-any.whl|"
+    assert calls[0] == "pip|install|wheels/ofa_audit-0.1.0-py3-none-any.whl|"
     assert "pip|install|-c|constraints-audit.txt|-r|requirements-audit.txt|" in calls
     assert re.search(r"\|torch==[\d.]+\|torchvision==[\d.]+\|$", textwrap.dedent(calls[2]))
     tracked = run("git ls-files").splitlines()

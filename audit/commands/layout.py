@@ -15,7 +15,7 @@ from audit.cases.discovery import DEFAULT, find_files, parse
 from audit.cases.project import Project, project_at
 from audit.commands.shipping import constraints, requirement, shipped
 
-PATTERN = "cases/**/*.yaml"
+PATTERN = "cases/**/*.y*ml"  # .yaml and .yml: two patterns would warn where one finds nothing
 _CASE = "two-birds-on-a-branch"
 _IGNORED = ("audit-run/", "audit-runs/", "audit-explain/", "audit-power/", "audit.xml")
 _WORKFLOW = ".github/workflows/audit.yml"
@@ -54,10 +54,15 @@ def lay_out(folder: Path) -> LaidOut:
     _cases(folder, own, done)
     _configuration(folder, own, done)
     _new(folder, "model-version.txt", b"reference\n", done)
-    line, by_hand = requirement()
+    line, wheel = requirement()
     text = f"# The pipeline's audit; [hf] instead of [ofa] for models of Hugging Face.\n{line}\n"
-    if _new(folder, "requirements-audit.txt", text.encode(), done) and by_hand:
-        done.by_hand.append(by_hand)
+    written = _new(folder, "requirements-audit.txt", text.encode(), done)
+    if written and wheel and not (folder / wheel).is_file():
+        done.by_hand.append(
+            "audit was installed from a file or folder of this machine: put its wheel there as "
+            f"{wheel} (pip wheel --no-deps -w wheels SOURCE makes it), or name a git URL in "
+            "requirements-audit.txt"
+        )
     _new(folder, "constraints-audit.txt", constraints().encode(), done)
     _new(folder, _WORKFLOW, shipped("workflow.yml"), done)
     _ignore_file(folder, done)

@@ -101,7 +101,12 @@ def merge(
     from audit.report.gallery import write_gallery  # noqa: PLC0415
     from audit.report.publishing import Published, annotation_lines, publish  # noqa: PLC0415
     from audit.report.terminal import closing_lines  # noqa: PLC0415
-    from audit.runs.judging import judged, notes_on, rejected_in  # noqa: PLC0415
+    from audit.runs.judging import (  # noqa: PLC0415
+        elsewhere,
+        judged,
+        notes_on,
+        rejected_in,
+    )
     from audit.runs.merging import (  # noqa: PLC0415
         baselines_for,
         ending_of,
@@ -128,7 +133,7 @@ def merge(
         }
     )
     write_gallery(run, "all" if everything else "failed", language)
-    told = Published(run, suite, ending)
+    told = Published(run, suite, ending, notes=tuple(elsewhere(run, folder)))
     publish(told, root, summary)
     say(f"audit {ending.sentence}")
     for line in (*closing_lines(run, suite, None), *notes_on(run, folder)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from importlib import metadata, resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 import audit
 from audit.base import strictjson
@@ -63,13 +64,14 @@ def _name(pin: str) -> str:
 
 
 def requirement(extra: str = "ofa") -> tuple[str, str]:
-    """How another machine installs the version that runs here, as lines of a requirements file.
+    """How another machine installs the version that runs here, as a line of a requirements file.
 
     pip records where a package came from (PEP 610): a git URL or an archive can be named again, a
-    file of this machine cannot.
+    file of this machine cannot. Its wheel is then named by its path: with a version alone, pip
+    would also ask the package index, where anybody may have taken the name.
 
     Returns:
-        The lines, and what must be done by hand for them to work; empty if nothing.
+        The line, and the wheel that must lie in the repository for it to work; empty if none.
     """
     found = metadata.distribution("ofa-audit")
     named, pinned = f"ofa-audit[{extra}]", f"ofa-audit[{extra}]=={found.version}"
@@ -82,8 +84,6 @@ def requirement(extra: str = "ofa") -> tuple[str, str]:
         return f"{named} @ {repository['vcs']}+{url}@{repository['commit_id']}", ""
     if not url.startswith("file:"):
         return f"{named} @ {url}", ""
-    return (
-        f"--find-links wheels\n{pinned}",
-        "audit was installed from a file or folder of this machine: put its wheel into wheels/ "
-        "(pip wheel --no-deps -w wheels SOURCE), or name a git URL in requirements-audit.txt",
-    )
+    file = PurePosixPath(unquote(urlsplit(url).path)).name
+    wheel = file if file.endswith(".whl") else f"ofa_audit-{found.version}-py3-none-any.whl"
+    return f"./wheels/{wheel}[{extra}]", f"wheels/{wheel}"

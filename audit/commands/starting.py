@@ -34,6 +34,7 @@ def init(
 
     Example: audit init
     """
+    from audit.base.extras import lacking  # noqa: PLC0415
     from audit.commands.layout import lay_out  # noqa: PLC0415
 
     done = lay_out(folder)
@@ -49,7 +50,8 @@ def init(
     for sentence in done.by_hand:
         say(f"to do: {sentence}")
     where = "" if folder == Path() else f"cd {folder} && "
-    say(f"next: {where}pytest cases")
+    install = "pip install -c constraints-audit.txt -r requirements-audit.txt && "
+    say(f"next: {where}{install if lacking('ofa') else ''}pytest cases")
 
 
 def constraints(

@@ -89,7 +89,7 @@ class Policy:
                 else "the model is not asked as it was for its baseline"
             )
             state = State.STALE
-            drifted = f"{other}: {stale}; accept it with --audit-update=changed"
+            drifted = f"{other}: {stale}; accept it with audit accept, or --audit-update=changed"
         else:
             state, drifted = _judge_drift(outcome, before)
         if state is State.DRIFTED and before is not None and self.same(before):
@@ -150,7 +150,8 @@ def judge_contract(outcome: Outcome) -> tuple[State, str]:
 def _judge_drift(outcome: Outcome, before: Baseline | None) -> tuple[State, str]:
     """The state of a case that keeps its contract, compared with its baseline, and the reason."""
     if before is None:
-        return State.NEW, "there is no baseline for this case; create it with --audit-update=new"
+        said = "there is no baseline for this case"
+        return State.NEW, f"{said}; create it with audit accept, or --audit-update=new"
     kinds = ("drifted", "crept", "improved")
     moved = {v: [r for r in outcome.drift if r.verdict == v] for v in kinds}
     if moved["drifted"]:

@@ -19,7 +19,7 @@ from audit.plugin.state import State
 from audit.plugin.watch import FEWEST, GATE, report_item
 from audit.report.publishing import Published, annotation_lines, publish
 from audit.report.terminal import closing_lines
-from audit.runs.judging import judged, notes_on, rejected_in
+from audit.runs.judging import elsewhere, judged, notes_on, rejected_in
 
 _UNREAD = "the run could not be read"
 
@@ -106,8 +106,9 @@ def finish(session: pytest.Session, state: State) -> None:
         with _warning(state.lines, "the gallery could not be written"):
             write_gallery(run, "all" if settings.everything else "failed", settings.language)
     with _warning(state.lines, "the summary could not be written"):
+        notes = elsewhere(run, settings.root / run.about()["baselines"]) if audited else ()
         publish(
-            Published(run if audited else None, suite, ending, tuple(watch.mistakes)),
+            Published(run if audited else None, suite, ending, tuple(watch.mistakes), tuple(notes)),
             settings.root,
             path_of(config, "summary"),
         )

@@ -22,12 +22,14 @@ class Published:
         run: what was audited; None if the session ended before it audited anything.
         suite: the verdict over all cases, if there is one.
         mistakes: found in case files.
+        notes: what else a reader of the summary must know, one sentence each.
     """
 
     run: Run | None
     suite: Suite | None
     ending: Ending
     mistakes: tuple[Mistake, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def publish(found: Published, root: Path, given: Path | None) -> None:
@@ -53,7 +55,10 @@ def annotation_lines(found: Published, root: Path) -> list[str]:
 
 
 def _markdown(found: Published, placed: Callable[[str], str], *, pictures: bool) -> str:
-    return markdown(found.run, found.suite, found.ending, found.mistakes, placed, pictures=pictures)
+    return markdown(
+        found.run, found.suite, found.ending, found.mistakes, placed,
+        notes=found.notes, pictures=pictures,
+    )  # fmt: skip
 
 
 def _put(path: Path, text: str) -> None:

@@ -73,6 +73,7 @@ def state_of(
         "model": {**ModelRecord().model_dump(), **about.get("model", {})},
         "labels": about.get("labels", []),
         "stack": about.get("stack", {}),
+        "shards": _shards(about.get("shards", [])),
         "totals": list(totals(outcomes).items()),
         "told": labels_told(outcomes),
         "pictures": len({o.source_image for o in outcomes}),
@@ -86,6 +87,27 @@ def state_of(
         "decisions": [] if folder is None else _decisions(folder, {o.case for o in outcomes}),
         "baselines": {"folder": about.get("baselines", ""), "missing": without},
     }
+
+
+def _shards(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each shard of a merged run with what may differ between machines; none of another run."""
+    stacks = [shard.get("stack", {}) for shard in found]
+    differ = sorted(
+        name
+        for name in {name for stack in stacks for name in stack}
+        if len({stack.get(name) for stack in stacks}) > 1
+    )
+    shown = [*dict.fromkeys(["processor", "instruction set", "threads", *differ])]
+    return [
+        {
+            "id": shard.get("id", ""),
+            "started": shard.get("started", ""),
+            "cases": shard.get("cases", 0),
+            "machine": shard.get("machine", ""),
+            "stack": {name: stack.get(name, "") for name in shown},
+        }
+        for shard, stack in zip(found, stacks, strict=True)
+    ]
 
 
 def version() -> str:

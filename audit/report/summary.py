@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable, Sequence
 
 from audit.base.errors import printable
-from audit.base.files import counted
+from audit.base.files import as_typed, counted
 from audit.base.geometry import Box
 from audit.gate.ending import Ending, Mistake
 from audit.gate.findings import Slice
-from audit.gate.outcomes import Outcome, totals, unsaid_told
+from audit.gate.outcomes import Outcome, labels_told, totals, unsaid_told
+from audit.gate.review import ACCEPTABLE
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
+from audit.report.causes import Cause, story
 from audit.report.markdown import table
 
 _SHOWN = 100
@@ -35,15 +37,17 @@ def markdown(
     mistakes: Sequence[Mistake],
     placed: Callable[[str], str],
     *,
+    notes: Sequence[str] = (),
     pictures: bool,
 ) -> str:
-    """The verdict, and a table of the cases that failed, worst first.
+    """The verdict, its causes, what to do, and a table of the cases that failed, worst first.
 
     Args:
         run: what was audited; None if the session ended before it audited anything.
         suite: the verdict over all cases, if there is one.
         mistakes: found in case files.
         placed: gives a file the path that readers know it by.
+        notes: what else a reader must know, one sentence each.
         pictures: whether to add small heatmaps, as many as there is room for. Not for GitHub,
             which removes data URIs from Markdown and has no other place for pictures.
     """
@@ -58,19 +62,26 @@ def markdown(
         lines += ["", table(["mistake", "where"], rows)]
     if len(mistakes) > _SHOWN:
         lines += ["", f"And {counted(len(mistakes) - _SHOWN, 'more mistake')}."]
+    for note in notes:
+        lines += ["", f"Note: {_text(note)}."]
     if run is not None:
-        lines += _audited(run, suite, pictures=pictures)
+        lines += _audited(run, suite, ending, pictures=pictures)
     return "\n".join(lines) + "\n"
 
 
-def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
+def _audited(run: Run, suite: Suite | None, ending: Ending, *, pictures: bool) -> list[str]:
     outcomes, model = run.outcomes(), run.about().get("model", {})
     failed = [o for o in outcomes if o.failed]
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
+    told = story(outcomes, suite.to_dict() if suite else None, ending.to_dict())
+    # Without "nothing to do", and without what the suite-level gate says below.
+    causes = [_cause(each) for each in told.causes if each.cases or each.tone == "bad"]
     lines = [
+        *(["", *causes] if causes else []),
         "",
         f"{counted(len(outcomes), 'case')}: {counts or 'none audited'}. "
-        f"Model {_code(model.get('source', ''))}, digest {_code(model.get('digest', '')[:12])}.",
+        f"Model {_code(model.get('source', ''))}, digest {_code(model.get('digest', '')[:12])}. "
+        f"Labels: {_text(labels_told(outcomes))}.",
     ]
     if unsaid := unsaid_told([o.unsaid for o in outcomes]):
         lines += ["", f"Warning: {unsaid}."]
@@ -88,7 +99,30 @@ def _audited(run: Run, suite: Suite | None, *, pictures: bool) -> list[str]:
         lines += ["", table(head, rows)]
     if len(failed) > _SHOWN:
         lines += ["", f"And {len(failed) - _SHOWN} more; the gallery shows all."]
-    return lines
+    return [*lines, *_what_next(run, failed)]
+
+
+def _cause(cause: Cause) -> str:
+    """A cause as an item of a list: what happened, and what to do."""
+    parts = re.split("</?em>", cause.sentence)
+    words = [_text(html.unescape(part)) for part in parts]
+    told = "".join(f"<em>{part}</em>" if n % 2 else part for n, part in enumerate(words))
+    return f"- {told} {_text(cause.advice)}"
+
+
+def _what_next(run: Run, failed: Sequence[Outcome]) -> list[str]:
+    """Where the maps are to be looked at, and how they are accepted."""
+    if not failed or not (run.folder / "gallery.html").exists():
+        return []
+    folder = as_typed(run.folder)
+    told = f"The maps are in {_code(f'{folder}/gallery.html')}."
+    if any(outcome.state in ACCEPTABLE for outcome in failed):
+        accept = _code(f"audit accept {folder}")
+        told += (
+            " If the new and changed figures are right, accept them in a checkout of the same "
+            f"commit: {accept} needs the run folder and no model."
+        )
+    return ["", told]
 
 
 def _slices(suite: Suite) -> list[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.base.errors import printable
+from audit.base.files import counted
+from audit.base.names import stem_of
 from audit.base.settings import Limits
 from audit.gate import baselines
 from audit.gate.changes import changes_of
@@ -43,9 +45,38 @@ def rejected_in(run: Run, folder: Path) -> list[dict[str, Any]]:
 
 
 def notes_on(run: Run, folder: Path) -> list[str]:
-    """A line about figures of the same weights that have no noise floor; none if all have one."""
-    note = without_floor(run.outcomes(), *_noise_of(run, folder))
-    return [f"note: {printable(note)}"] if note else []
+    """Lines about what the verdict could not use: baselines elsewhere, and missing noise floors."""
+    floors = without_floor(run.outcomes(), *_noise_of(run, folder))
+    return [f"note: {printable(note)}" for note in (*elsewhere(run, folder), floors) if note]
+
+
+def elsewhere(run: Run, folder: Path) -> list[str]:
+    """A sentence about baselines beside a folder that has none; nothing if there are none either.
+
+    A model whose name changes with its version looks for its baselines under the new name. Then
+    every case is new, and nothing else says that the last version's baselines were not looked at.
+
+    Args:
+        folder: the baselines that the run was compared with.
+    """
+    outcomes = run.outcomes()
+    if any(outcome.drift for outcome in outcomes) or any(folder.glob("*.json")):
+        return []
+    names = {f"{stem_of(outcome.case)}.json" for outcome in outcomes}
+    found = {
+        beside: sum((beside / name).is_file() for name in names)
+        for beside in (folder.parent.iterdir() if folder.parent.is_dir() else ())
+        if beside.is_dir()
+    }
+    most = max(found, key=lambda each: (found[each], each.name), default=None)
+    if most is None or not found[most]:
+        return []
+    place = (Path(run.about()["baselines"]).parent / most.name).as_posix()
+    return [
+        f"{run.about()['baselines']} has no baselines, so nothing was compared; {place} has those "
+        f"of {counted(found[most], 'case')}. If they are of an earlier version of this model, say "
+        f"so in pytest's configuration: audit_baselines = {place}"
+    ]
 
 
 def _noise_of(run: Run, folder: Path) -> tuple[Noise, Level | None]:

@@ -114,7 +114,7 @@ def test_a_pyproject_without_pytest_gets_its_table_at_the_end(tmp_path: Path) ->
     assert "added lines to pyproject.toml\n" in told
     assert not (tmp_path / "pytest.ini").exists()
     keys = project_at(tmp_path).keys
-    assert keys == {"audit_cases": ["cases/**/*.yaml"], "testpaths": ["tests"]}
+    assert keys == {"audit_cases": ["cases/**/*.y*ml"], "testpaths": ["tests"]}
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,35 @@ def test_a_pipeline_installs_what_wrote_its_files(
     assert Requirement(line).name == "ofa-audit"
 
 
-def test_what_came_from_this_machine_needs_a_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_came_from_this_machine_needs_a_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     origin = {"url": "file:///home/me/audit", "dir_info": {"editable": True}}
     monkeypatch.setattr(metadata, "distribution", lambda _: Installed(origin))
-    lines, by_hand = requirement()
-    assert lines == "--find-links wheels\nofa-audit[ofa]==0.1.0"
-    assert "put its wheel into wheels/" in by_hand
+    wheel = "wheels/ofa_audit-0.1.0-py3-none-any.whl"
+    assert requirement() == (f"./{wheel}[ofa]", wheel)
+    told = "audit was installed from a file or folder of this machine: put its wheel there as "
+    assert f"to do: {told}{wheel} (" in said("init", str(tmp_path))
+
+
+def test_a_wheel_that_lies_in_the_repository_is_what_its_pipeline_installs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "ofa_audit-0.1.0-py3-none-any.whl"
+    origin = {"url": (tmp_path / "wheels" / name).as_uri(), "archive_info": {}}
+    monkeypatch.setattr(metadata, "distribution", lambda _: Installed(origin))
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / name).touch()
+    assert "to do" not in said("init", str(tmp_path))
+    assert f"./wheels/{name}[ofa]" in (tmp_path / "requirements-audit.txt").read_text()
+
+
+def test_what_comes_next_is_the_extra_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.base.extras.lacking", lambda _: "needs torch")
+    install = "pip install -c constraints-audit.txt -r requirements-audit.txt && "
+    assert said("init", str(tmp_path)).endswith(f" && {install}pytest cases\n")
 
 
 def pins(text: str) -> dict[str, str]:

@@ -285,7 +285,8 @@ def test_another_asking_file_makes_baselines_stale_and_is_no_fault_of_the_model(
     assert policy.judge(moved, Held(before)) == (
         State.STALE,
         "the model is not asked as it was for its baseline: the asking file changed, so "
-        "probabilities are of other questions or answers; accept it with --audit-update=changed",
+        "probabilities are of other questions or answers; accept it with audit accept, or "
+        "--audit-update=changed",
     )
     broken = replace(moved, verdicts=[Verdict("label", False, "no", "yes", "the label is no")])
     state, reason = policy.judge(broken, Held(before))

@@ -139,7 +139,7 @@ def test_a_label_that_changed_is_told_by_both_labels(baseline: Baseline) -> None
 def test_a_case_without_a_baseline_is_new_and_one_that_changed_is_stale(stale: Baseline) -> None:
     state, said = judged(made(), Held())
     assert state is State.NEW
-    assert "--audit-update=new" in said
+    assert said.endswith("; create it with audit accept, or --audit-update=new")
     state, said = judged(made(), Held(stale))
     assert state is State.STALE
     assert "--audit-update=changed" in said
@@ -167,7 +167,7 @@ def test_a_stale_baseline_says_what_changed(
     assert state is State.STALE
     assert reason == (
         f"the case is not the one its baseline was accepted for: {said}; accept it with "
-        "--audit-update=changed"
+        "audit accept, or --audit-update=changed"
     )
 
 

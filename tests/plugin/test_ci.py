@@ -33,6 +33,14 @@ def test_the_summary_is_written_where_it_is_asked_for(broken: pytest.Pytester) -
     assert [row.split("`")[1] for row in rows] == ["birds", "hungry"]
     assert "mass of birds is 0.01333, and must be at least 0.5" in rows[0]
     assert "| `cases/birds.yaml:2` | ![birds: contract broken](data:image/webp;base64," in rows[0]
+    # What happened and what to do, and where to look and accept.
+    said = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(said) == 2
+    assert said[0].startswith("- 3 of 3 answers are right, but in 1 case the model ")
+    assert "<em>birds</em>" in said[0]
+    assert "Labels: 3 of 3 as expected." in text
+    assert "The maps are in `run/gallery.html`." in text
+    assert "`audit accept run` needs the run folder and no model." in text
 
 
 def test_pictures_in_a_summary_end_where_there_is_no_more_room(
@@ -76,6 +84,26 @@ def test_without_github_nothing_is_marked_and_a_passing_run_says_so(
     assert text.startswith("## Audit passed\n")
     assert "Suite-level gate cannot tell: over 3 cases on 2 pictures: no label lost" in text
     assert "| case |" not in text
+    assert "- " not in text.replace("Suite-level", "")
+    assert "audit accept" not in text
+
+
+def test_baselines_under_another_name_are_pointed_at(
+    accepted: pytest.Pytester,
+) -> None:
+    """A model whose name has its version would otherwise lose its baselines without a word."""
+    (accepted.path / "baselines").rename(accepted.path / "ours-1")
+    (accepted.path / "baselines").mkdir()
+    (accepted.path / "ours-1").rename(accepted.path / "baselines" / "ours-1")
+    where = "baselines/ours-2"
+    result = accepted.runpytest("cases", "--audit-baselines", where, "--audit-summary=summary.md")
+    told = (
+        f"{where} has no baselines, so nothing was compared; baselines/ours-1 has those of 3 cases"
+    )
+    result.stdout.fnmatch_lines([f"note: {told}.*audit_baselines = baselines/ours-1"])
+    assert f"Note: {told}" in (accepted.path / "summary.md").read_text()
+    again = accepted.runpytest("cases", "--audit-baselines", "baselines/ours-1")
+    assert "has no baselines" not in again.stdout.str()
 
 
 def test_nothing_in_a_case_is_markup_in_the_summary(broken: pytest.Pytester) -> None:

@@ -280,6 +280,21 @@ def test_words_of_a_run_cannot_become_markup(root: Path) -> None:
     assert "<b>x" not in written(root).read_text()
 
 
+def test_the_machines_of_all_shards_are_told(root: Path) -> None:
+    about = json.loads((root / "run" / "run.json").read_text())
+    shards = [
+        {"id": name, "cases": 1, "machine": "linux", "stack": {"processor": cpu, "torch": "2"}}
+        for name, cpu in (("a", "EPYC 7763"), ("b", "Xeon 8370C"))
+    ]
+    write_json(root / "run" / "run.json", {**about, "shards": shards})
+    text = written(root).read_text()
+    assert "put together from 2 shards" in text
+    assert [shard["stack"]["processor"] for shard in stated(root)["shards"]] == [
+        "EPYC 7763", "Xeon 8370C",
+    ]  # fmt: skip
+    assert verify(root / "page.html", root / "run").faults == []
+
+
 def test_every_section_that_a_point_names_is_on_the_page(root: Path) -> None:
     text = written(root).read_text()
     for point in COVERED:

@@ -219,8 +219,9 @@ def _sentence(
     level: Level, figures: int, value: float, limit: float | None, *,
     given: bool, failed: bool, hint: str,
 ) -> str:  # fmt: skip
+    mean = f"{value:.0f}" if value >= 10 else f"{value:.2g}"  # and never 1e+02
     moved = (
-        f"{counted(figures, 'figure')} moved by {value:.2g} squared noise floors ({level.title}) "
+        f"{counted(figures, 'figure')} moved by {mean} squared noise floors ({level.title}) "
         "on average"
     )
     if limit is None:

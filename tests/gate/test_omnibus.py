@@ -120,6 +120,13 @@ def test_many_small_moves_fail_that_no_tolerance_finds() -> None:
     assert harmless.sentence.endswith("on average, within the 1.6 that 4 harmless conditions allow")
 
 
+def test_the_furthest_that_figures_can_move_is_told_in_plain_digits() -> None:
+    level = Level("float32 on cpu", FLOORS, HARMLESS)
+    found = judge_omnibus([case(str(n), mass=9.0, probability=0.9) for n in range(20)], level)
+    assert found is not None
+    assert "moved by 100 squared noise floors" in found.sentence
+
+
 def test_a_limit_that_was_set_lets_other_weights_pass_and_never_the_same() -> None:
     level = Level("float32 on cpu", FLOORS, HARMLESS)
     updated = [case(str(n), mass=0.05, weights="other") for n in range(20)]

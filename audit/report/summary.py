@@ -17,6 +17,7 @@ from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
 from audit.report.causes import Cause, story
 from audit.report.markdown import table
+from audit.report.voice import ENGLISH
 
 _SHOWN = 100
 """The most failing cases in a summary; GitHub cuts a summary off at a megabyte."""
@@ -104,7 +105,7 @@ def _audited(run: Run, suite: Suite | None, ending: Ending, *, pictures: bool) -
 
 def _cause(cause: Cause) -> str:
     """A cause as an item of a list: what happened, and what to do."""
-    parts = re.split("</?em>", cause.sentence)
+    parts = re.split("</?em>", str(ENGLISH.say(cause.sentence)))
     words = [_text(html.unescape(part)) for part in parts]
     told = "".join(f"<em>{part}</em>" if n % 2 else part for n, part in enumerate(words))
     return f"- {told} {_text(cause.advice)}"

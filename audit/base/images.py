@@ -102,8 +102,10 @@ def decoded(data: bytes, name: str) -> Image.Image:
             return _decoded(data)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: too many pixels: {error}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(
+            f"{name}: too many pixels: more than the limit of {MAX_PIXELS:,}"
+        ) from None
     except UnidentifiedImageError:
         raise ImageError(
             f"{name}: not a picture, or damaged (supported: {', '.join(FORMATS)})"

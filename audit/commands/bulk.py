@@ -41,6 +41,7 @@ from audit.commands.shared import (
 )
 
 if TYPE_CHECKING:
+    from audit.bulk.format import Account
     from audit.bulk.plan import Plan, Rows
     from audit.sources.rows import Options
 
@@ -176,7 +177,7 @@ def bulk(
 
     require("bulk" if ray else "data", "audit bulk")
     from audit.bulk.accounting import account_in_words, failed_share  # noqa: PLC0415
-    from audit.bulk.format import BulkFolder  # noqa: PLC0415
+    from audit.bulk.format import REFUSED, BulkFolder  # noqa: PLC0415
     from audit.bulk.job import Job  # noqa: PLC0415
     from audit.bulk.on_ray import on_ray  # noqa: PLC0415
     from audit.bulk.running import in_this_process, run  # noqa: PLC0415
@@ -226,7 +227,11 @@ def bulk(
         say(account_in_words(account))
         if floor is not None:
             say(_floor_in_words(floor.rows, floor.flipped, floor.moved))
+        if account.refused:
+            say(f"refused rows: {out / REFUSED}")
         say(f"results: {out}")
+    if failed:
+        say(_failed_in_words(account, max_failed), error=True)
     raise typer.Exit(FAILED if failed else 0)
 
 
@@ -258,6 +263,14 @@ def _told_of(meters: list[Meter]) -> Callable[[Plan], Meter]:
         return meters[-1]
 
     return started
+
+
+def _failed_in_words(account: Account, most: float) -> str:
+    """Why the exit code is 3."""
+    return (
+        f"audit: {account.failed + account.refused:,} of {counted(account.read, 'row')} have no "
+        f"answer, a larger share than --max-failed {most:g} allows"
+    )
 
 
 def _floor_in_words(rows: int, flipped: int, moved: dict[str, float]) -> str:

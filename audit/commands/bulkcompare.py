@@ -48,7 +48,7 @@ def compare_folders(
         for (was, now), rows in sorted(found.flips.items(), key=lambda each: -each[1])[:5]:
             say(f"  {was} → {now}: {counted(rows, 'row')}")
         for reason, rows in found.left_out.counts.items():
-            say(f"  not compared: {counted(rows, 'row')} {reason}")
+            say(f"  not compared: {counted(rows, 'row')}, {reason}")
         for line in found.noise:
             say(f"  {line}")
         say(f"page: {page}")

@@ -78,6 +78,7 @@ def import_(
     Example: audit import pairs.csv --out cases/pairs.yaml --sample 200
     """
     from audit.cases.ids import files_beside, ids_of  # noqa: PLC0415
+    from audit.sources.columns import in_a_list  # noqa: PLC0415
     from audit.sources.importing import import_cases, refuse_too_many  # noqa: PLC0415
     from audit.sources.reading import open_source  # noqa: PLC0415
 
@@ -97,7 +98,8 @@ def import_(
     for name in tagged:
         if name not in found.slicing:
             raise typer.BadParameter(
-                f"--tags: {name!r} is no column to slice by; {nearest(name, found.slicing)}"
+                f"--tags: {name!r} is no column to slice by; "
+                f"{nearest(name, map(in_a_list, found.slicing))}"
             )
     for note in found.notes:
         say(note, error=True)

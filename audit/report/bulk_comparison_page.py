@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -40,6 +41,7 @@ def write_bulk_comparison(path: Path, found: BulkComparison) -> Path:
             )
         ],
         probabilities=_probabilities,
+        one_sided=_one_sided,
     )
     write_atomically(path, page.encode())
     return path
@@ -62,6 +64,11 @@ def _models(before: BulkRecord, after: BulkRecord) -> list[tuple[str, str, str]]
 def _brief(value: str) -> str:
     """A digest by its beginning; anything else as it is."""
     return value[:12] if re.fullmatch("[0-9a-f]{64}", value) else value
+
+
+def _one_sided(drawn: Sequence[tuple[Shown, list[Picture]]]) -> bool:
+    """Whether some row has a map of one side only."""
+    return any(bool(was) != bool(now) for was, now in (pair.maps for pair, _ in drawn))
 
 
 def _probabilities(pair: Shown) -> tuple[float, float] | None:

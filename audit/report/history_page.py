@@ -9,7 +9,7 @@ from audit.base.files import write_atomically
 from audit.report.gallery import template
 from audit.studies.history import History, Line
 
-_WIDTH, _HEIGHT, _LEFT, _EDGE, _FOOT = 320, 150, 56, 12, 20
+_WIDTH, _HEIGHT, _LEFT, _EDGE, _FOOT = 320, 150, 64, 12, 20
 _NUMBERS = 12
 """The most numbers of runs under a chart."""
 

@@ -112,19 +112,42 @@ def _named(role: str, table: Table, options: Options) -> str:
 
 
 def _refuse_missing(found: Mapping[str, str], table: Table, options: Options) -> None:
-    there = ", ".join(table.columns)
+    there = ", ".join(map(in_a_list, table.columns))
+    hint = _other_delimiter(table)
     for role in ("image", "text"):
         if role not in found:
             raise SourceError(
                 f"{table.path}: which column has {ROLES[role]}? Name it: --columns "
-                f"{role}=COLUMN (there are: {there})"
+                f"{role}=COLUMN (there are: {there}){hint}"
             )
     known = "label" in found or options.label or table.true
     if options.label_needed and not known:
         raise SourceError(
             f"{table.path}: which column has {ROLES['label']}? Name it: --columns label=COLUMN "
-            f"(there are: {there}); or, if it is the same in every row: --label yes"
+            f"(there are: {there}); or, if it is the same in every row: --label yes{hint}"
         )
+
+
+def in_a_list(name: str) -> str:
+    """A column's name as it is written in a list: in quotes if it has a comma in it.
+
+    >>> in_a_list("size, cm")
+    '"size, cm"'
+    """
+    return f'"{name}"' if "," in name else name
+
+
+def _other_delimiter(table: Table) -> str:
+    """A hint if the names of the columns look as if another character separated them."""
+    if not table.encoded:
+        return ""
+    names = "".join(table.columns)
+    found = [written for other, written in _DELIMITERS if names.count(other) >= len(table.columns)]
+    return f"; if another character separates the columns: --delimiter {found[0]}" if found else ""
+
+
+_DELIMITERS = ((";", "';'"), ("\t", "tab"), (",", "','"))
+"""What may separate columns, and how it is written in a shell."""
 
 
 class UnknownLabel(ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from json import JSONDecodeError
@@ -295,7 +296,18 @@ def json_value(path: Path) -> Any:
     except ValueError as error:
         if str(error).startswith("Extra data"):
             return None
-        raise SourceError(f"{path}: not JSON: {printable(str(error))}") from None
+        near = _near_no_number(text)
+        raise SourceError(f"{path}: not JSON: {printable(str(error))}{near}") from None
+
+
+def _near_no_number(text: str) -> str:
+    """Where a file of one long line has NaN or infinity, which the parser does not tell.
+
+    >>> _near_no_number('[{"bbox": [0, NaN]}]')
+    ', near \'[{"bbox": [0, NaN\''
+    """
+    found = re.search(r"(?<=[\[,:\s])(NaN|-?Infinity)(?=\s*[\],}])", text)
+    return f", near {printable(text[max(0, found.start() - 60) : found.end()])!r}" if found else ""
 
 
 def list_table(path: Path, value: list[Any]) -> Table:

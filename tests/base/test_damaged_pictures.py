@@ -168,7 +168,7 @@ def test_a_header_that_promises_too_many_pixels_is_refused_before_decoding(
     data = bytearray(FILES["png"])
     struct.pack_into(">II", data, 16, width, height)
     why = refused(tmp_path / "a.png", resealed(bytes(data)))
-    assert "more than the limit of 50,000,000" in why or "too many pixels" in why
+    assert "more than the limit of 50,000,000" in why
 
 
 def test_a_tiff_of_ten_thousand_pages_opens_as_fast_as_its_first(tmp_path: Path) -> None:

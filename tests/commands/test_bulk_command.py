@@ -56,6 +56,15 @@ def test_the_exit_code_is_by_the_share_of_rows_without_an_answer(
     assert (done.exit_code, told["failed"], told["refused"]) == (code, 1, 1)
     assert told["failed_share"] == 0.2
     assert told["passed"] == (code == 0)
+    why = f"audit: 2 of 10 rows have no answer, a larger share than --max-failed {allowed} allows"
+    assert (why in done.stderr) == (code == 3)
+
+
+def test_it_says_where_the_refused_rows_are(tmp_path: Path) -> None:
+    rows = rows_of(3)
+    rows[1]["text"] = ""
+    done = audit(write_source(tmp_path, rows), "--out", tmp_path / "out", "--model", "toy:x")
+    assert f"refused rows: {tmp_path / 'out' / 'refused.jsonl'}" in done.stdout
 
 
 def test_a_model_that_breaks_ends_it_with_a_code_of_its_own(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ def run(*options: str, source: str = "t.csv", out: str = "cases/t.yaml") -> tupl
     return found.exit_code, found.stdout, found.stderr
 
 
+def failure(*options: str, source: str = "t.csv") -> str:
+    return str(CliRunner().invoke(app, ["import", source, "--out", "t.yaml", *options]).exception)
+
+
 def test_a_table_with_names_of_its_own_becomes_cases_and_a_list_of_refused_rows() -> None:
     code, said, told = run(*NAMED)
     assert code == 0
@@ -102,6 +106,29 @@ def test_values_of_columns_become_tags() -> None:
     code, _, told = run("--tags", "knid", "--force", source="tags.csv")
     assert code == 2
     assert "did you mean 'kind'" in " ".join(told.replace("│", " ").split())
+
+
+def test_a_column_with_a_comma_in_its_name_is_told_as_it_must_be_written() -> None:
+    csv(Path("t.csv"), 'bild,text,label,"size, cm"', "a.png,x,yes,3")
+    named = ("--columns", "image=bild")
+    assert 'there are: bild, text, label, "size, cm")' in failure()
+    told = run(*named, "--tags", "size, cm")[2]
+    assert 'choose from: "size, cm"' in " ".join(told.replace("│", " ").split())
+    assert run(*named, "--tags", '"size, cm"')[0] == 0
+    assert load_cases(Path("cases/t.yaml"))[0].tags == ("size_cm_3",)
+
+
+def test_a_table_that_another_character_separates_is_told() -> None:
+    """Excel writes semicolons in many countries, and a name may have a comma in it."""
+    csv(Path("t.csv"), "Nr;bild;satz;Preis, netto", "1;a.png;x;3")
+    assert "if another character separates the columns: --delimiter ';'" in failure()
+    assert "--delimiter" not in failure("--delimiter", ";")
+
+
+def test_a_json_file_with_nan_says_where_it_is() -> None:
+    Path("coco.json").write_text('{"annotations": [{"id": 7, "bbox": [1, NaN, 3, 4]}]}')
+    told = failure(source="coco.json")
+    assert """computed with, near '{"annotations": [{"id": 7, "bbox": [1, NaN'""" in told
 
 
 @pytest.mark.parametrize(

@@ -349,6 +349,7 @@ def test_a_map_that_only_the_second_side_kept_is_shown_alone(
     command(*two, "--out", page, "--worst", "1", "--sample", "0")
     assert page.read_text().count("<img") == 2
     assert "after − before" not in page.read_text()
+    assert "some rows have a map on one side only" in page.read_text()
 
 
 def test_a_bulk_folder_is_not_compared_with_something_else(

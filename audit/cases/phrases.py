@@ -182,7 +182,7 @@ PHRASES: Sequence[str] = (
     "single heads can be chosen for {methods}, not for {method}",
     "single heads name their layers, so 'layers' cannot be given too",
     "'relative' divides and 'subtract' subtracts: give only one of them",
-    "the method word_attention needs a word of the hypothesis",
+    "the method word_attention needs a word of the hypothesis, as in word=birds",
     "{word} has no word in it",
     "{word} is not in the text; {HINT}",
     "a number is listed twice",

@@ -69,6 +69,7 @@ _DRIFT = (
     "improved",
     "crept",
     "there is no baseline for this case; create it with --audit-update=new",
+    "there is no baseline for this case; create it with audit accept, or --audit-update=new",
     "{WHAT}; every declared expectation holds",
     "{WHAT} (and {number} more figure)",
     "{WHAT} (and {number} more figures)",

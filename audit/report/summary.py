@@ -106,9 +106,15 @@ def _audited(run: Run, suite: Suite | None, ending: Ending, *, pictures: bool) -
 def _cause(cause: Cause) -> str:
     """A cause as an item of a list: what happened, and what to do."""
     parts = re.split("</?em>", str(ENGLISH.say(cause.sentence)))
-    words = [_text(html.unescape(part)) for part in parts]
+    words = [_spaced(html.unescape(part)) for part in parts]
     told = "".join(f"<em>{part}</em>" if n % 2 else part for n, part in enumerate(words))
     return f"- {told} {_text(cause.advice)}"
+
+
+def _spaced(value: str) -> str:
+    """Plain words, with a space at either end if there was one."""
+    before, after = value[:1].isspace(), value[-1:].isspace()
+    return f"{' ' * before}{_text(value)}{' ' * after}"
 
 
 def _what_next(run: Run, failed: Sequence[Outcome]) -> list[str]:

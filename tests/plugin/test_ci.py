@@ -37,7 +37,7 @@ def test_the_summary_is_written_where_it_is_asked_for(broken: pytest.Pytester) -
     said = [line for line in text.splitlines() if line.startswith("- ")]
     assert len(said) == 2
     assert said[0].startswith("- 3 of 3 answers are right, but in 1 case the model ")
-    assert "<em>birds</em>" in said[0]
+    assert " <em>birds</em> (" in said[0]
     assert "Labels: 3 of 3 as expected." in text
     assert "The maps are in `run/gallery.html`." in text
     assert "`audit accept run` needs the run folder and no model." in text

@@ -92,7 +92,12 @@ class MapSpec(BaseModel):
         ValidationError: pydantic's, a ValueError: an unknown key, or a value that it cannot have.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        # What editors of case files show; the docstring is for Python.
+        json_schema_extra={"description": "How to read a map from a trace."},
+    )
 
     method: Method = Field("answer_attention", description="What to read.")
     word: str | None = Field(

@@ -190,7 +190,7 @@ def stub(work: Path, rows: int) -> None:
     """A stub over many rows."""
     packages = install_toys(work / "packages")
     source = make_stub_source(work / "stub", rows)
-    for number in (rows // 2, rows):
+    for number in (rows // 10, rows):
         options = ("--model", "toy:x", "--labels-only", "--limit", str(number), "--batch", "64")
         done = bulk(source, work / f"stub-{number}", *options, packages=[packages])
         say(f"stub, {number:,} rows", f"peak {done.peak:8.0f} MB, {done.seconds:.0f} s, "

@@ -39,6 +39,7 @@ PHRASES: Sequence[str] = (
     "holds a merge conflict: resolve it",
     "the file is empty; it needs a list under 'cases'",
     "no case file matches {patterns} in {folder}",
+    "no case file matches {patterns} in {folder}; without the key 'cases': {files}",
     # YAML
     "not YAML: {PROBLEM}",
     "the character {code} is not allowed in a file",
@@ -62,6 +63,10 @@ PHRASES: Sequence[str] = (
     "expected ',' or '}', but got {found}",
     "expected {wanted}, but found {found}",
     "expected {wanted}, but got {found}",
+    "{PROBLEM}: a tab; indent with spaces",
+    "{PROBLEM}: put a text with ': ' in quotes, or mend the indentation",
+    "{PROBLEM}: indent it as the lines that it belongs to, which begin in line {number}",
+    "{PROBLEM}: the bracket that opens in line {number} is not closed",
     # Values of YAML
     "in this key: {PROBLEM}",
     "half a character (the lone surrogate {code}): write the whole one",
@@ -134,6 +139,9 @@ PHRASES: Sequence[str] = (
     "word",
     # Pictures
     "{path}: no such picture; {HINT}",
+    "paths start from the case file's folder: write {name}",
+    "a region is a list of boxes; if {name} is a key of the case, indent it less",
+    "a region is a list of boxes, each in its own brackets: {example}",
     "{path}: no such picture",
     "{path}: not a picture, but {KIND}; {HINT}",
     "{path}: not a picture, but {KIND}",

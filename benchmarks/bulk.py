@@ -11,7 +11,7 @@ and prints a row for each measurement:
 - the peak memory of one process with half of the rows and with all;
 - a stub that answers at once, over ``--stub-rows`` rows (labels alone).
 
-With these it prints what a cluster would need for ten million rows: a plan, not a measurement.
+With the stub's it prints what a cluster would need for ten million rows: a plan, not a measurement.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from pathlib import Path
 
 import numpy as np
 
+from audit.base.files import make_output
+from audit.bulk.plan import make_plan
+from audit.bulk.rows import of_source
 from audit.maps.reading import read_map
 from audit.maps.spec import MapSpec
 from audit.metrics.measuring import measure
@@ -38,6 +41,8 @@ from audit.models.registry import load_model
 from audit.reference.hypotheses import LABELS, hypothesis
 from audit.reference.scenes import scene
 from audit.runs.evidence import gather
+from audit.sources.reading import open_source
+from audit.sources.rows import Options
 from tests.bulk_rows import install_toys
 
 ROOT = Path(__file__).parent.parent
@@ -155,9 +160,8 @@ def told_loops(what: str, source: Path, rows: int, processes: int) -> float:
     return rate
 
 
-def speed(source: Path, work: Path, rows: int, loop_rows: int) -> dict[str, float]:
+def speed(source: Path, work: Path, rows: int, loop_rows: int) -> None:
     """Rows a second of commands, each between two runs of the loops that it is held against."""
-    found = {}
     for name, processes, options in (
         ("audit bulk", 1, ()),
         ("audit bulk --ray, 2", 2, ("--ray", "--actors", "2")),
@@ -169,12 +173,11 @@ def speed(source: Path, work: Path, rows: int, loop_rows: int) -> dict[str, floa
         out = work / name.replace(" ", "-")
         done = bulk(source, out, "--batch", str(BATCH), *limit, *options)
         after = told_loops(f"{loop}, after", source, loop_rows, processes)
-        found[name] = rows / done.seconds
-        ratio = 2 * found[name] / (before + after)
+        rate = rows / done.seconds
+        ratio = 2 * rate / (before + after)
         cpu_told = "" if options else f", {1000 * done.cpu / rows:.1f} ms CPU a row"
-        say(name, f"{found[name]:8.1f} rows/s{cpu_told} ({rows:,} rows, {done.seconds:.0f} s, "
+        say(name, f"{rate:8.1f} rows/s{cpu_told} ({rows:,} rows, {done.seconds:.0f} s, "
             f"{ratio:.2f} of {loop}, peak {done.peak:.0f} MB)")  # fmt: skip
-    return found
 
 
 def memory(source: Path, work: Path, rows: int) -> None:
@@ -186,26 +189,43 @@ def memory(source: Path, work: Path, rows: int) -> None:
         say(f"audit bulk, {number:,} rows", f"peak {done.peak:8.0f} MB, {done.seconds:.0f} s")
 
 
-def stub(work: Path, rows: int) -> None:
-    """A stub over many rows."""
+def stub(work: Path, rows: int) -> dict[str, float]:
+    """A stub over many rows; rows a second of the whole command, and of planning alone."""
     packages = install_toys(work / "packages")
     source = make_stub_source(work / "stub", rows)
+    found = {}
     for number in (rows // 10, rows):
-        options = ("--model", "toy:x", "--labels-only", "--limit", str(number), "--batch", "64")
-        done = bulk(source, work / f"stub-{number}", *options, packages=[packages])
+        asked = ("--model", "toy:x", "--labels-only", "--limit", str(number), "--batch", "64")
+        done = bulk(source, work / f"stub-{number}", *asked, packages=[packages])
+        found["stub"] = number / done.seconds
         say(f"stub, {number:,} rows", f"peak {done.peak:8.0f} MB, {done.seconds:.0f} s, "
-            f"{number / done.seconds:,.0f} rows/s")  # fmt: skip
+            f"{found['stub']:,.0f} rows/s")  # fmt: skip
+    out = work / "planned"
+    make_output(out)
+    opened = open_source(source, Options(label_needed=False, limit=rows // 10))
+    began = time.perf_counter()
+    plan = make_plan(of_source(opened, source.parent, out, None), out, 1000, 0)
+    found["planning"] = plan.rows / (time.perf_counter() - began)
+    say(f"planning alone, {plan.rows:,} rows", f"{found['planning']:,.0f} rows/s")
+    return found
 
 
-def plan(found: dict[str, float]) -> None:
-    """What ten million rows would need, if every machine is as fast as this one."""
-    one, two = found["audit bulk"], found["audit bulk --ray, 2"]
-    print("\nA plan for 10,000,000 rows of this model on such machines, not a measurement:")
-    print("  machines (2 actors each)   rows/hour      hours")
-    for machines in (1, 10, 100):
-        rate = two * machines * 3600
-        print(f"  {machines:24} {rate:11,.0f} {1e7 / rate:10.1f}")
-    print(f"  One process alone: {one * 3600:,.0f} rows an hour.")
+MILLIONS, RATES, GPUS = 10, (20, 100, 500), (1, 8, 64)
+
+
+def plan_of(found: dict[str, float]) -> None:
+    """Print what ten million rows would need; the rates of a model on a GPU are made up."""
+    print(f"\nA plan for {MILLIONS},000,000 rows, not a measurement:\n")
+    print("| model, rows/s on a GPU | GPUs | rows an hour | hours | bottleneck |")
+    print("| --- | --- | --- | --- | --- |")
+    for rate in RATES:
+        for gpus in GPUS:
+            asking = MILLIONS * 1e6 / (gpus * min(rate, found["stub"]))
+            planning = MILLIONS * 1e6 / found["planning"]
+            hours = (asking + planning) / 3600
+            told = "the model" if asking > planning else "planning, in one process"
+            rows = f"{MILLIONS * 1e6 / hours:,.0f}"
+            print(f"| {rate} | {gpus} | {rows} | {hours:.1f} | {told} |")
 
 
 def main() -> None:
@@ -231,11 +251,11 @@ def main() -> None:
         if {"speed", "memory"} & set(asked.only):
             source = make_source(work / "rows", asked.rows)
         if "speed" in asked.only:
-            plan(speed(source, work, asked.rows, min(asked.rows, asked.loop_rows)))
+            speed(source, work, asked.rows, min(asked.rows, asked.loop_rows))
         if "memory" in asked.only:
             memory(source, work, asked.rows)
         if "stub" in asked.only:
-            stub(work, asked.stub_rows)
+            plan_of(stub(work, asked.stub_rows))
 
 
 if __name__ == "__main__":

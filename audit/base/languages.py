@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
+from itertools import chain, zip_longest
 from typing import Literal
 
 Language = Literal["en", "zh"]
@@ -39,6 +40,10 @@ PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 """A place for a value. Other braces in a text are just braces."""
 
 _JOINED = re.compile(r"\{[A-Z]+\}([;:,] |[;:,]? and )\{[A-Z]+\}")
+
+_LATIN_HAN = re.compile("[\u3400-\u9fff][A-Za-z0-9]|[A-Za-z0-9%][\u3400-\u9fff]")
+_WIDE = re.compile("[\u3400-\u9fff，。；：、（）“”]{2}")
+"""What two characters side by side are: with a space between them, and with none."""
 
 _LONGEST = 1500
 """Longer sentences are not read: a run may come from anywhere, and one could be made to last."""
@@ -86,6 +91,45 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return PLACE.sub(lambda match: values.get(match[1], match[0]), text)
 
 
+def seamed(text: str, values: Mapping[str, str], language: Language) -> str:
+    """:func:`filled`, with spaces around the values as the language sets them.
+
+    >>> seamed("{WHAT} 为 {value}", {"WHAT": "yes 的概率", "value": "0.4"}, "zh")
+    'yes 的概率为 0.4'
+    """
+    words, names = PLACE.split(text)[::2], PLACE.findall(text)
+    known = [values.get(name, f"{{{name}}}") for name in names]
+    return "".join(
+        chain.from_iterable(zip_longest(between(words, known, language), known, fillvalue=""))
+    )
+
+
+def between(words: Sequence[str], values: Sequence[str], language: Language) -> list[str]:
+    """The words before, between and after values, with a space in Chinese where Latin meets Han.
+
+    A translation cannot know what is in its places, and whether a space belongs there depends on
+    it: ``而 {WHAT}`` is right for ``mass`` and wrong for Chinese.
+    """
+    if language != "zh":
+        return list(words)
+    ends = ["", *values, ""]
+    return [_set(each, ends[i][-1:], ends[i + 1][:1]) for i, each in enumerate(words)]
+
+
+def _set(words: str, before: str, after: str) -> str:
+    inner = words.strip(" ")
+    if not inner:
+        return _seam(before, words, after)
+    lead, _, trail = words.partition(inner)
+    return _seam(before, lead, inner[0]) + inner + _seam(inner[-1], trail, after)
+
+
+def _seam(before: str, space: str, after: str) -> str:
+    if _LATIN_HAN.fullmatch(before + after):
+        return " "
+    return "" if _WIDE.fullmatch(before + after) else space
+
+
 @dataclass(frozen=True)
 class Message:
     """A text with its values, to be said in any language. ``str()`` gives the English.
@@ -106,7 +150,7 @@ class Message:
         """
         values = {k: v.said(language) if isinstance(v, Message) else v for k, v in
                   self.values.items()}  # fmt: skip
-        return filled(translated(self.text, language), values)
+        return seamed(translated(self.text, language), values, language)
 
     def __str__(self) -> str:
         return self.said("en")

@@ -199,6 +199,9 @@ def _texts(voice: Voice) -> list[tuple[str, str]]:
     for pair in _SAID.findall(_script()):
         for text in filter(None, pair):
             voice.number(text)
+    # The script names pictures by these; a page in one language has them in no other text.
+    for state in (*State, "the case, asked only for its variant"):
+        voice.number(str(state))
     return voice.table()
 
 

@@ -10,11 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import chain, zip_longest
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from audit.base.languages import PLACE, TAGS, Choice, Language, Message, message, plural, translated
+from audit.base.languages import (
+    PLACE,
+    TAGS,
+    Choice,
+    Language,
+    Message,
+    between,
+    message,
+    plural,
+    translated,
+)
 from audit.report.phrases import stored
 
 _PLACED = re.compile(r"(\*?)\{([A-Za-z_]\w*)\}\1")
@@ -88,12 +99,11 @@ class Voice:
 
     def _filled(self, said: Message) -> Markup:
         """A message's words and values, in the order of the page's language."""
-        text = translated(said.text, self.language)
-        parts, at = [], 0
-        for place in _PLACED.finditer(text):
-            parts += [_words(text[at : place.start()]), self._value(said, place[2], place[1])]
-            at = place.end()
-        return Markup("").join([*parts, _words(text[at:])])
+        parts = _PLACED.split(translated(said.text, self.language))
+        values = [self._value(said, *found) for found in zip(parts[2::3], parts[1::3], strict=True)]
+        plain = [value.striptags() for value in values]
+        words = map(_words, between(parts[::3], plain, self.language))
+        return Markup("").join(chain.from_iterable(zip_longest(words, values, fillvalue="")))
 
     def _value(self, said: Message, place: str, star: str) -> Markup:
         value = said.values[place]

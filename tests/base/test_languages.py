@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.base.languages import Phrases, accepted, filled, message, preferred
+from audit.base.languages import PLACE, Phrases, accepted, filled, message, preferred, seamed
 
 KNOWN = Phrases(
     [
@@ -77,3 +77,24 @@ def test_a_tag_is_not_a_language_because_it_begins_like_one() -> None:
 
 def test_a_place_without_a_value_stays_open() -> None:
     assert filled("{a} {b}", {"a": "{b}"}) == "{b} {b}"
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "said"),
+    [
+        ("{WHAT} 为 {value}", ("yes 的概率", "0.4"), "yes 的概率为 0.4"),
+        ("{WHAT} 为 {value}", ("birds 的 mass", "0.4"), "birds 的 mass 为 0.4"),
+        ("{region} 的 {metric}", ("鸟", "mass"), "鸟的 mass"),
+        ("而 {WHAT}；{WHY}", ("标签变了", "没有不同"), "而标签变了；没有不同"),
+        ("或者{SECOND}，都看得出来", ("6 张图片",), "或者 6 张图片，都看得出来"),
+        ("{FIRST}和{SECOND}", ("5 %", "3 %"), "5 % 和 3 %"),
+        ("{FIRST}{SECOND}", ("一", "two"), "一 two"),
+        ("{name} 是区域", ("鸟 的 身体",), "鸟 的 身体是区域"),
+    ],
+)
+def test_spaces_in_chinese_stand_where_latin_meets_han_and_names_keep_theirs(
+    text: str, values: tuple[str, ...], said: str
+) -> None:
+    given_values = dict(zip(PLACE.findall(text), values, strict=True))
+    assert seamed(text, given_values, "zh") == said
+    assert seamed(text, given_values, "en") == filled(text, given_values)

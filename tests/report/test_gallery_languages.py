@@ -244,6 +244,7 @@ def test_the_script_says_in_chinese_what_the_chinese_page_says(
 def test_the_switch_says_everything_anew_and_is_remembered(browser: Any, run: Run) -> None:
     path = write_gallery(run)
     page = opened(browser, path, "en-US")
+    assert page.get_attribute("button[data-language=en]", "aria-pressed") == "true"
     before = page.evaluate(_SAID)
     page.fill("#case-more-birds input[data-reason]", "look")
     page.click("#case-more-birds button[data-decide=reject]")

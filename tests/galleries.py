@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
+
+from audit.cases.loading import load_cases
+from audit.gate import baselines
+from audit.gate.runfolder import Run
+from audit.gate.verdict import Policy
+from tests.projects import stored_in
+from tests.toy_model import ToyModel
 
 EVIL = "<script>document.title='owned'</script> \"quoted\" \u202eright to left ünïcode"
 
@@ -19,6 +29,32 @@ cases:
   - {id: no-cat, image: images/a.png, text: a cat is sleeping, tags: [guide],
      expect: {label: no}}
 """
+
+
+def audited_anew(
+    folder: Path, cases: str, model: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """A run of cases that were accepted with the attention on one cell, and now have it on another.
+
+    It is not finished yet, and the project's folder is the current one.
+    """
+    (folder / "cases" / "images").mkdir(parents=True)
+    ramp = np.zeros((120, 160, 3), np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, 160)
+    for name in ("a", "b"):
+        Image.fromarray(ramp).save(folder / "cases" / "images" / f"{name}.png")
+    (folder / "cases" / "all.yaml").write_text(cases)
+    monkeypatch.chdir(folder)
+    loaded, accepted = load_cases(Path("cases/all.yaml")), Path("baselines")
+    first = Run(folder / "first")
+    stored_in(first, loaded, ToyModel(), Policy(accepted, "all"))
+    baselines.promote(first.proposals, accepted)
+    monkeypatch.setenv("TOY_CELL", "0")
+    monkeypatch.setenv("TOY_LEAN", "0.1")
+    run = Run(folder / "run")
+    run.start({"id": "run-1", "model": model, "started": "2026", "baselines": "baselines"})
+    stored_in(run, loaded, ToyModel(), Policy(accepted))
+    return run
 
 
 def shown(page: Any) -> list[str]:

@@ -10,24 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from audit.base.languages import Choice
 from audit.base.settings import Limits
-from audit.cases.loading import load_cases
-from audit.gate import baselines
 from audit.gate.changes import Change
 from audit.gate.ending import Ending
 from audit.gate.outcomes import State
 from audit.gate.runfolder import Run
 from audit.gate.suite import judge_suite
-from audit.gate.verdict import Policy
 from audit.metrics.registry import METRICS
 from audit.report.gallery import write_gallery
+from tests.galleries import audited_anew
 from tests.outcomes import outcome
 from tests.pages import words_of
-from tests.projects import stored_in
-from tests.toy_model import ToyModel
 
 CASES = """\
 cases:
@@ -71,24 +66,8 @@ def english(text: str) -> set[str]:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Accepted with the attention on one cell, audited with it on another, and judged."""
-    folder = tmp_path / "project"
-    (folder / "cases" / "images").mkdir(parents=True)
-    ramp = np.zeros((120, 160, 3), np.uint8)
-    ramp[..., 0] = np.linspace(0, 255, 160)
-    for name in ("a", "b"):
-        Image.fromarray(ramp).save(folder / "cases" / "images" / f"{name}.png")
-    (folder / "cases" / "all.yaml").write_text(CASES)
-    monkeypatch.chdir(folder)
-    cases, accepted = load_cases(Path("cases/all.yaml")), Path("baselines")
-    first = Run(folder / "first")
-    stored_in(first, cases, ToyModel(), Policy(accepted, "all"))
-    baselines.promote(first.proposals, accepted)
-    monkeypatch.setenv("TOY_CELL", "0")
-    monkeypatch.setenv("TOY_LEAN", "0.1")
-    made = Run(folder / "run")
     model = {"source": "toy", "digest": "1" * 64, "device": "cpu", "dtype": "float32"}
-    made.start({"id": "run-1", "model": model, "started": "2026", "baselines": "baselines"})
-    stored_in(made, cases, ToyModel(), Policy(accepted))
+    made = audited_anew(tmp_path / "project", CASES, model, monkeypatch)
     partly = replace(
         outcome("corner", State.NEW), view=(0.125, 0.0, 0.875, 1.0), unsaid=0.5, text="two birds",
         sentence="there is no baseline for this case; create it with --audit-update=new",

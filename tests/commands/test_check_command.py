@@ -140,15 +140,22 @@ finally:
 
 
 def test_all_shipped_cases_take_less_than_a_second_of_a_core_and_load_nothing_heavy() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, LOADED, "check"], cwd=ROOT, check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    said, loaded, measured = done.stdout.splitlines()
-    assert said.endswith("no mistake")
-    assert loaded == "loaded:"
-    code, seconds = measured.split()
-    assert (code, float(seconds) < 1.0) == ("0", True), seconds
+    """The least of some runs counts: what else a machine does only adds to a run's time."""
+    least = 60.0
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, LOADED, "check"], cwd=ROOT, check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        )  # fmt: skip
+        said, loaded, measured = done.stdout.splitlines()
+        assert said.endswith("no mistake")
+        assert loaded == "loaded:"
+        code, seconds = measured.split()
+        assert code == "0"
+        least = min(least, float(seconds))
+        if least < 1.0:
+            break
+    assert least < 1.0
 
 
 def test_the_hook_calls_the_command_with_files_that_may_hold_cases() -> None:

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint, distribution, distributions
 from typing import Any
 
 from audit.base.errors import AuditError, MissingExtra, ModelError, in_a_sentence, nearest
@@ -125,17 +125,24 @@ def _rows(path: tuple[str, ...]) -> tuple[Row, ...]:
     return tuple(made)
 
 
+_LIST = "entry_points.txt"
+
+
 def _entries() -> list[EntryPoint]:
     """The entry points of the group; a package whose list cannot be read is left out.
 
-    Packages are read one by one, because one damaged list would otherwise hide all others.
+    Packages are read one by one, because one damaged list would otherwise hide all others; and of
+    most, only whether they name the group, because all names of a large environment take a while.
     """
     found: list[EntryPoint] = []
     seen: set[str] = set()
     for package in distributions():
         with suppress(Exception):  # what is in somebody else's metadata is unknown
+            listed = package.read_text(_LIST) or ""
+            if GROUP not in listed:
+                continue
             name = package.metadata["Name"]
-            if name in seen:
+            if name in seen or distribution(name).read_text(_LIST) != listed:
                 continue  # an older copy further down the search path
             seen.add(name)
             found += package.entry_points.select(group=GROUP)

@@ -184,7 +184,10 @@ def test_mistakes_are_told_in_chinese_where_the_environment_asks_for_it(
     code, _, chinese = checked("cases/birds.yaml")
     assert code == 1
     place = english[: english.index("an id has")]
-    assert chinese == f"{place}id 由字母、数字、'.'、'_' 和 '-' 组成，以字母或数字开头\n"
+    assert (
+        chinese
+        == f"{place}id 由英文字母、数字、'.'、'_' 和 '-' 组成，以英文字母或数字开头（不能用中文）\n"
+    )
     # What programs read stays in English.
     assert "an id has letters" in json.loads(checked("--json")[1])["problems"][0]
 

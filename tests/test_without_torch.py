@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 NEED_AN_EXTRA = (
-    r"audit\.app\.(look|page)",  # gradio's components
+    r"audit\.app\.(blocks|look|page)",  # gradio's components
     r"audit\.bulk\..*",
     r"audit\.data\.(tables|writing)",
     r"audit\.report\.bulk_comparison_page",

@@ -301,7 +301,7 @@ def json_value(path: Path) -> Any:
 
 
 def _near_no_number(text: str) -> str:
-    """Where a file of one long line has NaN or infinity, which the parser does not tell.
+    r"""Where a file of one long line has NaN or infinity, which the parser does not tell.
 
     >>> _near_no_number('[{"bbox": [0, NaN]}]')
     ', near \'[{"bbox": [0, NaN\''

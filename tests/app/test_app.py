@@ -280,7 +280,7 @@ def test_an_id_is_suggested_from_the_hypothesis() -> None:
         ({"premise": "a" * 2001}, "the premise has 2,001 characters"),
         ({"method": "rolout"}, "did you mean 'rollout'?"),
         ({"keys": {"layers": "9"}}, "the model has 2"),
-        ({"keys": {"layers": "lots"}}, "layers: 'lots' is not a choice of layers"),
+        ({"keys": {"layers": "lots"}}, "layers: needs all, last, last:N, or numbers from 1"),
         ({"method": "word_attention"}, "needs a word of the hypothesis"),
         ({"more": "temperature=0"}, "temperature: needs a number above 0, but has 0"),
         ({"more": "temprature=1"}, "did you mean 'temperature'?"),

@@ -99,7 +99,7 @@ def test_all_that_a_reader_of_chinese_sees_is_chinese(address: str, opened: Open
     page.fill("#case-id input, #case-id textarea", "my birds")
     page.click("#save")
     page.wait_for_selector("#case-notice [role=alert]")
-    assert page.inner_text("#case-notice").startswith("id: id 由字母、数字")
+    assert page.inner_text("#case-notice").startswith("id: id 由英文字母、数字")
     page.fill("#case-id input, #case-id textarea", "my-birds")
     page.click("#save")
     page.wait_for_selector("#yaml .cm-content")

@@ -53,7 +53,7 @@ REFUSED = [
     ("metric: entropy", "metric: focus_area, share: 80", "x.yaml:11:32: cases[0].expect.attention[1].share: not a share: a number above 0 and below 1"),
     ("metric: entropy, max: 0.9", "metric: deletion_margin, min: 1.5", "x.yaml:11:11: cases[0].expect.attention[1]: min 1.5 can never pass: deletion_margin is at most 1"),
     ("metric: entropy, max: 0.9", "metric: pearson, against: {method: blank}, max: -1.5", "x.yaml:11:11: cases[0].expect.attention[1]: max -1.5 can never pass: pearson is at least -1"),
-    ("{layers: \"last:2\", heads: [1, 3]}", "{method: word_attention}", "x.yaml:11:39: cases[0].expect.attention[1].map: the method word_attention needs a word of the hypothesis"),
+    ("{layers: \"last:2\", heads: [1, 3]}", "{method: word_attention}", "x.yaml:11:39: cases[0].expect.attention[1].map: the method word_attention needs a word of the hypothesis, as in word=birds"),
     ("{layers: \"last:2\", heads: [1, 3]}", "{method: rollout, residual: 2}", "x.yaml:11:62: cases[0].expect.attention[1].map.residual: not a share of the residual connection: measured, or a number from 0 to 1"),
     ("{layers: \"last:2\", heads: [1, 3]}", "relevanc", "x.yaml:11:39: cases[0].expect.attention[1].map: a map is written as {method: NAME}; did you mean 'relevance'?"),
     ("{birds: [[0.1, 0.2, 0.3, 0.4], [20, 10, 40, 30]]}", "{birds: [[1, 1, 9, 9]], heads: [[a, 1, 9, 9]]}", "x.yaml:5:47: cases[0].regions.heads[0][0]: needs a number, but has 'a'"),
@@ -62,7 +62,7 @@ REFUSED = [
     ("      label: yes", "      label: true", "x.yaml:7:7: cases[0].expect.label: text is needed here; put it in quotes if it looks like something else"),
     ("id: birds", "id: a/b", "x.yaml:2:5: cases[0].id: an id has letters, digits, '.', '_' and '-', and begins with a letter or digit"),
     ("id: birds", "id: birds\n    id: cats", "x.yaml:3:5: not YAML: the key 'id' occurs twice (first in line 2)"),
-    ("label: yes", "label: [yes", "x.yaml:8:18: not YAML: expected ',' or ']', but got ':'"),
+    ("label: yes", "label: [yes", "x.yaml:8:18: not YAML: expected ',' or ']', but got ':': the bracket that opens in line 7 is not closed"),
 ]  # fmt: skip
 
 

@@ -121,7 +121,10 @@ def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
     [
         (["explain", "nowhere.png", "text"], "nowhere.png: no such picture"),
         (["explain", str(PICTURE), "text", "--map", "rollout layers=9"], "the model has 3"),
-        (["explain", str(PICTURE), "text", "--map", "rollout layers=lots"], "choice of layers"),
+        (
+            ["explain", str(PICTURE), "text", "--map", "rollout layers=lots"],
+            "needs all, last, last:N",
+        ),
         (["explain", str(PICTURE), "text", "--map", "rolout"], "did you mean 'rollout'?"),
         (["explain", str(PICTURE), "text", "--map", "word_attention"], "needs a word"),
         (["explain", str(PICTURE), "text", "--map", "word_attention word=test"], "'text'"),

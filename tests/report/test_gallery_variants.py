@@ -91,7 +91,10 @@ def test_the_map_of_a_case_that_is_not_in_the_run_is_drawn(browser: Any, alone: 
     row = page.locator('article[data-case="birds[mirror]"] .family canvas')
     row.first.wait_for()
     assert row.count() == 2
-    assert row.first.get_attribute("aria-label") == "birds: the case, heatmap"
+    assert (
+        row.first.get_attribute("aria-label")
+        == "birds: the case, asked only for its variant, heatmap"
+    )
     page.select_option("#colours", "inferno")  # drawn again without an error
     page.wait_for_timeout(200)
     assert row.count() == 2

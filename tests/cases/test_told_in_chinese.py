@@ -56,7 +56,9 @@ def same(english: str, chinese: str) -> None:
 def test_a_mistake_is_told_with_the_same_place_key_and_names(
     folder: Path, plain: str, old: str, new: str
 ) -> None:
-    for line in problems(folder, plain.replace(old, new, 1)):
+    told_of = problems(folder, plain.replace(old, new, 1))
+    assert told_of
+    for line in told_of:
         same(*both(line))
 
 
@@ -66,7 +68,9 @@ def test_a_mistake_is_told_with_the_same_place_key_and_names(
 def test_mistakes_in_variants_too(folder: Path, sample: Sequence[tuple[str, str]]) -> None:
     for variant, _ in sample:
         text = variants.CASE.format(text="there are two birds") + f"      - {variant}\n"
-        for line in problems(folder, text):
+        told_of = problems(folder, text)
+        assert told_of
+        for line in told_of:
             same(*both(line))
 
 
@@ -86,7 +90,9 @@ def test_mistakes_in_variants_too(folder: Path, sample: Sequence[tuple[str, str]
     ],
 )  # fmt: skip
 def test_what_a_writer_of_case_files_meets_is_told_in_chinese(folder: Path, text: str) -> None:
-    for line in problems(folder, text):
+    told_of = problems(folder, text)
+    assert told_of
+    for line in told_of:
         same(*both(line))
 
 

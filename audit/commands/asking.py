@@ -29,7 +29,6 @@ from audit.commands.shared import (
     options_given,
 )
 from audit.commands.shared import language as language_choice
-from audit.gate.outcomes import unsaid_told
 from audit.maps.spec import CHOSEN, MapSpec, default_map
 
 if TYPE_CHECKING:
@@ -106,6 +105,7 @@ def explain(
     # torch and matplotlib only when they are needed
     from audit.base.images import open_image  # noqa: PLC0415
     from audit.explaining import NoMap, check_folder, check_layers, explain_maps  # noqa: PLC0415
+    from audit.gate.outcomes import unsaid_told  # noqa: PLC0415
     from audit.models.kit.precision import note_on_dtype  # noqa: PLC0415
     from audit.models.registry import load_model  # noqa: PLC0415
     from audit.reference.world import note_on_picture  # noqa: PLC0415

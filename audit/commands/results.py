@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from audit.base.console import output, say
-from audit.base.extras import require
 from audit.base.files import counted, to_json
 from audit.base.languages import Choice
 from audit.commands.shared import ALPHA, EFFECT, JSON, LANGUAGE
@@ -31,6 +30,8 @@ def export(
 
     Example: audit export RUN --to table.parquet
     """
+    from audit.base.extras import require  # noqa: PLC0415
+
     require("data", "audit export")
     from audit.bulk.format import BulkFolder, row_schema  # noqa: PLC0415
     from audit.data.tables import table_of  # noqa: PLC0415

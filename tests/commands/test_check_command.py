@@ -139,23 +139,29 @@ finally:
 """
 
 
-def test_all_shipped_cases_take_less_than_a_second_of_a_core_and_load_nothing_heavy() -> None:
-    """The least of some runs counts: what else a machine does only adds to a run's time."""
-    least = 60.0
-    for _ in range(5):
+def test_all_shipped_cases_take_less_than_a_second_of_a_core_and_load_nothing_heavy(
+    tmp_path: Path,
+) -> None:
+    """Measured as an installed package runs: with the bytecode that pip writes.
+
+    The first run writes it here, since a checkout may have none. Then the least of some runs
+    counts: what else a machine does only adds to a run's time.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    seconds = []
+    while len(seconds) < 6 and (len(seconds) < 2 or seconds[-1] >= 1.0):
         done = subprocess.run(
             [sys.executable, "-c", MEASURED, LOADED, "check"], cwd=ROOT, check=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+            env=environment, capture_output=True, text=True,
         )  # fmt: skip
         said, loaded, measured = done.stdout.splitlines()
         assert said.endswith("no mistake")
         assert loaded == "loaded:"
-        code, seconds = measured.split()
+        code, used = measured.split()
         assert code == "0"
-        least = min(least, float(seconds))
-        if least < 1.0:
-            break
-    assert least < 1.0
+        seconds.append(float(used))
+    assert min(seconds[1:]) < 1.0, seconds
 
 
 def test_the_hook_calls_the_command_with_files_that_may_hold_cases() -> None:

@@ -66,10 +66,10 @@ class Commands(TyperGroup):
             raise SystemExit(UNHEARD) from None
 
 
-def stop() -> NoReturn:
-    """End after Ctrl-C."""
+def stop(then: str = "") -> NoReturn:
+    """End after Ctrl-C with one line; ``then`` is what can be done now."""
     with suppress(OSError):
-        typer.echo("audit: interrupted", err=True)
+        typer.echo(f"audit: interrupted{f': {then}' if then else ''}", err=True)
     raise SystemExit(INTERRUPTED) from None
 
 
@@ -146,19 +146,29 @@ class Meter:
         self._total, self._title, self._noun = total, title, noun
         self._done = self._failed = 0
         self._began = self._told = time.monotonic()
+        self._first = (self._began, 0)
         self._live = sys.stderr.isatty()
 
     def __call__(self, done: int, failed: int) -> None:
         """Count rows that are done, and those of them that failed."""
+        now = time.monotonic()
+        if not self._done:  # loading the model took most of the time so far
+            self._first = (now, done)
         self._done += done
         self._failed += failed
-        now = time.monotonic()
         if now - self._told >= (_OFTEN if self._live else _NOW_AND_THEN):
             self._told = now
             self._show(now)
 
     def _show(self, now: float) -> None:
-        line = told_so_far(self._done, self._total, self._failed, now - self._began, self._noun)
+        since, before = self._first
+        asked, seconds = self._done - before, now - since
+        if not asked or seconds <= 0:
+            asked, seconds = self._done, now - self._began
+        line = told_so_far(
+            self._done, self._total, self._failed, asked / seconds if seconds > 0 else 0.0,
+            self._noun,
+        )  # fmt: skip
         begin = _CLEARED if self._live else ""
         typer.echo(f"{begin}{self._title}: {line}", err=True, nl=not self._live)
 
@@ -177,15 +187,17 @@ _CLEARED = "\r\x1b[K"
 """Goes back to the start of a terminal's line, which is empty then."""
 
 
-def told_so_far(done: int, total: int, failed: int, seconds: float, noun: str = "row") -> str:
+def told_so_far(done: int, total: int, failed: int, rate: float, noun: str = "row") -> str:
     """How far something is, in words.
 
-    >>> told_so_far(500, 2000, 3, 50.0)
+    Args:
+        rate: how many are done in a second; 0 if that is not known.
+
+    >>> told_so_far(500, 2000, 3, 10.0)
     '500 of 2,000 rows, 10.0 a second, 3 failed, 2:30 left'
-    >>> told_so_far(2000, 2000, 0, 4000.0)
+    >>> told_so_far(2000, 2000, 0, 0.5)
     '2,000 of 2,000 rows, 0.50 a second, none failed'
     """
-    rate = done / seconds if seconds > 0 else 0.0
     left = f", {_clock((total - done) / rate)} left" if rate and done < total else ""
     speed = f"{rate:.2f}" if rate < 1 else f"{rate:,.1f}"
     bad = f"{failed:,}" if failed else "none"

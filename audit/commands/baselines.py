@@ -52,6 +52,9 @@ def accept(
 ) -> None:
     """Accept outcomes of a run as baselines: all, or none if a case changed since the run.
 
+    Exit codes: 0 all is done; 1 reviewers disagree about a case, the others are
+    done; 2 nothing is done, and why.
+
     Example: audit accept RUN --decisions decisions.json
 
     Example: audit accept RUN two-cats no-dog --reason "new tokenizer"
@@ -80,16 +83,18 @@ def accept(
             "cautions": done.notes,
         }
         sys.stdout.write(to_json(about))
-        return
-    for name in done.cases:
-        say(f"accepted {name}")
-    for name in done.rejected:
-        say(f"rejected {name}")
-    for name, said in done.disputed.items():
-        say(f"nothing done about {name}: reviewers disagree: {said}")
-    say(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
-    for note in done.notes:
-        say(f"note: {note}")
+    else:
+        for name in done.cases:
+            say(f"accepted {name}")
+        for name in done.rejected:
+            say(f"rejected {name}")
+        for name, said in done.disputed.items():
+            say(f"nothing done about {name}: reviewers disagree: {said}")
+        say(f"{counted(len(done.cases), 'baseline')} accepted, in {done.folder}")
+        for note in done.notes:
+            say(f"note: {note}")
+    if done.disputed:  # as merging does where it leaves a conflict
+        raise typer.Exit(1)
 
 
 def status(

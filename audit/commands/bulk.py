@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.base.console import Meter, output, say
+from audit.base.console import Meter, output, say, stop
 from audit.base.errors import Unfinished, nearest
 from audit.base.files import counted, to_json
 from audit.commands.rows import (
@@ -208,13 +208,16 @@ def bulk(
     runner = partial(on_ray, address=address, actors=actors) if ray else in_this_process
     meters: list[Meter] = []
     try:
-        account = run(job, rows, maps, _told_of(meters), runner, retry=retry_failed)
+        try:
+            account = run(job, rows, maps, _told_of(meters), runner, retry=retry_failed)
+        finally:
+            for meter in meters:
+                meter.end()
     except Unfinished as error:
         say(f"audit: error: {error}", error=True)
         raise typer.Exit(UNFINISHED) from None
-    finally:
-        for meter in meters:
-            meter.end()
+    except KeyboardInterrupt:
+        stop("called again in the same way, it continues")
     failed = failed_share(account) > max_failed
     floor = BulkFolder(folder).batches()
     if as_json:

@@ -69,6 +69,7 @@ class About(BaseModel):
 
     Attributes:
         baselines_digest: of the folder of baselines when the session began; empty if it had none.
+        waived: why limits on maps were not judged; empty if they were, and in earlier versions.
         options: None in runs of earlier versions.
         shards: of a run that was put together.
     """
@@ -86,6 +87,7 @@ class About(BaseModel):
     update: str = ""
     machine: str = ""
     baselines_digest: DigestOrNone = ""
+    waived: str = ""
     options: OptionsRecord | None = None
     shards: list[ShardRecord] = []
 

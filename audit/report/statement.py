@@ -72,6 +72,7 @@ def state_of(
         or {"passed": None, "sentence": "the run does not say how its session ended"},
         "model": {**ModelRecord().model_dump(), **about.get("model", {})},
         "labels": about.get("labels", []),
+        "waived": about.get("waived", ""),
         "stack": about.get("stack", {}),
         "shards": _shards(about.get("shards", [])),
         "totals": list(totals(outcomes).items()),

@@ -159,6 +159,7 @@ def _told(about: Mapping[str, Any]) -> dict[str, str]:
         "labels": ", ".join(about.get("labels", [])),
         "baselines": about.get("baselines", ""),
         "digest of the baselines": about.get("baselines_digest", ""),
+        "limits set aside": about.get("waived", ""),
         **{told: options[name] for name, told in _OPTIONS.items()},
     }
     return {str(name): str(value) for name, value in found.items()}

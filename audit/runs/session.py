@@ -168,6 +168,7 @@ class Auditor:
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "baselines": named_from(self.policy.folder, self.settings.root),
                 "baselines_digest": digest_of(self.policy.folder),
+                "waived": self.policy.waived.attention or "",
                 "options": self._options,
                 "update": self.settings.update,
                 "machine": platform.platform(),

@@ -141,3 +141,29 @@ def test_progress_says_rate_failures_and_what_is_left(
     first, last = capsys.readouterr().err.splitlines()
     assert first == "asked: 31 of 100 rows, 1.0 a second, 2 failed, 1:09 left"
     assert last == "asked: 40 of 100 rows, 1.0 a second, 2 failed, 1:00 left"
+
+
+def test_loading_the_model_does_not_count_as_time_that_rows_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("audit.base.console.time.monotonic", lambda: now[0])
+    meter = Meter(100, "asked")
+    for now[0], rows in ((20.0, 8), (21.0, 8), (22.0, 8)):
+        meter(rows, 0)
+    meter.end()
+    assert (
+        capsys.readouterr().err == "asked: 24 of 100 rows, 8.0 a second, none failed, 0:10 left\n"
+    )
+
+
+def test_after_ctrl_c_it_says_that_it_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("audit.bulk.running.run", pressed)
+    done = audit(write_source(tmp_path, rows_of(4)), "--out", tmp_path / "out", "--model", "toy:x")
+    assert done.exit_code == 130
+    assert done.stderr.endswith("audit: interrupted: called again in the same way, it continues\n")

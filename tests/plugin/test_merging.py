@@ -173,6 +173,7 @@ def test_a_case_in_two_shards_is_refused(accepted: pytest.Pytester) -> None:
 OTHERWISE: list[tuple[dict[str, Any], str]] = [
     ({"labels": ["yes", "no"]}, "labels no, yes, maybe and yes, no"),
     ({"baselines_digest": "0" * 64}, r"digest of the baselines \w{12}… and 000000000000…"),
+    ({"waived": "it looks elsewhere"}, "limits set aside  and it looks elsewhere"),
     ({"model": {"name": "toy", "weights": "other"}}, "weights .* and other"),
     ({"stack": {"numpy": "1.0"}}, r"numpy [\d.]+ and 1\.0"),
     ({"options": {"batch_size": 0, "min_cases": 0, "suite_alpha": 0.01, "suite_effect": 0.5,

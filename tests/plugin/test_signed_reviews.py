@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from audit.gate.waived import waived_path
 from tests.pages import words_of
 from tests.plugin.test_gate import stored
 from tests.plugin.test_review import command, provenance, review, toy_at
@@ -68,7 +69,7 @@ def test_two_reviews_are_put_together_and_nothing_is_done_where_they_disagree(
         said("hungry", "reject", "Ben", "looks at a corner"), name="ben.json",
     )  # fmt: skip
     result = command(project, "accept", "run", "--decisions", one, "--decisions", other)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     assert "accepted birds" in result.output
     assert "rejected hungry" in result.output
     assert (
@@ -171,3 +172,22 @@ def test_a_decision_about_a_case_that_the_run_does_not_hold_is_refused(
     result = command(project, "accept", "run", "--decisions", path)
     assert "bird: the run has no case of this name; did you mean 'birds'?" in str(result.exception)
     assert not (project.path / "baselines").exists()
+
+
+def test_pages_say_that_limits_on_maps_are_set_aside_for_a_model_and_why(
+    accepted: pytest.Pytester,
+) -> None:
+    accepted.runpytest("cases")
+    said = "Limits on maps are not judged for this model"
+    assert said not in words_of((accepted.path / "run" / "gallery.html").read_text())
+    shutil.rmtree(accepted.path / "run")
+    waived_path(accepted.path / "baselines").write_text('{"attention": "it looks <elsewhere>"}')
+    accepted.runpytest("cases")
+    page = (accepted.path / "run" / "gallery.html").read_text()
+    assert "<elsewhere>" not in page
+    assert f"{said}: it looks <elsewhere>" in words_of(page)
+    result = command(accepted, "evidence", "run", "--out", "evidence.html")
+    assert result.exit_code == 0, result.output
+    shown = words_of((accepted.path / "evidence.html").read_text())
+    assert "Limits on maps were not judged for this model, as waived.json" in shown
+    assert "says: it looks <elsewhere>" in shown

@@ -12,6 +12,7 @@ from PIL import Image
 from audit.cases.loading import load_cases
 from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
+from tests.accessible import violations
 from tests.looking_toys import RED, LookingToy
 from tests.projects import stored_in
 
@@ -100,6 +101,23 @@ def test_the_map_of_a_case_that_is_not_in_the_run_is_drawn(browser: Any, alone: 
     assert row.count() == 2
     assert said == []
     page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["run", "alone"])
+def test_axe_finds_nothing_to_object_to_before_variants_are_drawn_and_after(
+    browser: Any, request: pytest.FixtureRequest, which: str
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 300}, bypass_csp=True)
+    page = context.new_page()
+    page.goto(write_gallery(request.getfixturevalue(which)).as_uri())
+    page.wait_for_selector("html[data-ready]")
+    before = violations(page)
+    page.locator(".family").first.scroll_into_view_if_needed()
+    page.locator(".family canvas").first.wait_for()
+    after = violations(page)
+    context.close()
+    assert before == after == []
 
 
 @pytest.mark.slow

@@ -115,10 +115,14 @@ def test_a_shift_shared_by_all_cases_is_worse_and_equal_sides_are_no_regression(
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
+    return two_runs(tmp_path)
+
+
+def two_runs(root: Path) -> tuple[Path, Path]:
     """Two runs of two cases; in the second, one map has moved and its text tries to be markup."""
     folders = []
     for name, corner in (("a", cell(0, 0)), ("b", cell(1, 1))):
-        run = Run(tmp_path / name)
+        run = Run(root / name)
         run.start({"model": {}, "baselines": ""})
         run.add_image("d" * 64, Image.new("RGB", (60, 40), "gray"))
         run.add(replace(outcome("still", State.PASSED), text=EVIL), {"m": cell(0, 1)})

@@ -107,6 +107,8 @@ class Voice:
 
     def _value(self, said: Message, place: str, star: str) -> Markup:
         value = said.values[place]
+        if isinstance(value, str) and value.endswith(" %"):  # no line ends before the sign
+            value = f"{value.removesuffix(' %')}\N{NO-BREAK SPACE}%"
         shown = self.say(value)
         if star:
             return Markup("<em>{}</em>").format(shown)

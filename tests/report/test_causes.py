@@ -36,7 +36,14 @@ def moved(
 
 
 def sentences(told: Story) -> list[str]:
-    return [str(ENGLISH.say(cause.sentence)) for cause in told.causes]
+    said = [str(ENGLISH.say(cause.sentence)) for cause in told.causes]
+    return [each.replace("\N{NO-BREAK SPACE}", " ") for each in said]
+
+
+def test_no_line_ends_between_a_number_and_its_per_cent_sign() -> None:
+    told = story([moved("a", {"birds": (0.8, 0.5)}, State.DRIFTED)], None, None)
+    said = str(ENGLISH.say(told.causes[0].sentence))
+    assert "50\N{NO-BREAK SPACE}% of its attention, was 80\N{NO-BREAK SPACE}%" in said
 
 
 def test_where_the_model_looks_now_and_where_it_looked_is_one_sentence() -> None:

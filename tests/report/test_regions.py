@@ -104,7 +104,8 @@ def test_the_page_has_the_names_the_colours_and_what_moved(tmp_path: Path) -> No
     case = replace(outcome("a", State.DRIFTED), drift=[row])
     run.add(case, {"m": now, "baseline:m": before})
     page = write_gallery(run, language="en").read_text()
-    assert '<bdi>birds</bdi>: 50 % of the map, was 85 % (−35 <a class="term"' in page
+    said = page.replace("\N{NO-BREAK SPACE}", " ")
+    assert '<bdi>birds</bdi>: 50 % of the map, was 85 % (−35 <a class="term"' in said
     data = json.loads(page.split('id="data">')[1].split("</script>", maxsplit=1)[0])
     assert data["regions"] == {"birds": PALETTE[0]}
     (baseline,) = data["cases"][0]["baselines"]

@@ -27,8 +27,9 @@ class Shift:
         effect: the mean change as a multiple of the metric's drift tolerance.
         p, adjusted: two-sided p-value, before and after correction over all tests.
         verdict: ``worse``, ``better``, ``steady``, or ``shifted``: a metric without a direction,
-            or one that moved for the better though no case gives limits for it. Of one picture,
-            which is too few for a test, it is ``cannot tell``.
+            or one that moved for the better though no case gives limits for it. It is ``cannot
+            tell`` if the mean change would be large enough to count but may be chance, and of one
+            picture, which is too few for a test.
         findable: the shift that would be found with probability 0.8, in tolerances; None if there
             is none, as with one picture.
     """

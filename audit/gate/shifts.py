@@ -217,7 +217,8 @@ class Tested:
         labels, metrics: p-values before correction, of the labels and of each metric.
         adjusted_labels, adjusted: p-values after correction over the whole family.
         labels_worse: whether more labels were lost than chance explains.
-        moved: whether a metric shifted: significant, and by more than the smallest effect.
+        large: whether a metric's mean change is more than the smallest effect.
+        moved: whether a metric shifted: significant, and by that much.
     """
 
     sums: Sums
@@ -227,6 +228,7 @@ class Tested:
     adjusted_labels: float
     adjusted: Array
     labels_worse: bool
+    large: NDArray[np.bool_]
     moved: NDArray[np.bool_]
 
     @property
@@ -241,7 +243,8 @@ class Tested:
         """
         better = self.sums.better[metric]
         if not self.moved[metric]:
-            return "steady" if self.means.pictures[metric] > 1 else "cannot tell"
+            unsure = self.large[metric] or self.means.pictures[metric] < 2
+            return "cannot tell" if unsure else "steady"
         if better == "neither":
             return "shifted"
         if (self.means.mean[metric] > 0) != (better == "higher"):
@@ -285,7 +288,7 @@ def run_tests(whole: Sums, parts: Sequence[Sums], limits: Limits) -> list[Tested
         of_metrics[takes[number]] = mine
         lost = sum(net * pictures for net, pictures in each.net.items())
         worse = lost > 0 and of_labels < limits.alpha
-        moved = (of_metrics < limits.alpha) & (np.abs(found[number].effect) > limits.effect)
+        large = np.abs(found[number].effect) > limits.effect
         results.append(
             Tested(
                 each,
@@ -295,7 +298,8 @@ def run_tests(whole: Sums, parts: Sequence[Sums], limits: Limits) -> list[Tested
                 of_labels,
                 of_metrics,
                 worse,
-                moved,
+                large,
+                large & (of_metrics < limits.alpha),
             )
         )
     return results

@@ -240,6 +240,12 @@ def test_pictures_that_scatter_widely_cannot_tell_however_many_they_are() -> Non
     assert "too few pictures to tell: a shift of" in suite.sentence
 
 
+def test_a_large_mean_change_that_may_be_chance_is_not_called_steady() -> None:
+    """Two pictures of 24 moved by 30 tolerances: 2.5 on average, which sign flips give often."""
+    changes = [steady(i, mass=-0.6 if i < 4 else 0.0, entropy=0.0) for i in range(CASES)]
+    assert verdicts(changes) == {"mass": "cannot tell", "entropy": "steady"}
+
+
 def test_half_of_the_metrics_decide_whether_the_suite_can_tell() -> None:
     """A metric that one case alone has does not make the whole suite uncertain, but is counted."""
     changes = still(12, 4)

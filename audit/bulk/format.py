@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue, TypeAdapter, model_validator
 
-from audit.base.errors import BulkError
+from audit.base.errors import BulkError, printable
+from audit.base.files import shown_path
 from audit.base.records import (
     WRITTEN,
     Count,
@@ -79,6 +80,14 @@ class BulkRecord(BaseModel):
     root: str = ""
     started: str = ""
     audit: str = ""
+
+    @model_validator(mode="after")
+    def _names_once(self) -> BulkRecord:
+        for key in ("labels", "maps", "regions", "kept"):
+            names = getattr(self, key)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: a name occurs twice")
+        return self
 
 
 class Account(BaseModel):
@@ -256,10 +265,37 @@ class BulkFolder:
         Args:
             columns: only these; a column that some files lack is null there.
             kind: ``rows`` or ``maps``.
+
+        Raises:
+            BulkError: a file is damaged, has columns of other types, or a value that no row has.
         """
         schema = row_schema(self.record()) if kind == ROWS else MAP_SCHEMA
         wanted = None if columns is None else list(columns)
         # One file after the other: a reader of all of them runs ahead by up to a gigabyte.
         for path in self.files(kind):
-            whole = ds.dataset(str(path), schema=schema, format="parquet")
-            yield from whole.to_batches(columns=wanted, batch_size=rows)
+            try:
+                whole = ds.dataset(str(path), schema=schema, format="parquet")
+                for batch in whole.to_batches(columns=wanted, batch_size=rows):
+                    _check(batch, schema)
+                    yield batch
+            except (pa.ArrowException, OSError, ValueError) as error:
+                about = printable(str(error).split("\n")[0][:300])
+                raise BulkError(
+                    f"{shown_path(path)}: damaged, or not of a bulk audit: {about}"
+                ) from None
+
+
+def _check(batch: pa.RecordBatch, schema: pa.Schema) -> None:
+    """Refuse values that are in no row that audit writes.
+
+    Raises:
+        ValueError: an id is missing, or a probability is none. What is not finite counts as missing
+            where it is read.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if column.null_count and not schema.field(name).nullable:
+            raise ValueError(f"a row has no {name}")
+        if name == "unsaid" or name.startswith(PROBABILITY):
+            numbers = column.drop_null().to_numpy()
+            if ((numbers < 0) | (numbers > 1 + 1e-6)).any():
+                raise ValueError(f"{name} is not a number from 0 to 1 in a row")

@@ -34,27 +34,34 @@ def opened(path: Path) -> Opened:
 
 
 def in_batches(
-    questions: Sequence[Question], size: int, root: Path, pool: ThreadPoolExecutor
+    questions: Sequence[Question],
+    size: int,
+    places: tuple[Path, Path],
+    pool: ThreadPoolExecutor,
 ) -> Iterator[list[tuple[Question, Opened]]]:
     """The questions in batches, with their pictures; those of the next batch are being opened.
 
     A picture that is in both batches is opened once.
+
+    Args:
+        places: the folder that pictures are relative to, and the one of those that a source held
+            in itself.
     """
-    waiting: list[tuple[Sequence[Question], dict[str, Future[Opened]]]] = []
+    waiting: list[tuple[Sequence[Question], dict[Path, Future[Opened]]]] = []
     for start in range(0, len(questions), size):
         batch = questions[start : start + size]
         known = waiting[-1][1] if waiting else {}
-        futures: dict[str, Future[Opened]] = {}
-        for name in dict.fromkeys(each.picture for each in batch):
-            futures[name] = known.get(name) or pool.submit(opened, root / name)
+        futures: dict[Path, Future[Opened]] = {}
+        for path in dict.fromkeys(places[each.within] / each.picture for each in batch):
+            futures[path] = known.get(path) or pool.submit(opened, path)
         waiting.append((batch, futures))
         if len(waiting) == 2:
-            yield _resolved(*waiting.pop(0))
+            yield _resolved(*waiting.pop(0), places)
     for rest in waiting:
-        yield _resolved(*rest)
+        yield _resolved(*rest, places)
 
 
 def _resolved(
-    batch: Sequence[Question], futures: dict[str, Future[Opened]]
+    batch: Sequence[Question], futures: dict[Path, Future[Opened]], places: tuple[Path, Path]
 ) -> list[tuple[Question, Opened]]:
-    return [(each, futures[each.picture].result()) for each in batch]
+    return [(each, futures[places[each.within] / each.picture].result()) for each in batch]

@@ -103,6 +103,9 @@ class Plan:
         return sum(part.rows for part in self.parts)
 
 
+_KNOWN = pa.schema([("id", pa.string()), ("asked", pa.int64())])
+
+
 @dataclass(frozen=True)
 class Written:
     """The rows that a folder holds: hashes of ids in order, and with each what was asked."""
@@ -127,8 +130,10 @@ def written_rows(folder: BulkFolder) -> Written:
     ids, asked = array("Q"), array("q")
     for path in folder.files(ROWS):
         try:
-            table = pq.read_table(path, columns=["id", "asked"])
-        except (OSError, pa.ArrowInvalid) as error:
+            table = pq.read_table(path, columns=["id", "asked"]).cast(_KNOWN)
+            if table["id"].null_count or table["asked"].null_count:
+                raise ValueError("a row has no id")
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise BulkError(f"{path}: damaged ({error}): remove it and run again") from None
         ids.extend(hash_of(each) for each in table["id"].to_pylist())
         asked.extend(table["asked"].to_pylist())

@@ -17,6 +17,7 @@ from audit.base.geometry import Box, parse_box
 from audit.cases.case import Case
 from audit.cases.expectations import Expect
 from audit.maps.spec import MapSpec
+from audit.sources.ids import written_bytes
 
 JOINED = "regions"
 """The name of the one region that a row has, if the source has too many names of regions."""
@@ -32,6 +33,7 @@ class Question:
         position: its place in the source: the line or row that an editor shows.
         where: that place in words, for messages: ``line 12``.
         picture: relative to the job's root, unless it is absolute.
+        within: whether it is relative to the bulk folder instead: the source held it in itself.
         written_id: the id as the source writes it; empty if it has none.
         expected: the label that is right; empty if nobody knows.
         regions: boxes as the source writes them, in fractions or pixels.
@@ -52,6 +54,7 @@ class Question:
     tags: Sequence[str] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
     written_id: str = ""
+    within: bool = False
 
     @property
     def key(self) -> str:
@@ -115,7 +118,16 @@ class Question:
 
 def hash_of(text: str) -> int:
     """64 bits of a text's BLAKE2b."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(written_bytes(text), digest_size=8).digest(), "big")
+
+
+def unicode_of(text: str) -> str:
+    """``text`` as a file can hold it, with half a character written as its number.
+
+    >>> unicode_of("caf\u00e9"), unicode_of("\\ud800")
+    ('caf\u00e9', '\\\\ud800')
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def rank(seed: int, name: str) -> float:
@@ -143,7 +155,7 @@ def write_questions(questions: Iterable[Question]) -> bytes:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, allow_nan=False)  # in ASCII: an id may have half a character
 
 
 def read_questions(path: Path) -> list[Question]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from audit.base.files import write_atomically
 from audit.base.places import named_from
 from audit.bulk.plan import Refusal, Rows
-from audit.bulk.questions import Question
+from audit.bulk.questions import Question, unicode_of
 from audit.cases.case import Case
 from audit.cases.discovery import SUFFIXES
 from audit.sources.reading import Source
@@ -86,8 +86,9 @@ def of_source(source: Source, root: Path, out: Path, keep: Collection[str] | Non
                 expected=row.label or "",
                 regions=row.regions,
                 size=row.size,
+                within=isinstance(row.picture, bytes),
                 kept={
-                    name: _told(value)
+                    unicode_of(name): unicode_of(_told(value))
                     for name, value in row.others.items()
                     if keep is None or name in keep
                 },
@@ -98,14 +99,18 @@ def of_source(source: Source, root: Path, out: Path, keep: Collection[str] | Non
 
 
 def _path(row: Row, root: Path, out: Path) -> str:
+    """The picture's path from ``root``, or from ``out`` if the source holds it in itself.
+
+    The bulk folder may be moved, and the rows of two of them compared.
+    """
     if isinstance(row.picture, Path):
         # Not named_from, which looks at the disk to follow links, and that for every row.
         return str(row.picture).removeprefix(f"{root}{os.sep}")
     mark = hashlib.sha256(row.picture).hexdigest()
-    path = out / PICTURES / mark[:2] / mark[2:]
-    if not path.exists():
-        write_atomically(path, row.picture, durable=False)
-    return str(path.absolute())
+    name = f"{PICTURES}/{mark[:2]}/{mark[2:]}"
+    if not (out / name).exists():
+        write_atomically(out / name, row.picture, durable=False)
+    return name
 
 
 def _told(value: Plain) -> str:

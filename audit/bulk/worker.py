@@ -126,7 +126,8 @@ class Worker:
             questions = [each.joined() for each in questions]
         found: list[Asked] = []
         size = batch or self.record.batch
-        for some in in_batches(questions, size, self.job.root, self._pool):
+        places = (self.job.root, self.job.out)
+        for some in in_batches(questions, size, places, self._pool):
             asked = self._batch(some, size)
             found += asked
             if tell is not None:

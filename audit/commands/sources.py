@@ -119,6 +119,7 @@ def import_(
         _say_refused(done.refused, told)
         _say_labels(done.refused, options.labels)
         _say_done(done, out, taken)
+        _say_tags(done)
     if not done.cases:
         why = "none of the rows can be a case" if done.rows else "it has no rows"
         say(f"audit: error: {source}: {why}; nothing is written to {out}", error=True)
@@ -187,6 +188,22 @@ def _say_done(done: Imported, out: Path, taken: Mapping[str, Path]) -> None:
         say(f"  {each.where}: {each.written!r} is {each.id!r}{why}")
     if len(done.renamed) > _FEW:
         say(f"  … and {len(done.renamed) - _FEW:,} more, all of them in --json")
+
+
+def _say_tags(done: Imported) -> None:
+    """Say which columns gave no tags, and which tags stand for several values."""
+    if not done.cases:
+        return
+    for name in done.untagged:
+        why = "it is empty, or holds lists or mappings"
+        say(f"audit: note: --tags {name}: no case has a tag of it: {why}", error=True)
+    several = {name: values for name, values in done.tags.items() if len(values) > 1}
+    for name, values in list(several.items())[:_FEW]:
+        shown = ", ".join(f"{value[:40]!r}" for value in list(values)[:_FEW])
+        more = ", …" if len(values) > _FEW else ""
+        say(f"audit: note: the tag {name} stands for {shown}{more}", error=True)
+    if len(several) > _FEW:
+        say(f"audit: note: … and {len(several) - _FEW:,} more tags for several", error=True)
 
 
 def suggest(

@@ -26,6 +26,10 @@ _PARTS = ("name", "source", "revision", "digest", "dtype", "engine", "asking")
 
 def write_bulk_comparison(path: Path, found: BulkComparison) -> Path:
     """Write the comparison to ``path`` as one self-contained HTML file, and return ``path``."""
+    places = [
+        (Path(record.root), Path(title))
+        for title, record in zip(found.titles, found.records, strict=True)
+    ]
     page = template("bulk_comparison.html.j2").render(
         found=found,
         suite=found.suite,
@@ -34,7 +38,7 @@ def write_bulk_comparison(path: Path, found: BulkComparison) -> Path:
             ((*labels, rows) for labels, rows in found.flips.items()), key=lambda f: -f[2]
         ),
         galleries=[
-            (title, key, [(pair, _pictures(pair, found.records)) for pair in pairs])
+            (title, key, [(pair, _pictures(pair, places)) for pair in pairs])
             for title, key, pairs in (
                 ("The rows that got worst", "worst", found.worst),
                 ("A sample of all rows", "sample", found.sample),
@@ -78,12 +82,12 @@ def _probabilities(pair: Shown) -> tuple[float, float] | None:
     return None if was is None or now is None else (was, now)
 
 
-def _pictures(pair: Shown, records: tuple[BulkRecord, BulkRecord]) -> list[Picture]:
+def _pictures(pair: Shown, places: Sequence[Sequence[Path]]) -> list[Picture]:
     """The maps that were kept, and their difference if both were; else the picture alone.
 
     A side keeps the maps of its wrong answers, so of a lost label often only the second has one.
     """
-    image, name = _picture(pair, records), pair.after["id"]
+    image, name = _picture(pair, places), pair.after["id"]
     key = next(iter([key for key in pair.maps[1] if key in pair.maps[0]] or pair.maps[1]), "")
     p, q = (each.get(key) for each in pair.maps)
     found = [] if image is None else [Picture("the picture", data_uri(image), f"of {name}")]
@@ -106,18 +110,23 @@ def _pictures(pair: Shown, records: tuple[BulkRecord, BulkRecord]) -> list[Pictu
     ]  # fmt: skip
 
 
-def _picture(pair: Shown, records: tuple[BulkRecord, BulkRecord]) -> Image.Image | None:
+def _picture(pair: Shown, places: Sequence[Sequence[Path]]) -> Image.Image | None:
     """The picture that both were asked about, from where either found it; None if it is gone.
 
     A folder may be a stranger's and name any file, so a picture is shown only if its pixels are
     those that its row tells.
+
+    Args:
+        places: for each side the folder of its pictures, and its own, which has those of a source
+            that held them in itself.
     """
-    for row, record in zip((pair.after, pair.before), records[::-1], strict=True):
-        try:
-            found = open_image(Path(record.root) / str(row["picture"]))
-        except (ImageError, OSError, ValueError):
-            continue
-        if identity(found) == row["picture.digest"]:
-            found.thumbnail(_WIDE)
-            return found
+    for row, folders in zip((pair.after, pair.before), places[::-1], strict=True):
+        for folder in folders:
+            try:
+                found = open_image(folder / str(row["picture"]))
+            except (ImageError, OSError, ValueError):
+                continue
+            if identity(found) == row["picture.digest"]:
+                found.thumbnail(_WIDE)
+                return found
     return None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 from audit.base.errors import SourceError, printable
 from audit.base.files import read_bytes
 from audit.base.yamlfile import shortened
-from audit.sources.regions import legal_region
+from audit.sources.regions import LARGEST, legal_region
 from audit.sources.rows import Record, Refused
 from audit.sources.table import Table
 
@@ -41,9 +40,14 @@ def coco_table(path: Path, value: Mapping[str, Any], template: str) -> Table:
     for index, each in enumerate(value["categories"]):
         if not (isinstance(each, Mapping) and isinstance(each.get("name"), str)):
             raise SourceError(f"{path}: categories[{index}] has no name")
+        _refuse_twice(path, f"categories[{index}]", each, categories)
         categories[_key(each.get("id"))] = each["name"]
     images = value["images"]
-    known = {_key(each.get("id")) for each in images if isinstance(each, Mapping)}
+    known: set[object] = set()
+    for index, each in enumerate(images):
+        if isinstance(each, Mapping):
+            _refuse_twice(path, f"images[{index}]", each, known)
+            known.add(_key(each.get("id")))
     found: dict[Any, dict[Any, list[Mapping[str, Any]]]] = {}
     stray: list[Refused] = []
     for index, each in enumerate(value["annotations"]):
@@ -75,6 +79,12 @@ def coco_table(path: Path, value: Mapping[str, Any], template: str) -> Table:
     columns = [*_ROLES, "category"]
     note = "a row is a category that a picture has"
     return Table("COCO", path, columns, records, path.parent, roles=_ROLES, true=True, notes=[note])
+
+
+def _refuse_twice(path: Path, at: str, each: Mapping[str, Any], known: Collection[object]) -> None:
+    """Refuse an id that an earlier picture or category has: annotations name one of them."""
+    if _key(each.get("id")) in known:
+        raise SourceError(f"{path}: {at} has the id {each['id']!r}, which an earlier one has, too")
 
 
 def _key(given: object) -> object:
@@ -121,8 +131,9 @@ def in_pixels(bbox: object, width: int, height: int) -> list[int]:
         raise ValueError(f"a bbox is [x, y, width, height], not {shortened(repr(bbox))}")
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in bbox):
         raise ValueError(f"a bbox is four numbers, not {shortened(repr(bbox))}")
-    if not all(math.isfinite(v) for v in bbox):
-        raise ValueError(f"the bbox {list(bbox)} has a side that is not a number")
+    if not all(abs(v) <= LARGEST for v in bbox):
+        shown = str(list(bbox))[:80]
+        raise ValueError(f"the bbox {shown} has a side that is not a number of pixels")
     x, y, wide, high = bbox
     sides = (x, y, x + wide, y + high)
     if min(sides) < -_SLACK or sides[2] > width + _SLACK or sides[3] > height + _SLACK:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.base.errors import SourceError, nearest, printable
 from audit.base.extras import require
-from audit.base.files import inside, read_bytes
+from audit.base.files import counted, inside, read_bytes
 from audit.base.strictjson import loads
 from audit.sources.rows import Record, Refused
 from audit.sources.table import Table, regular
@@ -24,7 +24,15 @@ _ROWS = 32
 _MOST_SAID = 50_000_000
 """Bytes of a data set's description."""
 
-_SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}")
+_SHARD = re.compile(r"(.+?)-(\d{5})-of-(\d{5})(?:-[^-]+)?")
+"""A file of several: its split, its number and how many they are; older ones end with a digest."""
+
+_SPLIT = re.compile(
+    r"(?:.*[-_. 0-9])?(?:train|training|validation|valid|val|dev|test|testing|eval|evaluation)"
+    r"(?:[-_. 0-9].*)?",
+    re.IGNORECASE,
+)
+"""Names of files and folders that are a split's, as ``datasets`` knows them."""
 
 _Batches = Callable[[Path], Iterator["pa.RecordBatch"]]
 
@@ -42,17 +50,67 @@ def parquet_table(path: Path, split: str) -> Table:
         every = sorted(each for each in path.rglob("*.parquet") if each.is_file())
         by_split: dict[str, list[Path]] = {}
         for each in every:
-            shard = _SHARD.fullmatch(each.stem)
-            by_split.setdefault(shard[1] if shard else each.stem, []).append(each)
+            by_split.setdefault(_split_of(each.relative_to(path)), []).append(each)
         sharded = any(_SHARD.fullmatch(each.stem) for each in every)
-        if split or sharded or set(by_split) & {"train", "validation", "test"}:
+        if split or sharded or any(map(_SPLIT.fullmatch, by_split)):
             name = _chosen(path, split, by_split)
             files, notes = by_split[name], [f"the split is {name}"]
+            _refuse_several(path, name, files)
         else:
             files = every
+        _refuse_incomplete(files)
     elif split:
         raise SourceError(f"{path}: it is one file and has no splits")
     return _table("Parquet", path, files, _parquet_batches, notes)
+
+
+def _split_of(file: Path) -> str:
+    """The split that a file is of: by its own name or that of a folder, else its own name."""
+    shard = _SHARD.fullmatch(file.stem)
+    own = shard[1] if shard else re.sub(r"[-_. ]?\d+$", "", file.stem) or file.stem
+    named = (each for each in (own, *file.parts[-2::-1]) if _SPLIT.fullmatch(each))
+    return next(named, own if shard else file.stem)
+
+
+def _refuse_several(path: Path, split: str, files: Sequence[Path]) -> None:
+    """Refuse one split in several folders: they are data sets of their own.
+
+    Raises:
+        SourceError: so it is.
+    """
+    folders = sorted({each.parent.relative_to(path).as_posix() for each in files})
+    if len(folders) > 1:
+        more = " and more" if len(folders) > _TOLD else ""
+        told = ", ".join(folders[:_TOLD]) + more
+        raise SourceError(f"{path}: several folders have the split {split} ({told}): name one")
+
+
+_TOLD = 5
+
+
+def _refuse_incomplete(files: Sequence[Path]) -> None:
+    """Refuse files that say of how many they are one if they are not so many.
+
+    Raises:
+        SourceError: some are missing, or there are files of two data sets.
+    """
+    found: dict[tuple[Path, str], dict[int, set[int]]] = {}
+    for each in files:
+        if shard := _SHARD.fullmatch(each.stem):
+            known = found.setdefault((each.parent, shard[1]), {})
+            known.setdefault(int(shard[3]), set()).add(int(shard[2]))
+    for (folder, name), sizes in found.items():
+        if len(sizes) > 1:
+            told = " and ".join(f"{name}-…-of-{size:05d}" for size in sorted(sizes))
+            raise SourceError(f"{folder}: {told} are of two data sets: keep one of them")
+        ((size, there),) = sizes.items()
+        missing = [number for number in range(size) if number not in there]
+        if missing:
+            more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
+            raise SourceError(
+                f"{folder}: the data set is not complete: of {counted(size, 'file')}, "
+                f"{name}-{missing[0]:05d}-of-{size:05d}{more} missing"
+            )
 
 
 def saved_table(path: Path, split: str) -> Table:
@@ -123,9 +181,11 @@ def _table(
 ) -> Table:
     schemas = [_schema_of(file, batches) for file in files]
     columns, classes = schemas[0]
-    for file, (names, _) in zip(files, schemas, strict=True):
+    for file, (names, of) in zip(files, schemas, strict=True):
         if names != columns:
             raise SourceError(f"{file}: its columns are not those of {files[0].name}")
+        if of != classes:
+            raise SourceError(f"{file}: the names of its classes are not those of {files[0].name}")
     if len(set(columns)) < len(columns):
         raise SourceError(f"{files[0]}: two columns have the same name")
 
@@ -144,7 +204,7 @@ def _table(
 
 
 def _listed(column: Any) -> list[Any]:
-    """The values of a column; a text that is not UTF-8 comes as bytes.
+    """The values of a column; a text that is not UTF-8 comes as bytes, a date or time as text.
 
     Raises:
         ArrowInvalid: its offsets lead nowhere; reading on could end the process.
@@ -156,6 +216,8 @@ def _listed(column: Any) -> list[Any]:
         column = column.cast(binary() if types.is_string(column.type) else large_binary())
     column.validate(full=True)
     values = list(column.to_pylist())
+    if types.is_temporal(column.type) or types.is_decimal(column.type):
+        return [None if each is None else str(each) for each in values]
     return [_text_if_any(each) for each in values] if text else values
 
 

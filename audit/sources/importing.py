@@ -53,6 +53,9 @@ class Imported:
         joined: the places of rows in whose texts spaces took the place of line breaks or tabs.
         labels: how many cases expect each label.
         refused: the rows that did not become cases.
+        tags: by tag, how many cases have it for each value that it stands for; there are several
+            values if they differ only in what a tag cannot have.
+        untagged: columns of which no case has a tag.
     """
 
     rows: int = 0
@@ -62,6 +65,8 @@ class Imported:
     joined: list[str] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
+    tags: dict[str, dict[str, int]] = field(default_factory=dict)
+    untagged: list[str] = field(default_factory=list)
 
 
 def import_cases(
@@ -86,7 +91,7 @@ def import_cases(
         SourceError: the rows cannot be read on, hold pictures and ``copy`` is not set, or are more
             than a case file can hold.
     """
-    done, pictures = Imported(), _Pictures(out, copy)
+    done, pictures, empty = Imported(), _Pictures(out, copy), set(tags)
     # The file is written at once, so its cases are held as texts.
     written, size, nodes = [case_file((), comments=[about])], 0, 0
     for row in rows:
@@ -108,6 +113,13 @@ def import_cases(
         if row.joined:
             done.joined.append(row.where)
         done.labels[case.label] += 1
+        for column in tags:
+            if (value := row.others.get(column, "")) != "":
+                values = done.tags.setdefault(tag(column, value), {})
+                told = printable(str(value))
+                values[told] = values.get(told, 0) + 1
+                empty.discard(column)
+    done.untagged = [column for column in tags if column in empty]
     done.pictures = len(pictures.used)
     if done.cases:
         write_atomically(out, "".join(written).encode())

@@ -82,7 +82,10 @@ class Source:
             return Refused(record.number, where, printable(str(error)), label)
 
     def _checked(self, record: Record, where: str, ids: Unique) -> Row:
-        cells = {role: record.values.get(column) for role, column in self.roles.items()}
+        cells = {
+            role: self._named(column, record.values.get(column), role)
+            for role, column in self.roles.items()
+        }
         text = readable(raw := _text(cells["text"], "text"))
         premise = _text(cells.get("premise"), "premise")
         label = self._label(cells.get("label"))
@@ -90,6 +93,8 @@ class Source:
         picture, name = picture_in(cells["image"], folder)
         regions = read_regions(cells.get("regions"), self.options.boxes)
         written = _text(cells.get("id"), "id")
+        if isinstance(picture, Path) and not _is_unicode(name):
+            raise ValueError("the picture's name is not Unicode: rename its file")
         key = picture if isinstance(picture, bytes) else name
         wanted = legal(written) or made(key, name, text)
         known = {*self.roles.values(), self.table.roles.get("size", "")}
@@ -111,21 +116,35 @@ class Source:
             else None,
             others={
                 key: value
-                for key, value in record.values.items()
-                if key not in known and _is_plain(value)
+                for key, value in (
+                    (key, self._named(key, value))
+                    for key, value in record.values.items()
+                    if key not in known
+                )
+                if _is_plain(value)
             },
         )
+
+    def _named(self, column: str, cell: Any, role: str = "") -> Any:
+        """A cell; the name of a class instead of its number.
+
+        Raises:
+            ValueError: the number names no class, in a column with a role; elsewhere it is None.
+        """
+        classes = self.table.classes.get(column, ())
+        if not classes or not isinstance(cell, int) or isinstance(cell, bool):
+            return cell
+        if 0 <= cell < len(classes):
+            return classes[cell]
+        if role:
+            raise ValueError(f"the {role} is {cell}, which names no class")
+        return None
 
     def _label(self, cell: Any) -> str | None:
         if self.label:
             return self.label
         if "label" not in self.roles:
             return None
-        classes = self.table.classes.get(self.roles["label"], ())
-        if classes and isinstance(cell, int) and not isinstance(cell, bool):
-            if not 0 <= cell < len(classes):
-                raise ValueError(f"the label is {cell}, which names no class")
-            cell = classes[cell]
         if isinstance(cell, bool):
             cell = str(cell).lower()
         return label_for(_text(cell, "label"), self.options.labels)
@@ -177,6 +196,15 @@ def _text(cell: Any, what: str) -> str:
     if not _is_plain(cell):
         raise ValueError(f"the {what} is {_kind(cell)}, not a text")
     return str(cell)
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a name can be written in UTF-8: a file's may hold bytes that are none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_plain(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import category
@@ -14,6 +13,11 @@ from audit.sources.rows import Box
 
 FORMS = ("xyxy", "xywh")
 """How a column may write boxes in pixels, besides the way of case files."""
+
+_SHOWN = 80
+
+LARGEST = 1e9
+"""No side of a box is longer; sums of larger whole numbers would not fit a float."""
 
 
 def legal_region(written: str) -> str:
@@ -70,8 +74,9 @@ def _box(given: Any, name: str, form: str) -> Box:
         raise ValueError(f"a box of {name!r} is four numbers, not {shortened(repr(given))}")
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in given):
         raise ValueError(f"a box of {name!r} is four numbers, not {shortened(repr(given))}")
-    if not all(math.isfinite(v) for v in given):
-        raise ValueError(f"the box {list(given)} of {name!r} has a side that is not a number")
+    if not all(abs(v) <= LARGEST for v in given):
+        shown = str(list(given))[:_SHOWN]
+        raise ValueError(f"the box {shown} of {name!r} has a side that is not a number of pixels")
     left, top, right, bottom = given
     if form == "xywh":
         right, bottom = left + right, top + bottom

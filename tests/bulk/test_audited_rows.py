@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -173,27 +176,55 @@ def test_labels_of_which_the_model_has_none_are_told_before_it_is_asked(
         audited(write_source(tmp_path, rows), labels={"1": "1"})
 
 
+def holding_pictures(path: Path, number: int) -> None:
+    """A source of rows that holds their picture in itself."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 8), (5, 6, 7)).save(buffer, "PNG")
+    rows = [
+        {"id": f"r{n}", "image": {"bytes": buffer.getvalue(), "path": None}, "text": "a bird"}
+        for n in range(number)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
 def test_pictures_in_the_source_are_files_when_they_travel(
     audited: Audited, tmp_path: Path
 ) -> None:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (12, 8), (5, 6, 7)).save(buffer, "PNG")
     path = tmp_path / "rows.parquet"
-    rows = [
-        {"id": f"r{n}", "image": {"bytes": buffer.getvalue(), "path": None}, "text": "a bird"}
-        for n in range(3)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    holding_pictures(path, 3)
     audited(path)
     found = table_of(tmp_path / "out")
     assert {row["label"] for row in found} == {"yes"}
     (picture,) = {row["picture"] for row in found}
-    assert identity(open_image(Path(picture))) == found[0]["picture.digest"]
+    assert identity(open_image(tmp_path / "out" / picture)) == found[0]["picture.digest"]
+
+
+def test_a_moved_folder_goes_on_though_the_source_holds_its_pictures(
+    audited: Audited, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.parquet"
+    holding_pictures(path, 3)
+    audited(path)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert audited(path, tmp_path / "moved").earlier == 3
+    holding_pictures(path, 5)
+    account = audited(path, tmp_path / "moved")
+    assert (account.earlier, account.written, account.failed) == (3, 5, 0)
+
+
+def test_half_a_character_in_a_row_costs_no_other_row(audited: Audited, tmp_path: Path) -> None:
+    write_source(tmp_path, rows_of(1))
+    broken = [
+        {"id": "\ud800"}, {"colour": "\udc00"}, {"\ud800": "x"}, {"image": "images/\ud800.png"}
+    ]  # fmt: skip
+    rows = [row | more for row, more in zip(rows_of(5), [*broken, {}], strict=True)]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    account = audited(source)
+    assert (account.written, account.failed, account.refused) == (4, 0, 1)
+    kept = [row["kept.colour"] for row in table_of(tmp_path / "out")]
+    assert kept == ["red", "\\udc00", "red", "red"]
+    assert audited(source).earlier == 4
 
 
 def test_with_many_names_of_regions_all_of_a_row_are_one(audited: Audited, tmp_path: Path) -> None:

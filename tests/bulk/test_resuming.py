@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
@@ -194,6 +196,10 @@ def test_a_damaged_file_is_named(audited: Audited, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(BulkError, match=f"{path.name}: damaged"):
         audited(source)
+    for other in (pa.table({"id": [1, 2]}), pa.table({"id": [None], "asked": [5]})):
+        pq.write_table(other, path)
+        with pytest.raises(BulkError, match=f"{path.name}: damaged"):
+            audited(source)
     path.unlink()
     assert audited(source).written == 12
 

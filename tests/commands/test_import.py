@@ -98,6 +98,29 @@ def test_the_json_says_all_of_it() -> None:
     ]
 
 
+def test_a_column_without_tags_and_a_tag_of_several_values_are_told() -> None:
+    csv(Path("tags.csv"), "image,text,label,kind,none", "a.png,x,yes,C,", "a.png,y,no,C++,",
+        "a.png,z,no,D,")  # fmt: skip
+    told = run("--tags", "kind,none", source="tags.csv")[2].splitlines()
+    assert (
+        "audit: note: --tags none: no case has a tag of it: it is empty, or holds lists or "
+        "mappings" in told
+    )
+    assert "audit: note: the tag kind_C stands for 'C', 'C++'" in told
+    found = json.loads(run("--tags", "kind", "--force", "--json", source="tags.csv")[1])
+    assert found["tags"] == {"kind_C": {"C": 1, "C++": 1}, "kind_D": {"D": 1}}
+
+
+def test_a_picture_whose_name_is_not_unicode_costs_its_row() -> None:
+    for name in ("a", "caf\udce9"):
+        picture(Path("captioned") / f"{name}.png")
+        (Path("captioned") / f"{name}.txt").write_text("a dog")
+    code, _, told = run(source="captioned")
+    assert code == 0
+    assert "the picture's name is not Unicode: rename its file" in told
+    assert len(load_cases(Path("cases/t.yaml"))) == 1
+
+
 def test_values_of_columns_become_tags() -> None:
     csv(Path("tags.csv"), "image,text,label,kind,2nd", "a.png,x,yes,hair drier,1", "a.png,y,no,,2")
     assert run("--tags", "kind,2nd", source="tags.csv")[0] == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,75 @@ def test_a_folder_of_parquet_with_several_splits_asks_for_one(tmp_path: Path) ->
     rows, _ = read(tmp_path, split="train")
     assert [row.number for row in rows] == [1, 2, 3, 4]
     assert "the split is train" in open_source(tmp_path, Options(split="train")).notes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["default/train/0000.parquet", "default/test/0000.parquet"],
+        ["train/data-00000-of-00001.parquet", "test/data-00000-of-00001.parquet"],
+        ["train-00000-of-00001-0f3a.parquet", "test-00000-of-00001-0f3a.parquet"],
+        ["train_0.parquet", "test_0.parquet"],
+    ],
+)
+def test_splits_are_not_mixed_wherever_their_names_stand(tmp_path: Path, names: list[str]) -> None:
+    picture(tmp_path / "a.png")
+    for text, name in zip("xy", names, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(
+            pa.table({"image": ["a.png"], "text": [text], "label": ["yes"]}), tmp_path / name
+        )
+    with pytest.raises(SourceError, match="name a split of it: --split test or train"):
+        open_source(tmp_path, Options())
+    rows, _ = read(tmp_path, split="test")
+    assert [row.text for row in rows] == ["y"]
+
+
+def test_files_that_are_missing_or_of_two_data_sets_are_told(tmp_path: Path) -> None:
+    for name in ("en/train-00000-of-00003.parquet", "de/train-00000-of-00001.parquet"):
+        (tmp_path / name).parent.mkdir()
+        parquet.write_table(pa.table(COLUMNS), tmp_path / name)
+    with pytest.raises(SourceError, match=r"several folders have the split train \(de, en\)"):
+        open_source(tmp_path, Options())
+    missing = "of 3 files, train-00001-of-00003 and 1 more are missing"
+    with pytest.raises(SourceError, match=f"not complete: {missing}"):
+        open_source(tmp_path / "en", Options())
+    parquet.write_table(pa.table(COLUMNS), tmp_path / "de" / "train-00000-of-00002.parquet")
+    with pytest.raises(SourceError, match="of two data sets"):
+        open_source(tmp_path / "de", Options())
+
+
+def test_a_folder_whose_files_have_other_classes_is_an_error(tmp_path: Path) -> None:
+    for name, classes in (("a", ["no", "yes"]), ("b", ["yes", "no"])):
+        table = pa.table({**COLUMNS, "label": [0, 1]})
+        parquet.write_table(
+            table.replace_schema_metadata(features(label=classes)), tmp_path / f"{name}.parquet"
+        )
+    with pytest.raises(SourceError, match="names of its classes are not those of a"):
+        open_source(tmp_path, Options())
+
+
+def test_numbers_of_classes_are_their_names_in_every_column(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    table = pa.table({**COLUMNS, "kind": [1, -1], "says": [0, 1]})
+    named = features(kind=["cats", "dogs"], says=["a cat sleeps", "a dog barks"])
+    parquet.write_table(table.replace_schema_metadata(named), tmp_path / "t.parquet")
+    rows, _ = read(tmp_path / "t.parquet", columns={"text": "says"})
+    assert [row.text for row in rows] == ["a cat sleeps", "a dog barks"]
+    assert [row.others.get("kind") for row in rows] == ["dogs", None]
+
+
+def test_dates_times_and_decimals_are_kept_as_texts(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    more = {
+        "day": [date(2026, 11, 26), None],
+        "at": [datetime(2026, 11, 26, 8, 30, tzinfo=UTC), None],
+        "price": [Decimal("1.50"), None],
+    }
+    parquet.write_table(pa.table({**COLUMNS, **more}), tmp_path / "t.parquet")
+    rows, _ = read(tmp_path / "t.parquet")
+    kept = {"day": "2026-11-26", "at": "2026-11-26 08:30:00+00:00", "price": "1.50"}
+    assert [row.others for row in rows] == [kept, {}]
 
 
 def test_a_saved_data_set_gives_pictures_and_the_names_of_its_classes(tmp_path: Path) -> None:
@@ -180,6 +251,25 @@ def test_a_box_of_coco_that_is_none_costs_its_row(tmp_path: Path, box: Any, reas
     rows, refused = read(coco(tmp_path / "instances.json", [[1, 1, 5, 5], box]))
     assert [row.id for row in rows] == ["a-apple"]
     assert refused == {2: reason}
+
+
+@pytest.mark.parametrize("part", ["images", "categories"])
+def test_ids_of_coco_that_occur_twice_are_an_error(tmp_path: Path, part: str) -> None:
+    path = coco(tmp_path / "c.json", [[1, 1, 5, 5]])
+    said = json.loads(path.read_text())
+    said[part].append({**said[part][0], "name": "pear", "file_name": "b.png"})
+    path.write_text(json.dumps(said))
+    with pytest.raises(SourceError, match=rf"{part}\[\d\] has the id \d, which an earlier one has"):
+        open_source(path, Options())
+
+
+def test_a_whole_number_of_400_digits_in_a_box_costs_its_row(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    _, refused = read(coco(tmp_path / "c.json", [[1, 1, 5, 10**400]]))
+    assert "a side that is not a number of pixels" in refused[1]
+    boxes = {"image": "a.png", "text": "x", "label": "yes", "regions": {"b": [1, 1, 5, 10**400]}}
+    _, refused = read(jsonl(tmp_path / "t.jsonl", boxes, {**boxes, "regions": {}}))
+    assert "a side that is not a number of pixels" in refused[1]
 
 
 def test_numbers_of_coco_that_are_not_finite_or_annotations_of_nothing_are_refused(

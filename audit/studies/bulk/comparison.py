@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from audit.base.errors import BulkError
-from audit.base.files import counted
+from audit.base.files import counted, shown_path
 from audit.base.settings import Limits
-from audit.bulk.format import KEPT, Batches, BulkFolder, BulkRecord
+from audit.bulk.format import ACCOUNT, KEPT, Batches, BulkFolder, BulkRecord
 from audit.gate.stack import are_unseen, differences, same_weights
 from audit.gate.suite import Cases, Judgement, Part, Suite, judge_parts
 from audit.studies.bulk.choosing import Chosen, Shown, shown_of
@@ -30,7 +30,7 @@ from audit.studies.bulk.measured import (
 from audit.studies.bulk.pairing import LeftOut, Pairs, hashed, paired, parts_for, split
 from audit.studies.bulk.sums import Piece, Running
 
-_OF_ROWS = ("id", "asked", "picture", "expected", "label", "tags")
+_OF_ROWS = ("id", "asked", "picture", "picture.digest", "expected", "label", "tags")
 _NAMED = 20  # ids of flipped rows
 
 
@@ -189,8 +189,13 @@ def compare_bulk(
     kept = [slicing.column for slicing in slicings if slicing.column.startswith(KEPT)]
     parts = parts_for(max(account.written + account.failed for account in accounts))
     places = (work / "before", work / "after")
-    for side, place in zip(sides, places, strict=True):
-        split(side, [*_OF_ROWS, *metrics.read, *kept], parts, place)
+    for side, account, place in zip(sides, accounts, places, strict=True):
+        there = split(side, [*_OF_ROWS, *metrics.read, *kept], parts, place)
+        if there != (told := account.written + account.failed):
+            raise BulkError(
+                f"{shown_path(side.folder)}: {counted(there, 'row')} in its files, but "
+                f"{ACCOUNT} tells of {told:,}: run `audit bulk` again, it continues"
+            )
     found = _Found(metrics, slicings, wanted)
     left_out = LeftOut()
     for pairs in paired(places, parts, titles, left_out):
@@ -199,7 +204,7 @@ def compare_bulk(
         reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in left_out.counts.items())
         raise BulkError(f"{titles[0]} and {titles[1]} share no row that can be compared: {reasons}")
     ids = list(dict.fromkeys([*found.chosen.worst.ids, *found.chosen.sample.ids]))
-    columns = [*_OF_ROWS, "picture.digest", "text", "premise", *metrics.read]
+    columns = [*_OF_ROWS, "text", "premise", *metrics.read]
     shown = shown_of(sides, ids, columns)
     return BulkComparison(
         titles, records, batches, metrics, found.suite(limits), dict(found.flips), left_out,

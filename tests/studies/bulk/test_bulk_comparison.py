@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -162,6 +164,49 @@ def test_what_is_not_compared_is_counted_with_its_reason(tmp_path: Path) -> None
     }  # fmt: skip
     assert found.left_out.ids["asked otherwise"] == ["row-2"]
     assert found.suite.cases == 7
+
+
+def test_rows_whose_picture_changed_between_the_two_are_not_compared(tmp_path: Path) -> None:
+    before = [row(n) for n in range(8)]
+    after = [row(n, **({"picture.digest": "f" * 64} if n < 2 else {})) for n in range(8)]
+    found = compared(tmp_path, before, after)
+    assert dict(found.left_out.counts) == {"the picture changed between the two": 2}
+    assert found.suite.cases == 6
+
+
+def test_rows_that_are_gone_from_their_files_are_missed(tmp_path: Path) -> None:
+    one, other = (folder_of(tmp_path / name, [row(n) for n in range(6)], shard=3) for name in "ab")
+    sorted((other / "rows").iterdir())[1].unlink()
+    with pytest.raises(BulkError, match=r"b: 3 rows in its files, but account\.json tells of 6"):
+        compare_bulk((one, other), Limits(), Wanted(), tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("asked", pa.array([None] * 4, pa.int64()), "a row has no asked"),
+        ("tags", pa.array(["birds"] * 4), "damaged, or not of a bulk audit"),
+        ("probability.yes", pa.array([0.5, 7.0, None, 0.1]), "not a number from 0 to 1 in a row"),
+        ("probability.yes", pa.array(["much"] * 4), "damaged, or not of a bulk audit"),
+    ],
+)
+def test_rows_that_no_audit_writes_are_refused_with_their_file(
+    tmp_path: Path, column: str, values: pa.Array, message: str
+) -> None:
+    one, other = (folder_of(tmp_path / name, [row(n) for n in range(4)]) for name in "ab")
+    (path,) = (other / "rows").iterdir()
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, values), path)
+    with pytest.raises(BulkError, match=rf"{path.name}.*{message}"):
+        compare_bulk((one, other), Limits(), Wanted(), tmp_path / "work")
+
+
+def test_a_record_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    one = folder_of(tmp_path / "a", [row(0)])
+    about = json.loads((one / "bulk.json").read_text())
+    (one / "bulk.json").write_text(json.dumps(about | {"kept": ["split", "split"]}))
+    with pytest.raises(BulkError, match=r"bulk\.json.*kept: a name occurs twice"):
+        compare_bulk((one, one), Limits(), Wanted(), tmp_path / "work")
 
 
 def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Document:
         values: the place where each value begins, by its path.
         faults: by path, what is wrong with values that YAML can hold but plain data cannot; in
             ``value`` each of them is an :class:`Unreadable`, which no schema accepts.
+        digest: SHA-256 of the file; empty if it was gone again by then.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class Document:
     keys: dict[Loc, Where] = field(default_factory=dict)
     values: dict[Loc, Where] = field(default_factory=dict)
     faults: dict[Loc, str] = field(default_factory=dict)
+    digest: str = ""
 
     def at(self, loc: Loc) -> Where:
         """The place of the key at ``loc``, or else of the value, or else of the parent."""

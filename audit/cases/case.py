@@ -37,6 +37,7 @@ class Case:
         original: the case that it was made from, if it is a variant.
         varied: whether the file has variants of it.
         map_asked: whether the file names the map; if not, it is the model's default.
+        case_file_digest: SHA-256 of the file that the case was read from; empty if there is none.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Case:
     original: Case | None = None
     varied: bool = False
     map_asked: bool = True
+    case_file_digest: str = ""
 
     def for_model(self, methods: Sequence[str]) -> Case:
         """The case as it is asked of a model that gives these methods.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from audit.base.errors import CaseError, nearest
+from audit.base.files import digest_file
 from audit.base.geometry import parse_box
 from audit.base.names import slug
 from audit.base.yamlfile import Document, Loc, read
@@ -40,6 +42,8 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
         CaseError: every problem of the file, one in a line: file:line:column: key: what is wrong.
     """
     document = read(path)
+    with suppress(OSError):
+        document.digest = digest_file(path)
     problems = Problems(document)
     if document.value is None:
         raise CaseError(f"{path}:1:1: the file is empty; it needs a list under 'cases'")
@@ -159,6 +163,7 @@ def _check(
         truncate=written.truncate,
         varied=bool(written.variants),
         map_asked=map_asked,
+        case_file_digest=document.digest,
     )
 
 

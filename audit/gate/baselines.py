@@ -301,12 +301,14 @@ def origin_of(folder: Path) -> Mapping[str, Any]:
 
 
 def digest_of(folder: Path) -> str:
-    """What a folder of baselines holds, with its noise and its heads; empty if nothing.
+    """What a folder of baselines holds, with its noise, its heads and what it sets aside.
 
-    Each file of figures has the digest of its maps, so the maps are not read.
+    Each file of figures has the digest of its maps, so the maps are not read. Empty if there is
+    nothing.
     """
-    files = sorted(path for path in folder.glob("*.json") if path.is_file())
-    return digest_stream(part for p in files for part in (p.name, p.read_bytes())) if files else ""
+    found = (p for pattern in ("*.json", "provenance/*.json") for p in folder.glob(pattern))
+    files = sorted((p.relative_to(folder).as_posix(), p) for p in found if p.is_file())
+    return digest_stream(each for n, p in files for each in (n, p.read_bytes())) if files else ""
 
 
 def prune(folder: Path, cases: Iterable[str], *, delete: bool = False) -> list[str]:

@@ -98,6 +98,8 @@ class Outcome:
         variant_of_image: digest of that case's picture.
         variant_of_view: the part of that picture that its map covers.
         made: how a variant is made, in words.
+        case_file_digest: SHA-256 of the case file as it was read, with the limits that were judged
+            by; empty in runs of earlier versions.
     """
 
     case: CaseName
@@ -137,6 +139,7 @@ class Outcome:
     variant_of_view: View = (0.0, 0.0, 1.0, 1.0)
     made: str = ""
     unsaid: Probability | None = None
+    case_file_digest: DigestOrNone = ""
 
     @property
     def source_image(self) -> str:

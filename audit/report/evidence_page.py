@@ -22,9 +22,10 @@ from audit.base.errors import RunError
 from audit.base.files import read_bytes, shown_path, write_atomically
 from audit.base.records import MEGABYTE
 from audit.gate.rundigest import digests_of, whole_digest
+from audit.gate.runfolder import Run
 from audit.report.gallery import template
 from audit.report.points import COVERED, NOT_COVERED
-from audit.report.statement import FORMAT, Statement, version
+from audit.report.statement import FORMAT, Statement, measured, version
 
 _SHORTEST_KEY = 16
 _LIMIT = 256 * MEGABYTE
@@ -111,9 +112,22 @@ def verify(page: Path, run: Path, key: bytes | None = None) -> Check:
         found.faults.append(f"the run is not the one of the page; what differs: {some}{more}")
     else:
         found.held.append(f"the run has the digest of the page, {statement['run']['digest']}")
+        _check_measured(statement, run, found)
     _check_text(text, statement, page, found)
     _check_signature(statement, key, found)
     return found
+
+
+def _check_measured(statement: Statement, run: Path, found: Check) -> None:
+    """Check what the page says of the run; another version may say it in another form."""
+    if statement["audit"] != version():
+        return
+    said = json.loads(_canonical(measured(Run(run))))
+    wrong = [key for key, value in said.items() if statement.get(key) != value]
+    if wrong:
+        found.faults.append(f"the page says what the run does not: {', '.join(wrong)}")
+    else:
+        found.held.append("the page says what the run says")
 
 
 def _check_text(text: str, statement: Statement, page: Path, found: Check) -> None:

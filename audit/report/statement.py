@@ -50,8 +50,7 @@ def state_of(
         BaselineError: the measured noise, or the log of decisions, is damaged.
     """
     digests = digests_of(run.folder)
-    about, results = run.about(), run.results()
-    outcomes = run.settled().outcomes()
+    about, outcomes = run.about(), run.settled().outcomes()
     folder, without = _folder(run, project, baselines)
     noise = None if folder is None else read_noise(folder)
     found = None if power is None else read_power(power)
@@ -68,6 +67,28 @@ def state_of(
             "digest": whole_digest(digests),
             "files": digests,
         },
+        **_measured(run, outcomes),
+        "files": _case_files(outcomes, project.root, about.get("started", "")),
+        "noise": _noise(noise, folder, about.get("model", {})),
+        "power": found,
+        "accepted": _accepted(outcomes, folder),
+        "decisions": [] if folder is None else _decisions(folder, {o.case for o in outcomes}),
+        "baselines": {"folder": about.get("baselines", ""), "missing": without},
+    }
+
+
+def measured(run: Run) -> Statement:
+    """What the page says that is in the run alone, so that anybody who has the run can check it.
+
+    Raises:
+        RunError: the run is damaged or not finished.
+    """
+    return _measured(run, run.settled().outcomes())
+
+
+def _measured(run: Run, outcomes: Sequence[Outcome]) -> Statement:
+    about, results = run.about(), run.results()
+    return {
         "session": results.get("session")
         or {"passed": None, "sentence": "the run does not say how its session ended"},
         "model": {**ModelRecord().model_dump(), **about.get("model", {})},
@@ -78,15 +99,9 @@ def state_of(
         "totals": list(totals(outcomes).items()),
         "told": labels_told(outcomes),
         "pictures": len({o.source_image for o in outcomes}),
-        "files": _case_files(outcomes, project.root, about.get("started", "")),
-        "noise": _noise(noise, folder, about.get("model", {})),
-        "power": found,
         "suite": _suite(results.get("suite")),
         "slices": _slices(outcomes, results.get("suite")),
         "cases": [_case(outcome) for outcome in outcomes],
-        "accepted": _accepted(outcomes, folder),
-        "decisions": [] if folder is None else _decisions(folder, {o.case for o in outcomes}),
-        "baselines": {"folder": about.get("baselines", ""), "missing": without},
     }
 
 
@@ -263,8 +278,10 @@ def _decisions(folder: Path, cases: Collection[str]) -> list[dict[str, Any]]:
 def _case_files(outcomes: Iterable[Outcome], root: Path, started: str) -> list[dict[str, Any]]:
     """The case files as they are now, and when each was last changed, as far as git knows."""
     counts: dict[str, int] = defaultdict(int)
+    judged_by: dict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
         counts[outcome.file] += 1
+        judged_by[outcome.file] |= {outcome.case_file_digest} - {""}
     rows = []
     for file, number in sorted(counts.items()):
         path = inside(root, file)
@@ -279,6 +296,9 @@ def _case_files(outcomes: Iterable[Outcome], root: Path, started: str) -> list[d
             rows.append({**row, "before": "the file is not here"})
             continue
         row |= {"digest": digest_file(path), **_last_commit(path)}
+        if judged_by[file] - {row["digest"]}:  # perhaps its limits were others, too
+            rows.append({**row, "before": "not known: the run was judged by another file"})
+            continue
         rows.append({**row, "before": _before(row, started)})
     return rows
 

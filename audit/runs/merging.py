@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ def _about(shards: Sequence[Shard]) -> dict[str, Any]:
             for name, value in stacks[0].items()
             if all(stack.get(name) == value for stack in stacks)
         },
-        "started": min(str(shard.about.get("started", "")) for shard in shards),
+        "started": min((str(shard.about.get("started", "")) for shard in shards), key=_moment),
         "options": {
             **shards[0].options,
             "min_cases": max(shard.options["min_cases"] for shard in shards),
@@ -267,6 +268,14 @@ def _about(shards: Sequence[Shard]) -> dict[str, Any]:
             for shard in shards
         ],
     }
+
+
+def _moment(written: str) -> tuple[bool, datetime | str]:
+    """Orders times that machines in other zones wrote; those that are none come last."""
+    try:
+        return False, datetime.fromisoformat(written).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return True, written
 
 
 def ending_of(shards: Sequence[Shard], *, suite_failed: bool, fewest: int) -> Ending:

@@ -187,6 +187,7 @@ def unanswered(case: Case, file: str) -> Outcome:
         variant_of="" if case.original is None else case.original.id,
         variant_of_image="" if case.original is None else case.original.image_digest,
         made="" if case.variant is None else case.variant.made,
+        case_file_digest=case.case_file_digest,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from audit.base.files import inside
 from audit.base.geometry import WHOLE, Box
 from audit.base.names import name_of
+from audit.cases.project import project_at
 from audit.gate import accepted
 from audit.gate.outcomes import Outcome
 from audit.gate.runfolder import Run
@@ -97,9 +98,9 @@ def side_of_run(run: Run, title: str, *, maps: bool = True) -> Side:
 
 
 def _noise_of(about: Mapping[str, Any]) -> Noise:
-    """The noise of the baselines that a run names, if they belong to this project."""
+    """The noise of the baselines that a run names, from the project's root, if they are its own."""
     named = about.get("baselines", "")
-    folder = inside(Path(), named) if named else None
+    folder = inside(project_at().root, named) if named else None
     return load_noise(folder) if folder else Noise()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,9 +88,10 @@ def _begun(folder: Path, about: Mapping[str, Any]) -> datetime:
     written = str(about.get("started", ""))
     try:
         begun = datetime.fromisoformat(written)
-    except ValueError:
+        begun = None if begun.tzinfo is None else begun.astimezone(UTC)
+    except (ValueError, OverflowError):
         begun = None
-    if begun is None or begun.tzinfo is None:
+    if begun is None:
         where = shown_path(folder / "run.json")
         raise RunError(f"{where}: started: needs a time with its zone, but has {written[:40]!r}")
     return begun

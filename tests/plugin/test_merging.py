@@ -173,7 +173,7 @@ def test_a_case_in_two_shards_is_refused(accepted: pytest.Pytester) -> None:
 OTHERWISE: list[tuple[dict[str, Any], str]] = [
     ({"labels": ["yes", "no"]}, "labels no, yes, maybe and yes, no"),
     ({"baselines_digest": "0" * 64}, r"digest of the baselines \w{12}… and 000000000000…"),
-    ({"waived": "it looks elsewhere"}, "limits set aside  and it looks elsewhere"),
+    ({"waived": "it looks elsewhere"}, "limits set aside none and it looks elsewhere"),
     ({"model": {"name": "toy", "weights": "other"}}, "weights .* and other"),
     ({"stack": {"numpy": "1.0"}}, r"numpy [\d.]+ and 1\.0"),
     ({"options": {"batch_size": 0, "min_cases": 0, "suite_alpha": 0.01, "suite_effect": 0.5,
@@ -217,6 +217,31 @@ def test_other_baselines_than_the_shards_were_compared_with_are_refused(
     told = refused(*shards)
     assert "these are not the baselines that the shards were compared with" in told
     assert merged(*shards, "--baselines", "elsewhere").exit_code == 0
+
+
+def test_another_noise_floor_than_the_shards_were_judged_by_is_refused(
+    accepted: pytest.Pytester,
+) -> None:
+    noise = Path("baselines", "provenance", "noise.json")
+    noise.parent.mkdir()
+    noise.write_text('{"format": 2, "floors": {}, "cases": 1}')
+    shards = sharded(accepted, 2)
+    noise.write_text('{"format": 2, "floors": {}, "cases": 2}')
+    told = refused(*shards)
+    assert "these are not the baselines that the shards were compared with" in told
+
+
+def test_the_merged_run_began_when_the_first_of_its_shards_did_in_any_zone(
+    accepted: pytest.Pytester,
+) -> None:
+    shards = sharded(accepted, 2)
+    for shard, time in zip(shards, ("2026-11-26T09:00:00+00:00", "2026-11-26T10:30:00+02:00"),
+                           strict=True):  # fmt: skip
+        for name in ("run.json", "results.json"):
+            path = Path(shard, name)
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"started": time}))
+    merged(*shards)
+    assert json.loads(Path("merged", "run.json").read_text())["started"].endswith("10:30:00+02:00")
 
 
 def test_runs_that_accept_baselines_are_refused(project: pytest.Pytester) -> None:

@@ -97,7 +97,11 @@ def test_a_link_in_a_run_is_refused(root: Path) -> None:
 def test_a_page_that_nobody_changed_holds(root: Path) -> None:
     found = verify(written(root), root / "run")
     assert found.faults == []
-    assert found.held[1:] == ["the page says what its statement says", "it is not signed"]
+    assert found.held[1:] == [
+        "the page says what the run says",
+        "the page says what its statement says",
+        "it is not signed",
+    ]
 
 
 def test_a_run_that_changed_is_found_with_the_files_that_differ(root: Path) -> None:
@@ -114,6 +118,14 @@ def test_a_page_whose_words_changed_is_found(root: Path) -> None:
     assert verify(page, root / "run").faults == [
         "the page was changed: it does not say what its statement says"
     ]
+
+
+def test_a_page_that_says_of_the_run_what_is_not_in_it_is_found_without_a_key(root: Path) -> None:
+    statement = stated(root)
+    statement["cases"][0]["state"] = "passed"
+    statement["session"] = {"passed": True, "sentence": "passed"}
+    page = write_evidence(root / "page.html", statement)
+    assert faults_of(page, root / "run") == ["the page says what the run does not: cases, session"]
 
 
 def test_a_signature_holds_with_its_key_alone(root: Path) -> None:
@@ -170,6 +182,20 @@ def test_limits_older_than_the_run_are_said_to_be_so(root: Path) -> None:
     path = root / "cases" / "birds.yaml"
     path.write_text(path.read_text() + "# later\n")
     assert stated(root)["files"][0]["before"].startswith("not known")
+
+
+def test_limits_of_another_file_than_the_run_was_judged_by_are_not_said_to_be_older(
+    root: Path,
+) -> None:
+    path = root / "cases" / "birds.yaml"
+    before = path.read_text()
+    path.write_text(f"{before}# with other limits\n")
+    audited(path, root / "run", Path("baselines/toy"))
+    about = json.loads((root / "run" / "run.json").read_text())
+    write_json(root / "run" / "run.json", {**about, "started": "2026-11-25T12:00:00+00:00"})
+    path.write_text(before)
+    commit(root, "2026-11-24T12:00:00+00:00")
+    assert stated(root)["files"][0]["before"] == "not known: the run was judged by another file"
 
 
 def test_limits_newer_than_the_run_are_said_to_be_so(root: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from audit.base.errors import RunError
+from audit.base.files import write_json
 from audit.base.settings import Limits
 from audit.commands import main as cli
 from audit.gate import baselines
@@ -42,6 +43,24 @@ def subject(case: str, p: np.ndarray | None, **more: object) -> Subject:
 def sides(*pairs: tuple[Subject, Subject]) -> tuple[Side, Side]:
     before, after = zip(*pairs, strict=True)
     return Side("A", {s.case: s for s in before}), Side("B", {s.case: s for s in after})
+
+
+def test_the_noise_of_a_run_is_found_from_every_folder_of_its_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    floor = {"floor": 0.001, "deviations": 200, "case": "birds", "condition": "1 thread"}
+    floors = {"answer_attention": {"mass": floor}}
+    write_json(tmp_path / "baselines/provenance/noise.json", {"format": 2, "floors": floors})
+    Run(tmp_path / "run").start({"id": "1", "baselines": "baselines"})
+    (tmp_path / "cases").mkdir()
+    found = []
+    for here, run in ((tmp_path, "run"), (tmp_path / "cases", "../run")):
+        monkeypatch.chdir(here)
+        side = side_of_folder(Path(run))
+        assert side is not None
+        found.append(side.noise)
+    assert found[0].floors == found[1].floors != {}
 
 
 def test_pairs_are_told_with_distances_flips_and_the_most_moved_map_first() -> None:

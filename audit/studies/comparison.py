@@ -59,6 +59,11 @@ class Comparison:
         )
 
     @property
+    def corrected(self) -> list[str]:
+        """The cases whose expected label changed; both sides are held to that of the second."""
+        return sorted(p.after.case for p in self.pairs if p.before.expected != p.after.expected)
+
+    @property
     def failed(self) -> bool:
         """Whether the second side is worse, or the same weights gave other figures.
 
@@ -92,6 +97,11 @@ class Comparison:
                 f"; {which} were asked by different asking files, so probabilities are of other "
                 "questions or answers"
             )
+        if corrected := len(self.corrected):
+            said += (
+                f"; {counted(corrected, 'case')} expected another label before, and both sides "
+                "are held to that of the second"
+            )
         if not same:
             sides = {are_unseen(s.origin) for pair in self.pairs for s in (pair.before, pair.after)}
             return f"{said}; {_UNSEEN}" if True in sides and not self.stated else said
@@ -117,6 +127,7 @@ class Comparison:
             "beyond_tolerance": self.beyond,
             "moved_by_stack": self.moved_by_stack,
             "asked_otherwise": self.asked_otherwise,
+            "expected_otherwise": self.corrected,
             "sentence": self.sentence,
             "left_out": self.left_out,
             "suite": self.suite.to_dict(),
@@ -217,7 +228,7 @@ def _change(pair: Pair, pictures: Mapping[str, str]) -> Change:
     tolerances = {PROBABILITY: pair.tolerances.probability()}
     wanted = after.wanted or before.wanted
     changes = {}
-    if before.expected:  # a variant may leave open which label is right
+    if after.expected:  # a variant may leave open which label is right
         changes[PROBABILITY] = pair.probability[1] - pair.probability[0]
     for key, (first, second) in pair.changes.items():
         sign = _sign(key, wanted)
@@ -229,7 +240,8 @@ def _change(pair: Pair, pictures: Mapping[str, str]) -> Change:
         pictures.get(made_from(after.case), after.image),
         before.critical or after.critical,
         (before.label, after.label),
-        (before.label == before.expected, after.label == after.expected),
+        # As in a session: who corrects an expected label has not changed the model.
+        (before.label == after.expected, after.label == after.expected),
         {
             **changes,
             **{metric: sum(values) / len(values) for metric, values in by_metric.items()},

@@ -32,8 +32,8 @@ class Pair:
     """One case on both sides.
 
     Attributes:
-        probability: of the expected label, on each side; of the first side's label, if none is
-            expected.
+        probability: of the label that the second side expects, on each side; of the first side's
+            label, if it expects none.
         changes: by figure, the value on each side.
         distances: between the two maps, or the reason why there is none.
         tolerances: from the noise floor of either side's baselines, or else the defaults; for the
@@ -174,7 +174,7 @@ def paired(before: Subject, after: Subject, noise: Noise, stated: bool) -> Pair:
         shared = {}  # figures of other maps, and of the same weights on another grid, say nothing
     if are_unseen(before.origin) or are_unseen(after.origin):  # a server shows no attention
         shared = {n: key for n, key in shared.items() if key and key.row.kind != "trace"}
-    label = before.expected or before.label
+    label = after.expected or before.label
     first, second = (float(s.probabilities.get(label, 0.0)) for s in (before, after))
     return Pair(
         before,

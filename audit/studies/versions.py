@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,7 +19,7 @@ from audit.base.files import shown_path
 from audit.base.settings import Limits
 from audit.base.statistics import holm
 from audit.gate.findings import Shift
-from audit.gate.outcomes import Outcome, totals
+from audit.gate.outcomes import totals
 from audit.gate.runfolder import Run
 from audit.gate.suite import Suite
 from audit.studies.comparison import compare
@@ -63,13 +64,15 @@ def history_of(folders: Sequence[Path], limits: Limits) -> History:
     sides = [side_of_run(run, str(folder), maps=False) for _, folder, run, _ in dated]
     shared = _shared(sides)
     every = dict.fromkeys(case for side in sides for case in (*side.subjects, *side.failed))
+    # Who corrects an expected label has not changed the model: all are held to the last run's.
+    expected = {case: sides[-1].subjects[case].expected for case in shared}
     versions = [
-        _version(str(folder), begun, run, about, shared) for begun, folder, run, about in dated
+        _version(str(folder), begun, run, about, expected) for begun, folder, run, about in dated
     ]
     left_out = [case for case in every if case not in shared]
     if not shared:
         return History(versions, [], None, [], 0, left_out)
-    sides = [_of(side, shared) for side in sides]
+    sides = [_of(side, expected) for side in sides]
     since = [compare(sides[0], side, limits).suite for side in sides[1:]]
     steps = [compare(before, after, limits).suite for before, after in pairwise(sides)]
     return History(versions, _lines(since, steps), since[-1], steps, len(shared), left_out)
@@ -86,15 +89,12 @@ def _refuse_twice(runs: Sequence[tuple[Path, Run, Mapping[str, Any]]]) -> None:
 
 def _begun(folder: Path, about: Mapping[str, Any]) -> datetime:
     written = str(about.get("started", ""))
-    try:
+    with suppress(ValueError, OverflowError):
         begun = datetime.fromisoformat(written)
-        begun = None if begun.tzinfo is None else begun.astimezone(UTC)
-    except (ValueError, OverflowError):
-        begun = None
-    if begun is None:
-        where = shown_path(folder / "run.json")
-        raise RunError(f"{where}: started: needs a time with its zone, but has {written[:40]!r}")
-    return begun
+        if begun.tzinfo is not None:
+            return begun.astimezone(UTC)
+    where = shown_path(folder / "run.json")
+    raise RunError(f"{where}: started: needs a time with its zone, but has {written[:40]!r}")
 
 
 def _shared(sides: Sequence[Side]) -> set[str]:
@@ -112,35 +112,34 @@ def _shared(sides: Sequence[Side]) -> set[str]:
     }
 
 
-def _of(side: Side, cases: set[str]) -> Side:
-    subjects = {case: subject for case, subject in side.subjects.items() if case in cases}
+def _of(side: Side, expected: Mapping[str, str]) -> Side:
+    subjects = {
+        case: replace(side.subjects[case], expected=label) for case, label in expected.items()
+    }
     return replace(side, subjects=subjects, failed=(), errors={})
 
 
 def _version(
-    title: str, begun: datetime, run: Run, about: Mapping[str, Any], shared: set[str]
+    title: str, begun: datetime, run: Run, about: Mapping[str, Any], expected: Mapping[str, str]
 ) -> Version:
     outcomes = run.outcomes()
-    definite = [o for o in outcomes if o.case in shared and o.expected]
+    definite = [o for o in outcomes if expected.get(o.case)]
     slices: dict[str, list[bool]] = defaultdict(list)
     for outcome in definite:
-        for name in _slices(outcome):
-            slices[name].append(outcome.label == outcome.expected)
+        wanted = expected[outcome.case]
+        for name in (f"expected {wanted}", *(f"tag {tag}" for tag in dict.fromkeys(outcome.tags))):
+            slices[name].append(outcome.label == wanted)
     ended = run.results().get("session") if (run.folder / "results.json").exists() else None
     return Version(
         title,
         begun,
         about,
-        sum(o.label == o.expected for o in definite),
+        sum(o.label == expected[o.case] for o in definite),
         len(definite),
         {name: (sum(right), len(right)) for name, right in sorted(slices.items())},
         totals(outcomes),
         str(ended["sentence"]) if ended else "",
     )
-
-
-def _slices(outcome: Outcome) -> list[str]:
-    return [f"expected {outcome.expected}", *(f"tag {tag}" for tag in dict.fromkeys(outcome.tags))]
 
 
 def _lines(since: Sequence[Suite], steps: Sequence[Suite]) -> list[Line]:

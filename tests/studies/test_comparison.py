@@ -63,6 +63,18 @@ def test_the_noise_of_a_run_is_found_from_every_folder_of_its_project(
     assert found[0].floors == found[1].floors != {}
 
 
+def test_who_corrects_an_expected_label_has_not_changed_the_model() -> None:
+    pairs = [
+        (subject(f"{n}", cell(0, 0), expected="no"), subject(f"{n}", cell(0, 0))) for n in range(20)
+    ]
+    for before, after in (sides(*pairs), sides(*((b, a) for a, b in pairs))):
+        found = compare(before, after, Limits())
+        assert (found.suite.lost, found.suite.gained, found.beyond) == ([], [], [])
+        assert {pair.probability[0] - pair.probability[1] for pair in found.pairs} == {0.0}
+        assert "20 cases expected another label before, and both sides are held" in found.sentence
+        assert not found.failed
+
+
 def test_pairs_are_told_with_distances_flips_and_the_most_moved_map_first() -> None:
     moved = subject("moved", cell(1, 1), label="no", probabilities={"yes": 0.2, "no": 0.8})
     found = compare(

@@ -70,6 +70,21 @@ def told(folders: Sequence[Path]) -> History:
     return history_of(folders, Limits())
 
 
+def test_a_corrected_expected_label_is_no_change_of_the_versions(tmp_path: Path) -> None:
+    folders = [
+        version(
+            tmp_path / f"v{v}", v,
+            [replace(case(n, 0.6), expected="no" if v < 3 else "yes") for n in range(12)],
+        )
+        for v in (1, 2, 3)
+    ]  # fmt: skip
+    found = told(folders)
+    assert [(each.right, each.of) for each in found.versions] == [(12, 12)] * 3
+    assert [each.slices for each in found.versions] == [{"expected yes": (12, 12)}] * 3
+    assert found.total is not None
+    assert (found.total.labels.gained, found.crept) == (0, [])
+
+
 def test_what_creeps_in_steps_that_nothing_shows_is_told(tmp_path: Path) -> None:
     # The tolerance of mass is 0.02: a step of 0.008 is 0.4 of it, five are two.
     found = told(versions(tmp_path, 6, lambda v, _: 0.6 - 0.008 * v))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +154,42 @@ def test_a_small_measurement_catches_what_is_planted_and_goes_on_where_it_was_cu
     assert "- `casing-lost`" in text
     with pytest.raises(RunError, match="holds a measurement of another model"):
         measure_power(replace(asked, seed=2), quiet)
+
+
+KEY = """
+from pathlib import Path
+from audit.cases.loading import load_cases
+from audit.studies.power.measure import Asked, _key
+from tests.toy_model import ToyModel
+cases = load_cases(Path("cases/relations.yaml"))
+print(_key(Asked("toy", cases, Path("work"), Path("baselines/reference")), ToyModel()))
+"""
+
+
+def test_a_measurement_is_known_again_by_every_process() -> None:
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", KEY], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT,
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(keys) == 1
+
+
+def test_other_limits_are_another_measurement(tmp_path: Path) -> None:
+    cases = load_cases(ROOT / "cases" / "guide.yaml")[:1]
+    only, limits = (
+        ("batch-1",),
+        cases[0].expect.model_copy(update={"attention": (), "probability": None}),
+    )
+    asked = Asked("reference", cases, tmp_path / "work", tmp_path, 1, only)
+    measure_power(asked, quiet)
+    with pytest.raises(RunError, match="other cases or limits"):
+        measure_power(replace(asked, cases=[replace(cases[0], expect=limits)]), quiet)
+    (tmp_path / "work" / "about.json").write_text("[")
+    with pytest.raises(RunError, match=r"about\.json: damaged"):
+        measure_power(asked, quiet)
 
 
 def test_an_unknown_change_is_an_error_with_the_nearest(tmp_path: Path) -> None:

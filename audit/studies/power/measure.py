@@ -10,7 +10,6 @@ case moved by more than its noise floor, or one without a measured floor left it
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,12 +21,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from audit.base import strictjson
 from audit.base.console import Progress, alone_interrupted
 from audit.base.errors import AuditError, RunError, nearest
-from audit.base.files import digest, make_output, write_json
+from audit.base.files import digest, make_output, shown_path, to_json, write_json
 from audit.base.names import stem_of
 from audit.cases.loading import Case
 from audit.gate import baselines
+from audit.gate.noisefile import read_noise
 from audit.gate.outcomes import Outcome
 from audit.gate.tolerances import MULTIPLE, Noise, load_noise
 from audit.gate.verdict import Policy
@@ -174,7 +175,17 @@ def _result(asked: Asked, name: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    """A record that this made before.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        found = strictjson.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{shown_path(path)}: damaged ({error}): delete it") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{shown_path(path)}: damaged (not an object of JSON): delete it")
     return found
 
 
@@ -207,22 +218,37 @@ def _begin(asked: Asked, intact: Model) -> dict[str, Any]:
         "images": len({case.source.image_digest for case in asked.cases}),
         "seed": asked.seed,
         "multiple": MULTIPLE,
-        "key": digest(
-            intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION), str(MULTIPLE),
-            repr(asked.measured), repr(asked.waived), *sorted(case.digest for case in asked.cases),
-        ),
-    }  # fmt: skip
+        "key": _key(asked, intact),
+    }
     make_output(asked.folder)
     path = asked.folder / "about.json"
     if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")).get("key") != about["key"]:
+        if _read(path).get("key") != about["key"]:
             raise RunError(
-                f"{asked.folder} holds a measurement of another model, other cases, other "
-                "tolerances or another seed: give another folder, or delete it"
+                f"{shown_path(asked.folder)} holds a measurement of another model, other cases or "
+                "limits, other tolerances, another seed or version: give another folder, or delete "
+                "it"
             )
     else:
         write_json(path, about)
     return about
+
+
+def _key(asked: Asked, intact: Model) -> str:
+    """A digest of all that results depend on; the same in every process."""
+    noise = read_noise(asked.noise)
+    cases = sorted(
+        digest(
+            case.id, case.digest, repr((case.expect, sorted(case.drift.items()), case.tags)),
+            repr((case.critical, case.xfail, case.repeat)),
+        )
+        for case in asked.cases
+    )  # fmt: skip
+    return digest(
+        intact.fingerprint.digest, str(asked.seed), str(REGISTRY_VERSION), str(MULTIPLE),
+        "" if noise is None else to_json(noise.model_dump(mode="json")),
+        to_json(asked.waived.model_dump(mode="json")), *cases,
+    )  # fmt: skip
 
 
 def _accept(intact: Model, asked: Asked) -> None:

@@ -46,6 +46,15 @@ def opened_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename is None and error.errno:  # of a write: the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    try:
         # mkstemp makes files with mode 0600, but others must be able to read what is written here.
         with _named(path):
             temporary.chmod(0o666 & ~_umask())

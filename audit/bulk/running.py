@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,8 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from audit.base.errors import BulkError
-from audit.base.files import counted, make_output, write_json
+from audit.base.errors import BulkError, Unfinished
+from audit.base.files import counted, make_output, shown_path, write_json
 from audit.bulk.accounting import take_account
 from audit.bulk.floor import measure_floor
 from audit.bulk.format import MAPS, RECORD, REFUSED, ROWS, Account, BulkFolder
@@ -64,7 +65,7 @@ def run(
     """
     began = time.monotonic()
     out, folder = job.out, BulkFolder(job.out)
-    with _alone(out):
+    with _alone(out), _full_disk_is_no_end(out):
         if retry:
             forget_failed(folder)
         plan = make_plan(rows, out, job.shard, job.seed)
@@ -81,6 +82,18 @@ def run(
             for left in (out / kind).glob(".*.tmp"):
                 left.unlink(missing_ok=True)
     return account
+
+
+@contextmanager
+def _full_disk_is_no_end(out: Path) -> Iterator[None]:
+    """Let a disk that is full end the audit as anything does after which it can continue."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        place = shown_path(error.filename or out)
+        raise Unfinished(f"{place}: nothing more can be written: {error.strerror}") from None
 
 
 @contextmanager

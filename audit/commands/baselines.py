@@ -107,14 +107,20 @@ def status(
     Example: audit status --baselines baselines/mine
     """
     from audit.cases.project import project_at  # noqa: PLC0415
-    from audit.gate.review import baseline_folders, chosen_cases, standing  # noqa: PLC0415
+    from audit.gate.review import (  # noqa: PLC0415
+        baseline_folders,
+        belonging,
+        chosen_cases,
+        standing,
+    )
 
     project = project_at()
     known = chosen_cases(cases, project)
     place = folder or project.accepted
     # Before the first update the folder does not exist, and every case is missing.
     folders = baseline_folders(place) if place.exists() or folder else [place]
-    found = [standing(each, known) for each in folders]
+    others = belonging(cases, project) if cases else ()
+    found = [standing(each, known, others) for each in folders]
     if as_json:
         rows = [{**asdict(s), "folder": str(s.folder)} for s in found]
         sys.stdout.write(to_json({"cases": len(known), "baselines": rows}))
@@ -148,10 +154,10 @@ def prune(
     """
     from audit.cases.project import project_at  # noqa: PLC0415
     from audit.gate import baselines  # noqa: PLC0415
-    from audit.gate.review import baseline_folders, chosen_cases  # noqa: PLC0415
+    from audit.gate.review import baseline_folders, belonging  # noqa: PLC0415
 
     project = project_at()
-    known = [case.id for case in chosen_cases(cases, project)]
+    known = belonging(cases, project)
     folders = baseline_folders(folder or project.accepted)
     found = {str(each): baselines.prune(each, known, delete=delete) for each in folders}
     if as_json:

@@ -7,7 +7,7 @@ checked against this project: the baselines and case files that it names must be
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -271,8 +271,13 @@ def rejected(folder: Path) -> list[Entry]:
     return rejections(read_log(folder), lambda name: baselines.held(folder, name).digest)
 
 
-def standing(folder: Path, cases: Iterable[Case]) -> Standing:
+def standing(
+    folder: Path, cases: Iterable[Case], others: Collection[str] = frozenset()
+) -> Standing:
     """Compare a folder of baselines with the cases; damaged ones are listed and never raised.
+
+    Args:
+        others: ids of further cases, whose baselines are no orphans.
 
     Raises:
         BaselineError: a case asks for chosen heads and the folder's file of them is damaged, or the
@@ -291,7 +296,7 @@ def standing(folder: Path, cases: Iterable[Case]) -> Standing:
         accepted=sorted(set(there) - set(stale)),
         missing=sorted(set(known) - set(there) - set(damaged)),
         stale=stale,
-        orphans=baselines.prune(folder, known),
+        orphans=baselines.prune(folder, {*known, *others}),
         damaged=damaged,
         rejected={
             case: "; ".join(entry.told for entry in said)
@@ -318,6 +323,21 @@ def chosen_cases(given: Sequence[str] | None, project: Project) -> list[Case]:
         CaseError: no file matches, or one has a mistake.
     """
     return all_cases(given) if given else _cases_of(project.patterns(), project.root)
+
+
+def belonging(given: Sequence[str] | None, project: Project) -> set[str]:
+    """The ids of all cases whose baselines are no orphans.
+
+    Those of the patterns given to a command and also those of the project: a command that looks at
+    some of the files must not take the others' baselines for nobody's.
+
+    Raises:
+        CaseError: see :func:`chosen_cases`.
+    """
+    known = {case.id for case in chosen_cases(given, project)}
+    if given and find_files(project.patterns()):
+        known |= {case.id for case in chosen_cases(None, project)}
+    return known
 
 
 def _cases_of(patterns: Sequence[Pattern], root: Path) -> list[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,17 @@ def test_json_refuses_numbers_that_are_none(value: float) -> None:
 def test_digests_tell_where_parts_end() -> None:
     assert files.digest("ab", "c") != files.digest("a", "bc")
     assert files.digest("ab") == files.digest(b"ab")
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    named = r"No space left on device: '.*page\.html'"
+    with pytest.raises(OSError, match=named), files.opened_atomically(path):
+        raise full
+    with pytest.raises(FileNotFoundError, match="other"), files.opened_atomically(path):
+        (tmp_path / "other").open()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_writing_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:

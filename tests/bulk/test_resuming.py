@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +211,24 @@ def test_a_folder_with_other_files_is_not_written_to(audited: Audited, tmp_path:
     (tmp_path / "out" / "thesis.tex").touch()
     with pytest.raises(BulkError, match=r"other files \(thesis.tex\)"):
         audited(write_source(tmp_path, rows_of(3)))
+
+
+def test_a_full_disk_is_told_with_its_file_and_what_comes_later_continues(
+    audited: Audited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, left, real = write_source(tmp_path, rows_of(24)), [4], os.fsync
+
+    def full(handle: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unfinished, match=r"part-\w+-\w+\.parquet: nothing more can be written"):
+        audited(source)
+    monkeypatch.setattr(os, "fsync", real)
+    assert audited(source).written == 24
 
 
 def test_two_processes_do_not_plan_in_one_folder(audited: Audited, tmp_path: Path) -> None:

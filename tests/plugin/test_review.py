@@ -310,6 +310,12 @@ def test_status_and_prune_tell_how_baselines_stand(accepted: pytest.Pytester) ->
     }  # fmt: skip
     assert "1 accepted, 1 missing, 1 stale, 1 orphan" in command(accepted, "status").output
     before = stored(accepted)
+    (accepted.path / "one.yaml").write_text(
+        "cases:\n  - {id: alone, image: cases/images/a.png, text: two birds, expect: {label: yes}}"
+    )  # baselines of the other case files are not nobody's
+    some = command(accepted, "status", "--json", "--cases", "one.yaml")
+    assert json.loads(some.stdout)["baselines"][0]["orphans"] == ["no-cat"]
+    assert command(accepted, "prune", "--cases", "one.yaml").output.count("orphan: ") == 1
     assert "orphan: baselines/no-cat.json" in command(accepted, "prune").output
     assert stored(accepted) == before
     assert "deleted: baselines/no-cat.json" in command(accepted, "prune", "--delete").output

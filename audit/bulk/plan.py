@@ -35,6 +35,7 @@ MOST_REGIONS = 64
 """With more names of regions than this, all regions of a row are measured as one."""
 
 _MOST_LABELS = 1000
+_MOST_KEPT = 1000  # JSON may have other keys in every row
 _TOLD = 3
 
 Hashes = NDArray[np.uint64]
@@ -153,8 +154,8 @@ def make_plan(rows: Rows, out: Path, shard: int, seed: int) -> Plan:
     Of each row, eight bytes stay in memory here, and what the source keeps of its ids.
 
     Raises:
-        BulkError: an id occurs twice; a row was asked otherwise before; or the folder holds rows
-            that the source does not have.
+        BulkError: an id occurs twice; a row was asked otherwise before; the folder holds rows
+            that the source does not have; or there are too many columns to keep.
     """
     written, plan = written_rows(BulkFolder(out)), Plan()
     seen, matched = array("Q"), np.zeros(len(written.ids), bool)
@@ -200,6 +201,11 @@ def _take_note(plan: Plan, each: Question) -> None:
     if len(plan.regions) <= MOST_REGIONS:
         plan.regions.update(each.regions)
     plan.kept.update(each.kept)
+    if len(plan.kept) > _MOST_KEPT:
+        raise BulkError(
+            f"{each.where}: up to here there are more than {_MOST_KEPT:,} other columns, and each "
+            "is one of the results: name those to keep with --keep"
+        )
     if each.expected and len(plan.labels) < _MOST_LABELS:
         plan.labels.add(each.expected)
 

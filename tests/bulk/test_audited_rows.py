@@ -212,6 +212,19 @@ def test_a_moved_folder_goes_on_though_the_source_holds_its_pictures(
     assert (account.earlier, account.written, account.failed) == (3, 5, 0)
 
 
+def test_rows_with_ever_other_keys_do_not_become_thousands_of_columns(
+    audited: Audited, tmp_path: Path
+) -> None:
+    write_source(tmp_path, rows_of(1))
+    source = tmp_path / "rows.jsonl"
+    rows = [
+        {**row, **{f"key-{n}-{m}": "x" for m in range(300)}} for n, row in enumerate(rows_of(6))
+    ]
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(BulkError, match=r"line 4: .* more than 1,000 other columns.*--keep"):
+        audited(source)
+
+
 def test_half_a_character_in_a_row_costs_no_other_row(audited: Audited, tmp_path: Path) -> None:
     write_source(tmp_path, rows_of(1))
     broken = [

@@ -9,8 +9,8 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +25,15 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     with opened_atomically(path, durable=durable) as file:
         file.write(data)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, none of them before all their contents are on the disk."""
+    with ExitStack() as opened:
+        for path, data in contents.items():
+            file = opened.enter_context(opened_atomically(path))
+            file.write(data)
+            file.flush()
 
 
 @contextmanager

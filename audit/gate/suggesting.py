@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.base.errors import CaseError, RunError, nearest, printable
-from audit.base.files import inside, write_atomically
+from audit.base.files import inside, write_together
 from audit.base.geometry import Box, Grid, mask
 from audit.cases.editing import Limits, with_limits
 from audit.cases.expectations import LABEL
@@ -193,6 +193,5 @@ def write_into(found: Sequence[Suggested], run: Run, project: Project) -> dict[s
     if problems:
         raise CaseError("nothing was written:\n" + "\n".join(problems))
     texts = {file: with_limits(file, limits) for file, limits in by_file.items()}
-    for file, text in texts.items():
-        write_atomically(file, text.encode())
+    write_together({file: text.encode() for file, text in texts.items()})
     return {str(file): len(limits) for file, limits in by_file.items()}

@@ -50,6 +50,18 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_files_that_are_written_together_none_is_if_one_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").mkdir()
+    new = {tmp_path / name: b"new" for name in ("a", "c", "b/d")}
+    files.write_together(new)
+    assert all(path.read_text() == "new" for path in new)
+    with pytest.raises(OSError, match="mine"):
+        files.write_together({tmp_path / "a": b"newer", Path("/proc/mine"): b""})
+    assert (tmp_path / "a").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
 def test_an_error_of_writing_names_the_file_and_no_temporary_one(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=re.escape("'/proc/mine.yaml'")):
         files.write_atomically(Path("/proc/mine.yaml"), b"")

@@ -229,7 +229,13 @@ def mask(boxes: Sequence[Box], grid: Grid, view: Box = WHOLE) -> NDArray[np.floa
     rows = np.minimum((y * grid.rows).astype(int), grid.rows - 1)
     cols = np.minimum((x * grid.cols).astype(int), grid.cols - 1)
     np.add.at(shares, np.ix_(rows, cols), area)
+    shares[shares < _SLIVER] = 0.0
     return np.clip(shares, 0.0, 1.0)
+
+
+_SLIVER = 1e-9
+"""A share of a cell below this comes from rounding, where a box ends at the edge of a cell or of
+what the model sees."""
 
 
 def _edges(count: int) -> NDArray[np.float64]:

@@ -21,6 +21,11 @@ from audit.maps.trace import Evidence, Reading, ReadingKey, Trace, Window
 Array = NDArray[np.float64]
 
 
+ROUNDING = 1e-6
+"""What probabilities, and sums of a map's cells, may differ by although nothing changed: a model
+computes a batch in another order than a single picture. A map of less would be one of rounding."""
+
+
 class UndefinedMap(Undefined):
     """There is nothing to draw; the message says why."""
 
@@ -112,7 +117,7 @@ def _occlusion(evidence: Evidence, choice: Choice) -> Array:
     drops = evidence.occlusion.get(choice.window_choice)
     if drops is None:
         raise NotGathered("the trace holds no occlusion; audit.gather asks the model for it")
-    if drops.max() <= 0:
+    if drops.max() <= ROUNDING:
         raise UndefinedMap("hiding any part of the picture does not lower the answer's probability")
     found: Array = np.clip(drops, 0.0, None)[None]
     return found

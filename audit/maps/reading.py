@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audit.base.errors import MapError, Undefined, nearest
 from audit.maps.generic import generic_cells, relative_to, without_sinks
-from audit.maps.methods import METHODS, UndefinedMap, grey_of, reading_of
+from audit.maps.methods import METHODS, ROUNDING, UndefinedMap, grey_of, reading_of
 from audit.maps.spec import MapSpec
 from audit.maps.trace import ANSWER, EACH_WORD, Evidence, Need, Trace, evidence_of
 
@@ -93,9 +93,10 @@ def processed(p: Map, spec: MapSpec) -> Map:
     Smoothing reflects at the border, so that no mass is lost.
     """
     if spec.temperature != 1.0:
-        with np.errstate(divide="ignore"):
-            logs = np.log(p) / spec.temperature
-        p = np.exp(logs - logs.max())
+        with np.errstate(divide="ignore", over="ignore"):
+            logs = np.log(p)
+            # The largest comes first: divided by a tiny temperature, every logarithm is infinite.
+            p = np.exp((logs - logs.max()) / spec.temperature)
         p = p / p.sum()
     if spec.smooth:
         from scipy.ndimage import gaussian_filter  # noqa: PLC0415  cases are checked without it
@@ -109,7 +110,7 @@ def _read(evidence: Evidence, spec: MapSpec, layer: int | None) -> Map:
     p = _raw(evidence, spec, layer)
     if spec.subtract == "blank":
         left = np.clip(p - _raw(Evidence(grey_of(evidence)), spec, layer), 0.0, None)
-        if left.sum() <= 0:
+        if left.sum() <= ROUNDING:
             raise UndefinedMap("the map is the same over a grey picture, so nothing is left")
         p = left / left.sum()
     if spec.needs_generic:

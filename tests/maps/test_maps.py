@@ -188,6 +188,18 @@ def test_subtracting_the_blank_keeps_what_exceeds_it() -> None:
     np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-7)
 
 
+def test_a_difference_that_rounding_makes_is_no_map() -> None:
+    trace = toy()
+    noise = np.array([[[1e-8, -2e-8, 3e-8]]])
+    drops = Evidence(trace, occlusion={Window(): noise[0]})
+    with pytest.raises(UndefinedMap, match="hiding any part of the picture"):
+        read_map(drops, MapSpec(method="occlusion"))
+    cells = trace.readings[ANSWER].cells
+    blank = with_cells(trace, cells * (1 + noise))
+    with pytest.raises(UndefinedMap, match="the same over a grey picture"):
+        read_map(Evidence(trace, blank=blank), MapSpec(subtract="blank"))
+
+
 def test_the_random_control_depends_on_the_text_and_the_seed_and_on_nothing_else() -> None:
     trace = toy()
     one, same = read_map(trace, MapSpec(method="random")), read_map(trace, MapSpec(method="random"))
@@ -264,6 +276,11 @@ def test_temperature_is_the_softmax_of_the_log(p: np.ndarray, t: float) -> None:
 def test_temperature_keeps_empty_cells_empty() -> None:
     found = processed(np.array([[0.5, 0.5, 0.0]]), MapSpec(temperature=3))
     np.testing.assert_allclose(found, [[0.5, 0.5, 0.0]])
+
+
+def test_the_smallest_temperature_leaves_the_largest_cell_and_never_nan() -> None:
+    p = np.array([[0.5, 0.3, 0.2]])
+    assert processed(p, MapSpec(temperature=1e-310)).tolist() == [[1.0, 0.0, 0.0]]
 
 
 @given(distributions, st.floats(0.1, 3))

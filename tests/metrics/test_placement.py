@@ -33,6 +33,39 @@ def test_a_masks_area_is_the_exact_area_of_the_union(a: Box, b: Box, rows: int, 
     assert total == pytest.approx(area(a) + area(b) - shared, abs=1e-9)
 
 
+@given(st.integers(2, 40), st.integers(1, 39), st.integers(1, 20))
+def test_pointing_counts_a_cell_of_which_half_is_inside_however_it_is_rounded(
+    side: int, at: int, pixels: int
+) -> None:
+    assume(at < side)
+    width = side * 2 * pixels  # the box ends in the middle of a cell, at a whole pixel
+    left, right = at * 2 * pixels / width, (at * 2 + 1) * pixels / width
+    region = mask([Box(left, 0.0, right, 1.0)], Grid(1, side))
+    peak = np.zeros((1, side))
+    peak[0, at] = 1.0
+    assert placement.pointing(peak, region) == 1.0
+
+
+@given(st.integers(2, 40), st.integers(1, 39), st.integers(2, 20))
+def test_pointing_counts_all_cells_that_a_small_box_covers_alike(
+    side: int, at: int, pixels: int
+) -> None:
+    assume(at < side)
+    edge, width = at * 2 * pixels, side * 2 * pixels
+    low, high = (edge - 1) / width, (edge + 1) / width  # a box around the corner of four cells
+    region = mask([Box(low, low, high, high)], Grid(side, side))
+    for row in (at - 1, at):
+        for col in (at - 1, at):
+            peak = np.zeros((side, side))
+            peak[row, col] = 1.0
+            assert placement.pointing(peak, region) == 1.0
+
+
+def test_a_box_that_only_touches_what_the_model_sees_has_no_area() -> None:
+    view = Box(0.1, 0.0, 0.1 + 0.2, 1.0)  # a little more than 0.3
+    assert not mask([Box(0.3, 0.0, 1.0, 1.0)], Grid(3, 3), view).any()
+
+
 def test_a_mask_by_hand() -> None:
     """A box over the middle half of a 2 x 2 grid covers a quarter of each cell."""
     assert mask([Box(0.25, 0.25, 0.75, 0.75)], Grid(2, 2)).tolist() == [[0.25, 0.25], [0.25, 0.25]]

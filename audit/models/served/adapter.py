@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from audit.base.errors import MapError, ModelError, TextError, Undecided, nearest
+from audit.base.errors import MapError, ModelError, TextError, Undecided, nearest, printable
 from audit.base.files import digest
 from audit.base.geometry import Grid
 from audit.base.images import picture_of
@@ -95,6 +95,7 @@ class ServedModel:
         longest = max(len(answer) for given in self._answers.values() for answer in given)
         self._tokens = min(longest, _LONGEST)
         self._continues: bool | None = None  # not known before it is needed
+        self._serves: str | None = None  # which model the first answer says that it is of
         self._lock = threading.Lock()
         entry, software = self._entry()
         # Whatever this model lacks should show now, and not at the first case.
@@ -199,6 +200,13 @@ class ServedModel:
         """The listing at each place of the answer."""
         reply = self._wire.ask(_CHAT, chat, stop)
         found = self._read(_CHAT, reply, Completion)
+        if self._serves is None:
+            self._serves = found.model
+        elif found.model != self._serves:
+            raise self._wire.error(
+                _CHAT, f"answers with the model {printable(found.model)!r}, and answered with "
+                f"{printable(self._serves)!r} before: one audit is of one model",
+            )  # fmt: skip
         tree: dict[bytes, Listing] = {}
         begun = b""
         for position in found.choices[0].logprobs.content:

@@ -10,6 +10,7 @@ bounds, which are equal if nothing is lacking.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,6 +23,12 @@ Tree = Mapping[bytes, Listing]
 
 Answers = Mapping[str, Sequence[bytes]]
 """By label, the answers that mean it."""
+
+_UNLIKELY, _IMPOSSIBLE = math.log(1e-6), -1000.0
+"""Log-probabilities that do not matter, and that no model has of its second token."""
+
+_NO_TEXT = "\ufffd".encode()
+"""What servers write for a part of a character, if they give no bytes."""
 
 _MOST = 1.01
 """What a list may sum to, since servers compute it in low precision."""
@@ -86,7 +93,8 @@ def listing(tokens: Sequence[tuple[bytes, float]]) -> Listing:
     """The listing of tokens and their log-probabilities; tokens that spell the same are one.
 
     Raises:
-        ValueError: they sum to more than 1.
+        ValueError: they sum to more than 1, one token is there twice, or they are what a
+            temperature of 0 leaves of the model's own.
     """
     found: dict[bytes, float] = {}
     for spelled, log in tokens:
@@ -94,6 +102,19 @@ def listing(tokens: Sequence[tuple[bytes, float]]) -> Listing:
     total = math.fsum(found.values())
     if total > _MOST:
         raise ValueError(f"log-probabilities whose probabilities sum to {total:.3f}")
+    # Two tokens may spell the same, but are not as likely to six digits; parts of characters are.
+    twice = [
+        spelled for (spelled, log), count in Counter(tokens).items()
+        if count > 1 and spelled and _NO_TEXT not in spelled and log > _UNLIKELY
+    ]  # fmt: skip
+    if twice:
+        raise ValueError(f"a list that has the token {twice[0].decode(errors='replace')!r} twice")
+    logs = sorted(log for _, log in tokens)
+    if len(logs) > 1 and logs[-2] < _IMPOSSIBLE:
+        raise ValueError(
+            "log-probabilities of 0 for one token and nothing for all others: not the model's own, "
+            "but what is left of them at temperature 0"
+        )
     return found
 
 

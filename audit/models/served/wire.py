@@ -142,7 +142,8 @@ class Wire:
                     raise httpx.ReadTimeout(f"not done after {limits.answer:.0f} s")
             named = answer.headers
             return Reply(
-                answer.status_code, bytes(body), printable(named.get("server", ""))[:80],
+                answer.status_code, bytes(body),
+                self._key.hidden(printable(named.get("server", "")))[:80],
                 named.get("retry-after", ""), named.get("location", ""),
             )  # fmt: skip
 
@@ -152,7 +153,7 @@ class Wire:
         if 200 <= status < 300:
             return reply
         if 300 <= status < 400:
-            where = printable(reply.location)[:_SHOWN]
+            where = self._key.hidden(printable(reply.location))[:_SHOWN]
             raise self.error(path, f"redirects to {where!r}, which is not followed; give that URL")
         if status in (401, 403):
             shown = f"the key in {self._key.variable}" if self._key else "a question without a key"

@@ -80,6 +80,22 @@ def test_tokens_that_spell_the_same_are_one() -> None:
         listing([(b"Yes", math.log(0.75)), (b"No", math.log(0.75))])
 
 
+def test_a_token_that_is_listed_twice_is_not_counted_twice() -> None:
+    yes = (b"Yes", math.log(0.3))
+    with pytest.raises(ValueError, match=r"a list that has the token 'Yes' twice"):
+        listing([yes, (b"No", math.log(0.2)), yes])
+    part = ("\ufffd".encode(), math.log(0.1))  # two parts of characters, which are not told apart
+    assert listing([yes, part, part])[b"Yes"] == pytest.approx(0.3)
+    never = (b"maybe", -9999.0)
+    assert listing([yes, (b"No", math.log(0.2)), never, never])[b"Yes"] == pytest.approx(0.3)
+
+
+def test_what_temperature_0_leaves_is_not_taken_for_the_models_own() -> None:
+    with pytest.raises(ValueError, match=r"what is left of them at temperature 0"):
+        listing([(b"Yes", 0.0), (b"No", -9999.0), (b"It", -9999.0)])
+    assert listing([(b"Yes", 0.0), (b"No", -40.0)])[b"Yes"] == 1.0
+
+
 def test_two_lists_differ_by_half_of_what_moved() -> None:
     assert difference({b"a": 0.9, b"b": 0.1}, {b"a": 0.9, b"b": 0.1}) == 0
     assert difference({b"a": 0.9, b"b": 0.1}, {b"b": 0.1, b"c": 0.9}) == pytest.approx(0.9)

@@ -129,6 +129,16 @@ def test_what_no_server_should_say_is_refused_with_url_and_key(
     served.trace(QUERY)  # nothing is left of it
 
 
+def test_a_server_that_answers_with_another_model_than_before_is_refused(
+    reach: Reach, server: ChatServer
+) -> None:
+    served = reach()
+    served.trace(QUERY)
+    server.always = changed(lambda answer: answer.update(model="another"))
+    with pytest.raises(ModelError, match=r"with the model 'another', and answered with '[^']+'"):
+        served.trace(QUERY)
+
+
 def test_a_server_without_log_probabilities_is_refused_when_it_is_loaded(
     reach: Reach, server: ChatServer
 ) -> None:

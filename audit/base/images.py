@@ -126,7 +126,8 @@ def picture_of(image: Path | Image.Image) -> Image.Image:
     """
     if isinstance(image, Path):
         return open_image(image)
-    return image if image.mode == "RGB" else as_rgb(image)
+    plain = image.mode == "RGB" and not image.has_transparency_data
+    return image if plain else as_rgb(image)
 
 
 def identity(image: Image.Image) -> str:

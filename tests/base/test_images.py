@@ -76,3 +76,10 @@ def test_one_picture_is_decoded_while_another_one_is(
     with ThreadPoolExecutor(2) as threads:
         found = list(threads.map(images.open_image, [tmp_path / "a.png"] * 2))
     assert [image.size for image in found] == [(3, 2)] * 2
+
+
+def test_a_picture_in_memory_with_a_transparent_colour_is_laid_on_white() -> None:
+    image = Image.new("RGB", (4, 4), "red")
+    image.info["transparency"] = (255, 0, 0)
+    assert images.picture_of(image).getpixel((0, 0)) == (255, 255, 255)
+    assert not images.picture_of(image).info

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from audit.base.errors import ImageError, ModelError, TextError, in_a_sentence
+from audit.base.errors import ModelError, TextError
 from audit.base.geometry import WHOLE, Box, Grid
 from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Seen, view_of
+from audit.models.hf.pictures import prepared
 from audit.models.kit.asking import mark_in, refuse_marks
 from audit.models.kit.matching import Matching
 from audit.models.kit.words import touching, words_of
@@ -111,15 +112,7 @@ class Pairer:
 
     def _made(self, query: Query, image: Image.Image) -> Pair:
         text, start = self._matching.shown(query.text, query.premise)
-        try:
-            given = self._processor(
-                images=[image], text=[text], return_tensors="pt", **self._options
-            )
-        except Exception as error:
-            raise ImageError(
-                f"the model's processor cannot prepare this picture of {image.width} × "
-                f"{image.height} pixels: {in_a_sentence(error)}"
-            ) from error
+        given = prepared(self._processor, text, image, **self._options)
         inputs = {name: value for name, value in given.items() if isinstance(value, Tensor)}
         tokens, words, first = self._encoded(text, start, query.text)
         grid, view = self._layout(image.size, inputs)

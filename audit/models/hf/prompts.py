@@ -17,6 +17,7 @@ from audit.base.words import word_spans
 from audit.maps.trace import Word
 from audit.models.hf.families import Family, Seen
 from audit.models.hf.needed import template_file
+from audit.models.hf.pictures import prepared
 from audit.models.hf.templates import check_options
 from audit.models.kit.asking import Asking, AskingError, mark_in, refuse_marks
 from audit.models.kit.words import Span, touching, words_of
@@ -75,6 +76,8 @@ class Prompter:
                 "the model's tokenizer is a slow one, which does not say where words are"
             )
         self._template = getattr(processor, "chat_template", None) or self._tokenizer.chat_template
+        if isinstance(self._template, Mapping):  # a folder may have several, by name
+            self._template = self._template.get("default")
         if not family.frame and not self._template:
             raise ModelError("the model has no chat template, so it is not known how to ask it")
         check_options("" if family.frame else self._template, asking.template)
@@ -91,6 +94,7 @@ class Prompter:
         """The prompt of a query about an opened picture.
 
         Raises:
+            ImageError: the processor cannot prepare a picture of this shape.
             ModelError: the query has a premise, and the asking file has no question for it.
             TextError: a text is too long, or holds a mark of the model's own.
         """
@@ -145,6 +149,12 @@ class Prompter:
             raise ModelError(
                 f"the chat template in {name} cannot be used: {in_a_sentence(error)}"
             ) from error
+        if self._asking.system.strip() not in text:
+            raise AskingError(
+                "the model's chat template leaves the system message out: write it into the "
+                "question",
+                ("system",),
+            )
         stripped = question.strip()  # as many templates do
         at = text.rfind(stripped)
         if at < 0:
@@ -169,7 +179,15 @@ class Prompter:
             ModelError: an answer has no tokens, or begins with all of another label's answer.
         """
         text = self.asked(Query(Path(), "a"))[0] + self._family.ending
-        before = self.ids(text)["input_ids"]
+        encoded = self.ids(text)
+        before, (begin, end) = encoded["input_ids"], encoded["offset_mapping"][-1]
+        if begin == end and not self._family.decoder:
+            mark = self._tokenizer.convert_ids_to_tokens(before[-1])
+            raise ModelError(
+                f"the model's tokenizer writes {mark!r} behind every text (often add_eos_token in "
+                "tokenizer_config.json), so the model would answer a question that has ended "
+                "already; tell it not to"
+            )
         found: dict[str, list[tuple[int, ...]]] = {}
         whose: dict[tuple[int, ...], tuple[str, str]] = {}
         for label, answers in self._asking.answers.items():
@@ -178,8 +196,7 @@ class Prompter:
                 whole = self.ids(text + answer)["input_ids"]
                 if len(whole) <= len(before) or whole[: len(before)] != before:
                     # The answer's beginning merges with the prompt's end: take it by itself.
-                    whole = self._tokenizer(answer, add_special_tokens=False)["input_ids"]
-                    tokens = tuple(whole)
+                    tokens = self._alone(before, answer)
                 else:
                     tokens = tuple(whole[len(before) :])
                 if not tokens or self._tokenizer.unk_token_id in tokens:
@@ -199,13 +216,29 @@ class Prompter:
                 found.setdefault(label, []).append(tokens)
         return found
 
+    def _alone(self, before: list[int], answer: str) -> tuple[int, ...]:
+        """The tokens that spell an answer behind a prompt, none of which reaches into the prompt.
+
+        Some tokenizers write a space before a text that stands alone; behind a line break or a
+        colon, they do not. Empty if none of these ways spells the answer and nothing else.
+        """
+
+        def spelled(ids: list[int]) -> str:
+            text: str = self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+            return text
+
+        for lead in ("", "\n", ":"):
+            ids = self._tokenizer(lead + answer, add_special_tokens=False)["input_ids"]
+            start = len(self._tokenizer(lead, add_special_tokens=False)["input_ids"])
+            if spelled(before + ids[start:]) == spelled(before) + answer:
+                return tuple(ids[start:])
+        return ()
+
     def _made(self, query: Query, image: Image.Image) -> tuple[Prompt, list[Span]]:
         """A prompt, and where each of the hypothesis's tokens begins and ends in it."""
         text, start = self.asked(query)
-        given = self._processor(
-            text=[text], images=[image], return_tensors="pt",
-            **({} if self._adds(text) else {"add_special_tokens": False}),
-        )  # fmt: skip
+        options = {} if self._adds(text) else {"add_special_tokens": False}
+        given = prepared(self._processor, text, image, **options)
         # PaliGemma's processor brings labels for training with some versions of transformers.
         inputs = {k: v for k, v in given.items() if isinstance(v, Tensor) and k != "labels"}
         ids = inputs["input_ids"][0]

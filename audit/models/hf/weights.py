@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -17,8 +16,9 @@ from audit.base.errors import ModelError, in_a_sentence
 from audit.base.files import digest, digest_file, digest_stream
 from audit.models.hf.needed import check_files
 from audit.models.hf.sources import Checkpoint
+from audit.models.hf.weightfiles import kinds, loaded_files, tensors
 from audit.models.kit.asking import Asking
-from audit.models.kit.fingerprints import content, fingerprint
+from audit.models.kit.fingerprints import content, fingerprint, finite
 from audit.models.kit.matching import Matching
 from audit.models.kit.quiet import quiet
 from audit.models.protocol import Fingerprint
@@ -27,6 +27,9 @@ _TOKENIZER = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja",
 )  # fmt: skip
+_OLDER = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+"""Files of tokenizers that are only read if there is no ``tokenizer.json``."""
+
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _NOTES = ("_name_or_path", "transformers_version")
 """Keys of ``config.json`` that say who wrote it, not what the model is."""
@@ -78,6 +81,7 @@ def network_of(
         ),
     ):
         _refuse(f"{checkpoint.folder}: {why}", names)
+    _check_shared(checkpoint, network)
     return network.eval()
 
 
@@ -92,19 +96,51 @@ def _refuse(why: str, names: Sequence[Any]) -> None:
 
 def _check_numbers(checkpoint: Checkpoint) -> None:
     """Refuse weights that are whole numbers; transformers does not say which one it stumbles on."""
-    for path in sorted(checkpoint.folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as opened:
-                names = list(opened.keys())
-                kinds = {name: opened.get_slice(name).get_dtype() for name in names}
-        except Exception as error:
-            raise ModelError(f"{path}: cannot be read: {in_a_sentence(error)}") from None
-        for name, kind in sorted(kinds.items()):
+    for path in loaded_files(checkpoint):
+        if path.suffix != ".safetensors":
+            continue
+        for name, kind in sorted(kinds(path).items()):
             if kind[0] in "IU" and _WHOLE.search(name) is None:
                 raise ModelError(
                     f"{path}: the tensor {name} holds whole numbers ({kind}); quantised weights "
                     "are not supported"
                 )
+
+
+def _check_shared(checkpoint: Checkpoint, network: Any) -> None:
+    """Refuse two different tensors of which the network makes one.
+
+    Where ``tie_word_embeddings`` is true, the answers' layer is the embedding of words, and
+    transformers drops what the files have for it. A model that was trained with both apart would
+    give other answers, and nobody would be told.
+    """
+    names: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    for shared in names.values():
+        ends = {_end(name) for name in shared}
+        if len(ends) < 2:
+            continue
+
+        def wanted(name: str, ends: Collection[str] = ends) -> bool:
+            return _end(name) in ends
+
+        found: dict[str, Tensor] = {}
+        for name, tensor in tensors(checkpoint, wanted):
+            for other, value in found.items():
+                if value.shape == tensor.shape and not torch.equal(value, tensor.to(value.dtype)):
+                    raise ModelError(
+                        f"{checkpoint.folder}: its files hold {other} and {name}, which differ, "
+                        "but with its config.json they are one (tie_word_embeddings), so "
+                        "transformers would drop one of them; write tie_word_embeddings: false if "
+                        "they were trained apart"
+                    )
+            found[name] = tensor
+
+
+def _end(name: str) -> str:
+    """The end of a tensor's name; files may have other beginnings, such as an older version's."""
+    return ".".join(name.split(".")[-2:])
 
 
 def class_of(name: str) -> Any:
@@ -145,31 +181,19 @@ def _check_code(checkpoint: Checkpoint) -> None:
         )
 
 
-def stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in the checkpoint's files, by name, one at a time.
+def _contents(checkpoint: Checkpoint) -> Iterator[bytes | str | memoryview]:
+    """Name, type, shape and content of every tensor that is loaded, for their digest.
 
     Raises:
-        ModelError: there are no weight files.
+        ModelError: one of them holds NaN or infinity.
     """
-    files = sorted(checkpoint.folder.glob("*.safetensors"))
-    if files:
-        where = {}
-        for path in files:
-            with safe_open(path, "pt") as opened:
-                where.update(dict.fromkeys(opened.keys(), path))
-        for name, path in sorted(where.items()):
-            with safe_open(path, "pt") as opened:
-                yield name, opened.get_tensor(name)
-        return
-    pickled = sorted(checkpoint.folder.glob("pytorch_model*.bin"))
-    if not pickled:
-        raise ModelError(
-            f"{checkpoint.folder}: there are no weights: no *.safetensors or pytorch_model.bin"
-        )
-    merged: dict[str, Tensor] = {}
-    for path in pickled:
-        merged |= torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    yield from sorted(merged.items())
+    for name, tensor in tensors(checkpoint):
+        if not _CONSTANT.search(name) and not finite(tensor):
+            raise ModelError(
+                f"{checkpoint.folder}: the tensor {name} holds NaN or infinity; the answers would "
+                "not be numbers"
+            )
+        yield from content(name, tensor)
 
 
 def fingerprint_of(
@@ -177,17 +201,21 @@ def fingerprint_of(
 ) -> Fingerprint:
     """What identifies a loaded checkpoint and the way in which it is asked.
 
-    The weights' digest is over the tensors in the files, so that it depends neither on how they are
-    divided into files, nor on the precision in which they run.
+    The weights' digest is over the tensors in the files that are loaded, so that it depends neither
+    on how they are divided into files, nor on the precision in which they run.
+
+    Raises:
+        ModelError: a tensor holds NaN or infinity.
     """
     config = {key: value for key, value in checkpoint.config.items() if key not in _NOTES}
+    older = () if (checkpoint.folder / _TOKENIZER[0]).is_file() else _OLDER
     return fingerprint(
         name=checkpoint.name,
         source=checkpoint.source,
         revision=checkpoint.revision,
-        weights=digest_stream(part for each in stored(checkpoint) for part in content(*each)),
+        weights=digest_stream(_contents(checkpoint)),
         configuration=digest(json.dumps(config, sort_keys=True), asking.digest),
-        tokenizer=_files(checkpoint, _TOKENIZER),
+        tokenizer=_files(checkpoint, (*_TOKENIZER, *older)),
         preprocessing=_files(checkpoint, _PREPROCESSING),
         device=device,
         dtype=dtype,

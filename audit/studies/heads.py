@@ -105,14 +105,7 @@ def measure_heads(
             f"{FEWEST} are needed at least: {'; '.join(dict.fromkeys(failed.values()))}"
         )
     chosen, controls = specs[0], _controls(tried)
-    p_values = {
-        control.key: {
-            figure: round(above_zero(values), 6)
-            for figure in DECIDING
-            if (values := minus(tested, chosen.key, control.key, figure))
-        }
-        for control in controls
-    }
+    p_values = p_values_of(tested, chosen, controls)
     beaten = all(len(p) == len(DECIDING) and max(p.values()) < LEVEL for p in p_values.values())
     return {
         "format": HEADS_FORMAT,
@@ -131,6 +124,23 @@ def measure_heads(
         "failed": failed,
         "date": datetime.now(UTC).date().isoformat(),
         "stack": stack(model.fingerprint.device),
+    }
+
+
+def p_values_of(
+    rows: Sequence[Row], chosen: MapSpec, controls: Sequence[MapSpec]
+) -> dict[str, dict[str, float]]:
+    """By control and figure, how likely the chosen map exceeds the control by chance alone.
+
+    A figure that both maps have on fewer than two pictures tells nothing and has none.
+    """
+    return {
+        control.key: {
+            figure: round(above_zero(values), 6)
+            for figure in DECIDING
+            if len(values := minus(rows, chosen.key, control.key, figure)) > 1
+        }
+        for control in controls
     }
 
 

@@ -24,8 +24,8 @@ from audit.studies.headchoice import (
     spatial_entropy,
     without_boxes,
 )
-from audit.studies.heads import halves, measure_heads, sentence, write_heads
-from audit.studies.placing import questions_of, region_of
+from audit.studies.heads import halves, measure_heads, p_values_of, sentence, write_heads
+from audit.studies.placing import Row, questions_of, region_of
 from tests.head_toy import GOOD, HEADS, LAYERS, HeadToy, questions
 from tests.looking_toys import LookingToy
 from tests.progress import Titles
@@ -168,3 +168,18 @@ def test_a_place_is_named_from_the_number_of_a_head() -> None:
 
 def test_no_cases_are_no_questions() -> None:
     assert questions_of([]) == ([], {})
+
+
+def test_a_figure_that_two_maps_share_on_one_picture_alone_has_no_p_value() -> None:
+    chosen, blank, uniform = (
+        MapSpec(heads=["L1H1"]),
+        MapSpec(method="blank"),
+        MapSpec(method="uniform"),
+    )
+    placed = {"pointing": 1.0, "mass": 0.5}
+    rows = [
+        Row(name, {chosen.key: placed, blank.key: once, uniform.key: {"pointing": 0.0}})
+        for name, once in (("a.png", {"pointing": 0.0, "mass": 0.1}), ("b.png", None))
+    ]
+    found = p_values_of(rows, chosen, [blank, uniform])
+    assert found == {blank.key: {}, uniform.key: {"pointing": 0.25}}

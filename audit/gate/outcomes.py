@@ -153,8 +153,17 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether this fails its run: the case failed, and is not marked as known to fail."""
-        return self.state.failed and not self.xfail
+        """Whether this fails its run.
+
+        A case that is known to fail does not, unless it could not be audited: then nobody can tell
+        whether it fails as it is known to.
+        """
+        return self.state.failed and not (self.xfail and self.state is not State.ERROR)
+
+    @property
+    def known(self) -> bool:
+        """Whether this failed as it is known to, which fails no run."""
+        return self.state.failed and not self.failed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; an undefined metric becomes ``{"undefined": reason}``."""

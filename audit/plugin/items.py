@@ -18,7 +18,7 @@ from audit.cases.heads import asks_for_chosen
 from audit.cases.loading import Case, check_labels, check_methods, check_unique, load_cases
 from audit.cases.phrases import told
 from audit.gate.headsfile import heads_for
-from audit.gate.outcomes import Outcome
+from audit.gate.outcomes import Outcome, State
 from audit.models.protocol import Known
 from audit.models.registry import known
 from audit.plugin.state import STATE
@@ -79,12 +79,18 @@ class CaseFile(pytest.File):
         return super().repr_failure(excinfo)
 
 
-class CaseFailed(Exception):
-    """A case was audited, and it fails."""
-
+class _NotPassed(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.sentence)
         self.outcome = outcome
+
+
+class CaseFailed(_NotPassed):
+    """A case was audited, and it fails."""
+
+
+class CaseNotAudited(_NotPassed):
+    """A case ended in an error, so that a mark of xfail says nothing about it."""
 
 
 class CaseItem(pytest.Item):
@@ -117,6 +123,8 @@ class CaseItem(pytest.Item):
             ("audit_label", self.outcome.label),
             ("audit_expected", self.outcome.expected),
         ]
+        if self.outcome.state is State.ERROR:
+            raise CaseNotAudited(self.outcome)
         if self.outcome.state.failed:
             if self.outcome.xfail and not self.case.xfail:  # known of this model alone
                 pytest.xfail(printable(self.outcome.xfail))
@@ -124,7 +132,7 @@ class CaseItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show a table and one sentence; a traceback would only show audit's own code."""
-        if isinstance(excinfo.value, CaseFailed):
+        if isinstance(excinfo.value, _NotPassed):
             return self._shown(excinfo, failure_text(excinfo.value.outcome))
         if isinstance(excinfo.value, AuditError):
             told = f"{type(excinfo.value).__name__}: {excinfo.value}"

@@ -77,7 +77,7 @@ def story(
     ]
     if not failed and not any(cause.tone == "bad" for cause in causes):
         causes.insert(0, _passed(outcomes))
-    known = [o.case for o in outcomes if o.state.failed and o.xfail]
+    known = [o.case for o in outcomes if o.known]
     causes += _told("known", known, tone="warn")
     return Story(*_title(outcomes, failed, suite or {}, session or {}), causes)
 

@@ -74,7 +74,7 @@ def closing_lines(run: Run, suite: Suite | None, promoted: Sequence[str] | None)
     """
     about, outcomes = run.about(), run.outcomes()
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
-    known = sum(o.state.failed and not o.failed for o in outcomes)
+    known = sum(o.known for o in outcomes)
     more = f" ({known} known to fail)" if known else ""
     lines = [
         describe(about["model"]),

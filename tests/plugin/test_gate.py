@@ -172,6 +172,30 @@ def test_a_case_that_is_known_to_fail_is_shown_and_fails_no_session(
     assert 'id="failed"' not in page
 
 
+@pytest.mark.parametrize("waived", [False, True], ids=["case file", "waived for the model"])
+def test_a_case_that_is_known_to_fail_but_was_not_audited_fails_the_session(
+    accepted: pytest.Pytester, waived: bool
+) -> None:
+    path = accepted.path / "cases" / "birds.yaml"
+    known = accepted.path / "baselines" / "provenance" / "waived.json"
+    if waived:
+        known.parent.mkdir()
+        known.write_text(json.dumps({"cases": {"birds": "looks at the corner"}}))
+    else:
+        path.write_text(path.read_text().replace("tags: [guide]", "xfail: looks at the corner"))
+    baseline = accepted.path / "baselines" / "birds.json"
+    baseline.write_text(f"<<<<<<< HEAD\n{baseline.read_text()}")
+    result = accepted.runpytest("cases")
+    result.assert_outcomes(failed=1, passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["audit failed: 1 case failed, 3 of 3 audited*", "3 cases: 1 error, 2 passed"]
+    )
+    page = (accepted.path / "run" / "gallery.html").read_text()
+    assert 'id="failed"' in page
+    assert 'id="known"' not in page
+
+
 def test_a_damaged_baseline_is_an_error_not_a_pass(accepted: pytest.Pytester) -> None:
     (accepted.path / "baselines" / "birds.json").write_text("{")
     (accepted.path / "baselines" / "hungry.npz").write_bytes(b"")

@@ -49,7 +49,7 @@ def judge(session: pytest.Session, state: State) -> None:
         report_item(session, FEWEST, printable(short))
         state.watch.reasons += [short] if short else []
     run = Run(settings.run_folder)
-    if not settings.suite or not (run.folder / "run.json").exists():
+    if not settings.suite or not state.folder.has_run:
         return
     with _warning(state.lines, _UNREAD, state.watch.reasons):
         state.suite = judged(run, settings.root / run.about()["baselines"], settings.limits)
@@ -76,7 +76,7 @@ def finish(session: pytest.Session, state: State) -> None:
     """Promote proposals, write results, gallery and summary, and collect the closing lines."""
     config, settings, watch = session.config, state.settings, state.watch
     run = Run(settings.run_folder)
-    audited = (run.folder / "run.json").exists()
+    audited = state.folder.has_run
     promoted: list[str] | None = None
     if audited:
         if settings.update:

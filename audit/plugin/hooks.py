@@ -6,7 +6,6 @@ light: the modules that collect, audit and finish are imported only when they ar
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from audit.base.errors import AuditError, CaseError, in_a_sentence, printable
+from audit.base.errors import AuditError, CaseError, RunError, in_a_sentence, printable
 from audit.cases.phrases import told
 from audit.plugin.files import CaseFiles
+from audit.plugin.folder import RunFolder
 from audit.plugin.options import (
     add_options,
     outdate_summary,
@@ -25,7 +25,7 @@ from audit.plugin.options import (
     root_of,
     runs_nothing,
 )
-from audit.plugin.state import STATE, State
+from audit.plugin.state import STATE, State, case_of
 from audit.plugin.watch import Watch
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
         outdate_summary(config)
     settings, files = read_settings(config), CaseFiles(config)
     watch = Watch(lambda path: files.takes(path, named=True))
-    config.stash[STATE] = State(settings, files, watch, read_language(config))
+    folder = RunFolder(config, settings.run_folder)
+    config.stash[STATE] = State(settings, files, watch, folder, read_language(config))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(watch, "audit-watch")
 
@@ -59,7 +60,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Empty a run folder that is used again; refuse a folder with other files in it."""
+    """Refuse a run folder with other files in it."""
     config = session.config
     if hasattr(config, "workerinput"):
         return
@@ -68,24 +69,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.pluginmanager.register(_Verdict(), "audit-verdict")
     state = config.stash[STATE]
     state.files.warn()
-    folder = state.settings.run_folder
     if runs_nothing(config):
         return
     try:
-        if not folder.exists():
-            return
-        others = [path for path in folder.iterdir() if path.name != ".gitignore"]
-        if others and not (folder / "run.json").exists():
-            raise pytest.UsageError(f"--audit-run-dir: {folder} holds files that are not a run")
-        for name in ("outcomes", "proposals", "images"):
-            if (folder / name).exists():
-                shutil.rmtree(folder / name)
-        for name in ("run.json", "results.json", "gallery.html"):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise pytest.UsageError(
-            f"--audit-run-dir: {folder}: no run can be written there: {error.strerror}"
-        ) from None
+        state.folder.check()
+    except RunError as error:
+        raise pytest.UsageError(f"--audit-run-dir: {error}") from None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -104,7 +93,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which cases are selected, before anything else can fail."""
     state = session.config.stash[STATE]
     if not runs_nothing(session.config):
-        state.watch.select([i.nodeid for i in session.items if i.nodeid in state.ids])
+        state.watch.select([item.nodeid for item in session.items if case_of(item)])
+        _begin(session.config)
+
+
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Take the run folder before the first worker is told to run a case."""
+    _begin(node.config)
+
+
+def _begin(config: pytest.Config) -> None:
+    """Take the run folder if there are cases to audit; a session without any leaves it as it is."""
+    state = config.stash[STATE]
+    if hasattr(config, "workerinput") or runs_nothing(config) or not state.watch.selected:
+        return
+    try:
+        state.folder.take()
+    except RunError as error:
+        state.watch.refuse(str(error))
+        raise pytest.UsageError(f"--audit-run-dir: {printable(str(error))}") from None
 
 
 def pytest_report_collectionfinish(
@@ -112,7 +120,7 @@ def pytest_report_collectionfinish(
 ) -> list[str] | None:
     """Load the model if cases are selected, and print what it is."""
     state = config.stash[STATE]
-    chosen = [state.ids[i.nodeid] for i in items if i.nodeid in state.ids]
+    chosen = [case for item in items if (case := case_of(item))]
     if not chosen or runs_nothing(config):
         return None
     from audit.plugin.items import load_model  # noqa: PLC0415  it is there: cases were collected
@@ -135,7 +143,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Note which cases come next in this process, so that they can share a batch."""
     state = item.config.stash[STATE]
     state.next_test()
-    if item.nodeid in state.ids:
+    if case_of(item):
         from audit.plugin.items import coming  # noqa: PLC0415  it is there: cases were collected
 
         state.coming = lambda: coming(item, nextitem)
@@ -187,7 +195,7 @@ class _Verdict:
         state = session.config.stash[STATE]
         if runs_nothing(session.config) or exitstatus not in _ENDED:
             return
-        if _has_run(session) or state.settings.min_cases:
+        if state.folder.has_run or state.settings.min_cases:
             from audit.plugin.end import judge  # noqa: PLC0415  only if something was audited
 
             judge(session, state)
@@ -216,14 +224,12 @@ def _conclude(session: pytest.Session, state: State) -> None:
         return
     if runs_nothing(config):
         return
-    if _has_run(session) or state.watch.concerned:
+    if state.watch.mistakes or state.watch.selected:
+        state.folder.empty()  # what an older session left there must not speak for this one
+    if state.folder.has_run or state.watch.concerned:
         from audit.plugin.end import finish  # noqa: PLC0415  only if something was audited
 
         finish(session, state)
-
-
-def _has_run(session: pytest.Session) -> bool:
-    return (session.config.stash[STATE].settings.run_folder / "run.json").exists()
 
 
 @pytest.hookimpl(optionalhook=True)

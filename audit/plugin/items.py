@@ -67,9 +67,7 @@ class CaseFile(pytest.File):
             # As a text, from which pytest reads the brackets of a variant as those of a parameter:
             # it does so with the ids that it stores, and --lf compares the two.
             written = f"{self.nodeid}::{case.id}"
-            item = CaseItem.from_parent(self, name=case.id, case=case, nodeid=written)
-            state.ids[item.nodeid] = case
-            yield item
+            yield CaseItem.from_parent(self, name=case.id, case=case, nodeid=written)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show errors in case files without a traceback."""

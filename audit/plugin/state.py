@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from audit.base.errors import AuditError
 from audit.base.languages import Language
 from audit.base.settings import Settings
 from audit.plugin.files import CaseFiles
+from audit.plugin.folder import RunFolder
 from audit.plugin.watch import Watch
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ class State:
         language: of messages about case files.
         coming: gives the cases that follow in this process.
         cases, pictures: collected so far; cases by what must be unique about their names.
-        ids: the cases by node id.
         unusable: why no case can be audited in this process.
         lines: printed at the end, in the terminal.
     """
@@ -36,11 +37,11 @@ class State:
     settings: Settings
     files: CaseFiles
     watch: Watch
+    folder: RunFolder
     language: Language = "en"
     coming: Callable[[], Iterator[Case]] = field(default=lambda: iter(()))
     cases: dict[str, Case] = field(default_factory=dict)
     pictures: Pictures = field(default_factory=dict)
-    ids: dict[str, Case] = field(default_factory=dict)
     places: dict[pytest.Item, int] = field(default_factory=dict)
     unusable: AuditError | None = None
     suite: Any = None
@@ -63,3 +64,12 @@ class State:
 
 
 STATE = pytest.StashKey[State]()
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """The case of an item; None if it is another test.
+
+    By its class, because plugins change node ids: pytest-xdist adds the group of an item to it.
+    """
+    items = sys.modules.get("audit.plugin.items")  # imported with the first case file
+    return item.case if items is not None and isinstance(item, items.CaseItem) else None

@@ -50,6 +50,10 @@ class Policy:
             return _changed(outcome, before)
         if asked_otherwise(self.provenance, before.provenance):
             return "the asking file changed, so probabilities are of other questions or answers"
+        if outcome.default_map and outcome.default_map != before.default_map:
+            # A case that names no map is the same case for models with different defaults, but
+            # there is no figure of this map to compare with.
+            return f"its own map is {outcome.default_map} now, and was {before.default_map}"
         return ""
 
     def level(self, before: Baseline) -> Level | None:

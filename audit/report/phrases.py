@@ -36,6 +36,9 @@ _EXPECTATIONS = (
     "the probability of {label} is {now}, and {before} for the case: it must fall by {LIMIT}",
     "whether the map follows is undefined: {REASON}",
     "the map is {value} (js) from where it would be if it followed the case's, and must be {LIMIT}",
+    "the same label in every repeat",
+    "one label",
+    "asked {number} times, the label differs: {labels}",
     "the expectation holds",
     "both expectations hold",
     "all {number} expectations hold",
@@ -61,6 +64,11 @@ _UNDEFINED = (
     "the attention row is empty",
     "hiding any part of the picture does not lower the answer's probability",
     "the case's map has nothing in this part of the picture",
+    "the case has no map: {REASON}",
+    "the variant has no map",
+    "a map has no place there",
+    "the region lies outside of what the model sees",
+    "the earth mover's distance was not found: {warning}",
 )
 
 _DRIFT = (
@@ -92,7 +100,11 @@ _DRIFT = (
     "{WHAT}; and its baseline is stale: {WHY}",
     "the case is not the one its baseline was accepted for: {WHY}; accept it with "
     "--audit-update=changed",
+    "the case is not the one its baseline was accepted for: {WHY}; accept it with audit accept, or "
+    "--audit-update=changed",
     "the model is not asked as it was for its baseline: {WHY}; accept it with "
+    "--audit-update=changed",
+    "the model is not asked as it was for its baseline: {WHY}; accept it with audit accept, or "
     "--audit-update=changed",
     "{WHAT} changed",
     "{FIRST} and {SECOND} changed",
@@ -107,6 +119,7 @@ _DRIFT = (
     "the premise, the boxes of a region, its case or how it is made from that changed",
     "the picture, the premise, the boxes of a region, its case or how it is made from that changed",
     "the asking file changed, so probabilities are of other questions or answers",
+    "its own map is {map} now, and was {before}",
     "{WHAT}; proposed as its baseline",
     "{WHAT}; proposed as its baseline in place of the damaged one",
     "{WHAT}; proposed as its baseline in place of the damaged one; its anchors are lost and begin "
@@ -212,6 +225,10 @@ _SESSION = (
     "{number} items marked xfail passed ({names}): remove the mark",
     "{number} case failed outside the audit ({names})",
     "{number} cases failed outside the audit ({names})",
+    "the run could not be read",
+    "the results could not be written",
+    "the baselines could not be accepted",
+    "a plugin failed at the end ({error})",
     "{number} other test failed ({names})",
     "{number} other tests failed ({names})",
 )

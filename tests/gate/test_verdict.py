@@ -171,6 +171,23 @@ def test_a_stale_baseline_says_what_changed(
     )
 
 
+def test_figures_of_another_default_map_are_no_figures_that_held(baseline: Baseline) -> None:
+    """A case that names no map stays the same case where a model's own default is another one."""
+    now = replace(made(), default_map="occlusion", metrics={"occlusion": {"mass[birds]": 0.1}})
+    said = "its own map is occlusion now, and was m"
+    assert judged(now, Held(baseline)) == (
+        State.STALE,
+        f"the model is not asked as it was for its baseline: {said}; accept it with audit accept, "
+        "or --audit-update=changed",
+    )
+    assert Policy(Path("baselines")).is_stale(now, baseline)
+    broken = replace(now, verdicts=[BROKEN])
+    assert judged(broken, Held(baseline)) == (
+        State.BROKEN, f"mass of birds is 0.1; and its baseline is stale: {said}",
+    )  # fmt: skip
+    assert judged(now, Held(baseline), "changed")[0] is State.PASSED
+
+
 PROPOSED = {
     "nothing": ("new", "all"),
     "the same": ("all",),

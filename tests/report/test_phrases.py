@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,16 @@ from audit.base.geometry import Box, view_in_words
 from audit.base.settings import Limits
 from audit.cases.expectations import Verdict, limits
 from audit.cases.variants import Answered, Variant, judge_relation
+from audit.gate.accepted import Held, load
+from audit.gate.baselines import propose
 from audit.gate.changes import Change
 from audit.gate.ending import SUITE_FAILED, Ending, short_of
 from audit.gate.outcomes import DriftRow, Outcome, State, labels_told
 from audit.gate.stack import differences
 from audit.gate.suite import judge_suite
-from audit.gate.verdict import _crept, _judge_drift, _kept, _moved, judge_contract
+from audit.gate.verdict import Policy, _crept, _judge_drift, _kept, _moved, judge_contract
 from audit.report.phrases import PHRASES
+from audit.runs.figures import Measured
 from tests.outcomes import outcome
 
 NAMES = {
@@ -62,6 +66,50 @@ def test_limits(low_high: tuple[float | None, float | None]) -> None:
 def test_a_broken_contract(verdicts: list[Verdict]) -> None:
     _, sentence = judge_contract(replace(outcome("a", State.BROKEN), verdicts=verdicts))
     assert left(sentence) == set()
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"case_digest": "e" * 64, "text": "a bird"},
+        {"default_map": "rollout", "metrics": {"rollout": {"mass[birds]": 0.1}}},
+    ],
+    ids=["another case", "another map of the model's own"],
+)
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_stale_baseline(tmp_path: Path, now: dict[str, Any], broken: bool) -> None:
+    accepted = replace(
+        outcome("a", State.PASSED), default_map="answer_attention",
+        metrics={"answer_attention": {"mass[birds]": 0.5}},
+    )  # fmt: skip
+    propose(accepted, {}, None, {}).write(tmp_path)
+    found = replace(accepted, **now)
+    if broken:
+        found.verdicts = [verdict("entropy")]
+    state, sentence = Policy(tmp_path).judge(found, Held(load(tmp_path, "a")))
+    assert state is (State.BROKEN if broken else State.STALE)
+    assert left(sentence) <= {"changed", "answer_attention"}  # options and names of maps
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "the case has no map: nothing falls on the image, so there is no map",
+        "the variant has no map",
+        "a map has no place there",
+        "the region lies outside of what the model sees",
+        "the earth mover's distance was not found: too few steps",
+    ],
+)
+def test_why_a_figure_has_no_value(why: str) -> None:
+    assert left(f"mass of birds is undefined: {why}") <= {"too", "few", "steps"}
+    assert left(f"whether the map follows is undefined: {why}") <= {"too", "few", "steps"}
+
+
+def test_repeats_that_disagree() -> None:
+    (differs,) = Measured(("yes", "no", "yes"), {}, {}, {}).disagreement()
+    for sentence in (differs.expectation, differs.limit, differs.reason):
+        assert left(sentence) == set()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -156,6 +204,9 @@ def endings() -> Iterable[Ending]:
     yield Ending(3, 53, 53)
     yield Ending(0, 53, 50)
     yield Ending(1, 5, 5, 1, ("2 other tests failed (birds, dogs)",))
+    yield Ending(1, 3, 3, 0, ("the run could not be read", "the results could not be written"))
+    yield Ending(1, 3, 3, 0, ("the baselines could not be accepted",))
+    yield Ending(1, 3, 3, 0, ("a plugin failed at the end (torch)",))
 
 
 @pytest.mark.parametrize("ending", list(endings()))

@@ -176,14 +176,28 @@ def _ignore_file(folder: Path, done: LaidOut) -> None:
 
 
 def _seen_by_git(folder: Path, done: LaidOut) -> None:
-    """Tell of written files that the repository's own rules keep out of git."""
-    git = shutil.which("git")
-    if git is None or not done.written:
+    """Tell of written files that git ignores, and of a pipeline that GitHub does not look for."""
+    if not done.written:
         return
+    kept_out = _git(folder, "check-ignore", "--", *done.written)
+    if kept_out:
+        done.by_hand.append(
+            f"git ignores {', '.join(kept_out)}: let .gitignore except them (!baselines/**)"
+        )
+    inside = _git(folder, "rev-parse", "--show-prefix")
+    if _WORKFLOW in done.written and inside and inside[0]:
+        done.by_hand.append(
+            f"GitHub runs workflows only from the top of a repository: move {_WORKFLOW} there, and "
+            f"let its steps and paths begin in {shown_path(inside[0])}"
+        )
+
+
+def _git(folder: Path, *arguments: str) -> list[str]:
+    """The lines that git answers; none if it is not there or does not know."""
+    git = shutil.which("git")
+    if git is None:
+        return []
     asked = subprocess.run(
-        [git, "-C", str(folder), "check-ignore", "--", *done.written],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if asked.returncode == 0:
-        kept_out = ", ".join(asked.stdout.split("\n")[:-1])
-        done.by_hand.append(f"git ignores {kept_out}: let .gitignore except them (!baselines/**)")
+        [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []

@@ -66,11 +66,18 @@ def markdown(
     for note in notes:
         lines += ["", f"Note: {_text(note)}."]
     if run is not None:
-        lines += _audited(run, suite, ending, pictures=pictures)
+        lines += _audited(run, suite, ending, placed, pictures=pictures)
     return "\n".join(lines) + "\n"
 
 
-def _audited(run: Run, suite: Suite | None, ending: Ending, *, pictures: bool) -> list[str]:
+def _audited(
+    run: Run,
+    suite: Suite | None,
+    ending: Ending,
+    placed: Callable[[str], str],
+    *,
+    pictures: bool,
+) -> list[str]:
     outcomes, model = run.outcomes(), run.about().get("model", {})
     failed = [o for o in outcomes if o.failed]
     counts = ", ".join(f"{count} {state}" for state, count in totals(outcomes).items())
@@ -96,7 +103,7 @@ def _audited(run: Run, suite: Suite | None, ending: Ending, *, pictures: bool) -
         shown = failed[:_SHOWN]
         seen = _thumbnails(run, shown) if pictures else {}
         head = ["case", "state", "why", "where", *(["map"] if seen else [])]
-        rows = [_row(o, [seen.get(o.case, "")] if seen else []) for o in shown]
+        rows = [_row(o, placed, [seen.get(o.case, "")] if seen else []) for o in shown]
         lines += ["", table(head, rows)]
     if len(failed) > _SHOWN:
         lines += ["", f"And {len(failed) - _SHOWN} more; the gallery shows all."]
@@ -180,12 +187,12 @@ def _thumbnails(run: Run, outcomes: Sequence[Outcome]) -> dict[str, str]:
     return found
 
 
-def _row(outcome: Outcome, more: Sequence[str]) -> tuple[str, ...]:
+def _row(outcome: Outcome, placed: Callable[[str], str], more: Sequence[str]) -> tuple[str, ...]:
     return (
         _code(outcome.case),
         outcome.state.value,
         _text(outcome.sentence),
-        _code(f"{outcome.file}:{outcome.line}"),
+        _code(f"{placed(outcome.file)}:{outcome.line}"),
         *more,
     )
 

@@ -163,6 +163,15 @@ def test_lines_that_git_needs_are_added_to_its_file(tmp_path: Path) -> None:
     assert "added lines to .gitignore\n" in told
 
 
+def test_a_workflow_that_github_would_not_run_is_told(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    inside = tmp_path / "models" / "ours"
+    assert "GitHub" not in said("init", str(tmp_path))
+    told = said("init", str(inside))
+    assert "to do: GitHub runs workflows only from the top of a repository: move " in told
+    assert "let its steps and paths begin in models/ours/\n" in told
+
+
 def test_files_that_git_ignores_are_told(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     (tmp_path / ".gitignore").write_text("*.npz\n")

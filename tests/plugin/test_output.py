@@ -58,3 +58,13 @@ def test_a_path_of_an_annotation_is_that_of_the_repository(
     assert marked[0].startswith(
         "::error file=cases/birds.yaml,line=2,title=birds%3A contract broken"
     )
+
+
+def test_the_summary_names_files_as_the_repository_does(
+    accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_CELL", "0")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(accepted.path.parent))
+    accepted.runpytest("cases", "--audit-summary=summary.md")
+    here = accepted.path.name
+    assert f"| `{here}/cases/birds.yaml:2` |" in (accepted.path / "summary.md").read_text()

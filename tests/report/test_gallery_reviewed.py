@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from audit.gate import accepted
 from audit.gate.decisions import load_decisions
@@ -16,7 +17,7 @@ from audit.gate.review import accept
 from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
 from tests.accessible import violations
-from tests.galleries import EVIL, panel, pixels
+from tests.galleries import EVIL, audited_anew, panel, pixels
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +116,37 @@ def test_moving_a_limit_names_the_cases_that_would_fail_and_gives_the_yaml(page:
     )
     assert page.text_content("#flips").startswith("3 of 4 cases would fail: birds (")
     assert page.text_content("#yaml") == "- {metric: entropy, min: 1}"
+
+
+def test_a_limit_on_a_region_with_a_number_for_a_name_can_be_pasted(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a case that is called like a part of JavaScript's objects is decided as any other."""
+    text = """\
+cases:
+  - id: constructor
+    image: images/a.png
+    text: there are two birds
+    regions: {"12": [[0.25, 0.25, 0.5, 0.5]]}
+    expect: {label: yes, attention: [{metric: mass, region: "12", min: 0.5}]}
+"""
+    run = audited_anew(
+        tmp_path / "project", text, {"source": "toy", "digest": "f" * 64}, monkeypatch
+    )
+    run.finish({"suite": None})
+    page = browser.new_page()
+    page.goto(write_gallery(run).as_uri())
+    page.wait_for_selector("html[data-ready]")
+    page.click("#explorer summary")
+    page.select_option("#figure", "mass[12]")
+    written = page.text_content("#yaml")
+    (asked,) = yaml.safe_load(written)
+    assert (asked["metric"], asked["region"]) == ("mass", "12")
+    assert page.text_content("#told") == "0 accepted, 0 rejected, 1 undecided"
+    assert page.input_value("#case-constructor [data-reason]") == ""
+    page.click("#case-constructor [data-decide=accept]")  # a reason is asked for
+    assert page.text_content("#told") == "0 accepted, 0 rejected, 1 undecided"
+    page.close()
 
 
 def test_the_plots_have_a_dot_for_each_case(page: Any) -> None:

@@ -81,7 +81,9 @@
     $("flips").replaceChildren(told, ...out.flatMap(([value, one], i) => [
       i ? ", " : "", element("a", { href: `#case-${one.id}`, textContent: `${one.id} (${value.toPrecision(3)})` }),
     ]));
-    const written = (value) => /^[\w-]+$/.test(value) ? value : JSON.stringify(value);
+    // Words are plain, but for those that YAML reads as something else than a text.
+    const words = (value) => /^[A-Za-z][\w-]*$/.test(value) && !/^(true|false|null|yes|no|on|off)$/i.test(value);
+    const written = (value) => typeof value === "string" && words(value) ? value : JSON.stringify(value);
     const asked = Object.entries(data.asked[explore.figure.value]).map(([key, value]) => `${key}: ${written(value)}, `);
     $("yaml").textContent = `- {${asked.join("")}${explore.side.value}: ${limit}}`;
   }

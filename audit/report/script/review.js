@@ -2,8 +2,10 @@
 
   const stored = `audit:${data.run}`;
   const signed = "audit:reviewer";
-  let decisions = {};
-  try { decisions = JSON.parse(localStorage.getItem(stored)) ?? {}; } catch { decisions = {}; }
+  // Without a prototype: a case may be called "constructor", and nobody has decided about that one.
+  const none = () => Object.create(null);
+  let decisions = none();
+  try { Object.assign(decisions, JSON.parse(localStorage.getItem(stored))); } catch { decisions = none(); }
   try { $("reviewer").value = localStorage.getItem(signed) ?? ""; } catch { /* nothing is kept here */ }
 
   const articleOf = new Map(articles.map((article) => [article.dataset.case, article]));
@@ -89,7 +91,7 @@
     try { localStorage.setItem(signed, $("reviewer").value.trim()); } catch { /* asked again */ }
     $("reviewer").removeAttribute("aria-invalid");
   };
-  $("forget").onclick = () => { decisions = {}; keep(); };
+  $("forget").onclick = () => { decisions = none(); keep(); };
   $("export").onclick = () => {
     const reviewer = $("reviewer").value.trim();
     if (!reviewer) {

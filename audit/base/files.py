@@ -179,6 +179,18 @@ def inside(root: Path, written: str | Path) -> Path | None:
     return path if path.is_relative_to(base) else None
 
 
+def kind_of(mode: int) -> str:
+    """In words, what is at a path instead of a regular file."""
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
+
+
 def shown_path(path: Path | str) -> str:
     """A path for a message: in one line, without characters that move a terminal's cursor."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import yaml
 
 from audit.base.errors import CaseError, nearest
+from audit.base.files import kind_of
 from audit.base.texts import half_character
 
 MAX_BYTES = 5_000_000
@@ -80,6 +81,8 @@ class Document:
         faults: by path, what is wrong with values that YAML can hold but plain data cannot; in
             ``value`` each of them is an :class:`Unreadable`, which no schema accepts.
         digest: SHA-256 of the file; empty if it was gone again by then.
+        cut: by path, what follows a text without quotes from a ``#`` on that may be part of it, as
+            in ``player #1``: YAML reads a comment.
     """
 
     path: Path
@@ -88,6 +91,7 @@ class Document:
     values: dict[Loc, Where] = field(default_factory=dict)
     faults: dict[Loc, str] = field(default_factory=dict)
     digest: str = ""
+    cut: dict[Loc, str] = field(default_factory=dict)
 
     def at(self, loc: Loc) -> Where:
         """The place of the key at ``loc``, or else of the value, or else of the parent."""
@@ -161,7 +165,7 @@ def _told(error: yaml.MarkedYAMLError) -> str:
 def _read(path: Path, text: str) -> Document:
     try:
         _refuse_unbounded(text)
-        return _parsed(path, _FastLoader(text))
+        return _parsed(path, text, _FastLoader)
     except _RefusedError:
         raise
     except yaml.YAMLError as error:
@@ -169,7 +173,7 @@ def _read(path: Path, text: str) -> Document:
             raise
         first = error
     try:
-        return _parsed(path, _Loader(text))
+        return _parsed(path, text, _Loader)
     except (RecursionError, ValueError, OverflowError):  # from an escape that is not a character
         raise first from None
 
@@ -196,18 +200,6 @@ def _text(path: Path) -> str:
         raise CaseError(
             f"{path}:{line}:{column}: not UTF-8: {error.reason} at byte {error.start}"
         ) from None
-
-
-def kind_of(mode: int) -> str:
-    """In words, what is at a path instead of a regular file."""
-    kinds = {
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "something else")
 
 
 class _RefusedError(yaml.MarkedYAMLError):
@@ -237,13 +229,16 @@ def _refuse_unbounded(text: str) -> None:
             )
 
 
-def _parsed(path: Path, loader: Any) -> Document:
+def _parsed(path: Path, text: str, loader: Any) -> Document:
     document = Document(path, None)
-    node = loader.get_single_node()
+    node = loader(text).get_single_node()
     if node is not None:
-        document.value = _Walk(document).visit(node, ())
+        document.value = _Walk(document, text).visit(node, ())
     return document
 
+
+_COMMENT = re.compile(r"[ \t]+(#[^\s#][^\r\n]*)")
+"""A comment that may be none: people who mean one put a space or further ``#`` behind the ``#``."""
 
 _Pair = tuple[yaml.Node, yaml.Node]
 
@@ -251,8 +246,9 @@ _Pair = tuple[yaml.Node, yaml.Node]
 class _Walk:
     """Builds plain data and records places; refuses duplicate keys and aliases that blow up."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, text: str) -> None:
         self.document = document
+        self.text = text
         self.nodes = 0
         self.open: set[int] = set()
 
@@ -284,6 +280,10 @@ class _Walk:
 
     def _scalar(self, node: yaml.Node, loc: Loc) -> Any:
         text = str(node.value)
+        if not node.style:
+            after = _COMMENT.match(self.text, node.end_mark.index)
+            if after:
+                self.document.cut[loc] = after[1]
         try:
             return _plain(text, node.tag)
         except ValueError as error:

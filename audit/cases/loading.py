@@ -13,7 +13,7 @@ from audit.base.errors import CaseError, nearest
 from audit.base.files import digest_file
 from audit.base.geometry import parse_box
 from audit.base.names import slug
-from audit.base.yamlfile import Document, Loc, read
+from audit.base.yamlfile import Document, Loc, read, shortened
 from audit.cases.attention import asked_maps, check_attention, check_words, maps_at
 from audit.cases.case import Case
 from audit.cases.deriving import variants_of
@@ -30,6 +30,10 @@ __all__ = [
     "check_unique",
     "load_cases",
 ]
+
+
+_TEXTS = ("text", "premise", "paraphrase", "negate")
+"""The keys of what a model is asked."""
 
 
 def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
@@ -56,6 +60,14 @@ def load_cases(path: Path, pictures: Pictures | None = None) -> list[Case]:
         problems.add_validation(error)
         written, defaults = _sound_part(value, error)
         _check_other_pictures(value, [n for n, _ in written], document, problems, pictures)
+
+    for at, comment in document.cut.items():
+        if at[:1] == ("cases",) and at[-1] in _TEXTS:
+            problems.add(
+                at,
+                f"the text ends before {shortened(comment)}, which YAML takes for a comment; put "
+                "the text in quotes, or a space after # if it is a comment",
+            )
 
     def picture(other: str, at: Loc) -> Opened | None:
         return checked_picture(other, document, at, problems, pictures)

@@ -73,6 +73,8 @@ PHRASES: Sequence[str] = (
     # Values of YAML
     "in this key: {PROBLEM}",
     "half a character (the lone surrogate {code}): write the whole one",
+    "the text ends before {comment}, which YAML takes for a comment; put the text in quotes, or a "
+    "space after # if it is a comment",
     "only mappings can be merged: one, or a list of them",
     "{text} is not {tag}: write true or false",
     "{text} is not {tag}: write {example}",

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audit.base.errors import ImageError, nearest
-from audit.base.files import digest_file
+from audit.base.files import digest_file, kind_of
 from audit.base.images import identity, open_image
-from audit.base.yamlfile import Document, Loc, kind_of, shortened
+from audit.base.yamlfile import Document, Loc, shortened
 from audit.cases.problems import Problems
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from PIL import Image
 
 from audit.base.errors import ImageError
+from audit.base.files import kind_of
 from audit.base.geometry import parse_box
 from audit.base.images import decoded, open_image
-from audit.base.yamlfile import kind_of, shortened
+from audit.base.yamlfile import shortened
 from audit.sources.rows import Row
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")

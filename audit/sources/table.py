@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from audit.base.errors import SourceError
-from audit.base.yamlfile import kind_of
+from audit.base.files import kind_of
 from audit.sources.rows import Record, Refused
 
 Records = Callable[[], Iterator[Record | Refused]]

@@ -74,6 +74,8 @@ VALUES = [
     ("critical: true", "critical: maybe", "x.yaml:9:5: cases[0].critical: true or false is needed here"),
     ("label: yes", "label: true", "x.yaml:11:7: cases[0].expect.label: text is needed here; put it in quotes if it looks like something else"),
     ("label: yes", "label: ~", "x.yaml:11:7: cases[0].expect.label: text is needed here; put it in quotes if it looks like something else"),
+    ("two birds", "two birds #1 and #2", "x.yaml:5:5: cases[0].text: the text ends before '#1 and #2', which YAML takes for a comment; put the text in quotes, or a space after # if it is a comment"),
+    ("a garden", "a garden\n      on route #66", "x.yaml:6:5: cases[0].premise: the text ends before '#66', which YAML takes for a comment; put the text in quotes, or a space after # if it is a comment"),
     ("id: birds", "? [a]\n    : b", "x.yaml:3:7: not YAML: a key must be a text"),
     ("id: birds", "? ''\n    : b", "x.yaml:3:7: not YAML: a key must be a text"),
     ("id: birds", "id: birds\n    \"a\\n::error::b\": 1", "x.yaml:4:5: cases[0].'a\\n::error::b': unknown key; choose from: critical, drift, expect, id, image, map, premise, regions, repeat, tags, text, truncate, variants, xfail"),
@@ -212,6 +214,26 @@ def test_a_byte_order_mark_and_the_line_ends_of_windows_change_nothing(folder: P
     (plain,) = load(folder, PLAIN)
     (other,) = load(folder, b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode())
     assert other == plain
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "there are two birds  # of three",
+        "there are two birds ## of three",
+        "there are two birds #",
+        "'there are two birds' #1",
+        "there are two birds\n    # of three",
+    ],
+)
+def test_a_comment_that_means_to_be_one_is_no_part_of_a_text(folder: Path, written: str) -> None:
+    (case,) = load(folder, changed("there are two birds", written))
+    assert case.text == "there are two birds"
+
+
+def test_other_keys_may_have_comments_of_any_form(folder: Path) -> None:
+    (case,) = load(folder, changed("id: birds", "id: birds #1"))
+    assert case.id == "birds"
 
 
 def test_mistakes_of_every_kind_are_told_in_one_go(folder: Path) -> None:

@@ -280,7 +280,7 @@ class _Walk:
 
     def _scalar(self, node: yaml.Node, loc: Loc) -> Any:
         text = str(node.value)
-        if not node.style:
+        if isinstance(node, yaml.ScalarNode) and not node.style:
             after = _COMMENT.match(self.text, node.end_mark.index)
             if after:
                 self.document.cut[loc] = after[1]

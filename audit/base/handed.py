@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.base.errors import ImageError, in_a_sentence
+from audit.base.errors import ImageError
 from audit.base.images import MAX_BYTES, MAX_PIXELS, decoded, open_image, picture_of
 
 Handed = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -48,7 +48,8 @@ def picture_from(given: Handed) -> Image.Image:
             )
         return decoded(given, "the picture")
     if isinstance(given, Image.Image):
-        return _loaded(given)
+        _check_size(*given.size)
+        return picture_of(given)
     if isinstance(given, np.ndarray):
         return _of_array(given)
     raise ImageError(
@@ -81,16 +82,6 @@ def _instead(given: object) -> str:
     if isinstance(given, bytearray | memoryview):
         return "; give bytes(...) of it"
     return "; ask about one picture at a time" if isinstance(given, list | tuple) else ""
-
-
-def _loaded(image: Image.Image) -> Image.Image:
-    """Pillow reads a file only when its pixels are needed; whatever is wrong with it shows now."""
-    try:
-        image.load()
-    except Exception as error:  # decoders raise all kinds of exceptions
-        raise ImageError(f"the picture cannot be decoded: {in_a_sentence(error)}") from None
-    _check_size(*image.size)
-    return picture_of(image)
 
 
 def _of_array(pixels: NDArray[Any]) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from audit.base.encoded import checked, filled_up, is_jpeg
-from audit.base.errors import ImageError
+from audit.base.errors import ImageError, in_a_sentence
 from audit.base.pixels import as_rgb, orientation, scale_key, turned
 
 MAX_PIXELS = 50_000_000
@@ -122,10 +122,20 @@ def picture_of(image: Path | Image.Image) -> Image.Image:
     A picture that is already in memory is not turned, just as modelscope's pipeline does not.
 
     Raises:
-        ImageError: see :func:`open_image` and :func:`audit.base.pixels.as_rgb`.
+        ImageError: see :func:`open_image` and :func:`audit.base.pixels.as_rgb`; or the picture is a
+            file that Pillow has opened and cannot decode whole.
     """
     if isinstance(image, Path):
         return open_image(image)
+    # Pillow reads a file only when its pixels are needed; whatever is wrong with it shows now.
+    try:
+        if isinstance(image, ImageFile.ImageFile):
+            with _strictness.on():
+                image.load()
+        else:
+            image.load()
+    except Exception as error:  # decoders raise all kinds of exceptions
+        raise ImageError(f"the picture cannot be decoded: {in_a_sentence(error)}") from None
     plain = image.mode == "RGB" and not image.has_transparency_data
     return image if plain else as_rgb(image)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from audit.base.errors import ImageError
 from audit.base.handed import picture_from
-from audit.base.images import MAX_PIXELS, open_image
+from audit.base.images import MAX_PIXELS, open_image, picture_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -104,16 +107,33 @@ def test_what_is_no_picture_is_refused_with_what_to_do(given: object, message: s
         picture_from(given)  # type: ignore[arg-type]
 
 
-def test_a_picture_of_pillow_whose_file_is_cut_off_is_refused(tmp_path: Path) -> None:
-    from PIL import ImageFile
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("take", [picture_from, picture_of])
+def test_a_picture_of_pillow_whose_file_is_cut_off_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    take: Callable[[Image.Image], Image.Image],
+    kind: str,
+    lenient: bool,
+) -> None:
+    """Also where a package has told Pillow to fill up what is missing with grey."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
+    path = tmp_path / "x"
+    noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, kind)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ImageError, match="the picture cannot be decoded: OSError"):
+        take(Image.open(path))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is lenient
 
-    ImageFile.LOAD_TRUNCATED_IMAGES, before = False, ImageFile.LOAD_TRUNCATED_IMAGES
-    try:
-        path = tmp_path / "x.png"
-        noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-        path.write_bytes(path.read_bytes()[:9000])
-        with pytest.raises(ImageError, match="the picture cannot be decoded: OSError"):
-            picture_from(Image.open(path))
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+def test_loading_ofa_leaves_pillow_as_strict_as_it_was() -> None:
+    program = (
+        "import audit.models.ofa.upstream; from PIL import ImageFile; "
+        "print(ImageFile.LOAD_TRUNCATED_IMAGES)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == "False"

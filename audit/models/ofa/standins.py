@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from PIL import ImageFile
+
 PACKAGES = ("decord", "fairseq", "librosa", "soundfile", "torchaudio")
 
 LATE: Mapping[str, tuple[str, ...]] = {
@@ -224,8 +226,10 @@ def stand_ins() -> Iterator[None]:
 
     The modules of modelscope and transformers keep the names that they imported. Nothing else in
     the process sees a stand-in: a later ``import librosa`` elsewhere still fails as it should, and
-    a later ``import timm`` gives timm.
+    a later ``import timm`` gives timm. modelscope also tells Pillow to fill up truncated files with
+    grey, for the whole process; that is taken back.
     """
+    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     missing, late = _Finder(), _LateFinder()
     # An installed package must be found before a stand-in for a missing one, but after a late one.
     sys.meta_path.append(missing)
@@ -233,6 +237,7 @@ def stand_ins() -> Iterator[None]:
     try:
         yield
     finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
         sys.meta_path.remove(missing)
         sys.meta_path.remove(late)
         for name, module in list(sys.modules.items()):

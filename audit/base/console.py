@@ -108,9 +108,14 @@ class _Console(Console):
 
 
 def tables() -> Console:
-    """The console for tables: as wide as the terminal, or wide enough for a file or a pipe."""
-    console = _Console(highlight=False)
-    return console if console.is_terminal else _Console(highlight=False, width=_WIDE)
+    """The console for tables: as wide as the terminal, or wide enough for a file or a pipe.
+
+    What is printed is plain text: ``[mirror]`` in a name is no markup, ``:cat:`` no emoji.
+    """
+    console = _Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        return console
+    return _Console(highlight=False, markup=False, emoji=False, width=_WIDE)
 
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from audit.base.console import output, say
 from audit.base.errors import AuditError, ModelError, nearest
@@ -194,12 +195,10 @@ def _default_map(source: str) -> str:
 
 def _print_all(maps_and_files: Sequence[tuple[ExplainedMap | NoMap, dict[str, str]]]) -> None:
     """Print the answer, then each map."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     (first, _), *_ = maps_and_files
     trace, asked = first.trace, first.model
-    console.print(
-        f"[bold]{trace.label}[/bold]", f"({trace.probabilities[trace.label]:.1%})", markup=True
-    )
+    console.print(Text(trace.label, style="bold"), f"({trace.probabilities[trace.label]:.1%})")
     console.print(" ".join(f"{k} {v:.4f}" for k, v in trace.probabilities.items()))
     if trace.unsaid is not None:
         console.print(f"unsaid {trace.unsaid:.4f}: the probability of all other answers")

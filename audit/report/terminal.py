@@ -37,7 +37,9 @@ def failure_text(outcome: Outcome) -> str:
         if row.verdict != "within":
             limit = f"{row.baseline} ± {row.tolerance:g}" if row.tolerance else row.baseline
             _add(table, f"{row.figure} against baseline", row.observed, limit, row.verdict.upper())
-    console = Console(width=110, no_color=True, highlight=False, force_terminal=False)
+    console = Console(
+        width=110, no_color=True, highlight=False, force_terminal=False, markup=False, emoji=False
+    )
     with console.capture() as captured:
         sentence = printable(f"{outcome.state.value}: {outcome.sentence}")
         console.print(sentence, markup=False, soft_wrap=True)

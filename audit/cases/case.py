@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Case:
     original: Case | None = None
     varied: bool = False
     map_asked: bool = True
-    case_file_digest: str = ""
+    case_file_digest: str = field(default="", compare=False)
 
     def for_model(self, methods: Sequence[str]) -> Case:
         """The case as it is asked of a model that gives these methods.

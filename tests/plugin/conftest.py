@@ -19,8 +19,11 @@ import audit.runs.session
 
 # Loaded before pytester takes note of the modules, so that each inner session need not again:
 # what a session imports only when it needs it, and what Hypothesis' plugin imports at each start.
-assert (audit.models.ofa.loaders, audit.plugin.end, audit.plugin.items, audit.report.gallery)
-assert (hypothesis.core, hypothesis.strategies, scipy.ndimage, torch)
+for each in (
+    audit.models.ofa.loaders, audit.plugin.end, audit.plugin.items, audit.report.gallery,
+    hypothesis.core, hypothesis.strategies, scipy.ndimage, torch,
+):  # fmt: skip
+    assert each
 Image.init()
 
 ROOT = Path(__file__).parents[2]

@@ -150,7 +150,6 @@ def test_a_run_reads_again_whatever_words_it_wrote(text: str) -> None:
     assert_kept([*words_in(text), text])
 
 
-@pytest.mark.slow
 @settings(deadline=None)  # each writes a run and its gallery
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12))
 def test_a_run_reads_again_the_words_of_any_text(text: str) -> None:

@@ -147,7 +147,9 @@ def test_a_model_that_cannot_be_loaded_is_a_failed_audit(
     accepted: pytest.Pytester,
 ) -> None:
     (accepted.path / "conftest.py").write_text("")
-    result = accepted.runpytest("cases", "--audit-model=./nowhere", "--audit-summary=summary.md")
+    result = accepted.runpytest_subprocess(
+        "cases", "--audit-model=./nowhere", "--audit-summary=summary.md"
+    )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = (accepted.path / "summary.md").read_text()
     assert text.startswith(

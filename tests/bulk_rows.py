@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ LABELS = {"a bird sings": "yes", "a cat sleeps": "no", "it is hungry": "maybe"}
 
 
 class BreakingToy(ToyModel):
-    """A toy that breaks where a text says so.
+    """A toy that breaks where a text says so, and takes its time over ``slow`` ones.
 
     ``crash`` fails at this question alone; ``cuda`` breaks the model for good, as a fault of a GPU
     does; ``die`` ends the process.
@@ -32,6 +33,8 @@ class BreakingToy(ToyModel):
         """Answer, or break."""
         for query in queries:
             self.broken |= "cuda" in query.text
+            if "slow" in query.text:
+                time.sleep(0.2)
             if "die" in query.text:
                 os._exit(9)
             if self.broken or "crash" in query.text:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 NEED_AN_EXTRA = (
@@ -54,6 +56,7 @@ BROUGHT = (
 """What the extras bring."""
 
 
+@pytest.mark.slow
 def test_every_module_that_needs_no_model_imports_without_the_extras() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE, json.dumps(BROUGHT)], cwd=ROOT, check=False,

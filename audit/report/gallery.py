@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -207,6 +207,12 @@ def _texts(voice: Voice) -> list[tuple[str, str]]:
 
 def template(name: str) -> Template:
     """A page's template, which escapes all values and raises an error if one is missing."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    """Of all templates; it keeps those that it compiled."""
     environment = Environment(
         loader=PackageLoader("audit.report", "."),
         autoescape=True,
@@ -216,7 +222,7 @@ def template(name: str) -> Template:
     )
     environment.filters |= {"counted": counted, "of_figure": of_figure, "of_state": of_state}
     environment.globals |= ENGLISH.words
-    return environment.get_template(name)
+    return environment
 
 
 def _script() -> str:

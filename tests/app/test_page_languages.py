@@ -195,6 +195,7 @@ def read_by_visitors(blocks: Any) -> list[str]:
     return [re.sub(r"<[^>]*>", " ", text) for text in found]
 
 
+@pytest.mark.slow
 def test_both_pages_have_the_same_parts_and_events(blocks: Any) -> None:
     pages = []
     for each in LANGUAGES:

@@ -72,6 +72,7 @@ def test_what_no_model_could_run_with_is_told_before_anything_is_served(
         serving.serve(serving.Address("127.0.0.1", port, False), ["reference", model], [], **asked)
 
 
+@pytest.mark.slow
 def test_a_tunnel_that_cannot_be_made_ends_the_command_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,7 @@ def test_a_run_reads_again_the_words_of_any_text(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("letters", ["\u200c\u200d", "\U000e0061\U0001fae9", "\u202e\u2066\u0600"])
-@settings(deadline=None)  # each writes a run and its gallery
+@settings(deadline=None, max_examples=40)  # each writes a run and its gallery
 @given(data=st.data())
 def test_a_run_reads_again_words_with_joiners_tags_and_marks(
     letters: str, data: st.DataObject

@@ -139,6 +139,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_all_shipped_cases_take_less_than_a_second_of_a_core_and_load_nothing_heavy(
     tmp_path: Path,
 ) -> None:

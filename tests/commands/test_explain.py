@@ -72,6 +72,7 @@ def test_explain_prints_verdict_and_figures(tmp_path: Path) -> None:
     assert ".answer_attention-layers-last." in heatmap.name
 
 
+@pytest.mark.slow
 def test_layers_and_words_are_drawn_told_and_played(tmp_path: Path) -> None:
     asked = ["explain", str(PICTURE), "two birds on a branch", "--layers", "--words", "--animate"]
     result = CliRunner().invoke(cli.app, [*asked, "--json", "--out", str(tmp_path)])
@@ -103,7 +104,13 @@ def test_the_folder_and_labels_of_a_model_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["rollout", "relevance variant=paper", "occlusion window=6 stride=6", "blank"]
+    "asked",
+    [
+        "rollout",
+        pytest.param("relevance variant=paper", marks=pytest.mark.slow),
+        pytest.param("occlusion window=6 stride=6", marks=pytest.mark.slow),
+        pytest.param("blank", marks=pytest.mark.slow),
+    ],
 )
 def test_any_map_can_be_explained(asked: str, tmp_path: Path) -> None:
     text = "there are two birds on a branch"

@@ -42,6 +42,7 @@ def test_the_one_that_waited_longest_makes_room(loads: list[str]) -> None:
     assert loads == ["reference", "shortcut", "a/b", "shortcut"]
 
 
+@pytest.mark.slow
 def test_no_more_models_are_in_memory_than_are_kept_even_while_one_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_figure_without_tolerance_has_its_metrics_own_or_that_of_a_share() -> 
     assert table_of(changes).tolerances.tolist() == [[0.02, 0.05]]
 
 
+@pytest.mark.slow
 def test_forty_thousand_cases_are_judged_in_seconds() -> None:
     rng = np.random.default_rng(1)
     allowed = dict.fromkeys(["probability", *list(METRICS)[:20]], 0.02)

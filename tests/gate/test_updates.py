@@ -54,6 +54,7 @@ def start(script: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_that_update_at_once_mix_nothing(tmp_path: Path, two: list[Path]) -> None:
     folder = tmp_path / "baselines"
     writers = [start(PROMOTES, str(each), str(folder), "40") for each in two]

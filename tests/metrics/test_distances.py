@@ -220,6 +220,7 @@ def test_maps_of_different_grids_have_no_distance(name: str) -> None:
         DISTANCES[name].function(np.eye(2, 3) / 2, np.eye(3, 2) / 2)
 
 
+@pytest.mark.slow
 def test_the_earth_movers_distance_leaves_torch_and_the_environment_alone() -> None:
     """POT imports torch where it is installed, as it is here, unless it is told not to."""
     code = (

@@ -228,6 +228,7 @@ def test_measuring_without_what_the_metric_needs_is_a_mistake_in_the_program(nam
         measure_one(name, np.full((2, 2), 0.25))
 
 
+@pytest.mark.slow
 @given(distributions(), regions)
 def test_refining_the_grid_keeps_mass_and_centre(p: np.ndarray, region: np.ndarray) -> None:
     fine, area = np.kron(p, np.full((2, 2), 0.25)), np.kron(region, np.ones((2, 2)))

@@ -185,6 +185,7 @@ def test_answers_that_would_stall_the_tokenizer_are_refused_before_it_is_asked(
         described(folder)
 
 
+@pytest.mark.slow
 def test_a_key_that_is_twice_among_very_many_is_found_at_once(folder: Path) -> None:
     """Comparing each with each took minutes."""
     tokens = json.dumps({f"t{n}": n for n in range(300_000)})

@@ -57,7 +57,12 @@ def single(made: Callable[[str, str], Path]) -> Path:
 
 every_kind = pytest.mark.parametrize(
     ("answers", "gen_type"),
-    [(a, g) for a in ("single", "multi") for g in ("traverse", "generation")],
+    [
+        ("single", "traverse"),
+        ("single", "generation"),
+        ("multi", "traverse"),
+        pytest.param("multi", "generation", marks=pytest.mark.slow),
+    ],
 )
 
 
@@ -306,6 +311,7 @@ def test_unknown_devices_are_refused(single: Path, device: str) -> None:
         load_model(str(single), device=device)
 
 
+@pytest.mark.slow
 def test_the_fingerprint_tells_models_apart_by_content_not_by_place(tmp_path: Path) -> None:
     one = make_checkpoint(tmp_path / "one")
     two = shutil.copytree(one, tmp_path / "two")
@@ -318,6 +324,7 @@ def test_the_fingerprint_tells_models_apart_by_content_not_by_place(tmp_path: Pa
     assert load_model(str(two)).fingerprint.configuration != first.configuration
 
 
+@pytest.mark.slow
 def test_the_digest_does_not_depend_on_the_file_format(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

@@ -218,7 +218,9 @@ def test_the_words_of_a_hypothesis_are_those_that_it_has(model: Any, picture: Im
 
 
 @pytest.mark.parametrize("gen_type", ["traverse", "generation"])
-@pytest.mark.parametrize("answers", [("no", "yes", "maybe"), MULTI])
+@pytest.mark.parametrize(
+    "answers", [("no", "yes", "maybe"), pytest.param(MULTI, marks=pytest.mark.slow)]
+)
 def test_everything_read_in_a_batch_equals_what_single_calls_give(
     answers: tuple[str, ...],
     gen_type: str,
@@ -310,6 +312,7 @@ def tensors() -> int:
     return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_a_backward_pass_leaves_no_trace_in_the_model_and_no_memory_behind(
     model: Any, picture: Image.Image
 ) -> None:

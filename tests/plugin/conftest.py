@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis.core
+import hypothesis.strategies
 import pytest
-import torch  # noqa: F401  pytester forgets what a session imported, and torch loads only once
+import scipy.ndimage
+import torch  # pytester forgets what a session imported, and torch loads only once
 from PIL import Image
 
+import audit.models.ofa.loaders
 import audit.plugin.end
 import audit.plugin.items
 import audit.report.gallery
 import audit.runs.session
 
-# Loaded before pytester takes note of the modules, so that each inner session need not again.
-assert audit.plugin.end
-assert audit.plugin.items
-assert audit.report.gallery
+# Loaded before pytester takes note of the modules, so that each inner session need not again:
+# what a session imports only when it needs it, and what Hypothesis' plugin imports at each start.
+for each in (
+    audit.models.ofa.loaders, audit.plugin.end, audit.plugin.items, audit.report.gallery,
+    hypothesis.core, hypothesis.strategies, scipy.ndimage, torch,
+):  # fmt: skip
+    assert each
+Image.init()
 
 ROOT = Path(__file__).parents[2]
 

@@ -102,7 +102,12 @@ def test_a_configured_pattern_that_matches_no_file_is_warned_of_with_its_root(
             f"{project.path}"
         ]
     )
-    project.runpytest("-n2").assert_outcomes(passed=3, warnings=1)
+
+
+@pytest.mark.slow
+def test_workers_do_not_warn_of_a_pattern_once_more(project: pytest.Pytester) -> None:
+    project.makeini(f"{INI}audit_cases = cases/*.yaml csaes/*.yaml\n")
+    project.runpytest("-n1", "--audit-update=new").assert_outcomes(passed=3, warnings=1)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ def test_a_case_file_whose_key_is_misspelt_is_an_error_and_not_passed_over(
     result.stdout.fnmatch_lines([f"*birds.yaml:1:1: {key}: unknown key; did you mean 'cases'?"])
 
 
-@pytest.mark.parametrize("more", [["suite"], ["--audit-model=reference"], ["-q"], ["-n2"]])
+@pytest.mark.parametrize("more", [["suite"], ["--audit-model=reference"], ["-q"], ["-n1"]])
 def test_where_no_case_is_found_a_line_says_where_they_were_looked_for(
     project: pytest.Pytester, more: list[str]
 ) -> None:
@@ -169,7 +174,7 @@ def test_suites_of_others_with_a_folder_of_that_name_see_no_line(
         assert "audit:" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("more", [[], ["-n2"]])
+@pytest.mark.parametrize("more", [[], ["-n1"]])
 def test_a_session_that_audits_fewer_cases_than_it_must_fails(
     accepted: pytest.Pytester, more: list[str]
 ) -> None:

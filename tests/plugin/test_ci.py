@@ -63,7 +63,7 @@ def test_githubs_own_summary_is_added_to_and_cases_are_marked_in_their_files(
     path.write_text("what another step said\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    result = broken.runpytest("cases", "-n2")
+    result = broken.runpytest("cases", "-n1")
     assert path.read_text().startswith("what another step said\n## Audit failed\n")
     assert "data:" not in path.read_text()
     marked = [line for line in result.outlines if line.startswith("::error")]

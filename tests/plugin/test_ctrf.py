@@ -28,7 +28,7 @@ def broken(accepted: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
     return accepted
 
 
-@pytest.mark.parametrize("more", [[], ["-n2"]])
+@pytest.mark.parametrize("more", [[], ["-n1"]])
 def test_each_case_has_its_state_and_its_sentence(more: list[str], broken: pytest.Pytester) -> None:
     summary, tests = reported(broken, *more)
     assert {k: summary[k] for k in ("tests", "passed", "failed")} == {

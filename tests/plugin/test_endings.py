@@ -17,10 +17,15 @@ pytestmark = pytest.mark.slow
 GATE_OFF = "--audit-suite-gate=off"
 
 
-def said(project: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, str, dict[str, Any]]:
-    """Run a session; what its summary's first lines and its results say of it."""
-    # Of its own, since pytester hands a Ctrl-C inside on to the session around it.
-    result = project.runpytest_subprocess("--audit-summary=summary.md", GATE_OFF, *arguments)
+def said(
+    project: pytest.Pytester, *arguments: str, apart: bool = False
+) -> tuple[pytest.RunResult, str, dict[str, Any]]:
+    """Run a session; what its summary's first lines and its results say of it.
+
+    ``apart`` is for a Ctrl-C inside, which pytester hands on to the session around it.
+    """
+    run = project.runpytest_subprocess if apart else project.runpytest
+    result = run("--audit-summary=summary.md", GATE_OFF, *arguments)
     head = (project.path / "summary.md").read_text().split("\n\n")
     results = json.loads((project.path / "run" / "results.json").read_text())
     assert f"audit {results['session']['sentence']}" in result.outlines
@@ -119,7 +124,7 @@ def test_an_interrupted_session_says_how_far_it_came(accepted: pytest.Pytester) 
         "\ndef pytest_runtest_setup(item):\n"
         "    if item.name == 'no-cat':\n        raise KeyboardInterrupt\n",
     )
-    result, head, _ = said(accepted, "cases")
+    result, head, _ = said(accepted, "cases", apart=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert head == "## Audit failed: Interrupted, 1 of 3 audited."
 
@@ -216,7 +221,7 @@ def test_fewer_cases_than_audit_min_cases_fail_the_session(accepted: pytest.Pyte
     assert "3 cases audited, fewer than the 4 of audit" in head
     assert accepted.runpytest("cases", "--audit-min-cases=3").ret == pytest.ExitCode.OK
     accepted.makepyfile(test_other="def test_yes():\n    pass\n")
-    assert accepted.runpytest("test_other.py", "--audit-min-cases=1", "-n2").ret == 1
+    assert accepted.runpytest("test_other.py", "--audit-min-cases=1", "-n1").ret == 1
 
 
 @pytest.mark.parametrize("value", ["false", "0", "False", ""])
@@ -319,7 +324,7 @@ def test_cases_that_a_plugin_left_out_are_no_passing_audit(
     accepted: pytest.Pytester, hook: str
 ) -> None:
     add_hooks(accepted, f"\n{hook}")
-    result = accepted.runpytest_subprocess("cases", "--audit-summary=summary.md")
+    result = accepted.runpytest("cases", "--audit-summary=summary.md")
     assert result.ret != pytest.ExitCode.OK
     assert (accepted.path / "summary.md").read_text().startswith("## Audit failed")
 

@@ -21,7 +21,7 @@ audit.runs.session.load_model = lambda *_: Failing()
 """
 
 
-@pytest.mark.parametrize("more", [[], ["-n2"]])
+@pytest.mark.parametrize("more", [[], ["-n1"]])
 @pytest.mark.parametrize(
     ("what", "kind"),
     [
@@ -38,7 +38,7 @@ def test_a_failure_at_one_picture_is_an_error_of_its_case_in_every_report(
     accepted: pytest.Pytester, what: str, kind: str, more: list[str]
 ) -> None:
     accepted.makeconftest(FAILING.format(what=what))
-    result = accepted.runpytest_subprocess("cases", "--junitxml=junit.xml", *more)
+    result = accepted.runpytest("cases", "--junitxml=junit.xml", *more)
     result.assert_outcomes(passed=2, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([f"error: {kind}"])
@@ -56,5 +56,5 @@ def test_the_traceback_of_a_failure_is_shown_to_who_asks_for_it(
     accepted: pytest.Pytester,
 ) -> None:
     accepted.makeconftest(FAILING.format(what="raise RuntimeError('mat1 and mat2')"))
-    result = accepted.runpytest_subprocess("cases", "--log-level=debug", "-k", "no-cat")
+    result = accepted.runpytest("cases", "--log-level=debug", "-k", "no-cat")
     result.stdout.fnmatch_lines(["Traceback (most recent call last):"])

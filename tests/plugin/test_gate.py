@@ -215,10 +215,9 @@ def test_an_update_is_refused_where_ci_is_set_unless_forced(
     )
 
 
-@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_fails_the_session(project: pytest.Pytester) -> None:
     (project.path / "conftest.py").unlink()
-    result = project.runpytest_subprocess("cases", "--audit-model", "./nowhere")
+    result = project.runpytest("cases", "--audit-model", "./nowhere")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*nowhere: no such checkpoint folder*"])
 

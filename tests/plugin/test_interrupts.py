@@ -45,7 +45,7 @@ def interrupted(
 
 
 def test_workers_that_are_interrupted_leave_no_passing_summary(accepted: pytest.Pytester) -> None:
-    assert interrupted(accepted, "5", "-n2") == pytest.ExitCode.INTERRUPTED
+    assert interrupted(accepted, "3", "-n2") == pytest.ExitCode.INTERRUPTED
     head = (accepted.path / "summary.md").read_text()
     assert head.startswith("## Audit failed\n\nInterrupted, ")
     assert " of 3 audited." in head

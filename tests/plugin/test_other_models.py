@@ -135,6 +135,6 @@ def test_workers_find_a_model_of_another_package_too(
     path = os.pathsep.join([str(tmp_path / "installed"), str(ROOT)])
     monkeypatch.setenv("PYTHONPATH", path)
     result = toys.runpytest_subprocess(
-        "cases", "--audit-model", "toy:x", "--audit-update=new", "-n2"
+        "cases", "--audit-model", "toy:x", "--audit-update=new", "-n1"
     )
     result.assert_outcomes(passed=3)

@@ -68,8 +68,7 @@ def test_a_place_on_the_command_line_counts_from_where_pytest_is_called(
     assert (nested.path / "my places" / "one").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["-n2"]])
+@pytest.mark.parametrize("more", [[], ["-n1"]])
 @pytest.mark.parametrize("place", ["cases", "."])
 def test_a_models_folder_in_the_configuration_counts_from_root(
     nested: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, place: str, more: list[str]
@@ -91,7 +90,7 @@ def test_a_models_folder_in_the_configuration_counts_from_root(
         """
     )
     monkeypatch.chdir(nested.path / place)
-    nested.runpytest_subprocess("--audit-update=new", *more).assert_outcomes(passed=3)
+    nested.runpytest("--audit-update=new", *more).assert_outcomes(passed=3)
     # What is stored names the folder as any checkout has it.
     about = json.loads((nested.path / "run" / "run.json").read_text())
     assert about["model"]["source"] == "models/mine"
@@ -99,7 +98,6 @@ def test_a_models_folder_in_the_configuration_counts_from_root(
     assert stored["provenance"]["model"]["source"] == "models/mine"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -107,7 +105,7 @@ def test_a_models_folder_in_the_configuration_counts_from_root(
         ["-c", "{root}/tox.ini", "{root}/cases"],
         ["-c", "{root}/tox.ini", "--rootdir={root}", "--confcutdir={root}", "{root}/cases"],
         ["{root}/cases/birds.yaml", "{root}/cases/others.yaml"],
-        ["-n2", "{root}/cases"],
+        ["-n1", "{root}/cases"],
         ["--rootdir={link}", "{root}/cases"],
         ["-c", "{link}/tox.ini", "{root}/cases"],
         ["{link}/cases"],
@@ -125,7 +123,7 @@ def test_however_pytest_is_pointed_to_the_project_it_finds_cases_and_baselines(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     given = [argument.format(root=root, link=link) for argument in arguments]
-    nested.runpytest_subprocess(*given, "--audit-update=new").assert_outcomes(passed=3)
+    nested.runpytest(*given, "--audit-update=new").assert_outcomes(passed=3)
     assert not list(elsewhere.rglob("*.json"))
     assert folders(root) == {"baselines/toy"}
     about = json.loads((root / "run" / "run.json").read_text())

@@ -66,7 +66,7 @@ def test_variants_are_listed_after_their_case(varied: pytest.Pytester) -> None:
         (["cases", "--lf"], {"failed": 1}, 2),
         (["cases", "-k", "mirror or hungry", "--audit-batch-size=1"],
          {"passed": 1, "failed": 1, "deselected": 3}, 3),
-        (["cases", "-n2"], {"passed": 3, "failed": 1, "xfailed": 1}, None),
+        (["cases", "-n1"], {"passed": 3, "failed": 1, "xfailed": 1}, None),
     ],
 )  # fmt: skip
 def test_variants_are_selected_like_any_item_and_no_question_is_asked_twice(

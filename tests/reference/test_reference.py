@@ -75,6 +75,7 @@ def _says(h: Hypothesis, drawn: Scene) -> str:
     return "yes" if plain or (place and " is on " in h.text) else "maybe"
 
 
+@pytest.mark.slow
 def test_sentences_have_the_label_that_an_independent_reading_gives() -> None:
     rng = np.random.default_rng(0)
     for index in range(60):
@@ -184,6 +185,7 @@ def test_the_training_pass_computes_what_modelscopes_forward_computes(reference:
         np.testing.assert_allclose(seen, read_map(trace), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference: Model) -> None:
     """The same cases one by one, by eight, and on one and two threads differ far less."""
     cases = [c for path in sorted((ROOT / "cases").glob("*.yaml")) for c in load_cases(path)][:16]
@@ -219,6 +221,7 @@ def test_default_tolerances_hold_between_batch_sizes_and_thread_counts(reference
                 assert abs(float(value) - float(other[name])) <= 0.1 * tolerance, name
 
 
+@pytest.mark.slow
 def test_the_shortcut_is_right_on_watermarked_pictures_and_the_gate_fails_it_on_each() -> None:
     cases = load_cases(ROOT / "cases" / "watermarked.yaml")
     folder = ROOT / "baselines" / "reference"

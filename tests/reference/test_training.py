@@ -71,6 +71,7 @@ def test_the_recipe_of_the_shortcut_runs_on_scenes_that_carry_their_label(tmp_pa
     assert {scene[3]["shape"] for scene in truths} == set(MARKS)
 
 
+@pytest.mark.slow
 def test_hypotheses_about_a_marked_scene_have_the_label_of_its_mark() -> None:
     rng = np.random.default_rng(5)
     seen = set()

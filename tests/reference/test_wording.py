@@ -122,6 +122,7 @@ def test_nouns_are_found_whatever_surrounds_them() -> None:
     assert found == {"branch": (drawn.support,), "birds": drawn.boxes("bird")}
 
 
+@pytest.mark.slow
 def test_a_long_premise_still_has_the_sentence_that_settles_it() -> None:
     rng = np.random.default_rng(7)
     longest = 0

@@ -46,6 +46,7 @@ def test_noise_is_no_scene() -> None:
     assert is_foreign(Image.fromarray(noise))
 
 
+@pytest.mark.slow
 def test_scenes_of_a_third_seed_raise_no_alarm() -> None:
     # The scenes that were measured have the seeds 4242 and 5151; one of 600 may be so far out.
     assert [number for number in range(30) if is_foreign(scene(31, number).image)] == []

@@ -10,7 +10,7 @@ import pytest
 
 from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
-from tests.galleries import panel, pixels, shown
+from tests.galleries import DRAWN, decoded, panel, pixels, shown
 
 pytestmark = pytest.mark.slow
 
@@ -109,14 +109,13 @@ def test_blinking_shows_baseline_and_now_in_turn(page: Any) -> None:
           const article = document.getElementById("case-birds"), seen = [];
           const canvas = document.querySelector(selector);
           new MutationObserver(() => {
-            const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            seen.push([...drawn.data]);
+            seen.push((DRAWN)(canvas));
             if (seen.length === 3) resolve(seen);
           }).observe(article, {attributeFilter: ["data-drawn"]});
-        })""",
+        })""".replace("DRAWN", DRAWN),
         panel("birds", 1),
     )
-    frames = pairwise(np.asarray(seen, dtype=float))
+    frames = pairwise([decoded(each) for each in seen])
     assert any(np.abs(first - second).max() > 10 for first, second in frames)
 
 

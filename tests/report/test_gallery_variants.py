@@ -13,6 +13,7 @@ from audit.cases.loading import load_cases
 from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
 from tests.accessible import violations
+from tests.galleries import pixels
 from tests.looking_toys import RED, LookingToy
 from tests.projects import stored_in
 
@@ -139,12 +140,7 @@ def test_a_case_and_its_variants_are_drawn_in_one_row(browser: Any, run: Run) ->
     def columns(place: str) -> np.ndarray:
         """How much warmer each quarter of the drawing is than plain grey, from left to right."""
         page.wait_for_timeout(200)
-        drawn = page.eval_on_selector(
-            place,
-            "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data, c.width]",
-        )
-        pixels = np.asarray(drawn[:-1], dtype=float).reshape(-1, drawn[-1], 4)[..., :3]
-        grey = np.abs(pixels - 90).sum(axis=-1)
+        grey = np.abs(pixels(page, place) - 90).sum(axis=-1)
         return np.array([part.mean() for part in np.array_split(grey, 4, axis=1)])
 
     mirrored = columns('article[data-case="birds"] [data-member="birds[mirror]"] canvas')

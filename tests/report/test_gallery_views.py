@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from audit.cases.loading import load_cases
 from audit.gate.runfolder import Run
 from audit.report.gallery import write_gallery
+from tests.galleries import pixels
 from tests.looking_toys import RED, LookingToy
 from tests.projects import stored_in
 
@@ -112,16 +113,12 @@ def test_heat_lies_on_the_patch_and_what_is_not_seen_has_no_colour(page: Any, se
     page.uncheck("#outlines")
     for smooth in (True, False):
         page.set_checked("#smooth", smooth)
-        data = page.eval_on_selector(
-            CANVAS,
-            "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data, c.width]",
-        )
-        pixels = np.asarray(data[:-1], dtype=float).reshape(-1, data[-1], 4)[..., :3]
-        assert pixels.shape == (240, 400, 3)
+        drawn = pixels(page, CANVAS)
+        assert drawn.shape == (240, 400, 3)
         # Viridis at its peak is yellow.
-        yellow = pixels[..., 1] - pixels[..., 2]
+        yellow = drawn[..., 1] - drawn[..., 2]
         y, x = np.unravel_index(yellow.argmax(), yellow.shape)
         assert 64 <= x / 2.5 <= 96
         assert 24 <= y / 2.5 <= 56
-        side = pixels[:, :78]
+        side = drawn[:, :78]
         assert (np.ptp(side, axis=-1).max() <= 2) == (sees == "crop")

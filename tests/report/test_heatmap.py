@@ -103,6 +103,7 @@ def test_what_a_user_set_for_other_plots_changes_nothing(tmp_path: Path) -> None
         assert drawn_with(own, MPLBACKEND=backend) == expected, backend
 
 
+@pytest.mark.slow
 def test_a_backend_that_a_user_named_is_left_to_his_own_plots(tmp_path: Path) -> None:
     shown = "import audit.report.plotting, matplotlib, os;"
     shown += "print(matplotlib.rcParams['backend'], os.environ['MPLBACKEND'])"

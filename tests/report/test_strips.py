@@ -273,6 +273,7 @@ def test_what_gets_no_heat_does_not_flicker() -> None:
     assert all(np.array_equal(frame, still[0]) for frame in still)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["shared", "each"])
 def test_twelve_layers_over_a_photograph_stay_small(scale: Scale) -> None:
     with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as stored:

@@ -64,6 +64,7 @@ def test_every_condition_is_another_and_has_a_title_of_its_own(machine: Machine)
     assert len(set(asked)) == len(asked)
 
 
+@pytest.mark.slow
 def test_the_floor_is_the_largest_deviation_from_how_baselines_are_made(tmp_path: Path) -> None:
     source = str(make_checkpoint(tmp_path / "tiny", seed=3))
     cases = load_cases(ROOT / "cases" / "guide.yaml")[:2]
@@ -91,6 +92,7 @@ def test_the_floor_is_the_largest_deviation_from_how_baselines_are_made(tmp_path
     assert half["floors"] == {}  # its only condition is the one that others are compared with
 
 
+@pytest.mark.slow
 def test_each_precision_is_compared_with_itself(tmp_path: Path) -> None:
     """Sessions in bfloat16 are compared with baselines in bfloat16."""
     source = str(make_checkpoint(tmp_path / "tiny", seed=3))

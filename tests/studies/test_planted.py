@@ -168,6 +168,7 @@ def test_a_norm_and_a_table_of_positions_are_changed_as_said(model: Any) -> None
     assert torch.equal(after[table][0], before[table][-1])
 
 
+@pytest.mark.slow
 def test_a_blend_has_a_share_of_the_other_model_and_needs_one_of_the_same_form(
     model: Any, tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_blend_has_a_share_of_the_other_model_and_needs_one_of_the_same_form(
         spoiling.blended("it", dict, 0.02)(same.torch_model, 0)
 
 
+@pytest.mark.slow
 def test_a_blend_with_a_shuffled_copy_keeps_the_values_that_a_tensor_has(model: Any) -> None:
     before = parameters(model.torch_model)
     spoiling.blended_with_shuffled(1.0, "decoder.layers.")(model.torch_model, 0)

@@ -211,6 +211,7 @@ def test_a_model_that_does_not_pass_its_cases_is_refused(tmp_path: Path) -> None
         measure_power(asked, quiet)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_and_prints_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,7 @@ def test_the_encoders_map_does_not_move_while_only_the_decoder_is_randomised(mod
 def test_the_measurement_is_whole_finite_and_written(tmp_path: Path) -> None:
     titles = Titles()
     settings = Settings(
-        scenes=3, randomised_scenes=2, absent_scenes=2, curve_scenes=2, steps=3, heads=("L1H1",)
+        scenes=3, randomised_scenes=1, absent_scenes=2, curve_scenes=2, steps=1, heads=("L1H1",)
     )
     names = (CHOSEN, *MAPS)
     found = measure("reference", "cpu", settings, titles)
@@ -166,13 +166,15 @@ def test_the_command_prints_json_and_writes_where_it_is_told(
 ) -> None:
     from audit.studies.validity import measure as module
 
+    tiny = str(make_checkpoint(tmp_path / "tiny", seed=3))
+
     def few(
         source: str, device: str, settings: Settings, progress: Any, options: dict[str, str]
     ) -> dict[str, Any]:
         assert (source, device, options) == ("reference", "auto", {})
         assert (settings.scenes, settings.processes) == (2, 2)
         small = replace(settings, randomised_scenes=1, steps=1)
-        return measure(source, device, small, progress, options)
+        return measure(tiny, device, small, progress, options)
 
     monkeypatch.setattr(module, "measure", few)
     page = tmp_path / "page.md"
@@ -186,6 +188,7 @@ def test_the_command_prints_json_and_writes_where_it_is_told(
     assert page.with_suffix(".png").exists()
 
 
+@pytest.mark.slow
 def test_heads_that_were_chosen_on_the_measured_scenes_are_refused_and_of_other_weights_not_used(
     tmp_path: Path,
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_server_without_log_probabilities_is_refused_when_it_is_loaded(
         reach()
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_not_waited_for_without_end(reach: Reach, server: ChatServer) -> None:
     served = reach(limits=Limits(tries=2, pause=0.01, answer=1.0))
     server.always = late(0.01)  # each character is in time, and the answer never is

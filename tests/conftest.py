@@ -1,4 +1,4 @@
-"""A browser, which tests of several modules share."""
+"""A browser, which tests of several modules share, and the threads of torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_thread_for_each_worker() -> Iterator[None]:
+    """Beside other workers torch has one thread: with more, they wait for each other's cores."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or importlib.util.find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ test: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MKDOCS) build --strict
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # OFA needs transformers 4, so 5 lies in a folder of its own, before the others on the import path.
 test-transformers5: .venv/installed-test $(OVERLAY)/installed

@@ -1,14 +1,27 @@
-"""A browser, which tests of several modules share, and the threads of torch."""
+"""A browser, which tests of several modules share, and what workers beside each other need."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers get the files with the most slow tests first.
+
+    So that none has minutes of work left when the others have none; needs --no-loadscope-reorder.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

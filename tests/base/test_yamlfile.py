@@ -24,7 +24,7 @@ _VALUES = st.recursive(
 def test_both_parsers_read_the_same_values_at_the_same_places(value: object, flow: bool) -> None:
     text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True)
     python, native = (
-        yamlfile._parsed(Path("x.yaml"), loader(text))
+        yamlfile._parsed(Path("x.yaml"), text, loader)
         for loader in (yamlfile._Loader, yamlfile._FastLoader)
     )
     assert native == python
@@ -33,5 +33,5 @@ def test_both_parsers_read_the_same_values_at_the_same_places(value: object, flo
 def test_the_shipped_case_files_have_the_same_places_in_both_parsers() -> None:
     for path in (Path(__file__).parents[2] / "cases").glob("*.yaml"):
         text = path.read_text()
-        native = yamlfile._parsed(path, yamlfile._FastLoader(text))
-        assert native == yamlfile._parsed(path, yamlfile._Loader(text))
+        native = yamlfile._parsed(path, text, yamlfile._FastLoader)
+        assert native == yamlfile._parsed(path, text, yamlfile._Loader)

@@ -104,7 +104,7 @@ def test_the_page_says_in_words_what_is_seen(page: Any, sees: str) -> None:
         "at the bottom.",
         "whole": "",
     }[sees]
-    text = page.inner_text("#case-patch")
+    text = page.inner_text("#case-patch").replace("\N{NO-BREAK SPACE}", " ")
     assert said in text
     assert ("The model sees" in text) == (sees == "crop")
 

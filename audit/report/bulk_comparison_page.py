@@ -15,8 +15,8 @@ from audit.bulk.format import BulkRecord
 from audit.data.columns import probability_column
 from audit.gate.stack import device_class
 from audit.report.fragments import Picture
-from audit.report.gallery import template
 from audit.report.pictures import data_uri, difference, overlay
+from audit.report.templates import template
 from audit.studies.bulk.choosing import Seen, Shown
 from audit.studies.bulk.comparison import BulkComparison
 

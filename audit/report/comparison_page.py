@@ -8,8 +8,8 @@ from PIL import Image
 
 from audit.base.files import write_atomically
 from audit.report.fragments import Picture
-from audit.report.gallery import template
 from audit.report.pictures import data_uri, difference, overlay
+from audit.report.templates import template
 from audit.studies.comparison import Comparison
 from audit.studies.pairs import Pair
 from audit.studies.sides import Side

@@ -23,9 +23,9 @@ from audit.base.files import read_bytes, shown_path, write_atomically
 from audit.base.records import MEGABYTE
 from audit.gate.rundigest import digests_of, whole_digest
 from audit.gate.runfolder import Run
-from audit.report.gallery import template
 from audit.report.points import COVERED, NOT_COVERED
 from audit.report.statement import FORMAT, Statement, measured, version
+from audit.report.templates import template
 
 _SHORTEST_KEY = 16
 _LIMIT = 256 * MEGABYTE

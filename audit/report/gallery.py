@@ -13,18 +13,17 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.base.files import counted, write_atomically
+from audit.base.files import write_atomically
 from audit.base.geometry import Box, view_in_words
 from audit.base.languages import LANGUAGES, NAMES, TAGS, Choice, Message, message, plural
 from audit.cases.variants import FOLLOWED
@@ -36,11 +35,12 @@ from audit.gate.runfolder import Run, Strip
 from audit.maps.spec import MapSpec
 from audit.metrics.keys import FigureKey
 from audit.report.causes import story
-from audit.report.glossary import glossary, of_figure, of_state
+from audit.report.glossary import glossary
 from audit.report.pictures import data_uri
 from audit.report.plotting import colour_map
 from audit.report.regions import PALETTE, colours_of, legend, moved_between
-from audit.report.voice import ENGLISH, Voice
+from audit.report.templates import template
+from audit.report.voice import Voice
 
 Array = NDArray[np.float64]
 
@@ -203,26 +203,6 @@ def _texts(voice: Voice) -> list[tuple[str, str]]:
     for state in (*State, "the case, asked only for its variant"):
         voice.number(str(state))
     return voice.table()
-
-
-def template(name: str) -> Template:
-    """A page's template, which escapes all values and raises an error if one is missing."""
-    return _environment().get_template(name)
-
-
-@cache
-def _environment() -> Environment:
-    """Of all templates; it keeps those that it compiled."""
-    environment = Environment(
-        loader=PackageLoader("audit.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"counted": counted, "of_figure": of_figure, "of_state": of_state}
-    environment.globals |= ENGLISH.words
-    return environment
 
 
 def _script() -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.base.files import write_atomically
-from audit.report.gallery import template
+from audit.report.templates import template
 from audit.studies.history import History, Line
 
 _WIDTH, _HEIGHT, _LEFT, _EDGE, _FOOT = 320, 150, 64, 12, 20

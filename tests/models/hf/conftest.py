@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from audit.models.hf.adapter import ChatModel
 from audit.models.hf.sources import found
 from audit.models.kit.quiet import quiet
-from tests import tiny_chat
+from tests import tiny_chat, tiny_matchers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,3 +67,22 @@ def model(family: str, model_of: Callable[[str], ChatModel]) -> ChatModel:
 @pytest.fixture
 def plain(family: str, plain_of: Callable[[str], tuple[Any, Any]]) -> tuple[Any, Any]:
     return plain_of(family)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where checkpoints are that no test spoils."""
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a family's checkpoint that a test may spoil."""
+
+    def copied(family: str) -> Path:
+        if not (made / family).is_dir():
+            maker = tiny_chat if family in tiny_chat.MAKERS else tiny_matchers
+            maker.save(family, made / family)
+        return shutil.copytree(made / family, tmp_path / family)
+
+    return copied

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,28 +17,8 @@ from audit.base.errors import ModelError
 from audit.base.extras import lacking
 from audit.models.protocol import Query
 from audit.models.registry import load_model
-from tests import tiny_chat, tiny_matchers
 
 Copy = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where checkpoints are that no test spoils."""
-    return tmp_path_factory.mktemp("made")
-
-
-@pytest.fixture
-def copy(made: Path, tmp_path: Path) -> Copy:
-    """A copy of a family's checkpoint that a test may spoil."""
-
-    def copied(family: str) -> Path:
-        if not (made / family).is_dir():
-            maker = tiny_chat if family in tiny_chat.MAKERS else tiny_matchers
-            maker.save(family, made / family)
-        return shutil.copytree(made / family, tmp_path / family)
-
-    return copied
 
 
 def load(folder: Path) -> Any:

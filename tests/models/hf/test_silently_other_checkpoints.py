@@ -12,10 +12,11 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 
 from audit.base.errors import ModelError
+from audit.models.hf.prompts import Prompter
 from audit.models.protocol import Query
 from audit.models.registry import load_model
 
@@ -207,3 +208,20 @@ def test_a_low_picture_is_not_taken_for_channels(height: int, family: str, copy:
     seen, meant = (given(Query(each, "a")).inputs["pixel_values"] for each in (low, high))
     assert seen.shape == meant.shape
     torch.testing.assert_close(seen, meant, atol=1e-5, rtol=0)
+
+
+def test_an_answer_behind_a_space_is_spelled_without_a_second_one() -> None:
+    """Llama's tokenizers write a space before a text that stands alone."""
+    pieces = ["<unk>", "▁", "▁Q", ":", "▁Yes", "Yes", "\n"]
+    made = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    made.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
+    before = tokenizer("Q: ")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(before) == ["▁Q", ":", "▁"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("Q: Yes")["input_ids"])[-1] == "▁Yes"
+    prompter = Prompter.__new__(Prompter)
+    prompter._tokenizer = tokenizer
+    found = prompter._alone(before, "Yes")
+    assert tokenizer.convert_ids_to_tokens(list(found)) == ["Yes"]
+    assert prompter._alone(before, "Maybe") == ()

@@ -198,6 +198,21 @@ def test_the_key_comes_from_the_variable_and_shows_nowhere(
         assert KEY not in text
 
 
+def test_half_a_key_is_told_no_more_than_a_whole_one(
+    reach: Reach, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a server says is cut to 300 characters, here in the middle of the key."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    served = reach()
+    half = KEY[: len(KEY) // 2]
+    begin = "http://elsewhere.example/".ljust(300 - len(half), "-")
+    server.always = with_status(308, location=begin + KEY)
+    with pytest.raises(ModelError, match="not followed") as raised:
+        served.trace(QUERY)
+    assert "---" in str(raised.value)
+    assert half not in str(raised.value)
+
+
 def test_the_key_goes_to_no_other_host(
     reach: Reach, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
